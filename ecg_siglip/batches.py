@@ -1,0 +1,136 @@
+"""What a training step sees: signals on the device, texts, and which of them belong together.
+
+Shape letters: B records of the batch, L leads, S samples, T texts, F findings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ecg_siglip import config, findings, ptbxl, waveform
+from ecg_siglip.losses import PairTargets, Term, finding_weights
+
+N_RATE = 16  # batches from which the positive rate is measured
+
+
+class TrainingData:
+    """The records that a run learns from, as its device wants them.
+
+    Parameters
+    ----------
+    data : ptbxl.PtbXl
+    settings : config.TrainConfig
+    device : torch.device
+
+    Notes
+    -----
+    PTB-XL at 100 Hz is 0.52 GB as int16: where that fits into half of the device's free memory
+    the whole set lives there and a batch is one indexing; else batches come from the memory map.
+    """
+
+    def __init__(self, data: ptbxl.PtbXl, settings: config.TrainConfig, device: torch.device):
+        assert data.signals is not None
+        self.ecg_id, self.codes, self.fs = data.ecg_id, data.codes, data.fs
+        self.reports = data.reports
+        self.prompts = findings.prompts(data.codes, settings.text.language)
+        self.device, self.settings = device, settings
+        self.labels = torch.from_numpy(data.y_true.astype(np.float32)).to(device)
+        self.train_rows = data.fold(*settings.data.train_folds)
+        excluded = [self.column(code) for code in settings.objective.exclude]
+        self.weights = finding_weights(self.labels[torch.from_numpy(self.train_rows)], excluded)
+        self.mapped = data.signals
+        self.resident: Tensor | None = None
+        if device.type == "cuda" and data.signals.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
+            self.resident = torch.from_numpy(np.asarray(data.signals)).to(device)
+
+    def column(self, code: str) -> int:
+        if code not in self.codes:
+            raise ValueError(f"objective.exclude: {code} is no finding of this task")
+        return self.codes.index(code)
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """The rows of each step: every training record once an epoch, in steps of equal size."""
+        order = np.random.default_rng([self.settings.seed, epoch]).permutation(self.train_rows)
+        n_steps = math.ceil(len(order) / self.settings.optim.batch_size)
+        return np.array_split(order, n_steps)
+
+    def signals(self, rows: np.ndarray, epoch: int | None) -> Tensor:
+        """Signals (B, 12, S) float32 mV on the device, augmented as the epoch asks."""
+        if self.resident is not None:
+            microvolts = self.resident[torch.from_numpy(rows).to(self.device)]
+        else:
+            microvolts = torch.from_numpy(self.mapped[rows]).to(self.device)
+        signal_BLS = microvolts.float() / waveform.UV_PER_MV
+        if epoch is None:
+            return signal_BLS
+        params = waveform.draw_augmentation(
+            self.settings.seed,
+            epoch,
+            self.ecg_id[rows],
+            **dataclasses.asdict(self.settings.augment),
+            fs=self.fs,
+            n_samples=signal_BLS.shape[2],
+        )
+        on_device = {name: torch.from_numpy(p).to(self.device) for name, p in params.items()}
+        return waveform.augment(signal_BLS, on_device)
+
+    def texts(
+        self, kind: str, rows: np.ndarray, epoch: int
+    ) -> tuple[list[str], np.ndarray, Tensor]:
+        """The text side of a batch.
+
+        Returns
+        -------
+        texts : list of str, T of them
+        own : ndarray of shape (T,), int64
+            The row that each text belongs to; -1 for the bank, which belongs to none.
+        labels : Tensor of shape (T, F), float32
+            The findings that each text names.
+
+        Notes
+        -----
+        A record without a finding has no finding to be put in words: it is a negative for the
+        other texts of the batch and brings none of its own. Its report it has like any other.
+        """
+        n_findings = len(self.codes)
+        if kind == "bank":
+            everything = torch.eye(n_findings, device=self.device)
+            return self.prompts, np.full(n_findings, -1), everything
+        if kind == "report":
+            return [self.reports[row] for row in rows], rows, self.labels[torch.from_numpy(rows)]
+        texts, own, named = [], [], []
+        y_true = self.labels[torch.from_numpy(rows).to(self.device)].bool().cpu().numpy()
+        for row, present in zip(rows, y_true, strict=True):
+            columns = np.flatnonzero(present)
+            if not len(columns):
+                continue
+            # The number after the seed keeps this draw apart from the order of the epoch.
+            rng = np.random.default_rng([self.settings.seed, epoch, int(self.ecg_id[row]), 1])
+            chosen = rng.permutation(columns)[: 1 if kind == "finding" else None]
+            texts.append("; ".join(self.prompts[column] for column in chosen))
+            own.append(row)
+            named.append(np.isin(np.arange(n_findings), chosen))
+        labels = np.array(named, np.float32).reshape(-1, n_findings)
+        return texts, np.array(own, np.int64), torch.from_numpy(labels).to(self.device)
+
+    def targets(self, term: Term, rows: np.ndarray, own: np.ndarray, named: Tensor) -> PairTargets:
+        """What the pairs of the ECGs ``rows`` and the texts of ``texts`` should be."""
+        index = torch.from_numpy(rows).to(self.device)
+        own_index = torch.from_numpy(own).to(self.device)
+        return PairTargets(term.targets, self.labels[index], named, index, own_index, self.weights)
+
+    def positive_rate(self, term: Term) -> float:
+        """Share of positive pairs in the first batches of the run."""
+        n_positive = n_pairs = 0.0
+        for rows in self.batches(0)[:N_RATE]:
+            _, own, named = self.texts(term.text, rows, 0)
+            matrix = self.targets(term, rows, own, named).matrix()
+            n_positive, n_pairs = n_positive + matrix.sum().item(), n_pairs + matrix.numel()
+        if not n_pairs:
+            raise ValueError(f"objective {term.name}: no record of the training folds has a text")
+        return n_positive / n_pairs

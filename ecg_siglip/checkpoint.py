@@ -1,0 +1,226 @@
+"""What a run leaves on disk: the artifact (to predict) and the training state (to resume).
+
+Both appear whole or not at all: they are written beside their place and moved into it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ecg_siglip import findings
+from ecg_siglip.model import EcgTextModel
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Replace a file by new content, or leave it as it is.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written (disk full, no permission); nothing is left behind.
+    """
+    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(beside, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write a training state: tensors, numbers, strings, lists and dicts of them."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_atomic(path, buffer.getvalue())
+
+
+def load_state(path: Path, device: torch.device) -> dict[str, Any]:
+    """Read a training state back; no pickled code is run.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    """
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, KeyError, ValueError, OSError, ImportError) as error:
+        raise ValueError(
+            f"{path}: damaged training state ({type(error).__name__}); delete it to start the "
+            "run anew"
+        ) from error
+    except Exception as error:  # pickle.UnpicklingError, without importing pickle for its name
+        raise ValueError(f"{path}: not a training state; delete it to start anew") from error
+
+
+CARD = """---
+library_name: ecg_siglip
+license: apache-2.0
+tags: [ecg, 12-lead, siglip, multi-label]
+---
+# {run}: findings of a 12-lead ECG
+
+**For research, not for diagnosis.** This is no medical device; nobody has tested it on patients.
+
+Names the findings of PTB-XL (SCP-ECG statements, task `{task}`) in a 12-lead ECG, several at once,
+each with a calibrated probability. Two towers, `{ecg}` for the signal and `{text}` for the words,
+trained with the objective `{objective}` by ecg_siglip {version}.
+
+- data: {data}
+- trained on folds {train_folds} ({n_train_records} records)
+- thresholds, calibration and best epoch ({best_epoch}) from fold {tune_fold} ({n_tune_records}
+  records)
+- limits: one database; rare findings have few examples; the labels are one or two cardiologists'
+  reading of the record
+- the scores below are on the tuning fold, on which the thresholds were tuned: they flatter
+
+```python
+from ecg_siglip import Predictor, records
+
+predictor = Predictor.load("path/to/this/folder")
+signal = predictor.prepare(records.read("00001_lr"))
+print(predictor.findings(predictor.probabilities(signal[None])[0]))
+```
+
+| score on the tuning fold | |
+|---|---|
+{rows}
+"""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A model with all that it needs to answer.
+
+    Attributes
+    ----------
+    model : EcgTextModel
+    codes : tuple of str
+        The findings, in the order of all arrays.
+    prompts : list of str
+        What the model is asked, one text a finding.
+    waveform : dict
+        Keyword arguments of ``waveform.prepare``.
+    calibration : ndarray of shape (n_findings, 2), float64
+        Slope and intercept, see ``metrics.calibrate``.
+    thresholds : dict of str to ndarray of shape (n_findings,), float64
+        By threshold rule.
+    about : dict
+        Where it comes from: run, data version, folds, scores on the tuning fold.
+    """
+
+    model: EcgTextModel
+    codes: tuple[str, ...]
+    prompts: list[str]
+    waveform: dict[str, Any]
+    calibration: np.ndarray
+    thresholds: dict[str, np.ndarray]
+    about: dict[str, Any]
+
+
+def save_artifact(folder: Path, artifact: Artifact, card: str) -> None:
+    """Write an artifact and its model card (``README.md``) as one folder.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; an artifact that was there before stays.
+    """
+    beside = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
+    try:
+        artifact.model.save_pretrained(
+            beside,
+            codes=list(artifact.codes),
+            prompts=artifact.prompts,
+            waveform=artifact.waveform,
+            calibration=artifact.calibration.tolist(),
+            thresholds={rule: t.tolist() for rule, t in artifact.thresholds.items()},
+            about=artifact.about,
+        )
+        (beside / "README.md").write_text(card)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(beside, folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def load_artifact(name: str | Path) -> Artifact:
+    """Read an artifact from a folder or the Hugging Face hub.
+
+    Raises
+    ------
+    ValueError
+        If it is not there or not whole, or its vocabulary is not that of this version.
+    """
+    model = EcgTextModel.from_pretrained(name)
+    config = model.config
+    try:
+        codes = tuple(config["codes"])
+        artifact = Artifact(
+            model=model,
+            codes=codes,
+            prompts=list(config["prompts"]),
+            waveform=dict(config["waveform"]),
+            calibration=np.array(config["calibration"], dtype=np.float64),
+            thresholds={rule: np.array(t) for rule, t in config["thresholds"].items()},
+            about=dict(config["about"]),
+        )
+    except KeyError as error:
+        raise ValueError(f"model {name}: config.json lacks {error}; a bare model?") from error
+    findings.names(codes)
+    sizes = {"prompts": len(artifact.prompts), "calibration": len(artifact.calibration)}
+    sizes |= {f"thresholds/{rule}": len(t) for rule, t in artifact.thresholds.items()}
+    for part, size in sizes.items():
+        if size != len(codes):
+            raise ValueError(f"model {name}: {size} {part}, expected one for {len(codes)} codes")
+    return artifact
+
+
+def model_card(about: dict[str, Any]) -> str:
+    """The README.md of an artifact: what it is, from what, how good, what it is not for.
+
+    Parameters
+    ----------
+    about : dict
+        As ``Artifact.about``.
+    """
+    rows = [f"| {name} | {score:.3f} |" for name, score in about["tune_scores"].items() if score]
+    return CARD.format(**about, rows="\n".join(rows))
+
+
+def same_vocabulary(ours: Iterable[str], theirs: Iterable[str], where: str) -> None:
+    """Hold two vocabularies against each other.
+
+    Raises
+    ------
+    ValueError
+        If they differ in content or order, saying in what.
+    """
+    ours, theirs = list(ours), list(theirs)
+    if ours == theirs:
+        return
+    missing, unknown = [c for c in ours if c not in theirs], [c for c in theirs if c not in ours]
+    how = "in another order" if not missing and not unknown else ""
+    how += f"without {', '.join(missing[:5])} " if missing else ""
+    how += f"with {', '.join(unknown[:5])}" if unknown else ""
+    raise ValueError(
+        f"{where}: another vocabulary: {len(theirs)} findings {how.strip()}; expected {len(ours)}"
+    )
+
+
+def clone(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies that later steps do not change."""
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}

@@ -1,0 +1,336 @@
+"""Every knob of every verb on one page, with its unit and range, and the door that checks them.
+
+A verb's configuration is one YAML file of ``conf/`` on top of the dataclass here that bears the
+verb's name. ``run`` composes both with the command line, checks every range, and hands the verb a
+plain dataclass: from there on nothing of Hydra is left.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PACKAGE_DIR = Path(__file__).resolve().parent
+# In a checkout conf/ stands beside the package, in an installed wheel inside it.
+CONF_DIR = next(
+    (path for path in (PACKAGE_DIR / "conf", PACKAGE_DIR.parent / "conf") if path.is_dir()),
+    PACKAGE_DIR / "conf",
+)
+
+TASKS = ("all", "diagnostic", "subdiagnostic", "superdiagnostic", "form", "rhythm")
+LANGUAGES = ("en", "de", "ja")
+THRESHOLD_RULES = ("fixed_0.5", "f1", "prevalence", "global")
+
+
+def knob(
+    default: Any,
+    doc: str,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> Any:
+    """A configuration field that carries its own meaning, unit and range.
+
+    Parameters
+    ----------
+    default : value, or a list (copied for each configuration)
+    doc : str
+        What it does, with the unit.
+    low, high : float, optional
+        Inclusive range of the number, or of every number in a list.
+    choices : tuple of str, optional
+        The words allowed.
+    """
+    metadata = {"doc": doc, "low": low, "high": high, "choices": choices}
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def group(schema: type) -> Any:
+    """A group of knobs with its defaults."""
+    return dataclasses.field(default_factory=schema)
+
+
+@dataclass
+class RunConfig:
+    name: str = knob("???", "name of the run: its folder is root/name; said again, it resumes")
+    root: str = knob("runs", "folder of all runs")
+
+
+@dataclass
+class DataConfig:
+    root: str = knob("???", "folder with ptbxl_database.csv, scp_statements.csv and records100/")
+    fs: int = knob(100, "sampling rate of the files read, Hz: 100 (records100/) or 500", 100, 500)
+    task: str = knob("all", "which PTB-XL statements are the findings", choices=TASKS)
+    train_folds: list[int] = knob([1, 2, 3, 4, 5, 6, 7, 8], "strat_fold to learn from", 1, 10)
+    tune_fold: int = knob(9, "strat_fold for thresholds, calibration, the best epoch", 1, 10)
+    allow_missing: bool = knob(False, "go on when listed records are absent on disk")
+    cache_dir: str | None = knob(None, "folder of the waveform cache; null: root/cache")
+    n_workers: int | None = knob(None, "processes that read files; null: one per core", 1, 256)
+
+
+@dataclass
+class WaveformConfig:
+    fs: int = knob(100, "sampling rate that the model sees, Hz", 50, 1000)
+    duration_s: float = knob(10.0, "length that the model sees, s", 1.0, 60.0)
+    low_hz: float | None = knob(None, "zero-phase high-pass corner, Hz; null: none", 0.01, 5.0)
+    high_hz: float | None = knob(None, "zero-phase low-pass corner, Hz; null: none", 10.0, 250.0)
+    allow_short: bool = knob(False, "pad shorter records with zeros instead of refusing them")
+    allow_flat: bool = knob(False, "accept a lead without any signal instead of refusing it")
+
+
+@dataclass
+class AugmentConfig:
+    shift_s: float = knob(0.0, "largest random shift in time, s", 0.0, 10.0)
+    gain: float = knob(0.0, "largest random change of amplitude, as a fraction", 0.0, 0.9)
+    wander_mv: float = knob(0.0, "largest random baseline wander, mV", 0.0, 2.0)
+    lead_mask: float = knob(0.0, "chance that a lead is blanked", 0.0, 0.9)
+    time_mask_s: float = knob(0.0, "longest stretch of time that is blanked, s", 0.0, 10.0)
+
+
+@dataclass
+class EcgConfig:
+    name: str = knob("resnet1d", "ECG encoder", choices=("resnet1d", "transformer"))
+    width: int = knob(48, "channels of the first stage (resnet1d) or of a token", 8, 2048)
+    depths: list[int] = knob([2, 2, 2, 2], "blocks per stage; the transformer has one", 1, 64)
+    kernel_size: int = knob(5, "samples per convolution in a block, odd (resnet1d)", 3, 31)
+    stem_size: int = knob(11, "samples per convolution in the stem, odd", 3, 63)
+    stem_stride: int = knob(2, "samples per step of the stem", 1, 50)
+    n_heads: int = knob(4, "attention heads (transformer)", 1, 32)
+    dropout: float = knob(0.2, "dropout on the pooled features", 0.0, 0.9)
+    drop_path: float = knob(0.0, "chance that a block is skipped in training", 0.0, 0.9)
+
+
+@dataclass
+class TextConfig:
+    name: str = knob("small", "`small`: the built-in encoder; else a Hugging Face name or folder")
+    language: str = knob("en", "language of the finding prompts", choices=LANGUAGES)
+    vocab_size: int = knob(2048, "tokens of the built-in tokenizer", 300, 65536)
+    width: int = knob(128, "channels of a token (built-in encoder)", 16, 2048)
+    depth: int = knob(2, "layers (built-in encoder)", 1, 24)
+    n_heads: int = knob(4, "attention heads (built-in encoder)", 1, 32)
+    max_tokens: int = knob(64, "longer texts are cut", 8, 512)
+    locked: bool = knob(False, "keep the text encoder's weights as they are; only project")
+    pool: str = knob("mean", "how tokens become one vector", choices=("mean", "first", "last"))
+
+
+@dataclass
+class ObjectiveConfig:
+    terms: str = knob("bank", "text/targets:weight, joined by +; bank alone means bank/present")
+    loss: str = knob(
+        "sigmoid", "pair loss (sigmoid: SigLIP, softmax: CLIP)", choices=("sigmoid", "softmax")
+    )
+    exclude: list[str] = knob([], "findings that set-valued targets do not look at")
+    n_chunk: int | None = knob(None, "texts per chunk of the pair matrix; null: whole", 1)
+    logit_scale: float = knob(10.0, "scale at the start, exp(log_scale)", 0.1, 100.0)
+    logit_bias: float | None = knob(
+        None, "bias at the start; null: log-odds of the measured positive rate", -50.0, 50.0
+    )
+
+
+@dataclass
+class OptimConfig:
+    n_epochs: int = knob(60, "passes over the training folds", 1, 10000)
+    batch_size: int = knob(128, "records per step, over all devices", 1, 1 << 20)
+    lr: float = knob(2e-3, "peak learning rate of AdamW", 1e-8, 1.0)
+    text_lr: float = knob(1.0, "factor on the learning rate of the text encoder", 0.0, 10.0)
+    weight_decay: float = knob(0.05, "decoupled weight decay, matrices only", 0.0, 1.0)
+    warmup: float = knob(0.1, "share of the steps in which the rate rises", 0.0, 1.0)
+    clip_norm: float = knob(1.0, "largest norm of the gradient; 0: no clipping", 0.0, 1e6)
+    ema: float = knob(0.999, "decay a step of the averaged weights; 0: none", 0.0, 1.0)
+    mixup: float = knob(0.0, "alpha of the Beta that mixes two records; 0: none", 0.0, 10.0)
+
+
+@dataclass
+class TrainConfig:
+    run: RunConfig = group(RunConfig)
+    data: DataConfig = group(DataConfig)
+    waveform: WaveformConfig = group(WaveformConfig)
+    augment: AugmentConfig = group(AugmentConfig)
+    ecg: EcgConfig = group(EcgConfig)
+    text: TextConfig = group(TextConfig)
+    objective: ObjectiveConfig = group(ObjectiveConfig)
+    optim: OptimConfig = group(OptimConfig)
+    embed_dim: int = knob(128, "length of the shared embedding", 2, 8192)
+    seed: int = knob(0, "seed of weights, order, augmentation", 0, 2**31 - 1)
+    device: str = knob("auto", "auto, cpu, cuda", choices=("auto", "cpu", "cuda"))
+    precision: str = knob(
+        "auto", "auto: bfloat16 on a GPU, float32 on a CPU", choices=("auto", "float32", "bfloat16")
+    )
+    n_threads: int | None = knob(None, "CPU threads; null: PyTorch's choice", 1, 1024)
+    compile: bool = knob(False, "torch.compile the ECG encoder")
+    save_every_s: float = knob(30.0, "time between saved states within an epoch, s", 0.0, 1e6)
+
+
+@dataclass
+class EvaluateData:
+    root: str | None = knob(None, "folder of the data; null: where the run was trained")
+    allow_missing: bool = knob(False, "go on when listed records are absent on disk")
+    cache_dir: str | None = knob(None, "folder of the waveform cache; null: root/cache")
+    n_workers: int | None = knob(None, "processes that read files; null: one per core", 1, 256)
+
+
+@dataclass
+class EvaluateConfig:
+    run: RunConfig = group(RunConfig)
+    data: EvaluateData = group(EvaluateData)
+    fold: int = knob(10, "strat_fold to report on", 1, 10)
+    labelled_only: bool = knob(False, "score only records with at least one finding of the task")
+    n_bootstrap: int = knob(1000, "resamples of the records for the 95 % intervals", 0, 100000)
+    batch_size: int = knob(256, "records per step", 1, 1 << 20)
+    report: bool = knob(True, "write report.html as well")
+    device: str = knob("auto", "auto, cpu, cuda", choices=("auto", "cpu", "cuda"))
+
+
+@dataclass
+class PredictConfig:
+    run: RunConfig = group(RunConfig)
+    records: list[str] = knob([], "files to read, with or without suffix")
+    model: str | None = knob(None, "folder or hub name of a model; null: the run's")
+    threshold_rule: str = knob("prevalence", "which thresholds decide", choices=THRESHOLD_RULES)
+    allow_short: bool = knob(False, "pad shorter records with zeros instead of refusing them")
+    allow_flat: bool = knob(False, "accept a lead without any signal instead of refusing it")
+    batch_size: int = knob(64, "records per step", 1, 1 << 20)
+    device: str = knob("auto", "auto, cpu, cuda", choices=("auto", "cpu", "cuda"))
+
+
+@dataclass
+class PtbxlData:
+    root: str = knob("???", "folder to download to and to cache from")
+    fs: int = knob(100, "sampling rate of the files, Hz: 100 or 500", 100, 500)
+    allow_missing: bool = knob(False, "go on when listed records are absent on disk")
+    cache_dir: str | None = knob(None, "folder of the waveform cache; null: root/cache")
+    n_workers: int | None = knob(None, "processes that read files; null: one per core", 1, 256)
+
+
+@dataclass
+class PtbxlConfig:
+    data: PtbxlData = group(PtbxlData)
+    waveform: WaveformConfig = group(WaveformConfig)
+    url: str = knob("https://physionet.org/files/ptb-xl/1.0.3", "where PTB-XL lies")
+    n_downloads: int = knob(8, "files fetched at the same time", 1, 64)
+    timeout_s: float = knob(30.0, "a connection silent for longer is tried again, s", 0.1, 3600.0)
+    n_retries: int = knob(5, "tries for each file", 1, 100)
+    download: bool = knob(True, "fetch what is missing; false: only check and cache")
+
+
+@dataclass
+class SimulateData:
+    root: str = knob("???", "folder to write to; must not exist or be empty")
+
+
+@dataclass
+class SimulateConfig:
+    data: SimulateData = group(SimulateData)
+    n_records: int = knob(2000, "records to simulate", 10, 1000000)
+    seed: int = knob(0, "same seed, same bytes", 0, 2**31 - 1)
+    records500: bool = knob(False, "write records500/ as well")
+    n_workers: int | None = knob(None, "processes; null: one per core", 1, 256)
+
+
+def check(config: Any, prefix: str = "") -> None:
+    """Hold every field of a configuration to its range.
+
+    Raises
+    ------
+    ValueError
+        Names the knob, the value it has and the range it must lie in.
+    """
+    for field in dataclasses.fields(config):
+        value, name = getattr(config, field.name), f"{prefix}{field.name}"
+        if dataclasses.is_dataclass(value):
+            check(value, f"{name}.")
+            continue
+        low, high = field.metadata.get("low"), field.metadata.get("high")
+        choices = field.metadata.get("choices")
+        for item in value if isinstance(value, list) else [value]:
+            if item is None:
+                continue
+            if choices and item not in choices:
+                raise ValueError(f"{name}={item}: expected one of {', '.join(choices)}")
+            if low is not None and item < low:
+                raise ValueError(f"{name}={item}: expected at least {low}")
+            if high is not None and item > high:
+                raise ValueError(f"{name}={item}: expected at most {high}")
+
+
+def knobs(schema: type, prefix: str = "") -> list[str]:
+    """All knobs of a configuration, dotted, in the order of the page."""
+    hints = typing.get_type_hints(schema)
+    names: list[str] = []
+    for field in dataclasses.fields(schema):
+        name = f"{prefix}{field.name}"
+        inner: type = hints[field.name]
+        is_group = isinstance(inner, type) and dataclasses.is_dataclass(inner)
+        names += knobs(inner, f"{name}.") if is_group else [name]
+    return names
+
+
+def to_yaml(config: Any) -> str:
+    """A configuration as YAML, as ``runs/<name>/config.yaml`` holds it."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def from_yaml(schema: type, path: Path) -> Any:
+    """Read back what ``to_yaml`` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the file holds a knob that this version does not know, or a value of another type.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return OmegaConf.to_object(
+            OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.load(path))
+        )
+    except OmegaConfBaseException as error:
+        raise ValueError(
+            f"{path}: not a configuration of this version: {one_line(error)}"
+        ) from error
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def run(verb: str, schema: type, function: Callable[[Any], int | None]) -> None:
+    """Compose ``conf/<verb>.yaml`` with the command line, check it, call ``function(config)``.
+
+    An error that the user can mend (``ValueError``, ``OSError``) becomes one line on stderr and
+    exit code 1; anything else is our mistake and keeps its traceback. An integer that the
+    function returns is the exit code.
+    """
+    import hydra
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    ConfigStore.instance().store(name=f"{verb}_schema", node=schema)
+
+    def guarded(composed: Any) -> None:
+        try:
+            config = OmegaConf.to_object(composed)
+            check(config)
+            code = function(config)
+        except (ValueError, OSError, OmegaConfBaseException) as error:
+            print(f"{verb}: {one_line(error)}", file=sys.stderr)
+            raise SystemExit(1) from None
+        except KeyboardInterrupt:
+            print(f"{verb}: interrupted", file=sys.stderr)
+            raise SystemExit(130) from None
+        if code:
+            raise SystemExit(code)
+
+    hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=verb)(guarded)()

@@ -1,0 +1,382 @@
+"""Two kinds of encoders: a signal becomes a vector, a text becomes a vector.
+
+Shape letters: B records, L leads (12), S samples, C channels, P positions in time, T texts,
+N tokens of a text, F features.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+N_LEADS = 12
+PAD, UNKNOWN = "<pad>", "<unk>"
+
+
+# ---------------------------------------------------------------------------------- ECG encoders
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions, squeeze-and-excitation, and a shortcut that keeps the amplitude.
+
+    Notes
+    -----
+    Group normalisation (Wu & He 2018, arXiv:1803.08494) treats every record alone, so a batch
+    split over devices gives what one device gives. It also divides a record's amplitude away,
+    and amplitude is a finding (LVH, LVOLT); the shortcut is therefore not normalised.
+    Squeeze-and-excitation: Hu et al. 2018, arXiv:1709.01507.
+    """
+
+    def __init__(self, n_in: int, n_out: int, stride: int, kernel_size: int, drop_path: float):
+        super().__init__()
+        pad = kernel_size // 2
+        self.conv1 = nn.Conv1d(n_in, n_out, kernel_size, stride, pad, bias=False)
+        self.norm1 = nn.GroupNorm(8, n_out)
+        self.conv2 = nn.Conv1d(n_out, n_out, kernel_size, 1, pad, bias=False)
+        self.norm2 = nn.GroupNorm(8, n_out)
+        self.squeeze = nn.Linear(n_out, n_out // 8)
+        self.excite = nn.Linear(n_out // 8, n_out)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1 or n_in != n_out:
+            self.shortcut = nn.Sequential(
+                nn.AvgPool1d(stride, stride, ceil_mode=True), nn.Conv1d(n_in, n_out, 1, bias=False)
+            )
+        self.drop_path = drop_path
+        nn.init.zeros_(self.norm2.weight)
+
+    def forward(self, x_BCP: Tensor) -> Tensor:
+        branch = functional.relu(self.norm1(self.conv1(x_BCP)))
+        branch = self.norm2(self.conv2(branch))
+        gate_BC = torch.sigmoid(self.excite(functional.relu(self.squeeze(branch.mean(2)))))
+        branch = branch * gate_BC[:, :, None]
+        if self.training and self.drop_path > 0:
+            keep = torch.rand(len(branch), 1, 1, device=branch.device) >= self.drop_path
+            branch = branch * keep / (1 - self.drop_path)
+        return functional.relu(branch + self.shortcut(x_BCP))
+
+
+class ResNet1d(nn.Module):
+    """Residual 1D-CNN: (B, 12, S) signal in mV -> (B, F) features, F = 2 x last width.
+
+    Notes
+    -----
+    He et al. 2016 (arXiv:1512.03385) in one dimension; each stage halves the time step and
+    doubles the channels. Mean and maximum over time are both kept: a rhythm fills the record,
+    an extrasystole happens once.
+    """
+
+    def __init__(
+        self,
+        *,
+        width: int,
+        depths: list[int],
+        kernel_size: int,
+        stem_size: int,
+        stem_stride: int,
+        drop_path: float,
+        **_: Any,
+    ):
+        super().__init__()
+        self.stem = nn.Conv1d(N_LEADS, width, stem_size, stem_stride, stem_size // 2)
+        blocks: list[nn.Module] = []
+        n_in, n_blocks = width, sum(depths)
+        for stage, depth in enumerate(depths):
+            n_out = width * 2**stage
+            for block in range(depth):
+                drop = drop_path * len(blocks) / max(1, n_blocks - 1)
+                stride = 2 if block == 0 else 1
+                blocks.append(ResidualBlock(n_in, n_out, stride, kernel_size, drop))
+                n_in = n_out
+        self.blocks = nn.Sequential(*blocks)
+        self.n_features = 2 * n_in
+
+    def forward(self, signal_BLS: Tensor) -> Tensor:
+        x_BCP = self.blocks(functional.relu(self.stem(signal_BLS)))
+        return torch.cat([x_BCP.mean(2), x_BCP.amax(2)], dim=1)
+
+
+def sinusoids(n_positions: int, width: int) -> Tensor:
+    """(n_positions, width) fixed position code (Vaswani et al. 2017, arXiv:1706.03762)."""
+    rates = torch.exp(-math.log(10_000.0) * torch.arange(0, width, 2) / width)
+    angles = torch.arange(n_positions)[:, None] * rates
+    return torch.stack([angles.sin(), angles.cos()], dim=2).reshape(n_positions, -1)[:, :width]
+
+
+def transformer(width: int, depth: int, n_heads: int, dropout: float) -> nn.TransformerEncoder:
+    """Pre-norm transformer layers that see the whole sequence."""
+    if width % n_heads:
+        raise ValueError(f"width {width}: expected a multiple of n_heads={n_heads}")
+    layer = nn.TransformerEncoderLayer(
+        width, n_heads, 4 * width, dropout, functional.gelu, batch_first=True, norm_first=True
+    )
+    norm = nn.LayerNorm(width)
+    return nn.TransformerEncoder(layer, depth, norm, enable_nested_tensor=False)
+
+
+class EcgTransformer(nn.Module):
+    """Transformer over stretches of the signal: (B, 12, S) in mV -> (B, F) features, F = width.
+
+    Notes
+    -----
+    A convolutional stem (stem_stride samples a token; 10 at 100 Hz are 0.1 s) cuts the signal
+    into tokens; learned queries pool them by attention, as SigLIP's vision tower does
+    (arXiv:2303.15343).
+    """
+
+    def __init__(
+        self,
+        *,
+        width: int,
+        depths: list[int],
+        n_heads: int,
+        stem_size: int,
+        stem_stride: int,
+        drop_path: float,
+        **_: Any,
+    ):
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv1d(N_LEADS, width, stem_size, stem_stride, stem_size // 2),
+            nn.GELU(),
+            nn.Conv1d(width, width, 3, padding=1),
+        )
+        self.layers = transformer(width, sum(depths), n_heads, drop_path)
+        self.query = nn.Parameter(torch.randn(1, 1, width) * 0.02)
+        self.pool = nn.MultiheadAttention(width, n_heads, batch_first=True)
+        self.n_features = width
+
+    def forward(self, signal_BLS: Tensor) -> Tensor:
+        x_BPC = self.stem(signal_BLS).transpose(1, 2)
+        x_BPC = x_BPC + sinusoids(x_BPC.shape[1], x_BPC.shape[2]).to(x_BPC)
+        x_BPC = self.layers(x_BPC)
+        query = self.query.expand(len(x_BPC), -1, -1).to(x_BPC.dtype)
+        pooled, _ = self.pool(query, x_BPC, x_BPC, need_weights=False)
+        return pooled[:, 0]
+
+
+ECG_ENCODERS: dict[str, type[ResNet1d] | type[EcgTransformer]] = {"resnet1d": ResNet1d, "transformer": EcgTransformer}
+
+
+def ecg_encoder(name: str, **knobs: Any) -> ResNet1d | EcgTransformer:
+    """The ECG encoder of that name; its ``n_features`` is F of the (B, F) that it returns.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``ECG_ENCODERS``.
+    **knobs
+        width, depths, kernel_size, stem_size, stem_stride, n_heads, drop_path; each encoder
+        reads those that concern it.
+
+    Raises
+    ------
+    ValueError
+        If no encoder has that name.
+    """
+    if name not in ECG_ENCODERS:
+        raise ValueError(f"ecg.name={name}: expected one of {', '.join(ECG_ENCODERS)}")
+    return ECG_ENCODERS[name](**knobs)
+
+
+# --------------------------------------------------------------------------------- text encoders
+
+
+def train_tokenizer(texts: list[str], vocab_size: int) -> Any:
+    """A byte-level BPE tokenizer (``tokenizers.Tokenizer``) learned from texts.
+
+    Notes
+    -----
+    Bytes, so that umlauts, Japanese and damaged encodings all have tokens and nothing is
+    unknown (Radford et al. 2019). Case is folded: PTB-XL's reports are lower case.
+    """
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[PAD],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def pool_tokens(x_TNC: Tensor, mask_TN: Tensor, pool: str) -> Tensor:
+    """One vector a text: the mean of its tokens, its first, or its last. -> (T, C)"""
+    if pool == "first":
+        return x_TNC[:, 0]
+    if pool == "last":
+        last_T = mask_TN.sum(1).clamp(min=1) - 1
+        return x_TNC[torch.arange(len(x_TNC), device=x_TNC.device), last_T]
+    weight_TN1 = mask_TN[:, :, None].to(x_TNC.dtype)
+    return (x_TNC * weight_TN1).sum(1) / weight_TN1.sum(1).clamp(min=1)
+
+
+class SmallTextEncoder(nn.Module):
+    """The built-in text encoder: a few transformer layers over byte-level tokens, no download.
+
+    Parameters
+    ----------
+    tokenizer : tokenizers.Tokenizer
+        As ``train_tokenizer`` makes it; saved with the model.
+    width, depth, n_heads : int
+    max_tokens : int
+        Longer texts are cut.
+    pool : {"mean", "first", "last"}
+    """
+
+    def __init__(
+        self, tokenizer: Any, width: int, depth: int, n_heads: int, max_tokens: int, pool: str
+    ):
+        super().__init__()
+        self.tokenizer, self.max_tokens, self.pool = tokenizer, max_tokens, pool
+        self.embed = nn.Embedding(tokenizer.get_vocab_size(), width)
+        nn.init.normal_(self.embed.weight, std=0.02)
+        self.layers = transformer(width, depth, n_heads, 0.0)
+        self.n_features = width
+
+    def tokenize(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        """Texts -> tokens (T, N) int64 and mask (T, N) bool, True where a token stands."""
+        # An empty text still has one token (padding), or the mean would be over nothing.
+        ids = [e.ids[: self.max_tokens] or [0] for e in self.tokenizer.encode_batch(texts)]
+        n_tokens = max(map(len, ids))
+        tokens_TN = torch.tensor([row + [0] * (n_tokens - len(row)) for row in ids])
+        lengths_T = torch.tensor([len(row) for row in ids])
+        return tokens_TN, torch.arange(n_tokens)[None] < lengths_T[:, None]
+
+    def forward(self, tokens_TN: Tensor, mask_TN: Tensor) -> Tensor:
+        x_TNC = self.embed(tokens_TN)
+        # Embeddings start at 0.02; a position code of size 1 would drown them.
+        x_TNC = x_TNC + 0.02 * sinusoids(x_TNC.shape[1], x_TNC.shape[2]).to(x_TNC)
+        x_TNC = self.layers(x_TNC, src_key_padding_mask=~mask_TN)
+        return pool_tokens(x_TNC, mask_TN, self.pool)
+
+    def save(self, folder: Path) -> None:
+        """Write what ``load_text_encoder`` needs beside the weights."""
+        self.tokenizer.save(str(folder / "tokenizer.json"))
+
+
+class HfTextEncoder(nn.Module):
+    """Any Hugging Face encoder, from the hub or a local folder, without its pooler.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+    tokenizer : transformers.PreTrainedTokenizerBase
+    max_tokens : int
+        Longer texts are cut.
+    pool : {"mean", "first", "last"}
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, max_tokens: int, pool: str):
+        super().__init__()
+        self.model, self.tokenizer, self.max_tokens, self.pool = model, tokenizer, max_tokens, pool
+        self.n_features = model.config.hidden_size
+
+    def tokenize(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        """Texts -> tokens (T, N) int64 and mask (T, N) bool, True where a token stands."""
+        batch = self.tokenizer(
+            texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
+        )
+        return batch["input_ids"], batch["attention_mask"].bool()
+
+    def forward(self, tokens_TN: Tensor, mask_TN: Tensor) -> Tensor:
+        out = self.model(input_ids=tokens_TN, attention_mask=mask_TN.long())
+        return pool_tokens(out.last_hidden_state, mask_TN, self.pool)
+
+    def save(self, folder: Path) -> None:
+        """Write what ``load_text_encoder`` needs beside the weights."""
+        self.model.config.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def text_encoder(
+    name: str,
+    texts: list[str],
+    *,
+    vocab_size: int,
+    width: int,
+    depth: int,
+    n_heads: int,
+    max_tokens: int,
+    pool: str,
+) -> SmallTextEncoder | HfTextEncoder:
+    """A new text encoder to train: the built-in one, or a pretrained one by name.
+
+    Parameters
+    ----------
+    name : str
+        ``small``, or a Hugging Face hub name or local folder.
+    texts : list of str
+        Prompts and reports of the training folds; the built-in tokenizer learns from them.
+
+    Raises
+    ------
+    ValueError
+        If the Hugging Face encoder cannot be loaded.
+    """
+    if name == "small":
+        tokenizer = train_tokenizer(texts, vocab_size)
+        return SmallTextEncoder(tokenizer, width, depth, n_heads, max_tokens, pool)
+    transformers = _transformers()
+    try:
+        config = transformers.AutoConfig.from_pretrained(name)
+        model = transformers.AutoModel.from_pretrained(name, **_no_pooler(config))
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"text.name={name}: no encoder loads from there: {error}") from error
+    return HfTextEncoder(model, tokenizer, max_tokens, pool)
+
+
+def load_text_encoder(
+    name: str, folder: Path, *, width: int, depth: int, n_heads: int, max_tokens: int, pool: str
+) -> SmallTextEncoder | HfTextEncoder:
+    """The text encoder that ``save`` wrote to a folder, without weights yet.
+
+    Raises
+    ------
+    ValueError
+        If the folder lacks the tokenizer or the encoder's configuration.
+    """
+    if name == "small":
+        from tokenizers import Tokenizer
+
+        path = folder / "tokenizer.json"
+        if not path.is_file():
+            raise ValueError(f"{path} is missing: not a whole model")
+        tokenizer = Tokenizer.from_file(str(path))
+        return SmallTextEncoder(tokenizer, width, depth, n_heads, max_tokens, pool)
+    transformers = _transformers()
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, json.JSONDecodeError) as error:
+        raise ValueError(f"{folder}: not a whole text encoder: {error}") from error
+    model = transformers.AutoModel.from_config(config, **_no_pooler(config))
+    return HfTextEncoder(model, tokenizer, max_tokens, pool)
+
+
+def _no_pooler(config: Any) -> dict[str, bool]:
+    # BERT's pooler gets no gradient here, and DistributedDataParallel stops at such weights.
+    known = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
+    return {"add_pooling_layer": False} if config.model_type in known[:4] else {}
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise ValueError(
+            "text=hf needs the package transformers: pip install 'ecg_siglip[hf]'"
+        ) from error
+    return transformers

@@ -1,0 +1,222 @@
+"""A fold to scores and a report: the honest number.
+
+Thresholds and calibration come out of the artifact, where the tuning fold put them; nothing here
+fits anything to the fold that is reported on.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ecg_siglip import config, findings, metrics, plots, ptbxl, waveform
+from ecg_siglip.checkpoint import Artifact, same_vocabulary
+from ecg_siglip.predict import Predictor
+
+N_WORST = 6
+
+
+def tune(
+    y_true: np.ndarray, y_prob: np.ndarray
+) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
+    """Calibration and, on calibrated probabilities, every rule's thresholds, of the tuning fold.
+
+    Parameters
+    ----------
+    y_true : ndarray of shape (n_records, n_findings), bool
+    y_prob : ndarray of shape (n_records, n_findings), float in [0, 1]
+
+    Returns
+    -------
+    calibration : ndarray of shape (n_findings, 2)
+    thresholds : dict of str to ndarray of shape (n_findings,)
+    calibrated : ndarray of shape (n_records, n_findings)
+    """
+    calibration = metrics.fit_calibration(y_true, y_prob)
+    calibrated = metrics.calibrate(y_prob, calibration)
+    thresholds = {
+        rule: metrics.tune_thresholds(y_true, calibrated, rule) for rule in metrics.THRESHOLD_RULES
+    }
+    return calibration, thresholds, calibrated
+
+
+def epoch_scores(y_true: np.ndarray, y_prob: np.ndarray) -> dict[str, float]:
+    """The few scores by which epochs are compared; none of them needs a tuned threshold."""
+    fixed = {"fixed_0.5": metrics.tune_thresholds(y_true, y_prob, "fixed_0.5")}
+    scores = metrics.scores(y_true, y_prob, fixed, n_bootstrap=0)
+    enough = scores["n_findings_min5"] > 0
+    return {
+        "macro_auroc": scores["macro_auroc_min5" if enough else "macro_auroc"],
+        "macro_auprc": scores["macro_auprc_min5" if enough else "macro_auprc"],
+        "micro_f1": scores["fixed_0.5/micro_f1"],
+    }
+
+
+def load_data(
+    settings: config.EvaluateConfig, trained: config.TrainConfig, artifact: Artifact
+) -> ptbxl.PtbXl:
+    """The data that a run is evaluated on, prepared as its artifact says."""
+    data = ptbxl.load(
+        settings.data.root or trained.data.root,
+        fs=trained.data.fs,
+        task=trained.data.task,
+        allow_missing=settings.data.allow_missing,
+        cache_dir=settings.data.cache_dir or trained.data.cache_dir,
+        n_workers=settings.data.n_workers,
+        waveform=artifact.waveform,
+    )
+    same_vocabulary(artifact.codes, data.codes, where=str(settings.data.root or trained.data.root))
+    return data
+
+
+def evaluate(settings: config.EvaluateConfig) -> None:
+    """Score a run on a fold; writes ``runs/<name>/evaluate/fold<n>/`` whole or not at all."""
+    run = Path(settings.run.root) / settings.run.name
+    if not (run / "model").is_dir():
+        state = "training has not finished" if (run / "config.yaml").exists() else "no such run"
+        raise ValueError(f"{run}/model: {state}; expected a trained model")
+    trained = config.from_yaml(config.TrainConfig, run / "config.yaml")
+    predictor = Predictor.load(run / "model", settings.device)
+    artifact = predictor.artifact
+    data = load_data(settings, trained, artifact)
+    rows = data.fold(settings.fold)
+    if settings.labelled_only:
+        rows = rows[data.y_true[rows].any(axis=1)]
+    if settings.fold in trained.data.train_folds:
+        print(f"evaluate: note: the run was trained on fold {settings.fold}", file=sys.stderr)
+    if settings.fold == trained.data.tune_fold:
+        print(f"evaluate: note: the run was tuned on fold {settings.fold}", file=sys.stderr)
+
+    assert data.signals is not None
+    y_true = data.y_true[rows]
+    y_prob = predictor.probabilities(data.signals[rows], settings.batch_size, progress=True)
+    scores = metrics.scores(y_true, y_prob, artifact.thresholds, settings.n_bootstrap)
+    per_finding = metrics.per_finding(y_true, y_prob, artifact.thresholds)
+
+    folder = run / "evaluate" / f"fold{settings.fold}"
+    beside = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
+    try:
+        beside.mkdir(parents=True)
+        (beside / "metrics.json").write_text(json.dumps(without_nan(scores), indent=1))
+        table = pd.DataFrame(per_finding)
+        table.insert(0, "name", findings.names(artifact.codes))
+        table.insert(0, "code", artifact.codes)
+        table.to_csv(beside / "findings.csv", index=False)
+        predictions(data, rows, y_true, y_prob).to_parquet(beside / "predictions.parquet")
+        if settings.report:
+            tune_rows = data.fold(trained.data.tune_fold)
+            tune_prob = predictor.probabilities(data.signals[tune_rows], settings.batch_size)
+            plots.report(
+                beside / "report.html",
+                title=f"{settings.run.name} on fold {settings.fold}",
+                scores=scores,
+                rows=per_finding,
+                codes=artifact.codes,
+                names=findings.names(artifact.codes),
+                y_true=y_true,
+                y_prob=y_prob,
+                thresholds=artifact.thresholds,
+                tune=(data.y_true[tune_rows], tune_prob),
+                worst=worst_called(artifact, data, rows, y_true, y_prob),
+                context=context(settings, trained, artifact, data),
+            )
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(beside, folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    print(headline(scores))
+    print(f"wrote {folder}/" + (" (open report.html)" if settings.report else ""))
+
+
+def without_nan(scores: dict[str, float]) -> dict[str, float | None]:
+    """JSON has no NaN: a score that cannot be said is null."""
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in scores.items()}
+
+
+def predictions(
+    data: ptbxl.PtbXl, rows: np.ndarray, y_true: np.ndarray, y_prob: np.ndarray
+) -> pd.DataFrame:
+    """One row a record: its id, its fold, the probability and truth of each finding."""
+    columns: dict[str, np.ndarray] = {
+        "ecg_id": data.ecg_id[rows],
+        "strat_fold": data.strat_fold[rows],
+    }
+    columns |= {f"probability/{code}": y_prob[:, i] for i, code in enumerate(data.codes)}
+    columns |= {f"true/{code}": y_true[:, i] for i, code in enumerate(data.codes)}
+    return pd.DataFrame(columns)
+
+
+def worst_called(
+    artifact: Artifact, data: ptbxl.PtbXl, rows: np.ndarray, y_true: np.ndarray, y_prob: np.ndarray
+) -> list[dict[str, Any]]:
+    """The records whose findings surprised the model most (largest cross-entropy)."""
+    inside = np.clip(y_prob, 1e-7, 1 - 1e-7)
+    surprise = -np.where(y_true, np.log(inside), np.log1p(-inside))
+    called = metrics.apply_thresholds(y_prob, artifact.thresholds["prevalence"])
+    codes = np.array(artifact.codes)
+    assert data.signals is not None
+    worst = []
+    for i in np.argsort(-surprise.sum(axis=1))[:N_WORST]:
+        top = surprise[i].argmax()
+        wrong = "missed" if y_true[i, top] else "called without a label"
+        worst.append(
+            {
+                "record": f"ecg_id {data.ecg_id[rows[i]]}",
+                "signal": waveform.from_int16(np.asarray(data.signals[rows[i]])),
+                "fs": data.fs,
+                "probabilities": dict(zip(artifact.codes, y_prob[i].tolist(), strict=True)),
+                "findings": codes[called[i]].tolist(),
+                "true": codes[y_true[i]].tolist(),
+                "why": f"{codes[top]} {wrong}: probability {y_prob[i, top]:.2f}",
+            }
+        )
+    return worst
+
+
+def context(
+    settings: config.EvaluateConfig,
+    trained: config.TrainConfig,
+    artifact: Artifact,
+    data: ptbxl.PtbXl,
+) -> dict[str, str]:
+    """What the reader of a report must know to trust it."""
+    return {
+        "run": settings.run.name,
+        "model": f"ecg_siglip {artifact.about['version']}, {trained.ecg.name}",
+        "objective": trained.objective.terms,
+        "task": trained.data.task,
+        "trained on folds": ", ".join(map(str, trained.data.train_folds)),
+        "thresholds and calibration from fold": str(trained.data.tune_fold),
+        "reported on fold": str(settings.fold),
+        "records": "with a finding of the task" if settings.labelled_only else "all of the fold",
+        "data": data.version,
+    }
+
+
+def headline(scores: dict[str, float]) -> str:
+    """The scores to look at first, on a few lines."""
+    keys = ["macro_auroc_min5", "macro_auprc_min5", "prevalence/macro_f1_min5"]
+    keys += ["f1/macro_f1_min5", "fixed_0.5/micro_f1", "ece"]
+    lines = []
+    for key in keys:
+        low, high = scores.get(f"{key}/low", math.nan), scores.get(f"{key}/high", math.nan)
+        interval = "" if math.isnan(low) else f"  [{low:.3f}, {high:.3f}]"
+        lines.append(f"{key:<26}{scores[key]:.3f}{interval}")
+    counts = f"{scores['n_records']} records, {scores['n_findings_min5']} findings with 5 or more"
+    return "\n".join([*lines, counts])
+
+
+def main() -> None:
+    config.run("evaluate", config.EvaluateConfig, evaluate)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+"""Which ECG-text pairs are positive, and what a wrong answer costs.
+
+Every pair of an ECG and a text is a yes/no question of its own (SigLIP, Zhai et al. 2023,
+arXiv:2303.15343). A ``PairTargets`` says what the right answers are, ``pair_loss`` what the given
+ones cost.
+
+Shape letters: B ECGs, T texts, D embedding, F findings.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+TEXTS = ("bank", "finding", "findings", "report")
+TARGETS = ("diagonal", "shared", "jaccard", "idf_jaccard", "present")
+LOSSES = ("sigmoid", "softmax")
+
+
+@dataclass(frozen=True)
+class Term:
+    """One summand of the objective: the kind of text, the rule of its targets, its weight."""
+
+    text: str
+    targets: str
+    weight: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.text}/{self.targets}"
+
+
+def parse_terms(terms: str) -> list[Term]:
+    """Read ``text/targets:weight + ...``; ``bank`` alone means ``bank/present:1``.
+
+    Raises
+    ------
+    ValueError
+        For an unknown word, a weight that is no positive number, a rule that its text cannot
+        have, or no term at all.
+
+    Examples
+    --------
+    >>> [(t.name, t.weight) for t in parse_terms("bank:1.0 + report/idf_jaccard:0.1")]
+    [('bank/present', 1.0), ('report/idf_jaccard', 0.1)]
+    """
+    parsed = []
+    for part in terms.split("+"):
+        name, _, weight = part.strip().partition(":")
+        text, _, targets = name.strip().partition("/")
+        targets = targets or ("present" if text == "bank" else "")
+        where = f"objective.terms={terms!r}: {part.strip()!r}"
+        if text not in TEXTS:
+            raise ValueError(f"{where}: expected a text out of {', '.join(TEXTS)}")
+        if targets not in TARGETS:
+            raise ValueError(f"{where}: expected targets out of {', '.join(TARGETS)}")
+        if text == "bank" and targets == "diagonal":
+            raise ValueError(f"{where}: a bank of findings has no diagonal; expected bank/present")
+        try:
+            value = float(weight or 1.0)
+        except ValueError:
+            value = math.nan
+        if not 0 < value < math.inf:
+            raise ValueError(f"{where}: expected a weight above 0")
+        parsed.append(Term(text, targets, value))
+    return parsed
+
+
+@dataclass(frozen=True)
+class PairTargets:
+    """The target matrix of a batch, kept as the labels that it follows from.
+
+    Parameters
+    ----------
+    rule : {"diagonal", "shared", "jaccard", "idf_jaccard", "present"}
+        diagonal: the text is the ECG's own. shared: they share a finding. jaccard: shared
+        findings / findings of either. idf_jaccard: the same, each finding weighted by ``weight``.
+        present: every finding of the text is in the record.
+    ecg_labels : Tensor of shape (B, F), float32, 0 or 1
+    text_labels : Tensor of shape (T, F), float32, 0 or 1
+        The findings that the text names.
+    ecg_index, text_index : Tensor of shape (B,) and (T,), int64
+        Which record it is, for the diagonal.
+    weight : Tensor of shape (F,), float32
+        Weight of each finding in the set-valued rules; 0 leaves it out.
+
+    Notes
+    -----
+    A set-valued rule on two empty sets is 0/0; it is taken as 0: two records of which nothing is
+    said are not thereby alike. Jaccard targets: arXiv:2602.10553.
+    """
+
+    rule: str
+    ecg_labels: Tensor
+    text_labels: Tensor
+    ecg_index: Tensor
+    text_index: Tensor
+    weight: Tensor
+
+    def chunk(self, start: int, stop: int) -> PairTargets:
+        """The same for the texts start..stop only."""
+        texts = slice(start, stop)
+        return replace(self, text_labels=self.text_labels[texts], text_index=self.text_index[texts])
+
+    def matrix(self) -> Tensor:
+        """The targets themselves: (B, T) float32 in [0, 1]."""
+        if self.rule == "diagonal":
+            return (self.ecg_index[:, None] == self.text_index[None, :]).float()
+        if self.rule == "present":
+            named_T = self.text_labels.sum(1)
+            found_BT = self.ecg_labels @ self.text_labels.T
+            return ((found_BT == named_T) & (named_T > 0)).float()
+        weight = self.weight if self.rule == "idf_jaccard" else (self.weight > 0).float()
+        shared_BT = (self.ecg_labels * weight) @ self.text_labels.T
+        if self.rule == "shared":
+            return (shared_BT > 0).float()
+        either_BT = (self.ecg_labels @ weight)[:, None] + (self.text_labels @ weight)[None, :]
+        either_BT = either_BT - shared_BT
+        return torch.where(either_BT > 0, shared_BT / either_BT.clamp(min=1e-12), 0.0)
+
+
+def finding_weights(labels: Tensor, excluded: list[int]) -> Tensor:
+    """Inverse document frequency of each finding, ``log(n / n_positive)``; 0 where excluded.
+
+    Parameters
+    ----------
+    labels : Tensor of shape (N, F), float32, 0 or 1
+        Of the training records.
+    excluded : list of int
+        Columns that set-valued rules shall not look at.
+
+    Returns
+    -------
+    Tensor of shape (F,), float32, > 0 but for the excluded
+    """
+    weight_F = torch.log(len(labels) / labels.sum(0).clamp(min=1.0)).clamp(min=1e-6)
+    weight_F[excluded] = 0.0
+    return weight_F
+
+
+def bias_from_rate(rate: float) -> float:
+    """Start of the logit bias: the log-odds of a positive pair, ``log(p / (1 - p))``.
+
+    Notes
+    -----
+    SigLIP starts at -10, which fits one positive in 22,000 pairs; with another rate the first
+    steps would do nothing but move the bias. The rate is held inside [1e-6, 1 - 1e-6].
+    """
+    rate = min(max(rate, 1e-6), 1 - 1e-6)
+    return math.log(rate / (1 - rate))
+
+
+def pair_loss(
+    ecg_BD: Tensor,
+    text_TD: Tensor,
+    log_scale: Tensor,
+    bias: Tensor,
+    targets: PairTargets,
+    loss: str = "sigmoid",
+    n_chunk: int | None = None,
+) -> Tensor:
+    """Cost of all ECG-text pairs of a batch, summed over the pairs: a scalar, float32.
+
+    Divide by the number of ECGs of the whole batch for the mean of SigLIP (equation 1).
+
+    Parameters
+    ----------
+    ecg_BD, text_TD : Tensor of shape (B, D) and (T, D), unit norm
+    log_scale, bias : scalar Tensor
+        ``logit = exp(log_scale) * cosine + bias``.
+    targets : PairTargets
+    loss : {"sigmoid", "softmax"}
+    n_chunk : int, optional
+        Texts whose logits exist at one time; they are computed again for the gradient. None: all.
+    """
+    if loss == "softmax":
+        return softmax_pair_loss(ecg_BD, text_TD, log_scale, targets.matrix())
+    if n_chunk is None or n_chunk >= len(text_TD):
+        return sigmoid_pair_loss(ecg_BD, text_TD, log_scale, bias, targets)
+    total = ecg_BD.new_zeros((), dtype=torch.float32)
+    for start in range(0, len(text_TD), n_chunk):
+        stop = start + n_chunk
+        total = total + checkpoint(
+            sigmoid_pair_loss,
+            ecg_BD,
+            text_TD[start:stop],
+            log_scale,
+            bias,
+            targets.chunk(start, stop),
+            use_reentrant=False,
+        )
+    return total
+
+
+def sigmoid_pair_loss(
+    ecg_BD: Tensor, text_TD: Tensor, log_scale: Tensor, bias: Tensor, targets: PairTargets
+) -> Tensor:
+    """Sum of the binary cross-entropies of all pairs (SigLIP, equation 1)."""
+    logits_BT = log_scale.exp() * ecg_BD.float() @ text_TD.float().T + bias
+    return functional.binary_cross_entropy_with_logits(logits_BT, targets.matrix(), reduction="sum")
+
+
+def softmax_pair_loss(
+    ecg_BD: Tensor, text_TD: Tensor, log_scale: Tensor, targets_BT: Tensor
+) -> Tensor:
+    """CLIP's symmetric softmax loss, for comparison: mean of both directions, times B.
+
+    Notes
+    -----
+    Radford et al. 2021 (arXiv:2103.00020) for the diagonal. Where a row or column has several
+    positives they share its probability equally (UniCL, arXiv:2204.03610); one without any
+    positive asks nothing and costs nothing.
+    """
+    logits_BT = log_scale.exp() * ecg_BD.float() @ text_TD.float().T
+
+    def direction(logits: Tensor, wanted: Tensor) -> Tensor:
+        share = wanted / wanted.sum(1, keepdim=True).clamp(min=1e-12)
+        return -(share * logits.log_softmax(1)).sum(1).mean()
+
+    both = direction(logits_BT, targets_BT) + direction(logits_BT.T, targets_BT.T)
+    return 0.5 * both * len(ecg_BD)
+
+
+class _Gather(torch.autograd.Function):
+    """All ranks' rows, with the gradient of all ranks' losses flowing back to their owner."""
+
+    @staticmethod
+    def forward(ctx, rows: Tensor, sizes: list[int]) -> Tensor:  # type: ignore[override]
+        ctx.sizes = sizes
+        padded = rows.new_zeros(max(sizes), *rows.shape[1:])
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        grad = grad.contiguous()
+        dist.all_reduce(grad)
+        start = sum(ctx.sizes[: dist.get_rank()])
+        return grad[start : start + ctx.sizes[dist.get_rank()]], None
+
+
+def gather_rows(rows: Tensor, sizes: list[int]) -> Tensor:
+    """The rows of all processes in the order of their ranks, gradient included.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (sizes[rank], D)
+    sizes : list of int
+        Rows of each rank; they may differ.
+
+    Notes
+    -----
+    Each rank computes its own ECG rows against all texts. A text's gradient is then spread over
+    the ranks; the backward pass sums it and returns each rank its part. A gather without that
+    sum prints the same loss and learns something else.
+    """
+    return rows if len(sizes) == 1 else _Gather.apply(rows, sizes)

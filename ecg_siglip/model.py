@@ -1,0 +1,149 @@
+"""The two towers joined: unit-norm embeddings of ECGs and texts, a scale and a bias.
+
+Shape letters: B records, L leads (12), S samples, T texts, N tokens, D embedding.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ecg_siglip.encoders import HfTextEncoder, SmallTextEncoder, ecg_encoder, load_text_encoder
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto`` is the GPU of this process where there is one, else the CPU.
+
+    Raises
+    ------
+    ValueError
+        If a GPU is asked for and PyTorch sees none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device=cuda: PyTorch sees no CUDA device; expected one, or device=cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+class EcgTextModel(nn.Module):
+    """ECG encoder and text encoder with one embedding: ``logit = exp(log_scale) cos + bias``.
+
+    Parameters
+    ----------
+    config : dict
+        ``ecg`` and ``text`` (the knobs of the encoders), ``embed_dim``, ``logit_scale`` and
+        ``logit_bias`` (where they start). Kept as ``config``, saved as ``config.json``.
+    text : SmallTextEncoder or HfTextEncoder
+        The text encoder, see ``encoders``.
+
+    Notes
+    -----
+    SigLIP, Zhai et al. 2023, arXiv:2303.15343.
+    """
+
+    def __init__(self, config: dict[str, Any], text: SmallTextEncoder | HfTextEncoder):
+        super().__init__()
+        self.config = config
+        self.ecg = ecg_encoder(**config["ecg"])
+        self.text = text
+        self.dropout = nn.Dropout(config["ecg"]["dropout"])
+        self.project_ecg = nn.Linear(self.ecg.n_features, config["embed_dim"])
+        self.project_text = nn.Linear(self.text.n_features, config["embed_dim"])
+        self.log_scale = nn.Parameter(torch.tensor(math.log(config["logit_scale"])))
+        self.logit_bias = nn.Parameter(torch.tensor(float(config["logit_bias"])))
+
+    @property
+    def device(self) -> torch.device:
+        return self.logit_bias.device
+
+    def encode_ecg(self, signal_BLS: Tensor) -> Tensor:
+        """Signals in mV at the model's sampling rate -> (B, D) float32, unit norm."""
+        features = self.ecg(signal_BLS).float()
+        return functional.normalize(self.project_ecg(self.dropout(features)).float(), dim=1)
+
+    def encode_tokens(self, tokens_TN: Tensor, mask_TN: Tensor) -> Tensor:
+        """Tokens and their mask, as ``text.tokenize`` gives them -> (T, D) float32, unit norm."""
+        features = self.text(tokens_TN, mask_TN).float()
+        return functional.normalize(self.project_text(features).float(), dim=1)
+
+    def encode_text(self, texts: list[str]) -> Tensor:
+        """Texts -> (T, D) float32, unit norm."""
+        tokens_TN, mask_TN = self.text.tokenize(texts)
+        return self.encode_tokens(tokens_TN.to(self.device), mask_TN.to(self.device))
+
+    def logits(self, ecg_BD: Tensor, text_TD: Tensor) -> Tensor:
+        """(B, T): the log-odds that the text is true of the record."""
+        return self.log_scale.exp() * ecg_BD @ text_TD.T + self.logit_bias
+
+    def save_pretrained(self, folder: str | Path, **extra: Any) -> None:
+        """Write weights (safetensors), ``config.json`` and the text encoder's files to a folder.
+
+        Parameters
+        ----------
+        folder : path
+            Made if it does not exist.
+        **extra
+            Further entries of ``config.json``, anything that JSON holds.
+        """
+        from safetensors.torch import save_file
+
+        folder = Path(folder)
+        (folder / "text").mkdir(parents=True, exist_ok=True)
+        self.text.save(folder / "text")
+        save_file({k: v.contiguous() for k, v in self.state_dict().items()}, folder / WEIGHTS)
+        self.config |= extra
+        (folder / CONFIG).write_text(json.dumps(self.config, indent=1, ensure_ascii=False))
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path) -> EcgTextModel:
+        """The model that ``save_pretrained`` wrote, on the CPU, ready to predict.
+
+        Parameters
+        ----------
+        name : path or str
+            A folder, or the name of a repository on the Hugging Face hub.
+
+        Raises
+        ------
+        ValueError
+            If there is no such folder and no such repository, or if a part of it is missing or
+            does not fit the rest.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        folder = Path(name) if Path(name).is_dir() else _from_hub(str(name))
+        for part in (CONFIG, WEIGHTS, "text"):
+            if not (folder / part).exists():
+                raise ValueError(f"model {name}: {part} is missing")
+        try:
+            config = json.loads((folder / CONFIG).read_text())
+            text_knobs = {k: v for k, v in config["text"].items() if k != "vocab_size"}
+            model = cls(config, load_text_encoder(folder=folder / "text", **text_knobs))
+            weights = load_file(folder / WEIGHTS)
+        except (json.JSONDecodeError, SafetensorError, KeyError, TypeError) as error:
+            raise ValueError(f"model {name}: damaged: {error}") from error
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ValueError(f"model {name}: weights and config.json differ: {error}") from error
+        return model.eval()
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ValueError(f"model {name}: no such folder, and not on the hub: {error}") from error

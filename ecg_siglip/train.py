@@ -1,0 +1,559 @@
+"""Training: from the configuration to a model that names findings, one plain loop.
+
+Everything random is a pure function of (seed, epoch, step or record), so a run that was killed
+and started again ends with the weights of one that was not.
+
+Shape letters: B records of the batch, T texts, D embedding, F findings.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import operator
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from tqdm import tqdm
+
+from ecg_siglip import __version__, config, findings, ptbxl
+from ecg_siglip.batches import TrainingData
+from ecg_siglip.checkpoint import (
+    Artifact,
+    clone,
+    load_state,
+    model_card,
+    same_vocabulary,
+    save_artifact,
+    save_state,
+    write_atomic,
+)
+from ecg_siglip.encoders import text_encoder
+from ecg_siglip.evaluate import epoch_scores, headline, tune, without_nan
+from ecg_siglip.losses import (
+    Term,
+    bias_from_rate,
+    gather_rows,
+    pair_loss,
+    parse_terms,
+)
+from ecg_siglip.metrics import scores as fold_scores
+from ecg_siglip.model import EcgTextModel, pick_device
+from ecg_siglip.predict import probabilities
+
+# Knobs that say where and how fast, not what: they may differ when a run is taken up again.
+FREE_KNOBS = ("data.n_workers", "data.cache_dir", "device", "n_threads", "save_every_s")
+N_CHECK = 50  # steps between looks at the loss: each look makes a GPU wait
+
+
+# ------------------------------------------------------------------------------ several processes
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that torchrun started; alone, rank 0 of 1."""
+
+    rank: int = 0
+    n: int = 1
+
+    @classmethod
+    def join(cls, device: str) -> Ranks:
+        if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+            return cls()
+        on_gpu = pick_device(device).type == "cuda"
+        if on_gpu:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        if not dist.is_initialized():
+            # The first rank may build the waveform cache while the others wait.
+            dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(hours=2))
+        return cls(dist.get_rank(), dist.get_world_size())
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def wait(self) -> None:
+        if self.n > 1:
+            dist.barrier()
+
+    def parts(self, batch: np.ndarray) -> list[np.ndarray]:
+        """The batch split over the ranks, as evenly as it goes."""
+        return np.array_split(batch, self.n)
+
+    def add_up(self, model: torch.nn.Module, loss: Tensor) -> Tensor:
+        """Sum gradients (in place) and loss over the ranks; each brings its own records' part."""
+        if self.n == 1:
+            return loss
+        learning = [p for p in model.parameters() if p.requires_grad]
+        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in learning]
+        flat = torch.cat([loss.reshape(1), *(grad.ravel() for grad in grads)])
+        dist.all_reduce(flat)
+        for p, grad in zip(learning, flat[1:].split([p.numel() for p in learning]), strict=True):
+            p.grad = grad.view_as(p).clone()
+        return flat[0]
+
+
+# --------------------------------------------------------------------------------------- the loss
+
+
+def batch_loss(
+    model: EcgTextModel,
+    data: TrainingData,
+    terms: list[Term],
+    batch: np.ndarray,
+    epoch: int,
+    ranks: Ranks,
+    autocast: torch.autocast | None = None,
+) -> Tensor:
+    """This rank's share of the batch's loss; the shares of all ranks add up to the loss.
+
+    Parameters
+    ----------
+    batch : ndarray of shape (B,), int64
+        The rows of the whole batch, the same on every rank.
+
+    Notes
+    -----
+    Local ECG rows against all texts: each rank encodes its own records and their texts, the
+    texts are gathered with gradient, and the shares are divided by the B of the whole batch.
+    """
+    parts = ranks.parts(batch)
+    rows = parts[ranks.rank]
+    objective = model.config["objective"]
+    with autocast or torch.autocast("cpu", enabled=False):
+        ecg_BD = model.encode_ecg(data.signals(rows, epoch))
+    total = ecg_BD.new_zeros(())
+    for term in terms:
+        texts, own, named = data.texts(term.text, batch, epoch)
+        if not texts:
+            continue
+        sizes = [len(texts)]
+        mine = slice(None)
+        if term.text != "bank" and ranks.n > 1:
+            sizes = [int(np.isin(own, part).sum()) for part in parts]
+            start = sum(sizes[: ranks.rank])
+            mine = slice(start, start + sizes[ranks.rank])
+        with autocast or torch.autocast("cpu", enabled=False):
+            text_TD = encode_texts(model, texts[mine])
+        text_TD = gather_rows(text_TD, sizes)
+        ecg_rows, ecg_all, share = rows, ecg_BD, 1.0
+        if objective["loss"] == "softmax":
+            # A softmax over ECGs needs all of them: every rank computes the whole loss.
+            ecg_all = gather_rows(ecg_BD, [len(part) for part in parts])
+            ecg_rows, share = batch, 1.0 / ranks.n
+        targets = data.targets(term, ecg_rows, own, named)
+        loss = pair_loss(
+            ecg_all,
+            text_TD,
+            model.log_scale,
+            model.logit_bias,
+            targets,
+            objective["loss"],
+            objective["n_chunk"],
+        )
+        total = total + term.weight * share * loss
+    return total / len(batch)
+
+
+def encode_texts(model: EcgTextModel, texts: list[str]) -> Tensor:
+    """Embeddings of the texts; a rank whose records have none takes part with no rows."""
+    if not texts:
+        return model.project_text.weight.new_zeros(0, len(model.project_text.weight))
+    return model.encode_text(texts)
+
+
+# --------------------------------------------------------------------------------------- the loop
+
+
+def new_model(settings: config.TrainConfig, data: TrainingData, terms: list[Term]) -> EcgTextModel:
+    """An untrained model; its bias starts at the log-odds of the measured positive rate."""
+    torch.manual_seed(settings.seed)
+    text_knobs = dataclasses.asdict(settings.text)
+    locked = text_knobs.pop("locked")
+    text_knobs.pop("language")
+    texts = [data.reports[row] for row in data.train_rows]
+    for language in findings.LANGUAGES:
+        texts += findings.prompts(data.codes, language)
+    bias = settings.objective.logit_bias
+    model_config = {
+        "embed_dim": settings.embed_dim,
+        "ecg": dataclasses.asdict(settings.ecg),
+        "text": text_knobs,
+        "objective": {
+            "terms": settings.objective.terms,
+            "loss": settings.objective.loss,
+            "n_chunk": settings.objective.n_chunk,
+        },
+        "logit_scale": settings.objective.logit_scale,
+        "logit_bias": bias_from_rate(data.positive_rate(terms[0])) if bias is None else bias,
+    }
+    model = EcgTextModel(model_config, text_encoder(texts=texts, **text_knobs))
+    if locked:
+        model.text.requires_grad_(False)
+    return model.to(data.device)
+
+
+def new_optimizer(settings: config.TrainConfig, model: EcgTextModel) -> torch.optim.AdamW:
+    """AdamW; matrices decay, vectors and scalars do not; the text encoder has its own rate."""
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            factor = settings.optim.text_lr if name.startswith("text.") else 1.0
+            decay = settings.optim.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((factor, decay), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": parameters, "factor": factor, "weight_decay": decay}
+            for (factor, decay), parameters in groups.items()
+        ],
+        lr=settings.optim.lr,
+    )
+
+
+def learning_rate(settings: config.OptimConfig, step: int, n_steps: int) -> float:
+    """Linear warm-up, then half a cosine down to 0."""
+    n_warmup = max(1, round(settings.warmup * n_steps))
+    if step < n_warmup:
+        return settings.lr * (step + 1) / n_warmup
+    done = (step - n_warmup) / max(1, n_steps - n_warmup)
+    return settings.lr * 0.5 * (1 + math.cos(math.pi * done))
+
+
+class Training:
+    """The state of a run between two steps, and how it moves on, is saved and taken up again."""
+
+    def __init__(self, settings: config.TrainConfig, data: TrainingData, ranks: Ranks):
+        self.settings, self.data, self.ranks = settings, data, ranks
+        self.terms = parse_terms(settings.objective.terms)
+        self.model = new_model(settings, data, self.terms)
+        self.optimizer = new_optimizer(settings, self.model)
+        self.averaged = clone(dict(self.model.named_parameters()))
+        self.epoch = self.step = 0  # step counts within the epoch
+        self.losses: list[Tensor] = []
+        self.best: dict[str, Any] = {}
+        self.seconds = 0.0
+        self.log_bytes = 0
+        if settings.compile:
+            self.model.ecg.compile()
+        bfloat16 = settings.precision == "bfloat16" or (
+            settings.precision == "auto" and data.device.type == "cuda"
+        )
+        self.autocast = torch.autocast(data.device.type, torch.bfloat16, enabled=bfloat16)
+
+    def run_step(self, batch: np.ndarray, n_steps: int) -> None:
+        """Forward, backward, update, average."""
+        settings = self.settings.optim
+        done = self.epoch * n_steps + self.step
+        # Dropout too is a function of where the run stands, and differs between ranks.
+        place = np.random.SeedSequence([self.settings.seed, done, self.ranks.rank])
+        torch.manual_seed(int(place.generate_state(1, np.uint64)[0] >> 1))
+        for group in self.optimizer.param_groups:
+            rate = learning_rate(settings, done, n_steps * settings.n_epochs)
+            group["lr"] = rate * group["factor"]
+        loss = batch_loss(
+            self.model, self.data, self.terms, batch, self.epoch, self.ranks, self.autocast
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        loss = self.ranks.add_up(self.model, loss.detach())
+        if settings.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
+        self.optimizer.step()
+        with torch.no_grad():
+            # CLIP's bound: a scale above 100 only sharpens what is already decided.
+            self.model.log_scale.clamp_(max=math.log(100.0))
+            decay = min(settings.ema, (1 + done) / (10 + done))
+            current = [p.detach() for p in self.model.parameters()]
+            torch._foreach_lerp_(list(self.averaged.values()), current, 1 - decay)
+        self.losses.append(loss)
+        self.step += 1
+
+    def check_losses(self, batches: list[np.ndarray]) -> None:
+        """Stop at a loss that is no number.
+
+        Raises
+        ------
+        ValueError
+            Naming the step and its records.
+        """
+        bad = (~torch.isfinite(torch.stack(self.losses))).nonzero()
+        if len(bad):
+            step = int(bad[0])
+            ids = self.data.ecg_id[batches[step]]
+            raise ValueError(
+                f"loss is {self.losses[step].item()} at epoch {self.epoch + 1}, step {step + 1}; "
+                f"ecg_id of its records: {', '.join(map(str, ids[:8]))} ... ({len(ids)}); "
+                "a lower optim.lr or precision=float32 may help"
+            )
+
+    def tune_probabilities(self, rows: np.ndarray) -> np.ndarray:
+        """What the model, with the weights it has, says of the tuning fold, not calibrated."""
+        self.model.eval()
+        with torch.inference_mode():
+            text_FD = self.model.encode_text(self.data.prompts)
+        y_prob = probabilities(self.model, text_FD, self.data.mapped[rows])
+        self.model.train()
+        return y_prob
+
+    def tune_scores(self, rows: np.ndarray, y_true: np.ndarray) -> dict[str, float]:
+        """Score the averaged weights on the tuning fold; keep them if none were better."""
+        with weights_of(self.model, self.averaged):
+            scores = epoch_scores(y_true, self.tune_probabilities(rows))
+        if scores["macro_auprc"] >= self.best.get("macro_auprc", -1.0):
+            weights = clone(self.averaged)
+            self.best = {**scores, "epoch": self.epoch + 1, "weights": weights}
+        return scores
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "codes": list(self.data.codes),
+            "model": self.model.state_dict(),
+            "averaged": self.averaged,
+            "optimizer": self.optimizer.state_dict(),
+            "losses": list(self.losses),
+            "best": self.best,
+            "epoch": self.epoch,
+            "step": self.step,
+            "seconds": self.seconds,
+            "log_bytes": self.log_bytes,
+        }
+
+    def resume(self, state: dict[str, Any], path: Path) -> None:
+        """Go on where ``state`` was saved."""
+        same_vocabulary(self.data.codes, state["codes"], where=str(path))
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"{path}: does not fit the model: {config.one_line(error)}") from error
+        self.averaged = clone(state["averaged"])
+        self.losses, self.best = list(state["losses"]), state["best"]
+        self.epoch, self.step = state["epoch"], state["step"]
+        self.seconds, self.log_bytes = state["seconds"], state["log_bytes"]
+
+
+@contextlib.contextmanager
+def weights_of(model: EcgTextModel, weights: dict[str, Tensor]) -> Iterator[None]:
+    """Within it the model has these weights, afterwards its own again."""
+    own = clone(dict(model.named_parameters()))
+
+    def put(values: dict[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(values[name])
+
+    put(weights)
+    try:
+        yield
+    finally:
+        put(own)
+
+
+def fit(training: Training, tune_rows: np.ndarray, y_tune: np.ndarray, run: Path) -> None:
+    """Train to the last epoch; writes ``state.pt``, ``log.jsonl`` and TensorBoard's files."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    first, n_epochs = training.ranks.is_first, training.settings.optim.n_epochs
+    log, saved_at = run / "log.jsonl", time.monotonic()
+    board = None
+    if first:
+        log.touch()
+        # Lines written after the state that is taken up here belong to a future that is undone.
+        os.truncate(log, training.log_bytes)
+        board = SummaryWriter(str(run / "tensorboard"), purge_step=training.epoch + 1)
+    bar = tqdm(
+        total=n_epochs, initial=training.epoch, unit="epoch", disable=None if first else True
+    )
+    while training.epoch < n_epochs:
+        batches, started = training.data.batches(training.epoch), time.monotonic()
+        before_s = training.seconds
+        while training.step < len(batches):
+            training.run_step(batches[training.step], len(batches))
+            bar.set_postfix_str(f"step {training.step}/{len(batches)}", refresh=False)
+            bar.update(1 / len(batches))
+            if training.step % N_CHECK == 0:
+                training.check_losses(batches)
+            due = time.monotonic() - saved_at > training.settings.save_every_s
+            if first and due and training.step < len(batches):
+                training.check_losses(batches)
+                training.seconds = before_s + time.monotonic() - started
+                save_state(run / "state.pt", training.state())
+                saved_at = time.monotonic()
+        training.check_losses(batches)
+        line = {
+            "epoch": training.epoch + 1,
+            "loss": torch.stack(training.losses).mean().item(),
+            "lr": training.optimizer.param_groups[0]["lr"],
+            "logit_scale": training.model.log_scale.exp().item(),
+            "logit_bias": training.model.logit_bias.item(),
+        }
+        training.seconds = before_s + time.monotonic() - started
+        if first:
+            line |= training.tune_scores(tune_rows, y_tune) | {"seconds": training.seconds}
+        training.epoch, training.step, training.losses = training.epoch + 1, 0, []
+        if first:
+            assert board is not None
+            with open(log, "a") as file:
+                print(json.dumps(without_nan(line)), file=file, flush=True)
+                training.log_bytes = file.tell()
+            for name, value in line.items():
+                board.add_scalar(name, value, training.epoch)
+            save_state(run / "state.pt", training.state())
+            saved_at = time.monotonic()
+            text = f"epoch {line['epoch']}/{n_epochs}  loss {line['loss']:.3f}  " + "  ".join(
+                f"{name} {line[name]:.3f}" for name in ("macro_auroc", "macro_auprc", "micro_f1")
+            )
+            tqdm.write(text)
+    bar.close()
+    if board is not None:
+        board.close()
+
+
+# --------------------------------------------------------------------------------------- the verb
+
+
+def claim(run: Path, settings: config.TrainConfig) -> None:
+    """Hold the configuration against the one that the run was begun with, if it was.
+
+    Raises
+    ------
+    ValueError
+        Saying which knobs differ.
+    """
+    if not (run / "config.yaml").exists():
+        return
+    begun = config.from_yaml(config.TrainConfig, run / "config.yaml")
+    differing = []
+    for name in config.knobs(config.TrainConfig):
+        then, now = operator.attrgetter(name)(begun), operator.attrgetter(name)(settings)
+        if then != now and name not in FREE_KNOBS:
+            differing.append(f"{name} (was {then}, now {now})")
+    if differing:
+        raise ValueError(
+            f"{run} was begun with another configuration: {'; '.join(differing)}; "
+            "take another run.name, or say the same again to resume"
+        )
+
+
+def train(settings: config.TrainConfig) -> None:
+    """Train a run, or take it up where it stopped, and leave ``runs/<name>/model/``."""
+    terms = parse_terms(settings.objective.terms)
+    tuned = settings.data.tune_fold
+    if tuned in settings.data.train_folds:
+        raise ValueError(f"data.tune_fold={tuned}: expected a fold that is not trained on")
+    run = Path(settings.run.root) / settings.run.name
+    claim(run, settings)
+    if (run / "model").is_dir():
+        print(f"{run} is complete; its model lies in {run / 'model'}")
+        return
+    if settings.n_threads:
+        torch.set_num_threads(settings.n_threads)
+    ranks = Ranks.join(settings.device)
+    device = pick_device(settings.device)
+    torch.backends.cudnn.deterministic = True
+
+    if not ranks.is_first:
+        ranks.wait()
+    loaded = load_data(settings, progress=ranks.is_first)
+    if ranks.is_first:
+        ranks.wait()
+    data = TrainingData(loaded, settings, device)
+    training = Training(settings, data, ranks)
+    if (run / "state.pt").exists():
+        training.resume(load_state(run / "state.pt", device), run / "state.pt")
+    ranks.wait()
+    if ranks.is_first:
+        run.mkdir(parents=True, exist_ok=True)
+        write_atomic(run / "config.yaml", config.to_yaml(settings).encode())
+        size = sum(p.numel() for p in training.model.parameters()) / 1e6
+        print(
+            f"{settings.run.name}: {len(data.train_rows)} records, {len(data.codes)} findings, "
+            f"{' + '.join(term.name for term in terms)}, {size:.2f} M parameters, {device.type}"
+            + (f", epoch {training.epoch + 1}" if training.epoch or training.step else "")
+        )
+    tune_rows = loaded.fold(tuned)
+    fit(training, tune_rows, loaded.y_true[tune_rows], run)
+    if ranks.is_first:
+        finish(training, loaded, run)
+    ranks.wait()
+
+
+def load_data(settings: config.TrainConfig, progress: bool) -> ptbxl.PtbXl:
+    """PTB-XL as the configuration wants it."""
+    return ptbxl.load(
+        settings.data.root,
+        fs=settings.data.fs,
+        task=settings.data.task,
+        allow_missing=settings.data.allow_missing,
+        cache_dir=settings.data.cache_dir,
+        n_workers=settings.data.n_workers,
+        waveform=waveform_spec(settings.waveform),
+        progress=progress,
+    )
+
+
+def waveform_spec(settings: config.WaveformConfig) -> dict[str, Any]:
+    """Keyword arguments of ``waveform.prepare``."""
+    spec = dataclasses.asdict(settings)
+    return {"to_fs": spec.pop("fs"), **spec}
+
+
+def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
+    """Tune the best weights on the tuning fold and write the artifact."""
+    settings, data = training.settings, training.data
+    tune_rows = loaded.fold(settings.data.tune_fold)
+    y_tune = loaded.y_true[tune_rows]
+    with weights_of(training.model, training.best["weights"]):
+        calibration, thresholds, calibrated = tune(y_tune, training.tune_probabilities(tune_rows))
+        scores = fold_scores(y_tune, calibrated, thresholds, n_bootstrap=0)
+        about = {
+            "run": settings.run.name,
+            "version": __version__,
+            "data": loaded.version,
+            "task": settings.data.task,
+            "ecg": settings.ecg.name,
+            "text": settings.text.name,
+            "objective": f"{settings.objective.terms} ({settings.objective.loss})",
+            "train_folds": settings.data.train_folds,
+            "tune_fold": settings.data.tune_fold,
+            "n_train_records": len(data.train_rows),
+            "n_tune_records": len(tune_rows),
+            "best_epoch": training.best["epoch"],
+            "train_seconds": round(training.seconds, 1),
+            "tune_scores": without_nan(scores),
+        }
+        artifact = Artifact(
+            model=training.model,
+            codes=data.codes,
+            prompts=data.prompts,
+            waveform=waveform_spec(settings.waveform),
+            calibration=calibration,
+            thresholds=thresholds,
+            about=about,
+        )
+        save_artifact(run / "model", artifact, model_card(about))
+    print(f"\ntuning fold {settings.data.tune_fold}, thresholds tuned on it (so it flatters):")
+    print(headline(scores))
+    print(
+        f"wrote {run / 'model'}/ ({training.seconds / 60:.1f} minutes of training); next:\n"
+        f"python -m ecg_siglip.evaluate run.name={settings.run.name} fold=..."
+    )
+
+
+def main() -> None:
+    config.run("train", config.TrainConfig, train)
+
+
+if __name__ == "__main__":
+    main()

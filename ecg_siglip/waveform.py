@@ -1,0 +1,535 @@
+"""Signal in mV to what the model sees: lead order, check, resample, filter, length, 1 uV steps.
+
+Every step is a pure function; ``prepare`` is all of them in the one order that training,
+evaluation and prediction share. The augmentations of training stand at the end of the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+
+# How far the typical lead swings (`swing_mv`) in anything that can be a 12-lead ECG in mV.
+PLAUSIBLE_MV = (0.02, 10.0)
+# An electrocardiograph must resolve 5 uV: a lead that moves less carries nothing.
+FLAT_MV = 0.005
+UV_PER_MV = 1000
+# -32768 marks an invalid sample in WFDB files.
+INT16_LIMIT = 32767
+
+
+def order_leads(signal: np.ndarray, names: Sequence[str], record: str = "") -> np.ndarray:
+    """The twelve leads in the order of ``LEADS``, found by name.
+
+    Parameters
+    ----------
+    signal : ndarray of shape (n_leads, n_samples)
+    names : sequence of str, length n_leads
+        In any order, upper or lower case, with or without surrounding spaces. Leads beyond the
+        twelve (X, Y, Z, V7 ...) are left out.
+    record : str
+        Name of the record, for messages.
+
+    Returns
+    -------
+    ndarray of shape (12, n_samples)
+
+    Raises
+    ------
+    ValueError
+        If one of the twelve is missing or there twice, or names and signal differ in number.
+    """
+    if signal.ndim != 2 or signal.shape[0] != len(names):
+        raise ValueError(
+            f"{_of(record)}expected a signal (n_leads, n_samples) with {len(names)} leads as "
+            f"named, got shape {signal.shape}"
+        )
+    keys = [name.strip().lower() for name in names]
+    doubled = [lead for lead in LEADS if keys.count(lead.lower()) > 1]
+    missing = [lead for lead in LEADS if lead.lower() not in keys]
+    if doubled or missing:
+        faults = [
+            f"{word} {', '.join(leads)}"
+            for word, leads in (("missing", missing), ("more than once", doubled))
+            if leads
+        ]
+        raise ValueError(
+            f"{_of(record)}expected each of the 12 leads once, got {'; '.join(faults)} "
+            f"(leads: {', '.join(map(str, names)) or 'none'})"
+        )
+    return signal[[keys.index(lead.lower()) for lead in LEADS]]
+
+
+def swing_mv(signal: np.ndarray) -> float:
+    """How far the typical lead swings from its median.
+
+    Parameters
+    ----------
+    signal : ndarray of shape (n_leads, n_samples), mV
+
+    Returns
+    -------
+    float, mV
+        Median over the leads of the 99th percentile over time of ``|x - median|``; leads that are
+        constant do not count; 0 if all are.
+
+    Notes
+    -----
+    The QRS complex takes up about 5 to 15 % of the time, so the 99th percentile stands at its
+    height, and 1 % of artefact does not move it. The median over leads ignores up to five that
+    fell off or saturate.
+    """
+    moving = signal[np.ptp(signal, axis=1) > 0]
+    if not len(moving):
+        return 0.0
+    deviation = np.abs(moving - np.median(moving, axis=1, keepdims=True))
+    return float(np.median(np.quantile(deviation, 0.99, axis=1)))
+
+
+def check_signal(signal: np.ndarray, record: str = "", allow_flat: bool = False) -> None:
+    """Refuse what cannot be a 12-lead ECG in mV.
+
+    Parameters
+    ----------
+    signal : ndarray of shape (12, n_samples), mV
+        Leads in the order of ``LEADS``.
+    record : str
+        Name of the record, for messages.
+    allow_flat : bool
+        Accept leads without any signal, as long as one lead has some.
+
+    Raises
+    ------
+    ValueError
+        If there are no samples, NaN or infinite ones, a flat lead, or if the amplitude says that
+        units or gain are wrong.
+
+    Notes
+    -----
+    Wrong units mean a factor of 1000. A QRS complex below 0.5 mV in every limb lead is already
+    called low voltage, and electrocardiographs are built for at most 5 mV either way
+    (IEC 60601-2-25), so a typical lead (``swing_mv``) below 0.02 mV, a fifth of a millimetre on
+    paper, or above 10 mV is not an ECG in mV. Smaller errors of gain (a factor of 2 or 5) look
+    like low or high voltage and cannot be told from them.
+    """
+    if signal.shape[-1] == 0:
+        raise ValueError(f"{_of(record)}0 s of signal, expected at least one sample")
+    finite = np.isfinite(signal).all(axis=1)
+    if not finite.all():
+        n_bad = int((~np.isfinite(signal)).any(axis=0).sum())
+        raise ValueError(
+            f"{_of(record)}expected finite samples, got NaN or infinity in {_leads(~finite)} "
+            f"({n_bad} of {signal.shape[1]} samples)"
+        )
+    constant = np.ptp(signal, axis=1) == 0
+    swing = swing_mv(signal)
+    low, high = PLAUSIBLE_MV
+    if not constant.all() and not low <= swing <= high:
+        raise ValueError(
+            f"{_of(record)}expected a typical lead to swing by {low:g} to {high:g} mV, got "
+            f"{swing:.3g} mV: wrong units or gain?"
+        )
+    flat = np.ptp(signal, axis=1) < FLAT_MV
+    if flat.all() or (flat.any() and not allow_flat):
+        hint = "" if flat.all() else "; accept with waveform.allow_flat=true"
+        raise ValueError(f"{_of(record)}flat {_leads(flat)}, expected a signal in each{hint}")
+
+
+def resample(signal: np.ndarray, fs: float, to_fs: float) -> np.ndarray:
+    """The same signal at another sampling rate.
+
+    Parameters
+    ----------
+    signal : ndarray of shape (n_leads, n_samples)
+    fs, to_fs : float, Hz
+        Present and wanted sampling rate.
+
+    Returns
+    -------
+    ndarray of shape (n_leads, ceil(n_samples * to_fs / fs)), float32
+        The very same array if the rates are equal.
+
+    Raises
+    ------
+    ValueError
+        If a rate is not positive.
+
+    Notes
+    -----
+    Polyphase with a linear-phase Kaiser low-pass (``scipy.signal.resample_poly``): no shift in
+    time, no aliases. The line from the first to the last sample is taken off before and put back
+    after, so that the ends do not ring.
+    """
+    if not (fs > 0 and to_fs > 0):
+        raise ValueError(f"expected sampling rates above 0 Hz, got {fs:g} and {to_fs:g}")
+    if fs == to_fs:
+        return signal
+    # scipy.signal takes longer to import than a prediction takes.
+    from scipy.signal import resample_poly
+
+    ratio = Fraction(to_fs).limit_denominator(1000) / Fraction(fs).limit_denominator(1000)
+    resampled = resample_poly(
+        signal.astype(np.float64), ratio.numerator, ratio.denominator, axis=1, padtype="line"
+    )
+    return resampled.astype(np.float32)
+
+
+def bandpass(
+    signal: np.ndarray, fs: float, low_hz: float | None = None, high_hz: float | None = None
+) -> np.ndarray:
+    """The signal without what is slower than ``low_hz`` or faster than ``high_hz``.
+
+    Parameters
+    ----------
+    signal : ndarray of shape (n_leads, n_samples)
+    fs : float, Hz
+    low_hz, high_hz : float, Hz, optional
+        Corners; None leaves that side alone, both None return the very same array.
+
+    Returns
+    -------
+    ndarray of shape (n_leads, n_samples), float32
+
+    Raises
+    ------
+    ValueError
+        If not 0 < low_hz < high_hz < fs / 2.
+
+    Notes
+    -----
+    Second-order Butterworth, run forwards and backwards: no phase distortion, which is what lets
+    a corner of 0.5 Hz leave the ST segment alone (Kligfield et al. 2007,
+    doi:10.1161/CIRCULATIONAHA.106.180200), -6 dB at the corner. The ends are continued by their
+    mirror image over one period of ``low_hz``, which keeps the baseline where it is even if the
+    record ends within a QRS complex; SciPy's default, the point reflection, moves it by twice the
+    height of the last sample.
+    """
+    corners = [corner for corner in (low_hz, high_hz) if corner is not None]
+    if not corners:
+        return signal
+    if any(not 0 < corner < fs / 2 for corner in corners) or corners != sorted(set(corners)):
+        raise ValueError(
+            f"expected 0 < low_hz < high_hz < {fs / 2:g} Hz (half of the {fs:g} Hz sampling rate), "
+            f"got low_hz={low_hz}, high_hz={high_hz}"
+        )
+    from scipy.signal import butter, sosfiltfilt
+
+    kind = "bandpass" if len(corners) == 2 else "lowpass" if low_hz is None else "highpass"
+    sections = butter(2, corners if len(corners) == 2 else corners[0], kind, fs=fs, output="sos")
+    n_pad = min(signal.shape[1] - 1, round(fs / corners[0]) + 3 * (2 * len(sections) + 1))
+    filtered = sosfiltfilt(
+        sections, signal.astype(np.float64), axis=1, padtype="even", padlen=n_pad
+    )
+    return filtered.astype(np.float32)
+
+
+def fit_length(
+    signal: np.ndarray,
+    n_samples: int,
+    allow_short: bool = False,
+    record: str = "",
+    fs: float | None = None,
+) -> np.ndarray:
+    """The middle ``n_samples`` of the signal; a shorter one padded with zeros at its end.
+
+    Parameters
+    ----------
+    signal : ndarray of shape (n_leads, n)
+    n_samples : int
+    allow_short : bool
+        Pad shorter signals. A single sample less is rounding: it is always accepted, and the
+        last sample stands twice.
+    record : str
+        Name of the record, for messages.
+    fs : float, Hz, optional
+        Lets the message speak of seconds.
+
+    Returns
+    -------
+    ndarray of shape (n_leads, n_samples)
+
+    Raises
+    ------
+    ValueError
+        If the signal is shorter without ``allow_short``, or empty.
+    """
+    n = signal.shape[1]
+    n_missing = n_samples - n
+    if n == 0 or (n_missing > 1 and not allow_short):
+        got, expected = (
+            (f"{n / fs:.1f} s", f"{n_samples / fs:g} s") if fs else (f"{n} samples", f"{n_samples}")
+        )
+        hint = "; pad with waveform.allow_short=true" if n else ""
+        raise ValueError(f"{_of(record)}{got} of signal, expected {expected}{hint}")
+    if n_missing > 0:
+        mode: Any = "edge" if n_missing == 1 else "constant"
+        return np.pad(signal, ((0, 0), (0, n_missing)), mode=mode)
+    start = -n_missing // 2
+    return signal[:, start : start + n_samples]
+
+
+def to_int16(signal: np.ndarray) -> np.ndarray:
+    """mV as whole uV, int16, cut off at 32.767 mV either way.
+
+    Parameters
+    ----------
+    signal : ndarray, mV, finite
+
+    Returns
+    -------
+    ndarray of the same shape, int16, uV
+    """
+    assert np.isfinite(signal).all(), "NaN has no int16; check_signal comes first"
+    microvolts = np.rint(np.asarray(signal, np.float64) * UV_PER_MV)
+    return np.clip(microvolts, -INT16_LIMIT, INT16_LIMIT).astype(np.int16)
+
+
+def from_int16(microvolts: np.ndarray) -> np.ndarray:
+    """Whole uV as mV.
+
+    Parameters
+    ----------
+    microvolts : ndarray, int16, uV
+
+    Returns
+    -------
+    ndarray of the same shape, float32, mV
+    """
+    return microvolts.astype(np.float32) / np.float32(UV_PER_MV)
+
+
+def quantize(signal: np.ndarray) -> np.ndarray:
+    """The signal in steps of 1 uV, so that its int16 cache gives back exactly the same numbers.
+
+    Parameters
+    ----------
+    signal : ndarray, mV, finite
+
+    Returns
+    -------
+    ndarray of the same shape, float32, mV
+    """
+    return from_int16(to_int16(signal))
+
+
+def prepare(
+    signal: np.ndarray,
+    fs: float,
+    leads: Sequence[str],
+    *,
+    to_fs: float,
+    duration_s: float,
+    low_hz: float | None = None,
+    high_hz: float | None = None,
+    allow_short: bool = False,
+    allow_flat: bool = False,
+    record: str = "",
+) -> np.ndarray:
+    """What the model sees of a record.
+
+    Parameters
+    ----------
+    signal : ndarray of shape (n_leads, n), mV
+    fs : float, Hz
+    leads : sequence of str, length n_leads
+    to_fs : float, Hz
+    duration_s : float, s
+    low_hz, high_hz : float, Hz, optional
+        Corners of the zero-phase filter.
+    allow_short, allow_flat : bool
+        Pad shorter records; accept leads without signal.
+    record : str
+        Name of the record, for messages.
+
+    Returns
+    -------
+    ndarray of shape (12, round(to_fs * duration_s)), float32, mV, in steps of 1 uV
+
+    Raises
+    ------
+    ValueError
+        As the steps do: ``order_leads``, ``check_signal``, ``resample``, ``bandpass``,
+        ``fit_length``.
+
+    Notes
+    -----
+    A 16-bit record with a gain of 1000/mV at ``to_fs``, without filter, comes out bit for bit.
+    """
+    signal = order_leads(signal, leads, record)
+    check_signal(signal, record, allow_flat)
+    signal = resample(signal, fs, to_fs)
+    signal = bandpass(signal, to_fs, low_hz, high_hz)
+    signal = fit_length(signal, round(to_fs * duration_s), allow_short, record, to_fs)
+    return quantize(signal)
+
+
+# ---- augmentation, in training only -----------------------------------------------------------
+
+# Baseline wander: respiration and movement, below the 0.5 Hz where the ECG's own content begins.
+WANDER_HZ = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
+# Each lead as what it is made of: potentials of RA, LA, LL, V1 ... V6.
+LIMBS = 0.5 * np.array([[-2, 2, 0], [-2, 0, 2], [0, -2, 2], [2, -1, -1], [-1, 2, -1], [-1, -1, 2]])
+LEADS_FROM_ELECTRODES = np.vstack(
+    [np.hstack([LIMBS, np.zeros((6, 6))]), np.hstack([np.full((6, 3), -1 / 3), np.eye(6)])]
+).astype(np.float32)
+
+
+def draw_augmentation(
+    seed: int,
+    epoch: int,
+    records: np.ndarray,
+    *,
+    shift_s: float = 0.0,
+    gain: float = 0.0,
+    wander_mv: float = 0.0,
+    lead_mask: float = 0.0,
+    time_mask_s: float = 0.0,
+    fs: float,
+    n_samples: int,
+) -> dict[str, np.ndarray]:
+    """What ``augment`` does to each record of a batch.
+
+    Parameters
+    ----------
+    seed, epoch : int, 0 to 2**32 - 1
+    records : ndarray of shape (B,), int
+        Numbers of the records, such as ecg_id.
+    shift_s : float, s
+        Largest shift in time, either way.
+    gain : float, 0 to 0.9
+        Largest change of amplitude, as a fraction, the same for all leads.
+    wander_mv : float, mV
+        Bound of the baseline wander in any lead.
+    lead_mask : float, 0 to 0.9
+        Chance that a lead is blanked; one always stays.
+    time_mask_s : float, s
+        Longest stretch of time that is blanked in all leads.
+    fs : float, Hz
+    n_samples : int
+
+    Returns
+    -------
+    dict of str to ndarray
+        To be handed to ``augment`` as it is, or with each array as a tensor on the device of the
+        signal. An augmentation that is off has no entry.
+
+    Raises
+    ------
+    ValueError
+        If shift or blanked stretch is not shorter than the signal.
+
+    Notes
+    -----
+    A row is a pure function of (seed, epoch, record), whatever batch it is in and whatever else
+    is switched on: a Philox counter generator (Salmon et al. 2011, doi:10.1145/2063384.2063405)
+    keyed by the three.
+    The wander is drawn at the nine electrodes, so III = II - I and the like hold as before.
+    """
+    for name, seconds in (("shift_s", shift_s), ("time_mask_s", time_mask_s)):
+        if not 0 <= seconds < n_samples / fs:
+            raise ValueError(
+                f"{name}={seconds:g}: expected 0 or more and less than the {n_samples / fs:g} s "
+                "of signal"
+            )
+    n_rows, n_tones = len(records), len(WANDER_HZ)
+    n_wander = 9 * n_tones
+    # Every row draws the same amount, used or not: one switch does not move another's numbers.
+    uniform = _uniform(seed, epoch, records, 18 + 2 * n_wander)
+    params: dict[str, np.ndarray] = {}
+    if shift_s or time_mask_s:
+        params["sample"] = np.arange(n_samples)[None, None, :]
+    if shift_s:
+        largest = round(shift_s * fs)
+        params["row"] = np.arange(n_rows)[:, None, None]
+        params["lead"] = np.arange(12)[None, :, None]
+        params["shift"] = _integer(uniform[:, 0], 2 * largest + 1)[:, None, None] - largest
+    if gain:
+        factor = 1 + gain * (2 * uniform[:, 1] - 1)
+        params["gain"] = factor.astype(np.float32)[:, None, None]
+    if time_mask_s:
+        length = _integer(uniform[:, 2], round(time_mask_s * fs) + 1)
+        start = _integer(uniform[:, 3], n_samples - length + 1)
+        params["mask_start"] = start[:, None, None]
+        params["mask_stop"] = (start + length)[:, None, None]
+    if lead_mask:
+        kept = uniform[:, 5:17] >= lead_mask
+        kept[np.arange(n_rows), _integer(uniform[:, 4], 12)] |= ~kept.any(axis=1)
+        params["lead_kept"] = kept.astype(np.float32)[:, :, None]
+    if wander_mv:
+        amplitude = uniform[:, 18 : 18 + n_wander].reshape(n_rows, 9, n_tones)
+        amplitude = amplitude / amplitude.sum(axis=2, keepdims=True)
+        # Half the bound at each electrode: a lead is a difference of two potentials.
+        amplitude = amplitude * (0.5 * wander_mv * uniform[:, 17, None, None])
+        phase = 2 * np.pi * uniform[:, 18 + n_wander :].reshape(n_rows, 9, n_tones)
+        weights = np.concatenate([amplitude * np.sin(phase), amplitude * np.cos(phase)], axis=2)
+        angle = 2 * np.pi * np.outer(WANDER_HZ, np.arange(n_samples) / fs)
+        params["wander"] = LEADS_FROM_ELECTRODES @ weights.astype(np.float32)
+        params["tones"] = np.concatenate([np.cos(angle), np.sin(angle)]).astype(np.float32)
+    return params
+
+
+def augment(signal_BLS: Any, params: dict[str, Any]) -> Any:
+    """A batch of signals as ``draw_augmentation`` drew it.
+
+    Parameters
+    ----------
+    signal_BLS : ndarray or tensor of shape (B, 12, n_samples), float32, mV
+    params : dict of str to ndarray or tensor
+        From ``draw_augmentation`` for the same B and n_samples; tensors on the signal's device.
+
+    Returns
+    -------
+    ndarray or tensor of shape (B, 12, n_samples), float32, mV
+        The very same one if nothing is switched on.
+
+    Notes
+    -----
+    Only operators, indexing and ``clip``, so that NumPy arrays and torch tensors run the same
+    lines. What a shift brings in from outside the record is its first or last value, held: the
+    end of a record does not follow its beginning, and zeros would be a step where the baseline
+    is off zero. Blanked stretches and leads are 0 mV.
+    """
+    if "shift" in params:
+        source = (params["sample"] - params["shift"]).clip(0, signal_BLS.shape[2] - 1)
+        signal_BLS = signal_BLS[params["row"], params["lead"], source]
+    if "gain" in params:
+        signal_BLS = signal_BLS * params["gain"]
+    if "wander" in params:
+        signal_BLS = signal_BLS + params["wander"] @ params["tones"]
+    if "mask_start" in params:
+        before = params["sample"] < params["mask_start"]
+        after = params["sample"] >= params["mask_stop"]
+        signal_BLS = signal_BLS * (before | after)
+    if "lead_kept" in params:
+        signal_BLS = signal_BLS * params["lead_kept"]
+    return signal_BLS
+
+
+def _uniform(seed: int, epoch: int, records: np.ndarray, n: int) -> np.ndarray:
+    """Uniform numbers in [0, 1), (B, n) float64, each row from (seed, epoch, record) alone."""
+    assert 0 <= seed < 2**32
+    assert 0 <= epoch < 2**32
+    raw = np.empty((len(records), n), np.uint64)
+    for row, record in enumerate(np.asarray(records, np.int64).astype(np.uint64)):
+        key = np.array([seed << 32 | epoch, record], np.uint64)
+        raw[row] = np.random.Philox(key=key).random_raw(n)
+    return (raw >> np.uint64(11)) * 2.0**-53
+
+
+def _integer(uniform: np.ndarray, n: int | np.ndarray) -> np.ndarray:
+    """Uniform numbers in [0, 1) as integers 0 to n - 1."""
+    return np.floor(uniform * n).astype(np.int64)
+
+
+def _of(record: str) -> str:
+    return f"record {record}: " if record else ""
+
+
+def _leads(chosen: np.ndarray) -> str:
+    names = [lead for lead, yes in zip(LEADS, chosen, strict=True) if yes]
+    return f"lead{'s' if len(names) > 1 else ''} {', '.join(names)}"

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 N_LEADS = 12
+N_GROUPS = 8
 PAD, UNKNOWN = "<pad>", "<unk>"
 
 
@@ -23,13 +24,12 @@ PAD, UNKNOWN = "<pad>", "<unk>"
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions, squeeze-and-excitation, and a shortcut that keeps the amplitude.
+    """Two convolutions, squeeze-and-excitation, and a shortcut.
 
     Notes
     -----
     Group normalisation (Wu & He 2018, arXiv:1803.08494) treats every record alone, so a batch
-    split over devices gives what one device gives. It also divides a record's amplitude away,
-    and amplitude is a finding (LVH, LVOLT); the shortcut is therefore not normalised.
+    split over devices gives what one device gives.
     Squeeze-and-excitation: Hu et al. 2018, arXiv:1709.01507.
     """
 
@@ -37,15 +37,18 @@ class ResidualBlock(nn.Module):
         super().__init__()
         pad = kernel_size // 2
         self.conv1 = nn.Conv1d(n_in, n_out, kernel_size, stride, pad, bias=False)
-        self.norm1 = nn.GroupNorm(8, n_out)
+        self.norm1 = nn.GroupNorm(N_GROUPS, n_out)
         self.conv2 = nn.Conv1d(n_out, n_out, kernel_size, 1, pad, bias=False)
-        self.norm2 = nn.GroupNorm(8, n_out)
-        self.squeeze = nn.Linear(n_out, n_out // 8)
-        self.excite = nn.Linear(n_out // 8, n_out)
+        self.norm2 = nn.GroupNorm(N_GROUPS, n_out)
+        n_squeezed = max(8, n_out // 8)
+        self.squeeze = nn.Linear(n_out, n_squeezed)
+        self.excite = nn.Linear(n_squeezed, n_out)
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or n_in != n_out:
             self.shortcut = nn.Sequential(
-                nn.AvgPool1d(stride, stride, ceil_mode=True), nn.Conv1d(n_in, n_out, 1, bias=False)
+                nn.AvgPool1d(stride, stride, ceil_mode=True),
+                nn.Conv1d(n_in, n_out, 1, bias=False),
+                nn.GroupNorm(N_GROUPS, n_out),
             )
         self.drop_path = drop_path
         nn.init.zeros_(self.norm2.weight)
@@ -83,7 +86,13 @@ class ResNet1d(nn.Module):
         **_: Any,
     ):
         super().__init__()
-        self.stem = nn.Conv1d(N_LEADS, width, stem_size, stem_stride, stem_size // 2)
+        if width % N_GROUPS:
+            raise ValueError(f"ecg.width={width}: expected a multiple of {N_GROUPS} for resnet1d")
+        self.stem = nn.Sequential(
+            nn.Conv1d(N_LEADS, width, stem_size, stem_stride, stem_size // 2, bias=False),
+            nn.GroupNorm(N_GROUPS, width),
+            nn.ReLU(),
+        )
         blocks: list[nn.Module] = []
         n_in, n_blocks = width, sum(depths)
         for stage, depth in enumerate(depths):
@@ -97,7 +106,7 @@ class ResNet1d(nn.Module):
         self.n_features = 2 * n_in
 
     def forward(self, signal_BLS: Tensor) -> Tensor:
-        x_BCP = self.blocks(functional.relu(self.stem(signal_BLS)))
+        x_BCP = self.blocks(self.stem(signal_BLS))
         return torch.cat([x_BCP.mean(2), x_BCP.amax(2)], dim=1)
 
 

@@ -450,7 +450,8 @@ class _Cache:
             index = json.loads(text)
         except (OSError, ValueError) as error:
             raise self._corrupt("index.json", str(error)) from None
-        assert tuple(index["shape"]) == self.shape and index["ecg_id"] == self.ecg_ids
+        assert tuple(index["shape"]) == self.shape
+        assert index["ecg_id"] == self.ecg_ids
         path, n_chunk = self.path / "signals.i16", index["n_chunk"]
         n_bytes = path.stat().st_size if path.is_file() else 0
         if n_bytes != self.n_bytes:

@@ -238,7 +238,7 @@ def test_no_server_is_one_error(server, fetch):
 def test_paths_that_lead_out_of_the_folder_are_refused(server, fetch, name):
     server.files[name] = b"evil"
     server.list_files()
-    with pytest.raises(ValueError, match="outside of the folder"):
+    with pytest.raises(ValueError, match=r"outside of the folder"):
         fetch()
     assert not fetch.root.exists()
 
@@ -249,21 +249,21 @@ def test_sums_of_either_form_are_read():
         "a/b c.dat": digest,
         "d": digest,
     }
-    with pytest.raises(ValueError, match="here: line 1: expected `SHA-256 path`"):
+    with pytest.raises(ValueError, match=r"here: line 1: expected `SHA-256 path`"):
         parse_sums(b"<html>", "here")
 
 
 def test_another_data_set_is_refused(server, fetch):
     server.files = {"records100/a.dat": b"a"}
     server.list_files()
-    with pytest.raises(ValueError, match="expected PTB-XL"):
+    with pytest.raises(ValueError, match=r"expected PTB-XL"):
         fetch()
 
 
 def test_a_folder_with_other_metadata_is_left_alone(fetch):
     fetch.root.mkdir()
     (fetch.root / "ptbxl_database.csv").write_bytes(b"simulated")
-    with pytest.raises(ValueError, match="ptbxl_database.csv is not the file of .*download=false"):
+    with pytest.raises(ValueError, match=r"ptbxl_database.csv is not the file of .*download=false"):
         fetch()
     assert [path.name for path in fetch.root.iterdir()] == ["ptbxl_database.csv"]
 
@@ -272,7 +272,7 @@ def test_a_folder_with_other_metadata_is_left_alone(fetch):
     "url", ["http://example.org/ptb-xl", "ftp://example.org", "file:///etc", "example.org"]
 )
 def test_only_https_leaves_this_machine(tmp_path, url):
-    with pytest.raises(ValueError, match="expected an https address"):
+    with pytest.raises(ValueError, match=r"expected an https address"):
         download(tmp_path, url=url, fs=100)
 
 
@@ -281,7 +281,7 @@ def test_a_full_disk_is_one_error_and_what_is_complete_stays(fetch):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        with pytest.raises(ValueError, match="disk full: .*data"):
+        with pytest.raises(ValueError, match=r"disk full: .*data"):
             fetch(n_downloads=1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -293,5 +293,5 @@ def test_a_full_disk_is_one_error_and_what_is_complete_stays(fetch):
 
 def test_a_folder_that_cannot_be_written_is_one_error(server, tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(ValueError, match="cannot write to .*file"):
+    with pytest.raises(ValueError, match=r"cannot write to .*file"):
         download(tmp_path / "file" / "data", url=server.url, fs=100, progress=False)

@@ -119,7 +119,8 @@ def test_official_folds(all_records):
     assert (np.diff(data.ecg_id) > 0).all()
     folds = pd.Series(data.strat_fold).groupby(data.patient_id).nunique()
     assert folds.max() == 1
-    assert data.signals is None and data.n_missing == 0
+    assert data.signals is None
+    assert data.n_missing == 0
 
 
 @pytest.mark.parametrize(
@@ -143,16 +144,20 @@ def test_tasks(shared_metadata, task, n_findings, n_labelled):
 
 def test_likelihood_0_means_present(all_records):
     data, column = all_records, all_records.codes.index
-    assert data.y_true[0, column("LVOLT")] and data.likelihood[0, column("LVOLT")] == 0
-    assert data.y_true[0, column("NORM")] and data.likelihood[0, column("NORM")] == 100
-    assert not data.y_true[0, column("AFIB")] and np.isnan(data.likelihood[0, column("AFIB")])
+    assert data.y_true[0, column("LVOLT")]
+    assert data.likelihood[0, column("LVOLT")] == 0
+    assert data.y_true[0, column("NORM")]
+    assert data.likelihood[0, column("NORM")] == 100
+    assert not data.y_true[0, column("AFIB")]
+    assert np.isnan(data.likelihood[0, column("AFIB")])
     np.testing.assert_array_equal(data.y_true, ~np.isnan(data.likelihood))
     assert set(np.unique(data.likelihood[data.y_true])) >= {0, 15, 35, 50, 80, 100}
 
 
 def test_metadata_keeps_every_column(shared_metadata):
     table = ptbxl.read_metadata(shared_metadata)
-    assert table.shape == (21_799, 27) and table.index.name == "ecg_id"
+    assert table.shape == (21_799, 27)
+    assert table.index.name == "ecg_id"
     assert table["scp_codes"][1] == {"NORM": 100.0, "LVOLT": 0.0, "SR": 0.0}
     assert table["report"].map(type).eq(str).all()
 
@@ -162,8 +167,10 @@ def test_metadata_keeps_every_column(shared_metadata):
 
 def test_signals_are_the_samples_of_the_files(root):
     data = load(root)
-    assert data.signals.shape == (6, 12, 1000) and data.signals.dtype == np.int16
-    assert not data.signals.flags.writeable and data.fs == 100
+    assert data.signals.shape == (6, 12, 1000)
+    assert data.signals.dtype == np.int16
+    assert not data.signals.flags.writeable
+    assert data.fs == 100
     assert data.ecg_id.tolist() == [1, 2, 3, 7, 5, 6]
     assert_equals_files(data)
     assert data.fold(3, 1).tolist() == [0, 1, 4, 5]
@@ -184,7 +191,8 @@ def test_real_records_equal_wfdb(shared_ptbxl, tmp_path, fs):
     (tmp_path / folder).symlink_to(shared_ptbxl / folder)
     spec = SPEC | {"to_fs": fs}
     data = load(tmp_path, fs=fs, waveform=spec, cache_dir=tmp_path / "elsewhere")
-    assert len(data) == 40 and data.fs == fs
+    assert len(data) == 40
+    assert data.fs == fs
     for path, got in zip(data.paths, data.signals, strict=True):
         expected = wfdb.rdrecord(str(path), physical=False).d_signal.T
         np.testing.assert_array_equal(got, expected, err_msg=str(path))
@@ -232,21 +240,22 @@ def test_a_changed_file_is_read_again(root):
 def test_absent_records_are_counted(root, capsys):
     (root / "records100/00000/00002_lr.dat").unlink()
     (root / "records100/00000/00007_lr.hea").unlink()
-    with pytest.raises(ValueError, match="2 of 6 records listed are absent .*00002_lr.*allow_miss"):
+    with pytest.raises(ValueError, match=r"2 of 6 records listed are absent .*00002_lr.*allow"):
         load(root)
     data = load(root, allow_missing=True)
     assert "2 of 6 records listed are absent" in capsys.readouterr().err
-    assert data.n_missing == 2 and data.ecg_id.tolist() == [1, 3, 5, 6]
+    assert data.n_missing == 2
+    assert data.ecg_id.tolist() == [1, 3, 5, 6]
     assert len(data.y_true) == len(data.reports) == len(data.paths) == len(data.signals) == 4
     np.testing.assert_array_equal(data.signals[2], digital(data.paths[2]))
-    with pytest.raises(ValueError, match="6 of 6 .* none is left"):
+    with pytest.raises(ValueError, match=r"6 of 6 .* none is left"):
         load(root, fs=500, allow_missing=True)
 
 
 @pytest.mark.parametrize("n_workers", [1, 2])
 def test_a_record_that_cannot_be_prepared_is_named(long_root, n_workers):
     write_record(long_root / "records100/00000/00007_lr", np.zeros((12, 300)))
-    with pytest.raises(ValueError, match="ecg_id 4: record 00007_lr: ") as caught:
+    with pytest.raises(ValueError, match=r"ecg_id 4: record 00007_lr: ") as caught:
         load(long_root, n_workers=n_workers)
     assert "\n" not in str(caught.value)
     assert caches(long_root) == []
@@ -255,7 +264,7 @@ def test_a_record_that_cannot_be_prepared_is_named(long_root, n_workers):
 def test_another_sampling_rate_than_the_folder_says_is_refused(root):
     header = root / "records100/00000/00005_lr.hea"
     header.write_text(header.read_text().replace(" 12 100 ", " 12 250 "))
-    with pytest.raises(ValueError, match="ecg_id 5: record 00005_lr: expected 100 Hz, got 250 Hz"):
+    with pytest.raises(ValueError, match=r"ecg_id 5: record 00005_lr: expected 100 Hz, got 250 Hz"):
         load(root)
 
 
@@ -333,7 +342,7 @@ def test_two_processes_at_once_do_no_harm(long_root):
 
 
 def test_a_full_disk_is_told_before_the_work(root):
-    with pytest.raises(ValueError, match="disk full: the cache needs .* data.cache_dir"):
+    with pytest.raises(ValueError, match=r"disk full: the cache needs .* data.cache_dir"):
         load(root, waveform=SPEC | {"duration_s": 1e10})
     assert caches(root) == []
 
@@ -343,7 +352,7 @@ def test_a_disk_that_fills_up_leaves_nothing(root):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        with pytest.raises(ValueError, match="disk full: the cache needs 0 MB"):
+        with pytest.raises(ValueError, match=r"disk full: the cache needs 0 MB"):
             load(root)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -351,23 +360,23 @@ def test_a_disk_that_fills_up_leaves_nothing(root):
 
 
 def test_a_cache_folder_that_cannot_be_written(root):
-    with pytest.raises(ValueError, match="cannot write the cache in .*data.cache_dir="):
+    with pytest.raises(ValueError, match=r"cannot write the cache in .*data.cache_dir="):
         load(root, cache_dir=root / "ptbxl_database.csv" / "cache")
 
 
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("scp_codes", "{'NORM': 100.0", "ecg_id 3: expected scp_codes like"),
-        ("scp_codes", "['NORM']", "ecg_id 3: expected scp_codes like"),
-        ("scp_codes", "{'NORM': 'high'}", "ecg_id 3: expected scp_codes like"),
-        ("scp_codes", "{'NROM': 100.0}", "ecg_id 3: unknown SCP-ECG code 'NROM'"),
-        ("strat_fold", 11, "ecg_id 3: expected a strat_fold of 1 to 10"),
-        ("strat_fold", 2.5, "ecg_id 3 .*expected an integer strat_fold, got 2.5"),
+        ("scp_codes", "{'NORM': 100.0", r"ecg_id 3: expected scp_codes like"),
+        ("scp_codes", "['NORM']", r"ecg_id 3: expected scp_codes like"),
+        ("scp_codes", "{'NORM': 'high'}", r"ecg_id 3: expected scp_codes like"),
+        ("scp_codes", "{'NROM': 100.0}", r"ecg_id 3: unknown SCP-ECG code 'NROM'"),
+        ("strat_fold", 11, r"ecg_id 3: expected a strat_fold of 1 to 10"),
+        ("strat_fold", 2.5, r"ecg_id 3 .*expected an integer strat_fold, got 2.5"),
         ("strat_fold", 1, "patient_id 101 lie in several folds"),
-        ("patient_id", None, "ecg_id 3 .*expected an integer patient_id, got nan"),
+        ("patient_id", None, r"ecg_id 3 .*expected an integer patient_id, got nan"),
         ("ecg_id", 1, "ecg_id 1 occurs more than once"),
-        ("filename_lr", None, "ecg_id 3: expected a file in filename_lr, got nan"),
+        ("filename_lr", None, r"ecg_id 3: expected a file in filename_lr, got nan"),
     ],
 )
 def test_a_wrong_row_is_named(root, column, value, message):
@@ -380,16 +389,16 @@ def test_a_wrong_row_is_named(root, column, value, message):
 
 
 def test_a_table_that_is_none(root, tmp_path):
-    with pytest.raises(ValueError, match="is missing: download .*simulate"):
+    with pytest.raises(ValueError, match=r"is missing: download .*simulate"):
         load(tmp_path)
     write_table(root, read_table(root).drop(columns=["report", "strat_fold"]))
-    with pytest.raises(ValueError, match="missing: report, strat_fold"):
+    with pytest.raises(ValueError, match=r"missing: report, strat_fold"):
         load(root)
     for content in (b"", b"ecg_id\n1,2,3\n1\n1,2,3,4,5", bytes(range(256))):
         (root / "ptbxl_database.csv").write_bytes(content)
-        with pytest.raises(ValueError, match="ptbxl_database.csv"):
+        with pytest.raises(ValueError, match=r"ptbxl_database.csv"):
             load(root)
-    with pytest.raises(ValueError, match="data.fs=250: PTB-XL has 100 and 500 Hz"):
+    with pytest.raises(ValueError, match=r"data.fs=250: PTB-XL has 100 and 500 Hz"):
         load(root, fs=250)
 
 
@@ -415,7 +424,8 @@ def test_the_verb_downloads_checks_and_caches(root, tmp_path):
         server.shutdown()
     assert done.returncode == 0, done.stderr
     assert f"downloaded {len(files)} files" in done.stdout
-    assert "6 records" in done.stdout and "1: 2  2: 2  3: 2" in done.stdout
+    assert "6 records" in done.stdout
+    assert "1: 2  2: 2  3: 2" in done.stdout
     assert len(caches(tmp_path / "copy")) == 1
     failed = run([*command, "data.fs=500", "download=false"])
     assert failed.returncode == 1

@@ -1,0 +1,125 @@
+"""Every encoder keeps one contract; tokens survive saving; nothing is downloaded."""
+
+import pytest
+import torch
+
+from ecg_siglip.encoders import (
+    ECG_ENCODERS,
+    ecg_encoder,
+    load_text_encoder,
+    pool_tokens,
+    text_encoder,
+    train_tokenizer,
+)
+
+TEXTS = ["sinus rhythm", "linksschenkelblock, verdacht auf myokardschaden", "心房細動", ""]
+ECG = {"width": 16, "depths": [1, 1], "kernel_size": 5, "stem_size": 9, "stem_stride": 2}
+ECG |= {"n_heads": 2, "drop_path": 0.0}
+SMALL = {"width": 32, "depth": 1, "n_heads": 2, "max_tokens": 24, "pool": "mean"}
+
+
+@pytest.fixture(params=sorted(ECG_ENCODERS))
+def encoder(request):
+    torch.manual_seed(0)
+    return ecg_encoder(request.param, **ECG).eval()
+
+
+@pytest.mark.parametrize("n_samples", [250, 1000, 1001])
+def test_a_signal_of_any_length_becomes_one_vector(encoder, n_samples):
+    assert encoder(torch.randn(3, 12, n_samples)).shape == (3, encoder.n_features)
+
+
+def test_a_record_is_encoded_the_same_in_any_batch(encoder):
+    signals = torch.randn(5, 12, 500)
+    together = encoder(signals)
+    alone = torch.cat([encoder(signals[i : i + 1]) for i in range(5)])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_every_weight_learns(encoder):
+    encoder.train()
+    # Two steps: a residual branch that starts at zero passes no gradient to what lies before it.
+    optimizer = torch.optim.SGD(encoder.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        (encoder(torch.randn(4, 12, 400)) * torch.randn(encoder.n_features)).sum().backward()
+        optimizer.step()
+    without = [n for n, p in encoder.named_parameters() if p.grad is None or not p.grad.any()]
+    # A key's bias moves all scores of a query alike, and softmax does not see it.
+    assert [n for n in without if "in_proj_bias" not in n] == []
+
+
+def test_an_unknown_encoder_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="resnet1d, transformer"):
+        ecg_encoder("resnet2d", **ECG)
+
+
+def test_the_tokenizer_is_a_pure_function_of_its_texts_and_knows_every_byte():
+    once, again = train_tokenizer(TEXTS * 3, 400), train_tokenizer(TEXTS * 3, 400)
+    assert once.to_str() == again.to_str()
+    unseen = "überleitungsstörung ✓ 左脚ブロック"
+    assert once.decode(once.encode(unseen).ids).strip() == unseen
+
+
+@pytest.mark.parametrize("pool", ["mean", "first", "last"])
+def test_padding_does_not_change_a_text(pool):
+    torch.manual_seed(0)
+    encoder = text_encoder("small", TEXTS, vocab_size=400, **(SMALL | {"pool": pool})).eval()
+    together = encoder(*encoder.tokenize(TEXTS))
+    alone = torch.cat([encoder(*encoder.tokenize([text])) for text in TEXTS])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+    assert torch.isfinite(together).all()
+
+
+def test_pooling_takes_mean_first_and_last_of_the_real_tokens():
+    tokens = torch.arange(8.0).reshape(1, 4, 2)
+    mask = torch.tensor([[True, True, True, False]])
+    assert pool_tokens(tokens, mask, "mean").tolist() == [[2, 3]]
+    assert pool_tokens(tokens, mask, "first").tolist() == [[0, 1]]
+    assert pool_tokens(tokens, mask, "last").tolist() == [[4, 5]]
+
+
+def test_the_small_encoder_comes_back_from_disk(tmp_path):
+    encoder = text_encoder("small", TEXTS, vocab_size=400, **SMALL).eval()
+    encoder.save(tmp_path)
+    loaded = load_text_encoder("small", tmp_path, **SMALL).eval()
+    loaded.load_state_dict(encoder.state_dict())
+    assert torch.equal(loaded(*loaded.tokenize(TEXTS)), encoder(*encoder.tokenize(TEXTS)))
+
+
+@pytest.fixture(scope="module")
+def tiny_bert(tmp_path_factory):
+    transformers = pytest.importorskip("transformers", reason="needs the extra [hf]")
+    folder = tmp_path_factory.mktemp("bert")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "sinus", "rhythm", "links", "##block"]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    tokenizer = transformers.BertTokenizerFast(vocab_file=str(folder / "vocab.txt"))
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(1)
+    config = transformers.BertConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+    )
+    transformers.BertModel(config).save_pretrained(folder)
+    return folder
+
+
+def test_a_hugging_face_encoder_loads_from_a_folder_and_comes_back(tiny_bert, tmp_path):
+    knobs = {"vocab_size": 0, **SMALL}
+    encoder = text_encoder(str(tiny_bert), [], **knobs).eval()
+    vectors = encoder(*encoder.tokenize(TEXTS))
+    assert vectors.shape == (4, 16)
+    assert not any("pooler" in name for name, _ in encoder.named_parameters())
+    encoder.save(tmp_path)
+    loaded = load_text_encoder(str(tiny_bert), tmp_path, **SMALL).eval()
+    loaded.load_state_dict(encoder.state_dict())
+    assert torch.equal(loaded(*loaded.tokenize(TEXTS)), vectors)
+
+
+def test_a_folder_without_an_encoder_is_a_clear_error(tmp_path):
+    pytest.importorskip("transformers", reason="needs the extra [hf]")
+    with pytest.raises(ValueError, match=r"text\.name=.*no encoder"):
+        text_encoder(str(tmp_path), [], vocab_size=0, **SMALL)

@@ -282,7 +282,7 @@ def fibrillation(strip: Strip) -> None:
             rr = 60 / heart.rate
             strip.add_spike(time - 0.004)
         strip.add_qrs(time, (rr + 60 / heart.rate) / 2)
-        early = bool(random_at) and time >= random_at[0] or heart.premature_every == 2
+        early = (bool(random_at) and time >= random_at[0]) or heart.premature_every == 2
         if early and heart.premature:
             random_at = random_at[1:]
             strip.add_qrs(time + rng.normal(0.45, 0.02), 0.6, True)

@@ -171,7 +171,7 @@ def pair_loss(
 
     Parameters
     ----------
-    ecg_BD, text_TD : Tensor of shape (B, D) and (T, D), unit norm
+    ecg_BD, text_TD : Tensor of shape (B, D) and (T, D), float32, unit norm
     log_scale, bias : scalar Tensor
         ``logit = exp(log_scale) * cosine + bias``.
     targets : PairTargets
@@ -183,7 +183,7 @@ def pair_loss(
         return softmax_pair_loss(ecg_BD, text_TD, log_scale, targets.matrix())
     if n_chunk is None or n_chunk >= len(text_TD):
         return sigmoid_pair_loss(ecg_BD, text_TD, log_scale, bias, targets)
-    total = ecg_BD.new_zeros((), dtype=torch.float32)
+    total = ecg_BD.new_zeros(())
     for start in range(0, len(text_TD), n_chunk):
         stop = start + n_chunk
         total = total + checkpoint(
@@ -202,8 +202,10 @@ def sigmoid_pair_loss(
     ecg_BD: Tensor, text_TD: Tensor, log_scale: Tensor, bias: Tensor, targets: PairTargets
 ) -> Tensor:
     """Sum of the binary cross-entropies of all pairs (SigLIP, equation 1)."""
-    logits_BT = log_scale.exp() * ecg_BD.float() @ text_TD.float().T + bias
-    return functional.binary_cross_entropy_with_logits(logits_BT, targets.matrix(), reduction="sum")
+    logits_BT = log_scale.exp() * ecg_BD @ text_TD.T + bias
+    return functional.binary_cross_entropy_with_logits(
+        logits_BT, targets.matrix().to(logits_BT.dtype), reduction="sum"
+    )
 
 
 def softmax_pair_loss(
@@ -217,7 +219,7 @@ def softmax_pair_loss(
     positives they share its probability equally (UniCL, arXiv:2204.03610); one without any
     positive asks nothing and costs nothing.
     """
-    logits_BT = log_scale.exp() * ecg_BD.float() @ text_TD.float().T
+    logits_BT = log_scale.exp() * ecg_BD @ text_TD.T
 
     def direction(logits: Tensor, wanted: Tensor) -> Tensor:
         share = wanted / wanted.sum(1, keepdim=True).clamp(min=1e-12)

@@ -67,13 +67,15 @@ class EcgTextModel(nn.Module):
 
     def encode_ecg(self, signal_BLS: Tensor) -> Tensor:
         """Signals in mV at the model's sampling rate -> (B, D) float32, unit norm."""
-        features = self.ecg(signal_BLS).float()
-        return functional.normalize(self.project_ecg(self.dropout(features)).float(), dim=1)
+        return self._embed(self.project_ecg(self.dropout(self.ecg(signal_BLS))))
 
     def encode_tokens(self, tokens_TN: Tensor, mask_TN: Tensor) -> Tensor:
         """Tokens and their mask, as ``text.tokenize`` gives them -> (T, D) float32, unit norm."""
-        features = self.text(tokens_TN, mask_TN).float()
-        return functional.normalize(self.project_text(features).float(), dim=1)
+        return self._embed(self.project_text(self.text(tokens_TN, mask_TN)))
+
+    def _embed(self, projected: Tensor) -> Tensor:
+        # Autocast may have left bfloat16; cosines and loss want the precision of the weights.
+        return functional.normalize(projected.to(self.log_scale.dtype), dim=1)
 
     def encode_text(self, texts: list[str]) -> Tensor:
         """Texts -> (T, D) float32, unit norm."""

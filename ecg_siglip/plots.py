@@ -11,7 +11,7 @@ import io
 import math
 import os
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -584,7 +584,7 @@ def report(
     environment.filters["number"] = _number
     page = environment.get_template("report.html.j2").render(
         title=title,
-        written=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         headline=_headline(scores, rule),
         scores=scores,
         rows=[

@@ -238,7 +238,7 @@ class Training:
         self.terms = parse_terms(settings.objective.terms)
         self.model = new_model(settings, data, self.terms)
         self.optimizer = new_optimizer(settings, self.model)
-        self.averaged = clone(dict(self.model.named_parameters()))
+        self.averaged = clone(weights(self.model))
         self.epoch = self.step = 0  # step counts within the epoch
         self.losses: list[Tensor] = []
         self.best: dict[str, Any] = {}
@@ -274,7 +274,7 @@ class Training:
             # CLIP's bound: a scale above 100 only sharpens what is already decided.
             self.model.log_scale.clamp_(max=math.log(100.0))
             decay = min(settings.ema, (1 + done) / (10 + done))
-            current = [p.detach() for p in self.model.parameters()]
+            current = list(weights(self.model).values())
             torch._foreach_lerp_(list(self.averaged.values()), current, 1 - decay)
         self.losses.append(loss)
         self.step += 1
@@ -311,8 +311,8 @@ class Training:
         with weights_of(self.model, self.averaged):
             scores = epoch_scores(y_true, self.tune_probabilities(rows))
         if scores["macro_auprc"] >= self.best.get("macro_auprc", -1.0):
-            weights = clone(self.averaged)
-            self.best = {**scores, "epoch": self.epoch + 1, "weights": weights}
+            best = clone(self.averaged)
+            self.best = {**scores, "epoch": self.epoch + 1, "weights": best}
         return scores
 
     def state(self) -> dict[str, Any]:
@@ -343,17 +343,21 @@ class Training:
         self.seconds, self.log_bytes = state["seconds"], state["log_bytes"]
 
 
+def weights(model: EcgTextModel) -> dict[str, Tensor]:
+    """Parameters and running statistics, not copied."""
+    return {name: w for name, w in model.state_dict().items() if w.is_floating_point()}
+
+
 @contextlib.contextmanager
-def weights_of(model: EcgTextModel, weights: dict[str, Tensor]) -> Iterator[None]:
+def weights_of(model: EcgTextModel, values: dict[str, Tensor]) -> Iterator[None]:
     """Within it the model has these weights, afterwards its own again."""
-    own = clone(dict(model.named_parameters()))
+    own = clone(weights(model))
 
     def put(values: dict[str, Tensor]) -> None:
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                parameter.copy_(values[name])
+        for name, weight in weights(model).items():
+            weight.copy_(values[name])
 
-    put(weights)
+    put(values)
     try:
         yield
     finally:

@@ -27,3 +27,70 @@ def shared_metadata() -> Path:
 @pytest.fixture(scope="session")
 def shared_challenge() -> Path:
     return shared("challenge")
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory) -> Path:
+    """A small synthetic PTB-XL, the same for all tests; not to be changed by any."""
+    from ecg_siglip.simulate import simulate
+
+    return simulate(tmp_path_factory.mktemp("data") / "simulated", n_records=150, seed=1)
+
+
+TINY = {
+    "ecg.width": 8,
+    "ecg.depths": [1, 1],
+    "ecg.stem_stride": 4,
+    "text.width": 16,
+    "text.depth": 1,
+    "text.n_heads": 2,
+    "text.vocab_size": 300,
+    "embed_dim": 16,
+    "optim.n_epochs": 2,
+    "optim.batch_size": 32,
+}
+
+
+def configured(schema: type, knobs: dict[str, object]):
+    """A configuration from dotted knobs, as the command line would give it."""
+    from omegaconf import OmegaConf
+
+    base = OmegaConf.structured(schema)
+    for name, value in knobs.items():
+        OmegaConf.update(base, name, value)
+    return OmegaConf.to_object(base)
+
+
+@pytest.fixture
+def train_config(simulated, tmp_path):
+    """Makes a configuration of a training that takes a second or two."""
+    from ecg_siglip.config import TrainConfig
+
+    def make(**knobs):
+        base = {"run.name": "r", "run.root": str(tmp_path / "runs"), "data.root": str(simulated)}
+        return configured(TrainConfig, base | TINY | {"data.n_workers": 1} | knobs)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trained(simulated, tmp_path_factory) -> Path:
+    """The folder of a small finished run on the simulated data; not to be changed."""
+    from ecg_siglip.config import TrainConfig
+    from ecg_siglip.train import train
+
+    runs = tmp_path_factory.mktemp("runs")
+    base = {"run.name": "small", "run.root": str(runs), "data.root": str(simulated)}
+    train(configured(TrainConfig, base | TINY | {"data.n_workers": 1}))
+    return runs / "small"
+
+
+@pytest.fixture(scope="session")
+def evaluated(trained) -> Path:
+    """The folder that `evaluate` wrote for fold 10 of the finished run."""
+    from ecg_siglip.config import EvaluateConfig
+    from ecg_siglip.evaluate import evaluate
+
+    base = {"run.name": trained.name, "run.root": str(trained.parent), "n_bootstrap": 20}
+    evaluate(configured(EvaluateConfig, base))
+    return trained / "evaluate" / "fold10"

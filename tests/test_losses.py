@@ -44,7 +44,10 @@ def batch(n_ecgs=7, n_texts=11, n_findings=5, dim=6, rule="jaccard"):
     def draw(n):
         return torch.randn(n, dim, generator=generator, dtype=torch.float64)
 
-    ecg, text = functional.normalize(draw(n_ecgs), dim=1), functional.normalize(draw(n_texts), dim=1)
+    ecg, text = (
+        functional.normalize(draw(n_ecgs), dim=1),
+        functional.normalize(draw(n_texts), dim=1),
+    )
     labels = (torch.rand(n_ecgs + n_texts, n_findings, generator=generator) < 0.4).float()
     pairs = PairTargets(
         rule,

@@ -1,0 +1,62 @@
+# make demo, make test, make lint, make help. Each sets up .venv if it is not there.
+
+PYTHON ?= python3
+# Where torch comes from; empty: PyPI, whose Linux build brings CUDA along (about 3 GB). Without a
+# GPU:  make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
+RUN ?= demo
+DATA ?= data/demo
+N_RECORDS ?= 1000
+
+BIN := .venv/bin
+READY := .venv/.ready
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format wheel-test clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## the environment .venv with the pinned versions
+
+$(READY): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; \
+	  echo "make: expected Python 3.11 or newer with venv (Debian: apt install python3-venv)" >&2; exit 1; }
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make: expected Python 3.11 or newer; say make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "== installing into .venv (the first time takes minutes)"
+	$(BIN)/python -m pip install --quiet $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY) ## simulate ECGs, train on them, score, read one record; under 5 minutes
+	@test -f $(DATA)/ptbxl_database.csv || { \
+	  echo "== 1/4  simulating $(N_RECORDS) ECGs in $(DATA)"; \
+	  $(BIN)/python -m ecg_siglip.simulate data.root=$(DATA) n_records=$(N_RECORDS); }
+	@echo "== 2/4  training runs/$(RUN)"
+	@$(BIN)/python -m ecg_siglip.train experiment=demo run.name=$(RUN) data.root=$(DATA)
+	@echo "== 3/4  scoring on fold 10, which training never saw"
+	@$(BIN)/python -m ecg_siglip.evaluate run.name=$(RUN) fold=10
+	@echo "== 4/4  the findings of one record"
+	@$(BIN)/python -m ecg_siglip.predict run.name=$(RUN) "records=[$(DATA)/records100/00000/00001_lr]"
+	@echo
+	@echo "The report: $(CURDIR)/runs/$(RUN)/evaluate/fold10/report.html"
+	@echo "For research, not for diagnosis."
+
+test: $(READY) ## every test, offline, under 5 minutes
+	$(BIN)/python -m pytest
+
+lint: $(READY) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY) ## let ruff put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel-test: $(READY) ## build the wheel, install it elsewhere, run every verb of it
+	.ci/wheel
+
+clean: ## remove .venv, the demo's data and run, and all caches; other runs and data stay
+	rm -rf .venv runs/demo data/demo build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,111 @@
+"""A batch is a pure function of (seed, epoch); texts and targets say what the records say."""
+
+import numpy as np
+import pytest
+import torch
+
+from ecg_siglip import findings
+from ecg_siglip.batches import TrainingData
+from ecg_siglip.losses import parse_terms
+from ecg_siglip.train import load_data
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def make(train_config):
+    def build(**knobs):
+        settings = train_config(**knobs)
+        return TrainingData(load_data(settings, progress=False), settings, CPU)
+
+    return build
+
+
+def test_an_epoch_sees_every_training_record_once_in_steps_of_equal_size(make):
+    data = make()
+    batches = data.batches(3)
+    assert sorted(np.concatenate(batches)) == sorted(data.train_rows)
+    sizes = [len(batch) for batch in batches]
+    assert max(sizes) <= 32
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_the_order_depends_on_seed_and_epoch_alone(make):
+    data = make()
+    order = np.concatenate(data.batches(3)).tolist()
+    assert np.concatenate(make().batches(3)).tolist() == order
+    assert np.concatenate(data.batches(4)).tolist() != order
+    assert np.concatenate(make(seed=1).batches(3)).tolist() != order
+
+
+def test_only_training_folds_are_seen(make):
+    data = make(**{"data.train_folds": [2, 5]})
+    rows = np.concatenate(data.batches(0))
+    loaded = load_data(data.settings, progress=False)
+    assert set(loaded.strat_fold[rows]) == {2, 5}
+
+
+def test_signals_are_millivolts_and_augmented_per_record_not_per_batch(make):
+    data = make(**{"augment.gain": 0.3, "augment.shift_s": 1.0, "augment.lead_mask": 0.2})
+    rows = data.train_rows[:4]
+    plain = data.signals(rows, None)
+    assert plain.numpy() == pytest.approx(data.mapped[rows] / 1000, abs=1e-6)
+    together = data.signals(rows, 7)
+    assert not torch.equal(together, plain)
+    assert torch.equal(data.signals(rows[2:3], 7), together[2:3])
+    assert not torch.equal(data.signals(rows, 8), together)
+
+
+def test_the_bank_is_one_prompt_a_finding_and_its_targets_the_labels(make):
+    data = make()
+    rows = data.batches(0)[0]
+    texts, own, named = data.texts("bank", rows, 0)
+    assert texts == findings.prompts(data.codes)
+    matrix = data.targets(parse_terms("bank")[0], rows, own, named).matrix()
+    assert torch.equal(matrix, data.labels[torch.from_numpy(rows)])
+
+
+def test_a_sampled_finding_is_present_and_changes_with_the_epoch(make):
+    data = make()
+    rows = data.train_rows[:40]
+    texts, own, named = data.texts("finding", rows, 0)
+    assert named.sum(1).tolist() == [1.0] * len(own)
+    assert (data.labels[torch.from_numpy(own)] >= named).all()
+    prompts = findings.prompts(data.codes)
+    assert texts == [prompts[int(row.argmax())] for row in named]
+    assert data.texts("finding", rows, 0)[0] == texts
+    assert data.texts("finding", rows, 1)[0] != texts
+
+
+def test_all_findings_of_a_record_stand_in_its_sentence(make):
+    data = make()
+    texts, own, named = data.texts("findings", data.train_rows[:20], 0)
+    assert torch.equal(named, data.labels[torch.from_numpy(own)])
+    prompts = findings.prompts(data.codes)
+    for text, row in zip(texts, named, strict=True):
+        assert sorted(text.split("; ")) == sorted(prompts[i] for i in row.nonzero()[:, 0])
+
+
+def test_a_record_without_a_finding_of_the_task_stays_as_an_ecg_and_brings_no_text(make):
+    data = make(**{"data.task": "form"})
+    rows = data.train_rows
+    silent = rows[(data.labels[torch.from_numpy(rows)].sum(1) == 0).numpy()]
+    assert len(silent), "the simulation has records without a form statement"
+    for kind in ("finding", "findings"):
+        _, own, _ = data.texts(kind, rows, 0)
+        assert set(own) == set(rows) - set(silent)
+    assert len(data.texts("report", rows, 0)[0]) == len(rows)
+
+
+def test_the_measured_rate_is_that_of_the_labels_for_the_bank(make):
+    data = make(**{"optim.batch_size": 100000})
+    rate = data.positive_rate(parse_terms("bank")[0])
+    expected = data.labels[torch.from_numpy(data.train_rows)].mean().item()
+    assert rate == pytest.approx(expected, rel=1e-5)
+    n = len(data.train_rows)
+    assert data.positive_rate(parse_terms("findings/diagonal")[0]) == pytest.approx(1 / n)
+
+
+def test_excluding_an_unknown_finding_is_refused(make):
+    with pytest.raises(ValueError, match=r"objective\.exclude: XYZ"):
+        make(**{"objective.exclude": ["XYZ"]})

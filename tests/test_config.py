@@ -1,0 +1,264 @@
+"""Every knob has a unit, a range and a place on the list; what is mistyped never runs."""
+
+import dataclasses
+import math
+import operator
+import sys
+from pathlib import Path
+
+import pytest
+
+from ecg_siglip import config, encoders, findings, losses, metrics
+
+SCHEMAS = {
+    "evaluate": config.EvaluateConfig,
+    "predict": config.PredictConfig,
+    "ptbxl": config.PtbxlConfig,
+    "simulate": config.SimulateConfig,
+    "train": config.TrainConfig,
+}
+# Adding a knob is a decision: it has to be added here as well.
+KNOBS = {
+    "evaluate": """
+        batch_size data.allow_missing data.cache_dir data.n_workers data.root device fold
+        labelled_only n_bootstrap report run.name run.root
+    """,
+    "predict": """
+        allow_flat allow_short batch_size device model records run.name run.root
+        threshold_rule
+    """,
+    "ptbxl": """
+        data.allow_missing data.cache_dir data.fs data.n_workers data.root download
+        n_downloads n_retries timeout_s url waveform.allow_flat waveform.allow_short
+        waveform.duration_s waveform.fs waveform.high_hz waveform.low_hz
+    """,
+    "simulate": """
+        data.root n_records n_workers records500 seed
+    """,
+    "train": """
+        augment.gain augment.lead_mask augment.shift_s augment.time_mask_s augment.wander_mv
+        compile data.allow_missing data.cache_dir data.fs data.n_workers data.root data.task
+        data.train_folds data.tune_fold device ecg.depths ecg.drop_path ecg.dropout
+        ecg.kernel_size ecg.n_heads ecg.name ecg.stem_size ecg.stem_stride ecg.width
+        embed_dim n_threads objective.exclude objective.logit_bias objective.logit_scale
+        objective.loss objective.n_chunk objective.terms optim.batch_size optim.clip_norm
+        optim.ema optim.lr optim.mixup optim.n_epochs optim.text_lr optim.warmup
+        optim.weight_decay precision run.name run.root save_every_s seed text.depth
+        text.language text.locked text.max_tokens text.n_heads text.name text.pool
+        text.vocab_size text.width waveform.allow_flat waveform.allow_short
+        waveform.duration_s waveform.fs waveform.high_hz waveform.low_hz
+    """,
+}
+
+
+def fields(verb: str) -> list[tuple[str, dataclasses.Field]]:
+    """Every knob of a verb with its dataclass field."""
+
+    def walk(settings, prefix):
+        for field in dataclasses.fields(settings):
+            value = getattr(settings, field.name)
+            if dataclasses.is_dataclass(value):
+                yield from walk(value, f"{prefix}{field.name}.")
+            else:
+                yield f"{prefix}{field.name}", field
+
+    return list(walk(SCHEMAS[verb](), ""))
+
+
+def with_knob(verb: str, name: str, value: object):
+    settings = SCHEMAS[verb]()
+    group, _, leaf = name.rpartition(".")
+    owner = operator.attrgetter(group)(settings) if group else settings
+    setattr(owner, leaf, [value] if isinstance(getattr(owner, leaf), list) else value)
+    return settings
+
+
+def compose(verb: str, *overrides: str, monkeypatch: pytest.MonkeyPatch):
+    """What the verb is given for a command line, by the very door that every verb uses."""
+    given = []
+    monkeypatch.setattr(sys, "argv", [verb, *overrides])
+    config.run(verb, SCHEMAS[verb], given.append)
+    return given[0]
+
+
+@pytest.fixture
+def door(monkeypatch):
+    return lambda verb, *overrides: compose(verb, *overrides, monkeypatch=monkeypatch)
+
+
+@pytest.mark.parametrize("verb", SCHEMAS)
+def test_the_list_of_knobs_is_frozen(verb):
+    assert sorted(config.knobs(SCHEMAS[verb])) == KNOBS[verb].split()
+
+
+RANGED = [
+    pytest.param(verb, name, bound, toward, id=f"{verb}-{name}-{toward:+.0f}")
+    for verb in SCHEMAS
+    for name, field in fields(verb)
+    for bound, toward in ((field.metadata["low"], -1.0), (field.metadata["high"], 1.0))
+    if bound is not None
+]
+
+
+@pytest.mark.parametrize(("verb", "name", "bound", "toward"), RANGED)
+def test_a_range_holds_its_ends_and_nothing_beyond(verb, name, bound, toward):
+    config.check(with_knob(verb, name, bound))
+    outside = (
+        bound + int(toward) if isinstance(bound, int) else math.nextafter(bound, toward * math.inf)
+    )
+    with pytest.raises(ValueError, match=name) as error:
+        config.check(with_knob(verb, name, outside))
+    assert str(bound) in str(error.value)
+
+
+CHOICES = [
+    pytest.param(verb, name, field.metadata["choices"], id=f"{verb}-{name}")
+    for verb in SCHEMAS
+    for name, field in fields(verb)
+    if field.metadata["choices"]
+]
+
+
+@pytest.mark.parametrize(("verb", "name", "choices"), CHOICES)
+def test_a_word_is_one_of_the_known(verb, name, choices):
+    for word in choices:
+        config.check(with_knob(verb, name, word))
+    with pytest.raises(ValueError, match=f"{name}=nonsense.*{choices[0]}"):
+        config.check(with_knob(verb, name, "nonsense"))
+
+
+def test_every_knob_says_what_it_does():
+    for verb in SCHEMAS:
+        for name, field in fields(verb):
+            assert field.metadata["doc"], name
+        config.check(SCHEMAS[verb]())  # and every default is in its range
+
+
+def test_the_words_are_those_of_the_rooms():
+    assert tuple(findings.TASKS) == config.TASKS
+    assert tuple(findings.LANGUAGES) == config.LANGUAGES
+    assert tuple(metrics.THRESHOLD_RULES) == config.THRESHOLD_RULES
+    words = dict(fields("train"))
+    assert words["objective.loss"].metadata["choices"] == losses.LOSSES
+    for name in words["ecg.name"].metadata["choices"]:
+        encoders.ecg_encoder(**dataclasses.asdict(config.EcgConfig(name=name, depths=[1])))
+
+
+# ---------------------------------------------------------------------------------- composition
+
+OPTIONS = [
+    pytest.param(f"{path.parent.name}={path.stem}", id=f"{path.parent.name}={path.stem}")
+    for path in sorted(config.CONF_DIR.glob("*/*.yaml"))
+]
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_file_of_conf_composes(door, option):
+    needed = ["text.name=a_model"] if option == "text=hf" else []
+    settings = door("train", "run.name=r", option, *needed)
+    assert losses.parse_terms(settings.objective.terms)
+
+
+@pytest.mark.parametrize(
+    ("verb", "needed"),
+    [
+        ("evaluate", ["run.name=r"]),
+        ("predict", ["run.name=r"]),
+        ("ptbxl", []),
+        ("simulate", ["data.root=x"]),
+        ("train", ["run.name=r"]),
+    ],
+)
+def test_every_verb_composes_from_what_must_be_said(door, verb, needed):
+    assert type(door(verb, *needed)) is SCHEMAS[verb]
+
+
+@pytest.mark.parametrize(
+    ("verb", "typo", "named"),
+    [
+        ("train", "optim.leraning_rate=1", "leraning_rate"),
+        ("train", "optm.lr=1", "optm"),
+        ("train", "optim.lr=fast", "optim.lr"),
+        ("train", "optim.n_epochs=2.5", "optim.n_epochs"),
+        ("train", "optim.n_epochs=0", "optim.n_epochs=0"),
+        ("train", "optim.lr=nan", "optim.lr"),
+        ("train", "ecg=resnet2d", "ecg/resnet2d"),
+        ("train", "objective=banc", "objective/banc"),
+        ("train", "experiment=no_such", "no_such"),
+        ("train", "data.train_folds=[1,11]", "data.train_folds=11"),
+        ("evaluate", "folds=10", "folds"),
+        ("evaluate", "fold=11", "fold=11"),
+        ("predict", "record=x", "record"),
+        ("predict", "threshold_rule=youden", "youden"),
+        ("ptbxl", "data.fs=high", "data.fs"),
+        ("simulate", "n_record=5", "n_record"),
+    ],
+)
+def test_a_typo_stops_before_the_verb_runs_and_is_named(door, capsys, verb, typo, named):
+    run = [] if verb in ("ptbxl", "simulate") else ["run.name=r"]
+    with pytest.raises(SystemExit) as stop:
+        door(verb, "data.root=x", *run, typo) if verb != "predict" else door(verb, *run, typo)
+    assert stop.value.code == 1
+    assert named in capsys.readouterr().err
+
+
+def test_a_run_without_a_name_is_refused(door, capsys):
+    with pytest.raises(SystemExit) as stop:
+        door("train")
+    assert stop.value.code == 1
+    assert "run.name" in capsys.readouterr().err
+
+
+def test_an_experiment_wins_over_the_groups_and_the_command_line_over_both(door, tmp_path: Path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "trial.yaml").write_text(
+        "# @package _global_\necg: {width: 64}\nseed: 7\nobjective: {terms: findings/shared}\n"
+    )
+    base = ["--config-dir", str(tmp_path), "run.name=r", "ecg=transformer"]
+    assert door("train", *base).ecg.width == 192
+    trial = door("train", *base, "experiment=trial")
+    assert (trial.ecg.name, trial.ecg.width, trial.seed) == ("transformer", 64, 7)
+    assert trial.objective.terms == "findings/shared"
+    assert door("train", *base, "experiment=trial", "ecg.width=32").ecg.width == 32
+
+
+# ----------------------------------------------------------------------------------------- yaml
+
+
+def test_yaml_gives_back_the_configuration(door, tmp_path: Path):
+    settings = door("train", "run.name=r", "ecg=transformer", "objective=shared_rare")
+    path = tmp_path / "config.yaml"
+    path.write_text(config.to_yaml(settings))
+    assert config.from_yaml(config.TrainConfig, path) == settings
+    path.write_text(config.to_yaml(settings) + "unknown_knob: 1\n")
+    with pytest.raises(ValueError, match="unknown_knob"):
+        config.from_yaml(config.TrainConfig, path)
+
+
+@pytest.mark.parametrize("error", [ValueError("record 7:\n  expected 12"), OSError("disk full")])
+def test_an_error_of_the_user_is_one_line(monkeypatch, capsys, error):
+    def verb(_):
+        raise error
+
+    monkeypatch.setattr(sys, "argv", ["train", "run.name=r"])
+    with pytest.raises(SystemExit) as stop:
+        config.run("train", config.TrainConfig, verb)
+    assert stop.value.code == 1
+    assert capsys.readouterr().err == f"train: {' '.join(str(error).split())}\n"
+
+
+def test_our_own_mistake_keeps_its_traceback(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train", "run.name=r"])
+    with pytest.raises(SystemExit) as stop:
+        config.run("train", config.TrainConfig, lambda _: 1 // 0)
+    assert stop.value.code == 1
+    assert "Traceback" in (err := capsys.readouterr().err)
+    assert "ZeroDivisionError" in err
+
+
+def test_what_the_verb_returns_is_the_exit_code(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["predict", "run.name=r"])
+    config.run("predict", config.PredictConfig, lambda _: 0)
+    with pytest.raises(SystemExit) as stop:
+        config.run("predict", config.PredictConfig, lambda _: 1)
+    assert stop.value.code == 1

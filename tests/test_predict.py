@@ -1,0 +1,216 @@
+"""One record's answer is the fold's answer; bad records are named and the others still answered."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import wfdb
+from conftest import configured
+
+from ecg_siglip import metrics, ptbxl, records, waveform
+from ecg_siglip.config import PredictConfig
+from ecg_siglip.predict import Predictor, expand, predict
+
+
+@pytest.fixture
+def ask(trained, capsys):
+    """Run the verb; returns exit code, the answers, the lines on stderr."""
+
+    def run(*paths, **knobs):
+        base = {"run.name": trained.name, "run.root": str(trained.parent), "device": "cpu"}
+        settings = configured(PredictConfig, base | knobs | {"records": [str(p) for p in paths]})
+        capsys.readouterr()
+        code = predict(settings)
+        out, err = capsys.readouterr()
+        return code, [json.loads(line) for line in out.splitlines()], err.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def path(simulated):
+    table = ptbxl.read_metadata(simulated)
+    return simulated / table["filename_lr"].iloc[0]
+
+
+def rewritten(path, folder, name="bad", **changed):
+    """A copy of a WFDB record with something about it changed."""
+    record = wfdb.rdrecord(str(path))
+    given = {"fs": record.fs, "units": record.units, "sig_name": record.sig_name}
+    given |= {"p_signal": record.p_signal, "fmt": record.fmt} | changed
+    n_leads = given["p_signal"].shape[1]
+    for key in ("units", "sig_name", "fmt"):
+        given[key] = list(given[key][:n_leads])
+    wfdb.wrsamp(name, write_dir=str(folder), **given)
+    return folder / name
+
+
+def test_a_single_answer_is_the_one_that_evaluate_wrote(ask, evaluated, simulated):
+    table = pd.read_parquet(evaluated / "predictions.parquet").set_index("ecg_id")
+    metadata = ptbxl.read_metadata(simulated)
+    paths = [simulated / metadata["filename_lr"][ecg_id] for ecg_id in table.index]
+    code, answers, errors = ask(*paths)
+    assert (code, errors) == (0, [])
+    for ecg_id, answer in zip(table.index, answers, strict=True):
+        for finding, probability in answer["probabilities"].items():
+            assert table.loc[ecg_id, f"probability/{finding}"] == pytest.approx(
+                probability, abs=1e-5
+            )
+
+
+def test_findings_are_those_above_their_threshold_likeliest_first(ask, trained, path):
+    _, (answer,), _ = ask(path, threshold_rule="f1")
+    config = json.loads((trained / "model" / "config.json").read_text())
+    expected = {
+        code
+        for code, threshold in zip(config["codes"], config["thresholds"]["f1"], strict=True)
+        if answer["probabilities"][code] >= round(threshold, 6)
+    }
+    assert {finding["code"] for finding in answer["findings"]} == expected
+    probabilities = [finding["probability"] for finding in answer["findings"]]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert set(answer) == {"record", "findings", "probabilities", "model", "warnings"}
+
+
+def test_no_finding_at_all_is_an_answer(trained, path):
+    predictor = Predictor.load(trained / "model", "cpu")
+    nothing = np.zeros(len(predictor.artifact.codes))
+    assert not any(f.present for f in predictor.findings(nothing, "fixed_0.5"))
+
+
+def test_a_folder_stands_for_its_records_and_the_batch_size_changes_nothing(ask, path):
+    _, together, _ = ask(path.parent)
+    _, alone, _ = ask(path.parent, batch_size=1)
+    assert len(together) == len(expand([str(path.parent)])) > 10
+    for a, b in zip(together, alone, strict=True):
+        assert a["record"] == b["record"]
+        assert a["probabilities"] == pytest.approx(b["probabilities"], abs=1e-5)
+
+
+def bad_records():
+    def flat(p):
+        p[:, 3] = 0.2
+        return p
+
+    def holed(p):
+        p[10:20, 7] = np.nan
+        return p
+
+    return {
+        "flat": (lambda x: {"p_signal": flat(x)}, "aVR"),
+        "NaN": (lambda x: {"p_signal": holed(x)}, "V2"),
+        "a missing lead": (lambda x: {"p_signal": x[:, :11]}, "V6"),
+        "another lead": (lambda x: {"sig_name": ["X1", *LEADS[1:]]}, "lead I"),
+        "units": (lambda x: {"units": ["mmHg"] * 12}, "mmHg"),
+        "gain": (lambda x: {"p_signal": x * 1e3, "fmt": ["32"] * 12}, "gain"),
+        "3 s": (lambda x: {"p_signal": x[:300]}, "allow_short=true"),
+    }
+
+
+LEADS = ["I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6"]
+
+
+@pytest.mark.parametrize("what", bad_records())
+def test_a_bad_record_is_named_on_one_line_and_the_others_answered(ask, path, tmp_path, what):
+    change, named = bad_records()[what]
+    signal = wfdb.rdrecord(str(path)).p_signal
+    bad = rewritten(path, tmp_path, **change(signal))
+    code, answers, errors = ask(path, bad, path)
+    assert code == 1
+    assert [answer["record"] for answer in answers] == [str(path)] * 2
+    assert len(errors) == 1
+    assert errors[0].startswith("predict: record bad: ")
+    assert named in errors[0]
+
+
+def damage(path, what):
+    header, data = path.with_suffix(".hea"), path.with_suffix(".dat")
+    if what == "missing .dat":
+        data.unlink()
+    elif what == "truncated .dat":
+        data.write_bytes(data.read_bytes()[:1000])
+    elif what == "0 s":
+        lines = header.read_text().splitlines()
+        header.write_text("\n".join([lines[0].replace(" 1000", " 0"), *lines[1:]]))
+        data.write_bytes(b"")
+    elif what == "wrong lead count":
+        header.write_text(header.read_text().replace(" 12 100", " 11 100"))
+
+
+@pytest.mark.parametrize("what", ["missing .dat", "truncated .dat", "0 s", "wrong lead count"])
+def test_a_damaged_file_is_named_on_one_line(ask, path, tmp_path, what):
+    for suffix in (".hea", ".dat"):
+        shutil.copy(path.with_suffix(suffix), tmp_path)
+    damaged = tmp_path / path.name
+    damage(damaged, what)
+    code, answers, errors = ask(damaged)
+    assert (code, answers) == (1, [])
+    assert len(errors) == 1
+    assert path.name in errors[0]
+
+
+def test_a_short_record_is_padded_only_when_asked_and_says_so(ask, path, tmp_path):
+    signal = wfdb.rdrecord(str(path)).p_signal
+    short = rewritten(path, tmp_path, p_signal=signal[:300])
+    code, answers, errors = ask(short, allow_short=True)
+    assert (code, errors) == (0, [])
+    assert answers[0]["warnings"] == ["3 s of signal, padded to 10 s"]
+
+
+def test_a_long_record_is_cropped_and_says_so(ask, path, tmp_path):
+    signal = wfdb.rdrecord(str(path)).p_signal
+    long = rewritten(path, tmp_path, p_signal=np.concatenate([signal, signal]))
+    _, answers, _ = ask(long)
+    assert answers[0]["warnings"] == ["only the middle 10 s of 20 s were looked at"]
+
+
+def test_other_sampling_rate_lead_order_and_units_give_nearly_the_same_answer(ask, path, tmp_path):
+    record = records.read(path)
+    finer = waveform.resample(record.signal, 100, 500).T[:, ::-1] * 1000
+    other = rewritten(
+        path,
+        tmp_path,
+        p_signal=finer.astype(float),
+        fs=500,
+        sig_name=[name.lower() for name in record.leads[::-1]],
+        units=["uV"] * 12,
+    )
+    _, (here, there), _ = ask(path, other)
+    assert here["probabilities"] == pytest.approx(there["probabilities"], abs=0.02)
+
+
+def test_no_record_and_an_empty_folder_are_clear_errors(ask, tmp_path):
+    with pytest.raises(ValueError, match="no record named"):
+        ask()
+    with pytest.raises(ValueError, match="no record"):
+        ask(tmp_path)
+
+
+@pytest.mark.slow
+def test_the_command_line_prints_json_and_exits_1_on_a_bad_record(trained, path):
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "ecg_siglip.predict",
+            f"run.name={trained.name}",
+            f"run.root={trained.parent}",
+            f"records=[{path},nowhere]",
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert json.loads(result.stdout)["record"] == str(path)
+    assert result.stderr.startswith("predict: record nowhere: ")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_calibrated_probabilities_keep_the_order_of_the_raw_ones(trained, simulated):
+    predictor = Predictor.load(trained / "model", "cpu")
+    y_prob = np.linspace(0.01, 0.99, 20)[:, None].repeat(len(predictor.artifact.codes), 1)
+    assert (np.diff(metrics.calibrate(y_prob, predictor.artifact.calibration), axis=0) > 0).all()

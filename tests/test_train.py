@@ -1,0 +1,230 @@
+"""Killed and resumed equals uninterrupted; two processes equal one; mistakes are named."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from conftest import TINY
+from safetensors.torch import load_file
+
+from ecg_siglip import config
+from ecg_siglip.batches import TrainingData
+from ecg_siglip.losses import bias_from_rate, parse_terms
+from ecg_siglip.train import (
+    Ranks,
+    Training,
+    batch_loss,
+    learning_rate,
+    load_data,
+    new_model,
+    train,
+    weights_of,
+)
+
+CPU = torch.device("cpu")
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def command(settings, **more):
+    knobs = TINY | {"run.root": settings.run.root, "data.root": settings.data.root} | more
+    words = [f"{k}={str(v).replace(' ', '')}" for k, v in knobs.items()]
+    return [sys.executable, "-m", "ecg_siglip.train", *words, "data.n_workers=1"]
+
+
+@pytest.mark.slow
+def test_killed_in_mid_epoch_and_said_again_ends_with_bitwise_the_same_weights(train_config):
+    settings = train_config()
+    knobs = {
+        "optim.batch_size": 8,
+        "optim.n_epochs": 3,
+        "save_every_s": 0,
+        "augment.gain": 0.2,
+        "augment.shift_s": 0.5,
+        "ecg.dropout": 0.3,
+        "ecg.drop_path": 0.2,
+    }
+    runs = {}
+    for name in ("whole", "killed"):
+        again = command(settings, **knobs, **{"run.name": name})
+        run = config.Path(settings.run.root) / name
+        if name == "killed":
+            process = subprocess.Popen(again, env=ONE_THREAD, stdout=subprocess.DEVNULL)
+            while not (run / "log.jsonl").exists() or not (run / "log.jsonl").read_text():
+                assert process.poll() is None
+                time.sleep(0.005)
+            # The first epoch is done; let the second begin, and stop it where it is.
+            first = (run / "state.pt").stat().st_mtime_ns
+            while (run / "state.pt").stat().st_mtime_ns == first:
+                assert process.poll() is None
+                time.sleep(0.001)
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+            assert not (run / "model").exists()
+        subprocess.run(again, env=ONE_THREAD, check=True, stdout=subprocess.DEVNULL)
+        runs[name] = load_file(run / "model" / "model.safetensors")
+        lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+        assert [line["epoch"] for line in lines] == [1, 2, 3]
+        runs[f"{name}/loss"] = {"loss": torch.tensor([line["loss"] for line in lines])}
+    for kind in ("", "/loss"):
+        whole, killed = runs[f"whole{kind}"], runs[f"killed{kind}"]
+        assert [k for k in whole if not torch.equal(whole[k], killed[k])] == []
+
+
+TERMS = (
+    "bank",
+    "finding/present",
+    "findings/diagonal",
+    "findings/shared",
+    "report/idf_jaccard",
+    "bank:1+report/jaccard:0.5",
+)
+
+
+def loss_and_gradients(settings, terms, loss, ranks):
+    """One batch through a fresh model in double precision; gradients summed over the ranks."""
+    settings.objective.terms, settings.objective.loss = terms, loss
+    torch.manual_seed(0)
+    data = TrainingData(load_data(settings, progress=False), settings, CPU)
+    model = new_model(settings, data, parse_terms(terms)).double().train()
+    data.labels, data.weights = data.labels.double(), data.weights.double()
+    signals = data.signals
+    data.signals = lambda rows, epoch: signals(rows, epoch).double()
+    value = batch_loss(model, data, parse_terms(terms), data.batches(0)[0], 0, ranks)
+    value.backward()
+    total = ranks.add_up(model, value.detach())
+    gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    statistics = {n: b.clone() for n, b in model.named_buffers() if b.is_floating_point()}
+    return total, gradients, statistics
+
+
+def cases():
+    return [(terms, "sigmoid") for terms in TERMS] + [("findings/diagonal", "softmax")]
+
+
+def one_of_two(rank, folder, settings):
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    results = [loss_and_gradients(settings, *case, Ranks(rank, 2)) for case in cases()]
+    torch.save(results, f"{folder}/{rank}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_loss_and_gradients_of_one(train_config, tmp_path):
+    # 31 records: one process has one more than the other. No dropout: its draws differ by rank.
+    settings = train_config(**{"optim.batch_size": 31, "ecg.dropout": 0.0, "augment.gain": 0.2})
+    torch.multiprocessing.spawn(one_of_two, args=(tmp_path, settings), nprocs=2)
+    both = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+    for case, *of_rank in zip(cases(), *both, strict=True):
+        one = loss_and_gradients(settings, *case, Ranks())
+        for two in of_rank:
+            torch.testing.assert_close(two[0], one[0], rtol=1e-6, atol=0, msg=str(case))
+            for kind in (1, 2):
+                assert two[kind].keys() == one[kind].keys()
+                for name, expected in one[kind].items():
+                    torch.testing.assert_close(two[kind][name], expected, rtol=1e-6, atol=1e-9)
+
+
+def test_a_second_word_trains_like_the_first_and_leaves_what_the_design_names(trained):
+    names = {path.name for path in trained.iterdir()}
+    assert names == {"config.yaml", "log.jsonl", "state.pt", "model", "tensorboard"}
+    model = {path.name for path in (trained / "model").iterdir()}
+    assert model == {"model.safetensors", "config.json", "README.md", "text"}
+    about = json.loads((trained / "model" / "config.json").read_text())["about"]
+    assert about["train_folds"] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert about["tune_fold"] == 9
+    assert "not for diagnosis" in (trained / "model" / "README.md").read_text()
+
+
+def test_training_lowers_the_loss(trained):
+    lines = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert all(np.isfinite(line["loss"]) for line in lines)
+
+
+def test_a_run_said_again_with_another_knob_is_refused_naming_it(trained, capsys):
+    settings = config.from_yaml(config.TrainConfig, trained / "config.yaml")
+    settings.optim.lr, settings.n_threads = 0.5, 1
+    with pytest.raises(ValueError, match=r"optim\.lr \(was 0\.002, now 0\.5\); take another"):
+        train(settings)
+    settings.optim.lr = 0.002
+    train(settings)
+    assert "is complete" in capsys.readouterr().out
+
+
+def test_a_state_of_another_vocabulary_is_refused(trained, train_config):
+    settings = train_config(**{"data.task": "superdiagnostic"})
+    data = TrainingData(load_data(settings, progress=False), settings, CPU)
+    training = Training(settings, data, Ranks())
+    state = torch.load(trained / "state.pt", weights_only=True)
+    with pytest.raises(ValueError, match=r"state\.pt: another vocabulary: 71 findings"):
+        training.resume(state, trained / "state.pt")
+
+
+def test_a_loss_that_is_no_number_stops_naming_step_and_records(train_config):
+    settings = train_config()
+    data = TrainingData(load_data(settings, progress=False), settings, CPU)
+    training = Training(settings, data, Ranks())
+    batches = data.batches(0)
+    training.run_step(batches[0], len(batches))
+    with torch.no_grad():
+        training.model.project_ecg.bias.fill_(float("nan"))
+    training.run_step(batches[1], len(batches))
+    first = data.ecg_id[batches[1]][0]
+    with pytest.raises(ValueError, match=rf"nan at epoch 1, step 2; ecg_id .*: {first},"):
+        training.check_losses(batches)
+
+
+def test_the_bias_starts_at_the_measured_rate(train_config):
+    settings = train_config()
+    data = TrainingData(load_data(settings, progress=False), settings, CPU)
+    terms = parse_terms("bank")
+    model = new_model(settings, data, terms)
+    assert model.logit_bias.item() == pytest.approx(bias_from_rate(data.positive_rate(terms[0])))
+
+
+def test_the_rate_warms_up_and_ends_at_zero():
+    settings = config.OptimConfig(lr=1.0, warmup=0.1)
+    rates = [learning_rate(settings, step, 100) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[9] == 1.0
+    assert rates[-1] < 1e-3
+    assert all(a >= b for a, b in itertools.pairwise(rates[9:]))
+
+
+def test_borrowed_weights_are_given_back(train_config):
+    settings = train_config()
+    data = TrainingData(load_data(settings, progress=False), settings, CPU)
+    training = Training(settings, data, Ranks())
+    before = training.model.logit_bias.item()
+    other = {k: torch.full_like(w, 0.25) for k, w in training.averaged.items()}
+    with weights_of(training.model, other):
+        assert training.model.logit_bias.item() == 0.25
+    assert training.model.logit_bias.item() == before
+
+
+def test_tuning_on_a_training_fold_is_refused(train_config):
+    with pytest.raises(ValueError, match=r"tune_fold=8: expected a fold that is not trained on"):
+        train(train_config(**{"data.tune_fold": 8}))
+
+
+def test_a_run_folder_that_cannot_be_made_is_one_line(train_config, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    result = subprocess.run(
+        command(train_config(), **{"run.name": "r", "run.root": tmp_path / "file"}),
+        env=ONE_THREAD,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("train: ")
+    assert str(tmp_path / "file") in result.stderr
+    assert len(result.stderr.splitlines()) == 1

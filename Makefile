@@ -12,7 +12,7 @@ N_RECORDS ?= 1000
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format wheel-test clean
+.PHONY: help setup demo test lint format notebook wheel-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,8 +38,13 @@ demo: $(READY) ## simulate ECGs, train on them, score, read one record; under 5 
 	@echo "== 3/4  scoring on fold 10, which training never saw"
 	@$(BIN)/python -m ecg_siglip.evaluate run.name=$(RUN) fold=10
 	@echo "== 4/4  the findings of one record"
-	@$(BIN)/python -m ecg_siglip.predict run.name=$(RUN) "records=[$(DATA)/records100/00000/00001_lr]"
+	@$(BIN)/python -m ecg_siglip.predict run.name=$(RUN) \
+	  "records=[$(DATA)/records100/00000/00001_lr]" > runs/$(RUN)/answer.json
+	@$(BIN)/python -c 'import json; answer = json.load(open("runs/$(RUN)/answer.json")); \
+	  print(answer["record"], "" if answer["findings"] else "(none of the findings)"); \
+	  [print("  {probability:.2f}  {name} ({code})".format(**f)) for f in answer["findings"]]'
 	@echo
+	@echo "All probabilities: runs/$(RUN)/answer.json"
 	@echo "The report: $(CURDIR)/runs/$(RUN)/evaluate/fold10/report.html"
 	@echo "For research, not for diagnosis."
 
@@ -54,6 +59,13 @@ lint: $(READY) ## ruff and mypy
 format: $(READY) ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+notebook: demo ## run the notebooks on the demo and store what they show
+	$(BIN)/python -c 'import nbformat; from nbclient import NotebookClient; from pathlib import Path; \
+	  pages = {path: nbformat.read(path, 4) for path in Path("notebooks").glob("*.ipynb")}; \
+	  where = {"metadata": {"path": "notebooks"}}; \
+	  [NotebookClient(page, resources=where, record_timing=False).execute() for page in pages.values()]; \
+	  [nbformat.write(page, path) for path, page in pages.items()]'
 
 wheel-test: $(READY) ## build the wheel, install it elsewhere, run every verb of it
 	.ci/wheel

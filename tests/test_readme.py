@@ -66,6 +66,13 @@ def test_the_readme_lists_every_objective_and_no_other():
     assert sorted(table) == sorted(p.stem for p in (ROOT / "conf" / "objective").glob("*.yaml"))
 
 
+def test_the_python_of_the_readme_runs(trained, simulated, capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
+    code = code.replace("runs/r1", str(trained)).replace("data/ptbxl", str(simulated))
+    exec(compile(code, "README.md", "exec"), {})
+    assert len(capsys.readouterr().out.splitlines()) == 71
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_relative_link_leads_somewhere(page):
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)

@@ -87,17 +87,17 @@ class WaveformConfig:
 
 @dataclass
 class AugmentConfig:
-    shift_s: float = knob(0.0, "largest random shift in time, s", 0.0, 10.0)
-    gain: float = knob(0.0, "largest random change of amplitude, as a fraction", 0.0, 0.9)
-    wander_mv: float = knob(0.0, "largest random baseline wander, mV", 0.0, 2.0)
-    lead_mask: float = knob(0.0, "chance that a lead is blanked", 0.0, 0.9)
+    shift_s: float = knob(1.0, "largest random shift in time, s", 0.0, 10.0)
+    gain: float = knob(0.2, "largest random change of amplitude, as a fraction", 0.0, 0.9)
+    wander_mv: float = knob(0.1, "largest random baseline wander, mV", 0.0, 2.0)
+    lead_mask: float = knob(0.1, "chance that a lead is blanked", 0.0, 0.9)
     time_mask_s: float = knob(0.0, "longest stretch of time that is blanked, s", 0.0, 10.0)
 
 
 @dataclass
 class EcgConfig:
     name: str = knob("resnet1d", "ECG encoder", choices=("resnet1d", "transformer"))
-    width: int = knob(48, "channels of the first stage (resnet1d) or of a token", 8, 2048)
+    width: int = knob(32, "channels of the first stage (resnet1d) or of a token", 8, 2048)
     depths: list[int] = knob([2, 2, 2, 2], "blocks per stage; the transformer has one", 1, 64)
     kernel_size: int = knob(5, "samples per convolution in a block, odd (resnet1d)", 3, 31)
     stem_size: int = knob(11, "samples per convolution in the stem, odd", 3, 63)
@@ -136,7 +136,7 @@ class ObjectiveConfig:
 
 @dataclass
 class OptimConfig:
-    n_epochs: int = knob(60, "passes over the training folds", 1, 10000)
+    n_epochs: int = knob(30, "passes over the training folds", 1, 10000)
     batch_size: int = knob(128, "records per step, over all devices", 1, 1 << 20)
     lr: float = knob(2e-3, "peak learning rate of AdamW", 1e-8, 1.0)
     text_lr: float = knob(1.0, "factor on the learning rate of the text encoder", 0.0, 10.0)
@@ -144,7 +144,6 @@ class OptimConfig:
     warmup: float = knob(0.1, "share of the steps in which the rate rises", 0.0, 1.0)
     clip_norm: float = knob(1.0, "largest norm of the gradient; 0: no clipping", 0.0, 1e6)
     ema: float = knob(0.999, "decay a step of the averaged weights; 0: none", 0.0, 1.0)
-    mixup: float = knob(0.0, "alpha of the Beta that mixes two records; 0: none", 0.0, 10.0)
 
 
 @dataclass
@@ -254,9 +253,9 @@ def check(config: Any, prefix: str = "") -> None:
                 continue
             if choices and item not in choices:
                 raise ValueError(f"{name}={item}: expected one of {', '.join(choices)}")
-            if low is not None and item < low:
+            if low is not None and not item >= low:
                 raise ValueError(f"{name}={item}: expected at least {low}")
-            if high is not None and item > high:
+            if high is not None and not item <= high:
                 raise ValueError(f"{name}={item}: expected at most {high}")
 
 

@@ -111,15 +111,15 @@ class PairTargets:
     def matrix(self) -> Tensor:
         """The targets themselves: (B, T) float32 in [0, 1]."""
         if self.rule == "diagonal":
-            return (self.ecg_index[:, None] == self.text_index[None, :]).float()
+            return (self.ecg_index[:, None] == self.text_index[None, :]).to(self.ecg_labels)
         if self.rule == "present":
             named_T = self.text_labels.sum(1)
             found_BT = self.ecg_labels @ self.text_labels.T
-            return ((found_BT == named_T) & (named_T > 0)).float()
-        weight = self.weight if self.rule == "idf_jaccard" else (self.weight > 0).float()
+            return ((found_BT == named_T) & (named_T > 0)).to(self.ecg_labels)
+        weight = self.weight if self.rule == "idf_jaccard" else (self.weight > 0).to(self.weight)
         shared_BT = (self.ecg_labels * weight) @ self.text_labels.T
         if self.rule == "shared":
-            return (shared_BT > 0).float()
+            return (shared_BT > 0).to(self.ecg_labels)
         either_BT = (self.ecg_labels @ weight)[:, None] + (self.text_labels @ weight)[None, :]
         either_BT = either_BT - shared_BT
         return torch.where(either_BT > 0, shared_BT / either_BT.clamp(min=1e-12), 0.0)

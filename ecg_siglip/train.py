@@ -502,15 +502,9 @@ def load_data(settings: config.TrainConfig, progress: bool) -> ptbxl.PtbXl:
         allow_missing=settings.data.allow_missing,
         cache_dir=settings.data.cache_dir,
         n_workers=settings.data.n_workers,
-        waveform=waveform_spec(settings.waveform),
+        waveform=ptbxl.waveform_spec(settings.waveform),
         progress=progress,
     )
-
-
-def waveform_spec(settings: config.WaveformConfig) -> dict[str, Any]:
-    """Keyword arguments of ``waveform.prepare``."""
-    spec = dataclasses.asdict(settings)
-    return {"to_fs": spec.pop("fs"), **spec}
 
 
 def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
@@ -541,7 +535,7 @@ def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
             model=training.model,
             codes=data.codes,
             prompts=data.prompts,
-            waveform=waveform_spec(settings.waveform),
+            waveform=ptbxl.waveform_spec(settings.waveform),
             calibration=calibration,
             thresholds=thresholds,
             about=about,

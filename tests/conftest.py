@@ -1,5 +1,6 @@
 """Where the tests find real ECGs: `shared/` beside the checkout; what needs it skips without."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -86,11 +87,13 @@ def trained(simulated, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def evaluated(trained) -> Path:
-    """The folder that `evaluate` wrote for fold 10 of the finished run."""
+def evaluated(trained, tmp_path_factory) -> Path:
+    """The folder that `evaluate` wrote for fold 10 of a copy of the finished run."""
     from ecg_siglip.config import EvaluateConfig
     from ecg_siglip.evaluate import evaluate
 
-    base = {"run.name": trained.name, "run.root": str(trained.parent), "n_bootstrap": 20}
+    run = tmp_path_factory.mktemp("evaluated") / trained.name
+    shutil.copytree(trained, run)
+    base = {"run.name": run.name, "run.root": str(run.parent), "n_bootstrap": 20}
     evaluate(configured(EvaluateConfig, base))
-    return trained / "evaluate" / "fold10"
+    return run / "evaluate" / "fold10"

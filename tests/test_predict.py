@@ -104,7 +104,7 @@ def bad_records():
         "flat": (lambda x: {"p_signal": flat(x)}, "aVR"),
         "NaN": (lambda x: {"p_signal": holed(x)}, "V2"),
         "a missing lead": (lambda x: {"p_signal": x[:, :11]}, "V6"),
-        "another lead": (lambda x: {"sig_name": ["X1", *LEADS[1:]]}, "lead I"),
+        "another lead": (lambda x: {"sig_name": ["X1", *LEADS[1:]]}, "missing I"),
         "units": (lambda x: {"units": ["mmHg"] * 12}, "mmHg"),
         "gain": (lambda x: {"p_signal": x * 1e3, "fmt": ["32"] * 12}, "gain"),
         "3 s": (lambda x: {"p_signal": x[:300]}, "allow_short=true"),

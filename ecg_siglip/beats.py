@@ -201,7 +201,7 @@ class Strip:
         self.qrs_onsets: list[float] = []
 
     def rr(self, time: float) -> float:
-        """The sinus interval at a time: respiration (RSA), Mayer waves at 0.1 Hz, a little noise."""
+        """The sinus interval at a time: respiration, Mayer waves at 0.1 Hz, a little noise."""
         heart = self.heart
         breath = np.sin(2 * np.pi * heart.respiration / 60 * time + self.phase[0])
         mayer = np.sin(2 * np.pi * 0.1 * time + self.phase[1])

@@ -172,7 +172,7 @@ def third_degree_block(heart: Heart, rng: Rng) -> None:
 
 
 def left_bundle_branch_block(heart: Heart, rng: Rng) -> None:
-    """QRS of 0.12 s or more, broad notched R in I, V5, V6, no q there, discordant ST-T (AHA-III)."""
+    """QRS of 0.12 s or more, broad notched R in I and V6, no q there, discordant ST-T (AHA-III)."""
     heart.qrs = float(rng.uniform(0.128, 0.165))
     size = rng.uniform(0.9, 1.35)
     heart.forces = {
@@ -235,7 +235,7 @@ def left_posterior_block(heart: Heart, rng: Rng) -> None:
 
 def preexcitation(heart: Heart, rng: Rng) -> None:
     """PR below 0.12 s, delta wave, QRS of 0.11 s or more, ST-T against it (AHA-III)."""
-    heart.pr, heart.qrs = float(rng.uniform(0.085, 0.112)), float(rng.uniform(0.125, 0.155))
+    heart.pr, heart.qrs = float(rng.uniform(0.085, 0.112)), float(rng.uniform(0.138, 0.165))
     way = vector(*rng.choice([[0.5, 0.45, -0.5], [0.55, -0.35, -0.3], [-0.2, 0.6, -0.5]]))
     for name, force in heart.forces.items():
         heart.forces[name] = replace(force, at=0.34 + 0.62 * force.at, width=0.66 * force.width)
@@ -284,7 +284,7 @@ def ischaemia(wall: str) -> Rule:
     """T negative over the wall, with or without a depressed ST (AHA-IV)."""
 
     def rule(heart: Heart, rng: Rng) -> None:
-        point_t_away(heart, WALLS[wall], rng.uniform(0.14, 0.35))
+        point_t_away(heart, WALLS[wall], rng.uniform(0.24, 0.42))
         heart.st = heart.st - rng.uniform(0.02, 0.10) * WALLS[wall]
 
     return rule
@@ -563,7 +563,9 @@ def with_findings(heart: Heart, codes: Iterable[str], rng: Rng) -> Heart:
     """
     codes = set(codes)
     if unknown := codes - set(RULES):
-        raise ValueError(f"finding {', '.join(sorted(unknown))}: no rule; known: {', '.join(RULES)}")
+        raise ValueError(
+            f"finding {', '.join(sorted(unknown))}: no rule; known: {', '.join(RULES)}"
+        )
     for code, rule in RULES.items():
         if code in codes:
             rule(heart, rng)

@@ -138,9 +138,10 @@ def ecg_figure(
         for lead, first, last in row:
             x = start + np.arange(first, last) / fs * MM_PER_S
             y = baseline + height[LEADS.index(lead), first:last]
-            ax.plot(x, y, color=TRACE, lw=0.9, zorder=3, solid_joinstyle="round", gid=f"lead-{lead}")
+            trace = {"color": TRACE, "zorder": 3, "solid_joinstyle": "round"}
+            ax.plot(x, y, lw=0.9, gid=f"lead-{lead}", **trace)
             if first:
-                ax.plot([x[0]] * 2, [baseline - 4, baseline + 4], color=TRACE, lw=0.5, zorder=3)
+                ax.plot([x[0]] * 2, [baseline - 4, baseline + 4], lw=0.5, **trace)
             ax.text(
                 x[0] + 1,
                 baseline + 6.5,
@@ -155,14 +156,12 @@ def ecg_figure(
     if whole_s > n_samples / fs:
         note += f"    first 10 s of {whole_s:g} s"
     ax.text(left, 2.5, note, fontsize=8, color=MUTED)
-    ax.text(
-        right, 2.5, "Research use only, not for diagnosis", fontsize=8, color=MUTED, ha="right"
-    )
-    y = top + header - 4
+    ax.text(right, 2.5, "Research use only, not for diagnosis", fontsize=8, color=MUTED, ha="right")
+    line_y = top + header - 4
     if title:
-        ax.text(left, y, title, fontsize=12, fontweight="bold", color=INK)
+        ax.text(left, line_y, title, fontsize=12, fontweight="bold", color=INK)
     for i, line in enumerate(lines or ()):
-        ax.text(left, y - 5.0 * (i + bool(title)), line, fontsize=9, color=INK)
+        ax.text(left, line_y - 5.0 * (i + bool(title)), line, fontsize=9, color=INK)
     return figure
 
 
@@ -545,7 +544,8 @@ def report(
     if len(sizes) > 1:
         raise ValueError(
             f"expected one row, code, name and column a finding, got {len(rows)} rows, "
-            f"{len(codes)} codes, {len(names)} names, {y_true.shape[1]} and {y_prob.shape[1]} columns"
+            f"{len(codes)} codes, {len(names)} names, {y_true.shape[1]} and {y_prob.shape[1]} "
+            "columns"
         )
     if rule not in thresholds:
         raise ValueError(f"threshold rule {rule}: expected one of {', '.join(thresholds)}")

@@ -74,7 +74,8 @@ WORDS = {
     "PVC": "ventrikuläre extrasystole(n)|ventricular ectopic beats",
     "PAC": "supraventrikuläre extrasystole(n)|atrial ectopic beats",
     "BIGU": "bigeminus|bigeminy", "TRIGU": "trigeminus|trigeminy",
-    "1AVB": "av-block i. grades|first degree av block", "LPR": "pq-zeit verlängert|long pr interval",
+    "1AVB": "av-block i. grades|first degree av block",
+    "LPR": "pq-zeit verlängert|long pr interval",
     "2AVB": "av-block ii. grades|second degree av block",
     "3AVB": "av-block iii. grades|complete av block",
     "CLBBB": "kompletter linksschenkelblock|left bundle branch block",
@@ -82,13 +83,15 @@ WORDS = {
     "IRBBB": "inkompletter rechtsschenkelblock|incomplete right bundle branch block",
     "ILBBB": "inkompletter linksschenkelblock|incomplete left bundle branch block",
     "IVCD": "intraventrikuläre leitungsverzögerung|intraventricular conduction delay",
-    "LAFB": "überdrehter linkstyp, linksanteriorer hemiblock|left axis deviation, anterior hemiblock",
+    "LAFB": "überdrehter linkstyp, linksanteriorer hemiblock|left axis, anterior hemiblock",
     "LPFB": "linksposteriorer hemiblock|left posterior hemiblock",
     "WPW": "präexzitation, wpw-syndrom|pre-excitation, wpw pattern",
     "IMI": "inferiorer infarkt, altes stadium|old inferior infarct",
     "ASMI": "anteroseptaler infarkt nicht auszuschliessen|possible anteroseptal infarct",
-    "AMI": "vorderwandinfarkt|anterior infarct", "ALMI": "anterolateraler infarkt|anterolateral infarct",
-    "LMI": "lateraler infarkt|lateral infarct", "ILMI": "inferolateraler infarkt|inferolateral infarct",
+    "AMI": "vorderwandinfarkt|anterior infarct",
+    "ALMI": "anterolateraler infarkt|anterolateral infarct",
+    "LMI": "lateraler infarkt|lateral infarct",
+    "ILMI": "inferolateraler infarkt|inferolateral infarct",
     "PMI": "hinterwandinfarkt, posterior|posterior infarct",
     "LVH": "linkshypertrophie|left ventricular hypertrophy",
     "VCLVH": "hohe linkspräkordiale voltage|voltage criteria for lvh",
@@ -405,7 +408,7 @@ def database(people: pd.DataFrame, rows: list[dict[str, Any]], seed: int) -> pd.
         "validated_by_human": by_hand,
     }
     for name in ("baseline_drift", "static_noise", "burst_noise", "electrodes_problems"):
-        columns[name] = made[name] if name in made else None
+        columns[name] = made.get(name)
     columns |= {
         "extra_beats": made["extra_beats"],
         "pacemaker": made["pacemaker"],

@@ -1,0 +1,149 @@
+"""A millimetre is a millimetre; the report is one file that needs nothing else and escapes all."""
+
+import numpy as np
+import pytest
+
+from ecg_siglip import metrics, plots
+
+
+def signal(n_samples=1000, fs=100):
+    """Lead II is a step of 1 mV at 5 s; the others are flat."""
+    x = np.zeros((12, n_samples))
+    x[1, 5 * fs :] = 1.0
+    return x
+
+
+def traces(figure, lead):
+    return [line for line in figure.axes[0].lines if line.get_gid() == f"lead-{lead}"]
+
+
+def in_mm(figure):
+    """Size of one unit of the axes on the printed page, mm: (along x, along y)."""
+    ax = figure.axes[0]
+    width, height = figure.get_size_inches() * 25.4
+    x, y = ax.get_xlim(), ax.get_ylim()
+    return width / (x[1] - x[0]), height / (y[1] - y[0])
+
+
+@pytest.mark.parametrize("fs", [100, 500])
+def test_a_second_is_25_mm_and_a_millivolt_10_mm_on_paper(fs):
+    figure = plots.ecg_figure(signal(10 * fs, fs), fs)
+    along_x, along_y = in_mm(figure)
+    rhythm = max(traces(figure, "II"), key=lambda line: np.ptp(line.get_xdata()))
+    x, y = rhythm.get_xdata(), rhythm.get_ydata()
+    step = int(np.argmax(np.diff(y) > 5))
+    assert (x[step] - x[0]) * along_x == pytest.approx(25 * 5, abs=25 / fs + 0.01)
+    assert np.ptp(y) * along_y == pytest.approx(10.0)
+    assert (x[-1] - x[0]) * along_x == pytest.approx(250, abs=25 / fs + 0.01)
+
+
+def test_the_twelve_leads_stand_in_four_columns_of_2_5_s_that_follow_in_time():
+    x = np.zeros((12, 1000))
+    figure = plots.ecg_figure(x, 100)
+    starts = {}
+    for column in (
+        ("I", "II", "III"),
+        ("aVR", "aVL", "aVF"),
+        ("V1", "V2", "V3"),
+        ("V4", "V5", "V6"),
+    ):
+        for lead in column:
+            first = min(traces(figure, lead), key=lambda line: len(line.get_xdata()))
+            starts.setdefault(round(float(first.get_xdata()[0]), 3), []).append(lead)
+    assert [sorted(leads) for _, leads in sorted(starts.items())] == [
+        ["I", "II", "III"],
+        ["aVF", "aVL", "aVR"],
+        ["V1", "V2", "V3"],
+        ["V4", "V5", "V6"],
+    ]
+    assert np.diff(sorted(starts)) == pytest.approx([62.5] * 3, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (np.zeros((11, 100)), r"\(12, n_samples\)"),
+        (np.full((12, 100), np.nan), "lead I"),
+    ],
+)
+def test_a_signal_that_cannot_be_drawn_is_refused(bad, message):
+    with pytest.raises(ValueError, match=message):
+        plots.ecg_figure(bad, 100)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    y_true = rng.random((120, 3)) < [0.5, 0.3, 0.02]
+    y_prob = np.clip(0.3 + 0.4 * y_true + 0.15 * rng.standard_normal((120, 3)), 0.01, 0.99)
+    thresholds = {r: metrics.tune_thresholds(y_true, y_prob, r) for r in metrics.THRESHOLD_RULES}
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    codes = ("SR", "AFIB", "X<Y")
+    plots.report(
+        path,
+        title="a <script>alert(1)</script> run",
+        scores=metrics.scores(y_true, y_prob, thresholds, n_bootstrap=20),
+        rows=metrics.per_finding(y_true, y_prob, thresholds),
+        codes=codes,
+        names=["sinus rhythm", "atrial fibrillation", "a & b"],
+        y_true=y_true,
+        y_prob=y_prob,
+        thresholds=thresholds,
+        tune=(y_true, y_prob),
+        worst=[
+            {
+                "record": "ecg_id 7 <b>",
+                "signal": signal(),
+                "fs": 100.0,
+                "probabilities": dict(zip(codes, y_prob[0], strict=True)),
+                "findings": ["SR"],
+                "true": ["AFIB"],
+                "why": "AFIB missed",
+            }
+        ],
+        context={"run": "r & d"},
+    )
+    return path
+
+
+def test_the_report_is_one_file_without_anything_from_elsewhere(page):
+    html = page.read_text()
+    assert list(page.parent.iterdir()) == [page]
+    for outside in ('src="http', 'href="http', "src='http", "@import", "url(http"):
+        assert outside not in html
+    assert html.count("data:image/") + html.count("<svg") >= 5
+    assert len(html) < 6e6
+
+
+def test_the_report_says_what_it_is_for_and_what_it_found(page):
+    html = page.read_text()
+    assert "not for diagnosis" in html
+    for word in ("ecg_id 7", "AFIB missed", "atrial fibrillation", "prevalence", "95 %"):
+        assert word in html
+
+
+def test_names_from_data_are_escaped(page):
+    html = page.read_text()
+    assert "<script>alert(1)" not in html
+    assert "ecg_id 7 <b>" not in html
+    assert "&lt;b&gt;" in html
+    assert "X&lt;Y" in html
+
+
+def test_columns_that_do_not_fit_together_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="one row, code, name and column"):
+        plots.report(
+            tmp_path / "r.html",
+            title="",
+            scores={},
+            rows=[],
+            codes=("SR",),
+            names=["sinus rhythm"],
+            y_true=np.zeros((2, 1), bool),
+            y_prob=np.zeros((2, 1)),
+            thresholds={},
+            tune=(np.zeros((2, 1), bool), np.zeros((2, 1))),
+            worst=[],
+            context={},
+        )
+    assert not any(tmp_path.iterdir())

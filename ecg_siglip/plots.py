@@ -138,7 +138,7 @@ def ecg_figure(
         for lead, first, last in row:
             x = start + np.arange(first, last) / fs * MM_PER_S
             y = baseline + height[LEADS.index(lead), first:last]
-            trace = {"color": TRACE, "zorder": 3, "solid_joinstyle": "round"}
+            trace: dict[str, Any] = {"color": TRACE, "zorder": 3, "solid_joinstyle": "round"}
             ax.plot(x, y, lw=0.9, gid=f"lead-{lead}", **trace)
             if first:
                 ax.plot([x[0]] * 2, [baseline - 4, baseline + 4], lw=0.5, **trace)

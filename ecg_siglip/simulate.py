@@ -7,10 +7,11 @@ ecg_id): same seed, same bytes, whatever the number of processes.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -110,7 +111,7 @@ WORDS = {
     "NORM": "normales ekg|normal ecg",
 }  # fmt: skip
 ENDINGS = ("", "", "", "unbestätigter bericht|unconfirmed report", "kontrolle|repeat advised")
-DEVICES = (("CS100    3", 0.28), ("CS-12", 0.24), ("AT-6 C 5.5", 0.22), ("CS-12   E", 0.14))
+DEVICES = {"CS100    3": 0.28, "CS-12": 0.24, "AT-6 C 5.5": 0.22, "CS-12   E": 0.14}
 NOISE_COLUMNS = {
     "wander": "baseline_drift",
     "mains": "static_noise",
@@ -355,17 +356,18 @@ def simulate(
         ]
         rows: list[dict[str, Any]] = []
         n_workers = min(n_workers or os.cpu_count() or 1, len(jobs))
-        with tqdm(total=n_records, unit="record", disable=None if progress else True) as bar:
-            if n_workers == 1:
-                written = map(write_chunk, jobs)
-            else:
+        with contextlib.ExitStack() as stack:
+            written: Iterable[list[dict[str, Any]]] = map(write_chunk, jobs)
+            if n_workers > 1:
+                # A first error ends the processes' work before the folder is taken away.
                 pool = ProcessPoolExecutor(n_workers, mp_context=get_context("spawn"))
+                stack.callback(pool.shutdown, cancel_futures=True)
                 written = pool.map(write_chunk, jobs)
+            hidden = None if progress else True
+            bar = stack.enter_context(tqdm(total=n_records, unit="record", disable=hidden))
             for chunk in written:
                 rows += chunk
                 bar.update(len(chunk))
-            if n_workers > 1:
-                pool.shutdown()
         database(people, rows, seed).to_csv(beside / "ptbxl_database.csv")
         statements().to_csv(beside / "scp_statements.csv")
         if root.exists():
@@ -381,8 +383,8 @@ def database(people: pd.DataFrame, rows: list[dict[str, Any]], seed: int) -> pd.
     rng = np.random.default_rng([seed, 2])
     n = len(people)
     made = pd.DataFrame(rows)
-    names, shares = zip(*DEVICES, strict=True)
-    ecg_id = np.arange(1, n + 1)
+    devices, shares = list(DEVICES), np.array(list(DEVICES.values()))
+    ecg_id = list(range(1, n + 1))
     infarct = made["scp_codes"].str.contains("MI'")
     by_hand = rng.random(n) < 0.74
     columns = {
@@ -395,12 +397,12 @@ def database(people: pd.DataFrame, rows: list[dict[str, Any]], seed: int) -> pd.
         "weight": people["weight"],
         "nurse": rng.integers(0, 12, n).astype(float),
         "site": rng.integers(0, 51, n).astype(float),
-        "device": rng.choice(names, n, p=np.array(shares) / sum(shares)),
+        "device": rng.choice(devices, n, p=shares / shares.sum()),
         "recording_date": people["recording_date"].dt.strftime("%Y-%m-%d %H:%M:%S"),
         "report": made["report"],
         "scp_codes": made["scp_codes"],
         "heart_axis": made["heart_axis"].where(rng.random(n) < 0.6),
-        "infarction_stadium1": np.where(infarct, "unknown", None),
+        "infarction_stadium1": ["unknown" if stated else None for stated in infarct],
         "infarction_stadium2": None,
         "validated_by": np.where(rng.random(n) < 0.57, rng.integers(0, 12, n), np.nan),
         "second_opinion": rng.random(n) < 0.025,

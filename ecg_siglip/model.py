@@ -61,6 +61,13 @@ class EcgTextModel(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(config["logit_scale"])))
         self.logit_bias = nn.Parameter(torch.tensor(float(config["logit_bias"])))
 
+    def train(self, mode: bool = True) -> EcgTextModel:
+        """Training mode; a locked text encoder stays as it predicts, without dropout."""
+        super().train(mode)
+        if not any(p.requires_grad for p in self.text.parameters()):
+            self.text.eval()
+        return self
+
     @property
     def device(self) -> torch.device:
         return self.logit_bias.device

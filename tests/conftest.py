@@ -97,3 +97,26 @@ def evaluated(trained, tmp_path_factory) -> Path:
     base = {"run.name": run.name, "run.root": str(run.parent), "n_bootstrap": 20}
     evaluate(configured(EvaluateConfig, base))
     return run / "evaluate" / "fold10"
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory) -> Path:
+    """A Hugging Face encoder on disk, of random weights."""
+    import torch
+
+    transformers = pytest.importorskip("transformers", reason="needs the extra [hf]")
+    folder = tmp_path_factory.mktemp("bert")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "sinus", "rhythm", "links", "##block"]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    tokenizer = transformers.BertTokenizerFast(vocab_file=str(folder / "vocab.txt"))
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(1)
+    config = transformers.BertConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+    )
+    transformers.BertModel(config).save_pretrained(folder)
+    return folder

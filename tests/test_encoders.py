@@ -87,26 +87,6 @@ def test_the_small_encoder_comes_back_from_disk(tmp_path):
     assert torch.equal(loaded(*loaded.tokenize(TEXTS)), encoder(*encoder.tokenize(TEXTS)))
 
 
-@pytest.fixture(scope="module")
-def tiny_bert(tmp_path_factory):
-    transformers = pytest.importorskip("transformers", reason="needs the extra [hf]")
-    folder = tmp_path_factory.mktemp("bert")
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "sinus", "rhythm", "links", "##block"]
-    (folder / "vocab.txt").write_text("\n".join(words))
-    tokenizer = transformers.BertTokenizerFast(vocab_file=str(folder / "vocab.txt"))
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(1)
-    config = transformers.BertConfig(
-        vocab_size=len(words),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-    )
-    transformers.BertModel(config).save_pretrained(folder)
-    return folder
-
-
 def test_a_hugging_face_encoder_loads_from_a_folder_and_comes_back(tiny_bert, tmp_path):
     knobs = {"vocab_size": 0, **SMALL}
     encoder = text_encoder(str(tiny_bert), [], **knobs).eval()

@@ -9,9 +9,9 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "ecg_siglip"
 FLOORS = [
-    "config records waveform findings encoders losses metrics plots beats clinical download",
-    "ptbxl simulate model",
-    "batches checkpoint",
+    "config records waveform findings encoders losses metrics plots beats download",
+    "ptbxl clinical model",
+    "batches checkpoint simulate",
     "predict",
     "evaluate",
     "train",

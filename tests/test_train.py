@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from ecg_siglip import config
 from ecg_siglip.batches import TrainingData
 from ecg_siglip.losses import bias_from_rate, parse_terms
+from ecg_siglip.predict import Predictor
 from ecg_siglip.train import (
     Ranks,
     Training,
@@ -230,3 +231,46 @@ def test_a_run_folder_that_cannot_be_made_is_one_line(train_config, tmp_path):
     assert result.stderr.startswith("train: ")
     assert str(tmp_path / "file") in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_a_hugging_face_text_encoder_is_tuned_or_left_as_it_was(train_config, tiny_bert, locked):
+    from transformers import AutoModel
+
+    knobs = {"text.name": str(tiny_bert), "text.locked": locked, "optim.n_epochs": 1}
+    settings = train_config(**knobs)
+    train(settings)
+    before = AutoModel.from_pretrained(tiny_bert, add_pooling_layer=False).state_dict()
+    folder = config.Path(settings.run.root) / "r" / "model"
+    predictor = Predictor.load(folder, "cpu")
+    after = predictor.artifact.model.text.model.state_dict()
+    same = [torch.equal(after[name], weight) for name, weight in before.items()]
+    assert all(same) if locked else not all(same)
+    assert predictor.text_FD.shape == (71, 16)
+
+
+def test_a_locked_text_encoder_has_no_dropout_in_training(train_config, tiny_bert):
+    settings = train_config(**{"text.name": str(tiny_bert), "text.locked": True})
+    data = TrainingData(load_data(settings, progress=False), settings, CPU)
+    model = new_model(settings, data, parse_terms("bank")).train()
+    assert model.ecg.training
+    assert not model.text.training
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"ecg.name": "transformer", "ecg.width": 16, "ecg.n_heads": 2, "ecg.stem_stride": 20},
+        {"objective.terms": "report/idf_jaccard", "objective.n_chunk": 5},
+        {"objective.terms": "findings/diagonal", "objective.loss": "softmax"},
+        {"data.task": "superdiagnostic", "text.language": "ja"},
+    ],
+    ids=["transformer", "reports in chunks", "CLIP", "five classes in Japanese"],
+)
+def test_every_kind_of_run_ends_with_a_model_that_answers(train_config, knobs):
+    settings = train_config(**knobs, **{"optim.n_epochs": 1})
+    train(settings)
+    predictor = Predictor.load(config.Path(settings.run.root) / "r" / "model", "cpu")
+    y_prob = predictor.probabilities(np.zeros((2, 12, 1000), np.int16))
+    assert y_prob.shape == (2, len(predictor.artifact.codes))
+    assert np.isfinite(y_prob).all()

@@ -314,7 +314,7 @@ def run(verb: str, schema: type, function: Callable[[Any], int | None]) -> None:
     import hydra
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
     ConfigStore.instance().store(name=f"{verb}_schema", node=schema)
 
@@ -323,6 +323,9 @@ def run(verb: str, schema: type, function: Callable[[Any], int | None]) -> None:
             config = OmegaConf.to_object(composed)
             check(config)
             code = function(config)
+        except MissingMandatoryValue as error:
+            print(f"{verb}: {error.full_key} is missing; say {error.full_key}=...", file=sys.stderr)
+            raise SystemExit(1) from None
         except (ValueError, OSError, OmegaConfBaseException) as error:
             print(f"{verb}: {one_line(error)}", file=sys.stderr)
             raise SystemExit(1) from None

@@ -220,8 +220,12 @@ def readable(
 def predict(settings: config.PredictConfig) -> int:
     """Answer for every record with one JSON line on stdout; 1 if a record could not be read."""
     paths = expand(settings.records)
-    run = Path(settings.run.root) / settings.run.name
-    predictor = Predictor.load(settings.model or run / "model", settings.device)
+    if not settings.run.name and settings.model is None:
+        raise ValueError("no model named: expected run.name=... or model=...")
+    folder = Path(settings.run.root) / settings.run.name / "model"
+    if settings.model is None and not folder.is_dir():
+        raise ValueError(f"{folder}: no trained model there; expected the name of a finished run")
+    predictor = Predictor.load(settings.model or folder, settings.device)
     about = predictor.artifact.about
     model = f"{about['run']} ({about['version']})"
     failed = False

@@ -373,6 +373,9 @@ def simulate(
         if root.exists():
             root.rmdir()
         os.replace(beside, root)
+    except OSError as error:
+        # A failed write does not say where.
+        raise OSError(error.errno, error.strerror, str(root)) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return root

@@ -87,6 +87,12 @@ class Ranks:
         if self.n > 1:
             dist.barrier()
 
+    def leave(self) -> None:
+        """Wait for the others and part."""
+        if self.n > 1:
+            dist.barrier()
+            dist.destroy_process_group()
+
     def parts(self, batch: np.ndarray) -> list[np.ndarray]:
         """The batch split over the ranks, as evenly as it goes."""
         return np.array_split(batch, self.n)
@@ -490,7 +496,7 @@ def train(settings: config.TrainConfig) -> None:
     fit(training, tune_rows, loaded.y_true[tune_rows], run)
     if ranks.is_first:
         finish(training, loaded, run)
-    ranks.wait()
+    ranks.leave()
 
 
 def load_data(settings: config.TrainConfig, progress: bool) -> ptbxl.PtbXl:

@@ -99,7 +99,7 @@ def evaluate(settings: config.EvaluateConfig) -> None:
     y_true = data.y_true[rows]
     y_prob = predictor.probabilities(data.signals[rows], settings.batch_size, progress=True)
     scores = metrics.scores(y_true, y_prob, artifact.thresholds, settings.n_bootstrap)
-    per_finding = metrics.per_finding(y_true, y_prob, artifact.thresholds)
+    per_finding = metrics.per_finding(y_true, y_prob, artifact.thresholds, settings.n_bootstrap)
 
     folder = run / "evaluate" / f"fold{settings.fold}"
     beside = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
@@ -169,7 +169,7 @@ def worst_called(
         wrong = "missed" if y_true[i, top] else "called without a label"
         worst.append(
             {
-                "record": f"ecg_id {data.ecg_id[rows[i]]}",
+                "record": str(data.ecg_id[rows[i]]),
                 "signal": waveform.from_int16(np.asarray(data.signals[rows[i]])),
                 "fs": data.fs,
                 "probabilities": dict(zip(artifact.codes, y_prob[i].tolist(), strict=True)),

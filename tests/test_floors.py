@@ -10,9 +10,9 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "ecg_siglip"
 FLOORS = [
     "config records waveform findings encoders losses metrics plots beats download",
-    "ptbxl clinical model",
-    "batches checkpoint simulate",
-    "predict",
+    "cache clinical model",
+    "ptbxl checkpoint simulate",
+    "batches predict",
     "evaluate",
     "train",
     "export app",

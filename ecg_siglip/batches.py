@@ -43,10 +43,10 @@ class TrainingData:
         self.train_rows = data.fold(*settings.data.train_folds)
         excluded = [self.column(code) for code in settings.objective.exclude]
         self.weights = finding_weights(self.labels[torch.from_numpy(self.train_rows)], excluded)
-        self.mapped = data.signals
+        self.mapped, self.version = data.signals, data.version
         self.resident: Tensor | None = None
         if device.type == "cuda" and data.signals.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
-            self.resident = torch.from_numpy(np.asarray(data.signals)).to(device)
+            self.resident = torch.from_numpy(np.array(data.signals)).to(device)
 
     def column(self, code: str) -> int:
         if code not in self.codes:
@@ -95,14 +95,15 @@ class TrainingData:
         Notes
         -----
         A record without a finding has no finding to be put in words: it is a negative for the
-        other texts of the batch and brings none of its own. Its report it has like any other.
+        other texts of the batch and brings none of its own. So is one with an empty report.
         """
         n_findings = len(self.codes)
         if kind == "bank":
             everything = torch.eye(n_findings, device=self.device)
             return self.prompts, np.full(n_findings, -1), everything
         if kind == "report":
-            return [self.reports[row] for row in rows], rows, self.labels[torch.from_numpy(rows)]
+            told = np.array([row for row in rows if self.reports[row].strip()], np.int64)
+            return [self.reports[row] for row in told], told, self.labels[torch.from_numpy(told)]
         texts, own, named = [], [], []
         y_true = self.labels[torch.from_numpy(rows).to(self.device)].bool().cpu().numpy()
         for row, present in zip(rows, y_true, strict=True):

@@ -50,58 +50,22 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def load_state(path: Path, device: torch.device) -> dict[str, Any]:
-    """Read a training state back; no pickled code is run.
+def load_state(path: Path) -> dict[str, Any]:
+    """Read a training state back, on the CPU; no pickled code is run.
 
     Raises
     ------
     ValueError
         If the file is damaged.
     """
+    content = io.BytesIO(path.read_bytes())
     try:
-        return torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, KeyError, ValueError, OSError, ImportError) as error:
+        return torch.load(content, map_location="cpu", weights_only=True)
+    except Exception as error:  # PyTorch raises half a dozen kinds, one of them from pickle
         raise ValueError(
-            f"{path}: damaged training state ({type(error).__name__}); delete it to start the "
-            "run anew"
+            f"{path}: damaged, or no training state ({type(error).__name__}); delete it to start "
+            "the run anew"
         ) from error
-    except Exception as error:  # pickle.UnpicklingError, without importing pickle for its name
-        raise ValueError(f"{path}: not a training state; delete it to start anew") from error
-
-
-CARD = """---
-library_name: ecg_siglip
-license: apache-2.0
-tags: [ecg, 12-lead, siglip, multi-label]
----
-# {run}: findings of a 12-lead ECG
-
-**For research, not for diagnosis.** This is no medical device; nobody has tested it on patients.
-
-Names the findings of PTB-XL (SCP-ECG statements, task `{task}`) in a 12-lead ECG, several at once,
-each with a calibrated probability. Two towers, `{ecg}` for the signal and `{text}` for the words,
-trained with the objective `{objective}` by ecg_siglip {version}.
-
-- data: {data}
-- trained on folds {train_folds} ({n_train_records} records)
-- thresholds, calibration and best epoch ({best_epoch}) from fold {tune_fold} ({n_tune_records}
-  records)
-- limits: one database; rare findings have few examples; the labels are one or two cardiologists'
-  reading of the record
-- the scores below are on the tuning fold, on which the thresholds were tuned: they flatter
-
-```python
-from ecg_siglip import Predictor, records
-
-predictor = Predictor.load("path/to/this/folder")
-signal = predictor.prepare(records.read("00001_lr"))
-print(predictor.findings(predictor.probabilities(signal[None])[0]))
-```
-
-| score on the tuning fold | |
-|---|---|
-{rows}
-"""
 
 
 @dataclass(frozen=True)
@@ -156,6 +120,9 @@ def save_artifact(folder: Path, artifact: Artifact, card: str) -> None:
         (beside / "README.md").write_text(card)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(beside, folder)
+    except OSError as error:
+        # A failed write does not say where.
+        raise OSError(error.errno, error.strerror or str(error), str(folder)) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

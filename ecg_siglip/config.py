@@ -104,7 +104,9 @@ class EcgConfig:
     stem_stride: int = knob(2, "samples per step of the stem", 1, 50)
     n_heads: int = knob(4, "attention heads (transformer)", 1, 32)
     dropout: float = knob(0.2, "dropout on the pooled features", 0.0, 0.9)
-    drop_path: float = knob(0.0, "chance that a block is skipped in training", 0.0, 0.9)
+    drop_path: float = knob(
+        0.0, "chance that a block is skipped (resnet1d); dropout in it (transformer)", 0.0, 0.9
+    )
 
 
 @dataclass
@@ -188,13 +190,18 @@ class EvaluateConfig:
 
 
 @dataclass
+class PredictWaveform:
+    allow_short: bool = knob(False, "pad shorter records with zeros instead of refusing them")
+    allow_flat: bool = knob(False, "accept a lead without any signal instead of refusing it")
+
+
+@dataclass
 class PredictConfig:
     run: RunConfig = group(RunConfig)
     records: list[str] = knob([], "files to read, with or without suffix")
     model: str | None = knob(None, "folder or hub name of a model; null: the run's")
     threshold_rule: str = knob("prevalence", "which thresholds decide", choices=THRESHOLD_RULES)
-    allow_short: bool = knob(False, "pad shorter records with zeros instead of refusing them")
-    allow_flat: bool = knob(False, "accept a lead without any signal instead of refusing it")
+    waveform: PredictWaveform = group(PredictWaveform)
     batch_size: int = knob(64, "records per step", 1, 1 << 20)
     device: str = knob("auto", "auto, cpu, cuda", choices=("auto", "cpu", "cuda"))
 

@@ -129,6 +129,8 @@ class ResNet1d(nn.Module):
         **_: Any,
     ):
         super().__init__()
+        if kernel_size % 2 == 0:
+            raise ValueError(f"ecg.kernel_size={kernel_size}: expected an odd number")
         self.stem = nn.Sequential(
             nn.Conv1d(N_LEADS, width, stem_size, stem_stride, stem_size // 2, bias=False),
             BatchNorm(width),
@@ -325,7 +327,7 @@ class SmallTextEncoder(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write what ``load_text_encoder`` needs beside the weights."""
-        self.tokenizer.save(str(folder / "tokenizer.json"))
+        (folder / "tokenizer.json").write_text(self.tokenizer.to_str(pretty=True), "utf-8")
 
 
 class HfTextEncoder(nn.Module):
@@ -359,7 +361,10 @@ class HfTextEncoder(nn.Module):
     def save(self, folder: Path) -> None:
         """Write what ``load_text_encoder`` needs beside the weights."""
         self.model.config.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        try:
+            self.tokenizer.save_pretrained(folder)
+        except Exception as error:  # tokenizers raises a bare Exception when the disk is full
+            raise OSError(f"{folder}: {error}") from error
 
 
 def text_encoder(
@@ -393,7 +398,9 @@ def text_encoder(
     transformers = _transformers()
     try:
         config = transformers.AutoConfig.from_pretrained(name)
-        model = transformers.AutoModel.from_pretrained(name, **_no_pooler(config))
+        model = transformers.AutoModel.from_pretrained(
+            name, dtype=torch.float32, **_no_pooler(config)
+        )
         tokenizer = transformers.AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise ValueError(f"text.name={name}: no encoder loads from there: {error}") from error
@@ -424,7 +431,7 @@ def load_text_encoder(
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, json.JSONDecodeError) as error:
         raise ValueError(f"{folder}: not a whole text encoder: {error}") from error
-    model = transformers.AutoModel.from_config(config, **_no_pooler(config))
+    model = transformers.AutoModel.from_config(config, **_no_pooler(config)).float()
     return HfTextEncoder(model, tokenizer, max_tokens, pool)
 
 

@@ -68,7 +68,7 @@ def load_data(
         settings.data.root or trained.data.root,
         fs=trained.data.fs,
         task=trained.data.task,
-        allow_missing=settings.data.allow_missing,
+        allow_missing=settings.data.allow_missing or trained.data.allow_missing,
         cache_dir=settings.data.cache_dir or trained.data.cache_dir,
         n_workers=settings.data.n_workers,
         waveform=artifact.waveform,

@@ -31,6 +31,8 @@ def pick_device(name: str) -> torch.device:
         raise ValueError("device=cuda: PyTorch sees no CUDA device; expected one, or device=cpu")
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
+    # TensorFloat-32 rounds to 1e-3: an answer would depend on the device and the batch size.
+    torch.backends.cudnn.allow_tf32 = False
     return torch.device("cuda", torch.cuda.current_device())
 
 
@@ -103,12 +105,14 @@ class EcgTextModel(nn.Module):
         **extra
             Further entries of ``config.json``, anything that JSON holds.
         """
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         folder = Path(folder)
         (folder / "text").mkdir(parents=True, exist_ok=True)
         self.text.save(folder / "text")
-        save_file({k: v.contiguous() for k, v in self.state_dict().items()}, folder / WEIGHTS)
+        # Written by us, so that a full disk is an OSError like any other.
+        weights = save({k: v.contiguous() for k, v in self.state_dict().items()})
+        (folder / WEIGHTS).write_bytes(weights)
         self.config |= extra
         (folder / CONFIG).write_text(json.dumps(self.config, indent=1, ensure_ascii=False))
 

@@ -180,16 +180,14 @@ def expand(paths: list[str]) -> list[Path]:
     Raises
     ------
     ValueError
-        If nothing is named, or a folder holds no record.
+        If nothing is named.
     """
     if not paths:
         raise ValueError("no record named: expected records=[path/to/record, ...]")
     expanded: list[Path] = []
     for path in map(Path, paths):
-        inside = sorted(path.rglob("*.hea")) if path.is_dir() else [path]
-        if not inside:
-            raise ValueError(f"{path}: no record (*.hea) in this folder")
-        expanded += inside
+        # A folder without a record stays as it is named, to be refused like any bad record.
+        expanded += (sorted(path.rglob("*.hea")) if path.is_dir() else []) or [path]
     return expanded
 
 
@@ -242,7 +240,7 @@ def predict(settings: config.PredictConfig) -> int:
         waiting.clear()
 
     for name, signal, notes in readable(
-        predictor, paths, settings.allow_short, settings.allow_flat
+        predictor, paths, settings.waveform.allow_short, settings.waveform.allow_flat
     ):
         if signal is None:
             failed = True

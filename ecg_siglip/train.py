@@ -14,6 +14,7 @@ import json
 import math
 import operator
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -175,7 +176,9 @@ def batch_loss(
 def encode_texts(model: EcgTextModel, texts: list[str]) -> Tensor:
     """Embeddings of the texts; a rank whose records have none takes part with no rows."""
     if not texts:
-        return model.project_text.weight.new_zeros(0, len(model.project_text.weight))
+        weight = model.project_text.weight
+        # With gradient, or this rank would not take part in the backward pass of the gather.
+        return weight.new_zeros(0, len(weight), requires_grad=True)
     return model.encode_text(texts)
 
 
@@ -242,7 +245,8 @@ class Training:
     def __init__(self, settings: config.TrainConfig, data: TrainingData, ranks: Ranks):
         self.settings, self.data, self.ranks = settings, data, ranks
         self.terms = parse_terms(settings.objective.terms)
-        self.model = new_model(settings, data, self.terms)
+        # A pretrained encoder comes in evaluation mode.
+        self.model = new_model(settings, data, self.terms).train()
         self.optimizer = new_optimizer(settings, self.model)
         self.averaged = clone(weights(self.model))
         self.epoch = self.step = 0  # step counts within the epoch
@@ -324,6 +328,7 @@ class Training:
     def state(self) -> dict[str, Any]:
         return {
             "codes": list(self.data.codes),
+            "data": self.data.version,
             "model": self.model.state_dict(),
             "averaged": self.averaged,
             "optimizer": self.optimizer.state_dict(),
@@ -338,13 +343,19 @@ class Training:
     def resume(self, state: dict[str, Any], path: Path) -> None:
         """Go on where ``state`` was saved."""
         same_vocabulary(self.data.codes, state["codes"], where=str(path))
+        if state["data"] != self.data.version:
+            raise ValueError(
+                f"{path}: begun on other data ({state['data']}); expected {self.data.version}; "
+                "take another run.name"
+            )
         try:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
         except (RuntimeError, ValueError) as error:
             raise ValueError(f"{path}: does not fit the model: {config.one_line(error)}") from error
-        self.averaged = clone(state["averaged"])
-        self.losses, self.best = list(state["losses"]), state["best"]
+        device = self.data.device
+        self.averaged = {name: w.to(device) for name, w in state["averaged"].items()}
+        self.losses, self.best = [loss.to(device) for loss in state["losses"]], state["best"]
         self.epoch, self.step = state["epoch"], state["step"]
         self.seconds, self.log_bytes = state["seconds"], state["log_bytes"]
 
@@ -460,6 +471,10 @@ def train(settings: config.TrainConfig) -> None:
     """Train a run, or take it up where it stopped, and leave ``runs/<name>/model/``."""
     terms = parse_terms(settings.objective.terms)
     tuned = settings.data.tune_fold
+    if settings.objective.loss == "softmax" and settings.objective.n_chunk:
+        raise ValueError("objective.n_chunk: only the sigmoid loss has chunks; expected null")
+    if not settings.data.train_folds:
+        raise ValueError("data.train_folds=[]: expected at least one fold")
     if tuned in settings.data.train_folds:
         raise ValueError(f"data.tune_fold={tuned}: expected a fold that is not trained on")
     run = Path(settings.run.root) / settings.run.name
@@ -481,10 +496,12 @@ def train(settings: config.TrainConfig) -> None:
     data = TrainingData(loaded, settings, device)
     training = Training(settings, data, ranks)
     if (run / "state.pt").exists():
-        training.resume(load_state(run / "state.pt", device), run / "state.pt")
+        training.resume(load_state(run / "state.pt"), run / "state.pt")
     ranks.wait()
     if ranks.is_first:
         run.mkdir(parents=True, exist_ok=True)
+        for left in run.glob("*.tmp"):  # by a process that was killed while it wrote
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
         write_atomic(run / "config.yaml", config.to_yaml(settings).encode())
         size = sum(p.numel() for p in training.model.parameters()) / 1e6
         print(

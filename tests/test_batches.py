@@ -95,6 +95,10 @@ def test_a_record_without_a_finding_of_the_task_stays_as_an_ecg_and_brings_no_te
         _, own, _ = data.texts(kind, rows, 0)
         assert set(own) == set(rows) - set(silent)
     assert len(data.texts("report", rows, 0)[0]) == len(rows)
+    data.reports[rows[0]] = " "
+    texts, own, named = data.texts("report", rows, 0)
+    assert own.tolist() == rows[1:].tolist()
+    assert len(texts) == len(named) == len(own)
 
 
 def test_the_measured_rate_is_that_of_the_labels_for_the_bank(make):

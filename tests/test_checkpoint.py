@@ -10,13 +10,11 @@ import torch
 from ecg_siglip import checkpoint
 from ecg_siglip.checkpoint import load_state, same_vocabulary, save_state, write_atomic
 
-CPU = torch.device("cpu")
-
 
 def test_a_state_comes_back_as_it_was(tmp_path):
     state = {"weights": {"a": torch.arange(3.0)}, "epoch": 3, "codes": ["SR"], "best": {}}
     save_state(tmp_path / "state.pt", state)
-    loaded = load_state(tmp_path / "state.pt", CPU)
+    loaded = load_state(tmp_path / "state.pt")
     assert torch.equal(loaded["weights"]["a"], state["weights"]["a"])
     assert {k: v for k, v in loaded.items() if k != "weights"} == {
         "epoch": 3,
@@ -44,7 +42,7 @@ def test_a_truncated_state_is_refused_with_what_to_do(tmp_path):
     save_state(path, {"weights": torch.zeros(1000)})
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(ValueError, match=r"state\.pt.*delete it to start"):
-        load_state(path, CPU)
+        load_state(path)
 
 
 class Evil:
@@ -58,7 +56,7 @@ def test_pickled_code_is_not_run(tmp_path, monkeypatch, write):
     with open("state.pt", "wb") as file:
         write(file, Evil())
     with pytest.raises(ValueError, match="training state"):
-        load_state(tmp_path / "state.pt", CPU)
+        load_state(tmp_path / "state.pt")
     assert not (tmp_path / "pwned").exists()
 
 

@@ -24,8 +24,8 @@ KNOBS = {
         labelled_only n_bootstrap report run.name run.root
     """,
     "predict": """
-        allow_flat allow_short batch_size device model records run.name run.root
-        threshold_rule
+        batch_size device model records run.name run.root threshold_rule
+        waveform.allow_flat waveform.allow_short
     """,
     "ptbxl": """
         data.allow_missing data.cache_dir data.fs data.n_workers data.root download

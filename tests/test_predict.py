@@ -107,7 +107,7 @@ def bad_records():
         "another lead": (lambda x: {"sig_name": ["X1", *LEADS[1:]]}, "missing I"),
         "units": (lambda x: {"units": ["mmHg"] * 12}, "mmHg"),
         "gain": (lambda x: {"p_signal": x * 1e3, "fmt": ["32"] * 12}, "gain"),
-        "3 s": (lambda x: {"p_signal": x[:300]}, "allow_short=true"),
+        "3 s": (lambda x: {"p_signal": x[:300]}, "waveform.allow_short=true"),
     }
 
 
@@ -156,7 +156,7 @@ def test_a_damaged_file_is_named_on_one_line(ask, path, tmp_path, what):
 def test_a_short_record_is_padded_only_when_asked_and_says_so(ask, path, tmp_path):
     signal = wfdb.rdrecord(str(path)).p_signal
     short = rewritten(path, tmp_path, p_signal=signal[:300])
-    code, answers, errors = ask(short, allow_short=True)
+    code, answers, errors = ask(short, **{"waveform.allow_short": True})
     assert (code, errors) == (0, [])
     assert answers[0]["warnings"] == ["3 s of signal, padded to 10 s"]
 
@@ -183,11 +183,13 @@ def test_other_sampling_rate_lead_order_and_units_give_nearly_the_same_answer(as
     assert here["probabilities"] == pytest.approx(there["probabilities"], abs=0.02)
 
 
-def test_no_record_and_an_empty_folder_are_clear_errors(ask, tmp_path):
+def test_no_record_and_an_empty_folder_are_clear_errors(ask, path, tmp_path):
     with pytest.raises(ValueError, match="no record named"):
         ask()
-    with pytest.raises(ValueError, match="no record"):
-        ask(tmp_path)
+    code, answers, errors = ask(tmp_path, path)
+    assert code == 1
+    assert len(answers) == len(errors) == 1
+    assert tmp_path.name in errors[0]
 
 
 @pytest.mark.slow

@@ -68,6 +68,41 @@ def load_state(path: Path) -> dict[str, Any]:
         ) from error
 
 
+CARD = """---
+library_name: ecg_siglip
+license: apache-2.0
+tags: [ecg, 12-lead, siglip, multi-label]
+---
+# {run}: findings of a 12-lead ECG
+
+**For research, not for diagnosis.** This is no medical device; nobody has tested it on patients.
+
+Names the findings of PTB-XL (SCP-ECG statements, task `{task}`) in a 12-lead ECG, several at once,
+each with a calibrated probability. Two towers, `{ecg}` for the signal and `{text}` for the words,
+trained with the objective `{objective}` by ecg_siglip {version}.
+
+- data: {data}
+- trained on folds {train_folds} ({n_train_records} records)
+- thresholds, calibration and best epoch ({best_epoch}) from fold {tune_fold} ({n_tune_records}
+  records)
+- limits: one database; rare findings have few examples; the labels are one or two cardiologists'
+  reading of the record
+- the scores below are on the tuning fold, on which the thresholds were tuned: they flatter
+
+```python
+from ecg_siglip import Predictor, records
+
+predictor = Predictor.load("path/to/this/folder")
+signal = predictor.prepare(records.read("00001_lr"))
+print(predictor.findings(predictor.probabilities(signal[None])[0]))
+```
+
+| score on the tuning fold | |
+|---|---|
+{rows}
+"""
+
+
 @dataclass(frozen=True)
 class Artifact:
     """A model with all that it needs to answer.

@@ -125,6 +125,14 @@ class TrainingData:
         own_index = torch.from_numpy(own).to(self.device)
         return PairTargets(term.targets, self.labels[index], named, index, own_index, self.weights)
 
+    def prior_logits(self) -> Tensor:
+        """Log-odds of each finding in the training folds, (F,) float32.
+
+        Half a record is added to either side, so that a finding never seen has some, too.
+        """
+        n_positive = self.labels[torch.from_numpy(self.train_rows).to(self.device)].sum(0)
+        return torch.log((n_positive + 0.5) / (len(self.train_rows) - n_positive + 0.5)).cpu()
+
     def positive_rate(self, term: Term) -> float:
         """Share of positive pairs in the first batches of the run."""
         n_positive = n_pairs = 0.0

@@ -96,7 +96,7 @@ class AugmentConfig:
 
 @dataclass
 class EcgConfig:
-    name: str = knob("resnet1d", "ECG encoder", choices=("resnet1d", "transformer"))
+    name: str = knob("resnet1d", "ECG encoder", choices=("resnet1d", "xresnet1d", "transformer"))
     width: int = knob(32, "channels of the first stage (resnet1d) or of a token", 8, 2048)
     depths: list[int] = knob([2, 2, 2, 2], "blocks per stage; the transformer has one", 1, 64)
     kernel_size: int = knob(5, "samples per convolution in a block, odd (resnet1d)", 3, 31)
@@ -104,6 +104,7 @@ class EcgConfig:
     stem_stride: int = knob(2, "samples per step of the stem", 1, 50)
     n_heads: int = knob(4, "attention heads (transformer)", 1, 32)
     dropout: float = knob(0.2, "dropout on the pooled features", 0.0, 0.9)
+    locked: bool = knob(False, "keep the ECG encoder's weights as they start; only project")
     drop_path: float = knob(
         0.0, "chance that a block is skipped (resnet1d); dropout in it (transformer)", 0.0, 0.9
     )
@@ -111,7 +112,11 @@ class EcgConfig:
 
 @dataclass
 class TextConfig:
-    name: str = knob("small", "`small`: the built-in encoder; else a Hugging Face name or folder")
+    name: str = knob(
+        "small",
+        "`small`: the built-in encoder; `none`: a supervised head without words, for comparison; "
+        "else a Hugging Face name or folder",
+    )
     language: str = knob("en", "language of the finding prompts", choices=LANGUAGES)
     vocab_size: int = knob(2048, "tokens of the built-in tokenizer", 300, 65536)
     width: int = knob(128, "channels of a token (built-in encoder)", 16, 2048)

@@ -153,6 +153,77 @@ class ResNet1d(nn.Module):
         return torch.cat([x_BCP.mean(2), x_BCP.amax(2)], dim=1)
 
 
+def _tricks_layer(
+    n_in: int, n_out: int, kernel_size: int, stride: int = 1, relu: bool = True, zero: bool = False
+) -> nn.Sequential:
+    """Convolution and batch norm, with Kaiming's start; ``zero``: the norm starts at weight 0."""
+    conv = nn.Conv1d(n_in, n_out, kernel_size, stride, kernel_size // 2, bias=False)
+    nn.init.kaiming_normal_(conv.weight)
+    norm = BatchNorm(n_out)
+    nn.init.constant_(norm.weight, 0.0 if zero else 1.0)
+    return nn.Sequential(conv, norm, nn.ReLU()) if relu else nn.Sequential(conv, norm)
+
+
+class Bottleneck(nn.Module):
+    """Narrow, convolve, widen fourfold, beside a shortcut: (B, C, P) -> (B, 4 width, P)."""
+
+    def __init__(self, n_in: int, width: int, kernel_size: int, stride: int):
+        super().__init__()
+        n_out = 4 * width
+        self.branch = nn.Sequential(
+            _tricks_layer(n_in, width, 1),
+            _tricks_layer(width, width, kernel_size, stride),
+            _tricks_layer(width, n_out, 1, relu=False, zero=True),
+        )
+        shortcut: list[nn.Module] = []
+        if stride > 1:
+            shortcut.append(nn.AvgPool1d(stride, stride, ceil_mode=True))
+        if n_in != n_out:
+            shortcut.append(_tricks_layer(n_in, n_out, 1, relu=False))
+        self.shortcut = nn.Sequential(*shortcut)
+
+    def forward(self, x_BCP: Tensor) -> Tensor:
+        return functional.relu(self.branch(x_BCP) + self.shortcut(x_BCP))
+
+
+class XResNet1d(nn.Module):
+    """The xresnet1d of the PTB-XL benchmark: (B, 12, S) in mV -> (B, F), F = 8 x width.
+
+    Notes
+    -----
+    Strodthoff et al. 2021 (doi:10.1109/JBHI.2020.3022989), after He et al. 2019 (bag of tricks,
+    arXiv:1812.01187): a stem of three convolutions and a max pool, bottlenecks whose shortcut
+    pools before it projects, the last norm of a branch starting at 0, all stages of the same
+    width, maximum and mean over time and a batch norm before the head. Depths 3, 4, 23, 3 with
+    width 64 and kernel size 5 are their xresnet1d101.
+    """
+
+    def __init__(self, *, width: int, depths: list[int], kernel_size: int, **_: Any):
+        super().__init__()
+        half = width // 2
+        self.stem = nn.Sequential(
+            _tricks_layer(N_LEADS, half, kernel_size, stride=2),
+            _tricks_layer(half, half, kernel_size),
+            _tricks_layer(half, width, kernel_size),
+            nn.MaxPool1d(3, stride=2, padding=1),
+        )
+        blocks: list[nn.Module] = []
+        n_in = width
+        for stage, depth in enumerate(depths):
+            for block in range(depth):
+                stride = 2 if stage > 0 and block == 0 else 1
+                blocks.append(Bottleneck(n_in, width, kernel_size, stride))
+                n_in = 4 * width
+        self.blocks = nn.Sequential(*blocks)
+        self.norm = BatchNorm(2 * n_in)
+        self.n_features = 2 * n_in
+
+    def forward(self, signal_BLS: Tensor) -> Tensor:
+        x_BCP = self.blocks(self.stem(signal_BLS))
+        pooled_BF = torch.cat([x_BCP.amax(2), x_BCP.mean(2)], dim=1)
+        return self.norm(pooled_BF[:, :, None])[:, :, 0]
+
+
 def sinusoids(n_positions: int, width: int) -> Tensor:
     """(n_positions, width) fixed position code (Vaswani et al. 2017, arXiv:1706.03762)."""
     rates = torch.exp(-math.log(10_000.0) * torch.arange(0, width, 2) / width)
@@ -212,13 +283,15 @@ class EcgTransformer(nn.Module):
         return pooled[:, 0]
 
 
-ECG_ENCODERS: dict[str, type[ResNet1d] | type[EcgTransformer]] = {
+EcgEncoder = ResNet1d | XResNet1d | EcgTransformer
+ECG_ENCODERS: dict[str, type[ResNet1d] | type[XResNet1d] | type[EcgTransformer]] = {
     "resnet1d": ResNet1d,
+    "xresnet1d": XResNet1d,
     "transformer": EcgTransformer,
 }
 
 
-def ecg_encoder(name: str, **knobs: Any) -> ResNet1d | EcgTransformer:
+def ecg_encoder(name: str, **knobs: Any) -> EcgEncoder:
     """The ECG encoder of that name; its ``n_features`` is F of the (B, F) that it returns.
 
     Parameters
@@ -367,6 +440,61 @@ class HfTextEncoder(nn.Module):
             raise OSError(f"{folder}: {error}") from error
 
 
+class FindingTable(nn.Module):
+    """No text at all, for comparison: a supervised linear head, one row of weights a finding.
+
+    Parameters
+    ----------
+    texts : list of str
+        The prompts it stands for; it knows no other.
+    n_features : int
+        F of the ECG encoder.
+
+    Notes
+    -----
+    It takes the text encoder's place, so that everything else stays the same: what it makes of
+    prompts are the rows (T, F + 1) of a linear layer, weights and bias, by which ``EcgTextModel``
+    multiplies the features of an ECG as they are, without projection, norm or scale.
+    """
+
+    def __init__(self, texts: list[str], n_features: int):
+        super().__init__()
+        self.texts = {text: row for row, text in enumerate(texts)}
+        self.n_features = n_features + 1
+        self.weight = nn.Parameter(torch.empty(len(texts), n_features))
+        self.bias = nn.Parameter(torch.zeros(len(texts)))
+        nn.init.uniform_(self.weight, -(n_features**-0.5), n_features**-0.5)
+
+    def tokenize(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        """Texts -> their rows (T, 1) int64 and a mask of True.
+
+        Raises
+        ------
+        ValueError
+            For a text that is none of its findings.
+        """
+        for text in texts:
+            if text not in self.texts:
+                raise ValueError(
+                    f"text=none: a model without text cannot be asked {text!r}; expected one of "
+                    "the prompts that it was trained on"
+                )
+        rows_T1 = torch.tensor([[self.texts[text]] for text in texts])
+        return rows_T1, torch.ones_like(rows_T1, dtype=torch.bool)
+
+    def forward(self, tokens_TN: Tensor, mask_TN: Tensor) -> Tensor:
+        rows_T = tokens_TN[:, 0]
+        return torch.cat([self.weight[rows_T], self.bias[rows_T, None]], dim=1)
+
+    def save(self, folder: Path) -> None:
+        """Write what ``load_text_encoder`` needs beside the weights."""
+        text = json.dumps({"texts": list(self.texts), "n_features": self.n_features - 1})
+        (folder / "table.json").write_text(text, "utf-8")
+
+
+TextEncoder = SmallTextEncoder | HfTextEncoder | FindingTable
+
+
 def text_encoder(
     name: str,
     texts: list[str],
@@ -377,7 +505,7 @@ def text_encoder(
     n_heads: int,
     max_tokens: int,
     pool: str,
-) -> SmallTextEncoder | HfTextEncoder:
+) -> TextEncoder:
     """A new text encoder to train: the built-in one, or a pretrained one by name.
 
     Parameters
@@ -409,7 +537,7 @@ def text_encoder(
 
 def load_text_encoder(
     name: str, folder: Path, *, width: int, depth: int, n_heads: int, max_tokens: int, pool: str
-) -> SmallTextEncoder | HfTextEncoder:
+) -> TextEncoder:
     """The text encoder that ``save`` wrote to a folder, without weights yet.
 
     Raises
@@ -417,6 +545,11 @@ def load_text_encoder(
     ValueError
         If the folder lacks the tokenizer or the encoder's configuration.
     """
+    if name == "none":
+        path = folder / "table.json"
+        if not path.is_file():
+            raise ValueError(f"{path} is missing: not a whole model")
+        return FindingTable(**json.loads(path.read_text("utf-8")))
     if name == "small":
         from tokenizers import Tokenizer
 

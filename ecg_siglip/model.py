@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ecg_siglip.encoders import HfTextEncoder, SmallTextEncoder, ecg_encoder, load_text_encoder
+from ecg_siglip.encoders import FindingTable, TextEncoder, ecg_encoder, load_text_encoder
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
@@ -44,24 +44,32 @@ class EcgTextModel(nn.Module):
     config : dict
         ``ecg`` and ``text`` (the knobs of the encoders), ``embed_dim``, ``logit_scale`` and
         ``logit_bias`` (where they start). Kept as ``config``, saved as ``config.json``.
-    text : SmallTextEncoder or HfTextEncoder
-        The text encoder, see ``encoders``.
+    text : SmallTextEncoder, HfTextEncoder or FindingTable
+        The text encoder, see ``encoders``. With a ``FindingTable`` the model is a supervised
+        classifier: ``logit = weight . features + bias``, no text and no norm.
 
     Notes
     -----
     SigLIP, Zhai et al. 2023, arXiv:2303.15343.
     """
 
-    def __init__(self, config: dict[str, Any], text: SmallTextEncoder | HfTextEncoder):
+    def __init__(self, config: dict[str, Any], text: TextEncoder):
         super().__init__()
         self.config = config
         self.ecg = ecg_encoder(**config["ecg"])
         self.text = text
         self.dropout = nn.Dropout(config["ecg"]["dropout"])
-        self.project_ecg = nn.Linear(self.ecg.n_features, config["embed_dim"])
-        self.project_text = nn.Linear(self.text.n_features, config["embed_dim"])
         self.log_scale = nn.Parameter(torch.tensor(math.log(config["logit_scale"])))
         self.logit_bias = nn.Parameter(torch.tensor(float(config["logit_bias"])))
+        self.project_ecg: nn.Module = nn.Identity()
+        self.project_text: nn.Module = nn.Identity()
+        self.is_linear = isinstance(text, FindingTable)
+        if self.is_linear:
+            self.log_scale.requires_grad_(False).zero_()
+            self.logit_bias.requires_grad_(False).zero_()
+        else:
+            self.project_ecg = nn.Linear(self.ecg.n_features, config["embed_dim"])
+            self.project_text = nn.Linear(self.text.n_features, config["embed_dim"])
 
     def train(self, mode: bool = True) -> EcgTextModel:
         """Training mode; a locked text encoder stays as it predicts, without dropout."""
@@ -76,11 +84,16 @@ class EcgTextModel(nn.Module):
 
     def encode_ecg(self, signal_BLS: Tensor) -> Tensor:
         """Signals in mV at the model's sampling rate -> (B, D) float32, unit norm."""
-        return self._embed(self.project_ecg(self.dropout(self.ecg(signal_BLS))))
+        features_BF = self.dropout(self.ecg(signal_BLS))
+        if self.is_linear:
+            # One more feature, always 1: a finding's bias is the last number of its row.
+            return functional.pad(features_BF.to(self.log_scale.dtype), (0, 1), value=1.0)
+        return self._embed(self.project_ecg(features_BF))
 
     def encode_tokens(self, tokens_TN: Tensor, mask_TN: Tensor) -> Tensor:
         """Tokens and their mask, as ``text.tokenize`` gives them -> (T, D) float32, unit norm."""
-        return self._embed(self.project_text(self.text(tokens_TN, mask_TN)))
+        text_TF = self.text(tokens_TN, mask_TN)
+        return text_TF if self.is_linear else self._embed(self.project_text(text_TF))
 
     def _embed(self, projected: Tensor) -> Tensor:
         # Autocast may have left bfloat16; cosines and loss want the precision of the weights.

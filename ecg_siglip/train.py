@@ -40,7 +40,7 @@ from ecg_siglip.checkpoint import (
     save_state,
     write_atomic,
 )
-from ecg_siglip.encoders import text_encoder
+from ecg_siglip.encoders import BatchNorm, FindingTable, TextEncoder, ecg_encoder, text_encoder
 from ecg_siglip.evaluate import epoch_scores, headline, tune, without_nan
 from ecg_siglip.losses import (
     Term,
@@ -176,9 +176,8 @@ def batch_loss(
 def encode_texts(model: EcgTextModel, texts: list[str]) -> Tensor:
     """Embeddings of the texts; a rank whose records have none takes part with no rows."""
     if not texts:
-        weight = model.project_text.weight
         # With gradient, or this rank would not take part in the backward pass of the gather.
-        return weight.new_zeros(0, len(weight), requires_grad=True)
+        return torch.zeros(0, model.config["embed_dim"], device=model.device, requires_grad=True)
     return model.encode_text(texts)
 
 
@@ -188,8 +187,8 @@ def encode_texts(model: EcgTextModel, texts: list[str]) -> Tensor:
 def new_model(settings: config.TrainConfig, data: TrainingData, terms: list[Term]) -> EcgTextModel:
     """An untrained model; its bias starts at the log-odds of the measured positive rate."""
     torch.manual_seed(settings.seed)
-    text_knobs = dataclasses.asdict(settings.text)
-    locked = text_knobs.pop("locked")
+    ecg_knobs, text_knobs = dataclasses.asdict(settings.ecg), dataclasses.asdict(settings.text)
+    ecg_locked, text_locked = ecg_knobs.pop("locked"), text_knobs.pop("locked")
     text_knobs.pop("language")
     texts = [data.reports[row] for row in data.train_rows]
     for language in findings.LANGUAGES:
@@ -197,7 +196,7 @@ def new_model(settings: config.TrainConfig, data: TrainingData, terms: list[Term
     bias = settings.objective.logit_bias
     model_config = {
         "embed_dim": settings.embed_dim,
-        "ecg": dataclasses.asdict(settings.ecg),
+        "ecg": ecg_knobs,
         "text": text_knobs,
         "objective": {
             "terms": settings.objective.terms,
@@ -207,9 +206,22 @@ def new_model(settings: config.TrainConfig, data: TrainingData, terms: list[Term
         "logit_scale": settings.objective.logit_scale,
         "logit_bias": bias_from_rate(data.positive_rate(terms[0])) if bias is None else bias,
     }
-    model = EcgTextModel(model_config, text_encoder(texts=texts, **text_knobs))
-    if locked:
+    text: TextEncoder
+    if settings.text.name == "none":
+        text = FindingTable(data.prompts, ecg_encoder(**ecg_knobs).n_features)
+        with torch.no_grad():
+            text.bias.copy_(data.prior_logits())
+    else:
+        text = text_encoder(texts=texts, **text_knobs)
+    model = EcgTextModel(model_config, text)
+    if text_locked:
         model.text.requires_grad_(False)
+    if ecg_locked:
+        model.ecg.requires_grad_(False)
+        for module in model.ecg.modules():
+            if isinstance(module, BatchNorm):
+                # A residual branch that starts at 0 would stay there.
+                torch.nn.init.ones_(module.weight)
     return model.to(data.device)
 
 
@@ -473,6 +485,11 @@ def train(settings: config.TrainConfig) -> None:
     tuned = settings.data.tune_fold
     if settings.objective.loss == "softmax" and settings.objective.n_chunk:
         raise ValueError("objective.n_chunk: only the sigmoid loss has chunks; expected null")
+    if settings.text.name == "none" and any(term.name != "bank/present" for term in terms):
+        raise ValueError(
+            f"text=none with objective.terms={settings.objective.terms}: without words there are "
+            "only the findings themselves; expected objective=bank"
+        )
     if not settings.data.train_folds:
         raise ValueError("data.train_folds=[]: expected at least one fold")
     if tuned in settings.data.train_folds:

@@ -5,6 +5,7 @@ import torch
 
 from ecg_siglip.encoders import (
     ECG_ENCODERS,
+    FindingTable,
     ecg_encoder,
     load_text_encoder,
     pool_tokens,
@@ -50,7 +51,7 @@ def test_every_weight_learns(encoder):
 
 
 def test_an_unknown_encoder_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="resnet1d, transformer"):
+    with pytest.raises(ValueError, match="resnet1d, xresnet1d, transformer"):
         ecg_encoder("resnet2d", **ECG)
 
 
@@ -103,3 +104,27 @@ def test_a_folder_without_an_encoder_is_a_clear_error(tmp_path):
     pytest.importorskip("transformers", reason="needs the extra [hf]")
     with pytest.raises(ValueError, match=r"text\.name=.*no encoder"):
         text_encoder(str(tmp_path), [], vocab_size=0, **SMALL)
+
+
+def test_the_xresnet1d101_is_that_of_the_benchmark():
+    """1.81 M parameters before the head, 256 channels twice pooled: Strodthoff et al. 2021."""
+    encoder = ecg_encoder("xresnet1d", width=64, depths=[3, 4, 23, 3], kernel_size=5)
+    n_convolutions = sum(isinstance(m, torch.nn.Conv1d) for m in encoder.modules())
+    # 3 in the stem, 3 in each of 33 bottlenecks, and the one shortcut that has to widen.
+    assert n_convolutions == 3 + 3 * 33 + 1
+    assert encoder.n_features == 512
+    signal = torch.randn(2, 12, 1000)
+    assert encoder.stem(signal).shape == (2, 64, 250)
+    assert encoder.blocks(encoder.stem(signal)).shape == (2, 256, 32)
+
+
+def test_a_table_of_findings_knows_its_own_prompts_only(tmp_path):
+    table = FindingTable(["sinus rhythm", "atrial flutter"], n_features=4)
+    rows = table(*table.tokenize(["atrial flutter", "sinus rhythm"]))
+    torch.testing.assert_close(rows[0], torch.cat([table.weight[1], table.bias[1:]]))
+    table.save(tmp_path)
+    again = load_text_encoder("none", tmp_path, **SMALL)
+    again.load_state_dict(table.state_dict())
+    assert again.tokenize(["atrial flutter"])[0].tolist() == [[1]]
+    with pytest.raises(ValueError, match="text=none.*'torsade'"):
+        table.tokenize(["torsade"])

@@ -17,6 +17,8 @@ from safetensors.torch import load_file
 
 from ecg_siglip import config
 from ecg_siglip.batches import TrainingData
+from ecg_siglip.checkpoint import clone
+from ecg_siglip.encoders import BatchNorm
 from ecg_siglip.losses import bias_from_rate, parse_terms
 from ecg_siglip.predict import Predictor
 from ecg_siglip.train import (
@@ -265,6 +267,44 @@ def test_a_locked_text_encoder_has_no_dropout_in_training(train_config, tiny_ber
     assert Training(settings, data, Ranks()).model.text.model.training
 
 
+def test_without_text_the_loss_is_the_cross_entropy_of_a_linear_head(train_config):
+    settings = train_config(**{"text.name": "none", "ecg.dropout": 0.0})
+    data = TrainingData(load_data(settings, progress=False), settings, CPU)
+    model = new_model(settings, data, parse_terms("bank")).eval()
+    batch = data.train_rows[:16]
+    got = batch_loss(model, data, parse_terms("bank"), batch, 0, Ranks())
+    features, head = model.ecg(data.signals(batch, 0)), model.text
+    logits = features @ head.weight.T + head.bias
+    truth = data.labels[torch.from_numpy(batch)]
+    wanted = torch.nn.functional.binary_cross_entropy_with_logits(logits, truth, reduction="sum")
+    torch.testing.assert_close(got, wanted / len(batch))
+    # A finding starts at its prevalence, and one that training never sees has one, too.
+    n_train = len(data.train_rows)
+    n_positive = data.labels[torch.from_numpy(data.train_rows)].sum(0)
+    torch.testing.assert_close(torch.sigmoid(head.bias), (n_positive + 0.5) / (n_train + 1))
+    # Neither scale nor bias of the pairs learns.
+    assert not model.log_scale.requires_grad
+    assert not model.logit_bias.requires_grad
+
+
+def test_without_text_only_the_findings_can_be_asked(train_config):
+    with pytest.raises(ValueError, match=r"text=none with objective.terms=report/diagonal"):
+        train(train_config(**{"text.name": "none", "objective.terms": "report/diagonal"}))
+
+
+def test_a_locked_ecg_encoder_keeps_its_weights(train_config):
+    settings = train_config(**{"ecg.locked": True, "text.name": "none"})
+    data = TrainingData(load_data(settings, progress=False), settings, CPU)
+    training = Training(settings, data, Ranks())
+    before = clone(dict(training.model.named_parameters()))
+    training.run_step(data.train_rows[:32], 10)
+    moved = {k for k, w in training.model.named_parameters() if not torch.equal(w, before[k])}
+    assert moved == {"text.weight", "text.bias"}
+    # The blocks of a frozen encoder take part: none of their norms multiplies by 0.
+    norms = [m.weight for m in training.model.ecg.modules() if isinstance(m, BatchNorm)]
+    assert all((weight == 1).all() for weight in norms)
+
+
 @pytest.mark.parametrize(
     "knobs",
     [
@@ -272,8 +312,9 @@ def test_a_locked_text_encoder_has_no_dropout_in_training(train_config, tiny_ber
         {"objective.terms": "report/idf_jaccard", "objective.n_chunk": 5},
         {"objective.terms": "findings/diagonal", "objective.loss": "softmax"},
         {"data.task": "superdiagnostic", "text.language": "ja"},
+        {"ecg.name": "xresnet1d", "text.name": "none"},
     ],
-    ids=["transformer", "reports in chunks", "CLIP", "five classes in Japanese"],
+    ids=["transformer", "reports in chunks", "CLIP", "five classes in Japanese", "no text"],
 )
 def test_every_kind_of_run_ends_with_a_model_that_answers(train_config, knobs):
     settings = train_config(**knobs, **{"optim.n_epochs": 1})

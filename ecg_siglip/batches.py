@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,6 +17,19 @@ from ecg_siglip import config, findings, ptbxl, waveform
 from ecg_siglip.losses import PairTargets, Term, finding_weights
 
 N_RATE = 16  # batches from which the positive rate is measured
+
+
+def share_of(rows: np.ndarray, ecg_id: np.ndarray, share: float) -> np.ndarray:
+    """A share of the rows, for learning curves; a smaller share is part of a larger one.
+
+    Which rows is a function of their ``ecg_id`` alone, not of the seed of the run: runs that
+    differ in the seed learn from the same records.
+    """
+    if share == 1.0:
+        return rows
+    drawn = [np.random.default_rng([0, int(number)]).random() for number in ecg_id[rows]]
+    kept = np.argsort(drawn, kind="stable")[: max(1, round(share * len(rows)))]
+    return rows[np.sort(kept)]
 
 
 class TrainingData:
@@ -40,7 +54,9 @@ class TrainingData:
         self.prompts = findings.prompts(data.codes, settings.text.language)
         self.device, self.settings = device, settings
         self.labels = torch.from_numpy(data.y_true.astype(np.float32)).to(device)
-        self.train_rows = data.fold(*settings.data.train_folds)
+        self.train_rows = share_of(
+            data.fold(*settings.data.train_folds), data.ecg_id, settings.data.train_share
+        )
         excluded = [self.column(code) for code in settings.objective.exclude]
         self.weights = finding_weights(self.labels[torch.from_numpy(self.train_rows)], excluded)
         self.mapped, self.version = data.signals, data.version
@@ -134,12 +150,48 @@ class TrainingData:
         return torch.log((n_positive + 0.5) / (len(self.train_rows) - n_positive + 0.5)).cpu()
 
     def positive_rate(self, term: Term) -> float:
-        """Share of positive pairs in the first batches of the run."""
-        n_positive = n_pairs = 0.0
+        """Share of positive pairs in the first batches of the run.
+
+        Raises
+        ------
+        ValueError
+            If no record has a text of that kind.
+        """
+        return self.pair_shares(term)["positive"]
+
+    def pair_shares(self, term: Term) -> dict[str, float]:
+        """How the targets of the first batches of the run stand to what is true of the records.
+
+        Returns
+        -------
+        dict of str to float
+            ``positive``: mean target of a pair. ``false_negative``: share of the true pairs (all
+            findings that the text names are in the record) that the targets call less than half
+            true. ``records_with_false_negative``: share of the records that have such a pair in
+            their batch.
+
+        Raises
+        ------
+        ValueError
+            If no record has a text of that kind.
+        """
+        n_pairs = n_true = n_rows = 0
+        positive = missed = rows_missed = 0.0
         for rows in self.batches(0)[:N_RATE]:
             _, own, named = self.texts(term.text, rows, 0)
-            matrix = self.targets(term, rows, own, named).matrix()
-            n_positive, n_pairs = n_positive + matrix.sum().item(), n_pairs + matrix.numel()
+            targets = self.targets(term, rows, own, named)
+            matrix_BT = targets.matrix()
+            true_BT = replace(targets, rule="present").matrix() > 0
+            missed_BT = true_BT & (matrix_BT < 0.5)
+            n_pairs, n_rows = n_pairs + matrix_BT.numel(), n_rows + len(rows)
+            positive += matrix_BT.sum().item()
+            n_true += int(true_BT.sum())
+            missed += missed_BT.sum().item()
+            rows_missed += missed_BT.any(1).sum().item()
         if not n_pairs:
             raise ValueError(f"objective {term.name}: no record of the training folds has a text")
-        return n_positive / n_pairs
+        return {
+            "positive": positive / n_pairs,
+            "false_negative": missed / max(1, n_true),
+            "records_with_false_negative": rows_missed / n_rows,
+        }

@@ -24,6 +24,8 @@ CONF_DIR = next(
 
 TASKS = ("all", "diagnostic", "subdiagnostic", "superdiagnostic", "form", "rhythm")
 LANGUAGES = ("en", "de", "ja")
+# Knobs of train that say where and how fast, not what: they may differ within one run or recipe.
+FREE_KNOBS = ("data.n_workers", "data.cache_dir", "device", "n_threads", "save_every_s")
 THRESHOLD_RULES = ("fixed_0.5", "f1", "prevalence", "global")
 
 
@@ -69,6 +71,7 @@ class DataConfig:
     fs: int = knob(100, "sampling rate of the files read, Hz: 100 (records100/) or 500", 100, 500)
     task: str = knob("all", "which PTB-XL statements are the findings", choices=TASKS)
     train_folds: list[int] = knob([1, 2, 3, 4, 5, 6, 7, 8], "strat_fold to learn from", 1, 10)
+    train_share: float = knob(1.0, "share of the training records to learn from", 0.001, 1.0)
     tune_fold: int = knob(9, "strat_fold for thresholds, calibration, the best epoch", 1, 10)
     allow_missing: bool = knob(False, "go on when listed records are absent on disk")
     cache_dir: str | None = knob(None, "folder of the waveform cache; null: root/cache")
@@ -191,6 +194,19 @@ class EvaluateConfig:
     n_bootstrap: int = knob(1000, "resamples of the records for the 95 % intervals", 0, 100000)
     batch_size: int = knob(256, "records per step", 1, 1 << 20)
     report: bool = knob(True, "write report.html as well")
+    device: str = knob("auto", "auto, cpu, cuda", choices=("auto", "cpu", "cuda"))
+
+
+@dataclass
+class CompareConfig:
+    runs: list[str] = knob([], "names of runs; * and ? stand for any: ['bank_s*','clip_s*']")
+    root: str = knob("runs", "folder of all runs")
+    baseline: str | None = knob(None, "recipe that the others are held against; null: the first")
+    fold: int = knob(10, "strat_fold to compare on", 1, 10)
+    x: str | None = knob(None, "also draw the scores along this knob, as optim.batch_size")
+    n_resamples: int = knob(1000, "of the bootstrap and of the permutation test", 0, 100000)
+    out: str = knob("comparison", "folder to write; replaced if it is there")
+    data: EvaluateData = group(EvaluateData)
     device: str = knob("auto", "auto, cpu, cuda", choices=("auto", "cpu", "cuda"))
 
 

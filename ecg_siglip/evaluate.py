@@ -106,6 +106,7 @@ def evaluate(settings: config.EvaluateConfig) -> None:
     try:
         beside.mkdir(parents=True)
         (beside / "metrics.json").write_text(json.dumps(without_nan(scores), indent=1))
+        (beside / "about.json").write_text(json.dumps(artifact.about, indent=1))
         table = pd.DataFrame(per_finding)
         table.insert(0, "name", findings.names(artifact.codes))
         table.insert(0, "code", artifact.codes)

@@ -1,4 +1,4 @@
-"""Multi-label scores: thresholds, calibration, F1, AUROC, AUPRC, bootstrap intervals, paired tests.
+"""Multi-label scores: thresholds, calibration, F1, AUROC, AUPRC, bootstrap intervals.
 
 Conventions that hold in the whole room:
 
@@ -12,16 +12,14 @@ Conventions that hold in the whole room:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit
-from scipy.stats import rankdata
 
 THRESHOLD_RULES = ("fixed_0.5", "f1", "prevalence", "global")
 N_BINS = 15
+MIN_POSITIVES = 5  # of a finding in the fold, for the _min5 means
 MIN_SLOPE = 0.05
 # Pull on (slope, shift): 1 / variance of what findings usually need, about 0.15 and 0.45.
 PULL = np.array([40.0, 5.0])
@@ -32,7 +30,8 @@ Bool = NDArray[np.bool_]
 Float = NDArray[np.float64]
 
 
-def _binary(name: str, values: ArrayLike) -> Bool:
+def binary(name: str, values: ArrayLike) -> Bool:
+    """Truth or predictions as bool; ``ValueError`` for another shape or other values."""
     array = np.asarray(values)
     if array.ndim != 2 or 0 in array.shape:
         raise ValueError(f"{name}: expected shape (n_records, n_findings), got {array.shape}")
@@ -57,12 +56,12 @@ def _probabilities(name: str, values: ArrayLike, shape: tuple[int, ...] | None =
 
 
 def _pair(y_true: ArrayLike, y_prob: ArrayLike) -> tuple[Bool, Float]:
-    truth = _binary("y_true", y_true)
+    truth = binary("y_true", y_true)
     return truth, _probabilities("y_prob", y_prob, truth.shape)
 
 
 def _pair_predicted(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Bool, Bool]:
-    truth, called = _binary("y_true", y_true), _binary("y_pred", y_pred)
+    truth, called = binary("y_true", y_true), binary("y_pred", y_pred)
     if truth.shape != called.shape:
         raise ValueError(f"y_pred: expected shape {truth.shape}, got {called.shape}")
     return truth, called
@@ -275,7 +274,8 @@ def _resamples(n_records: int, n_bootstrap: int, seed: int) -> Float:
     return weights_NB
 
 
-def _interval(values_B: Float) -> tuple[float, float]:
+def interval(values_B: Float) -> tuple[float, float]:
+    """95 % percentile interval of the resamples that have a value; NaN if none has."""
     values_B = values_B[~np.isnan(values_B)]
     if not len(values_B):
         return np.nan, np.nan
@@ -283,7 +283,7 @@ def _interval(values_B: Float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _mean(values_FB: Float) -> Float:
+def mean(values_FB: Float) -> Float:
     """Mean over the findings that have a value."""
     known = ~np.isnan(values_FB)
     n_known = known.sum(axis=0)
@@ -291,11 +291,12 @@ def _mean(values_FB: Float) -> Float:
     return np.where(n_known > 0, total / np.maximum(n_known, 1), np.nan)
 
 
-def _f1_from_counts(both: Float, called: Float, positive: Float) -> Float:
+def f1_from_counts(both: Float, called: Float, positive: Float) -> Float:
+    """F1 from the numbers of true positives, of called and of positive; NaN without a positive."""
     return np.where(positive > 0, 2 * both / np.maximum(called + positive, 1), np.nan)
 
 
-def _record_f1(y_true: Bool, y_pred: Bool) -> Float:
+def record_f1(y_true: Bool, y_pred: Bool) -> Float:
     """F1 of each record; 1 where nothing is present and nothing called."""
     size = y_true.sum(axis=1) + y_pred.sum(axis=1)
     return np.where(size > 0, 2 * (y_true & y_pred).sum(axis=1) / np.maximum(size, 1), 1.0)
@@ -373,12 +374,12 @@ def f1_scores(y_true: ArrayLike, y_pred: ArrayLike) -> Float:
     """
     y_true, y_pred = _pair_predicted(y_true, y_pred)
     both = (y_true & y_pred).sum(axis=0).astype(float)
-    return _f1_from_counts(both, y_pred.sum(axis=0), y_true.sum(axis=0))
+    return f1_from_counts(both, y_pred.sum(axis=0), y_true.sum(axis=0))
 
 
 def macro_f1(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """Mean F1 over the findings with a positive."""
-    return float(_mean(f1_scores(y_true, y_pred)))
+    return float(mean(f1_scores(y_true, y_pred)))
 
 
 def micro_f1(y_true: ArrayLike, y_pred: ArrayLike) -> float:
@@ -389,7 +390,7 @@ def micro_f1(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
 def samples_f1(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """Mean F1 over the records; a record rightly left without findings counts 1."""
-    return float(_record_f1(*_pair_predicted(y_true, y_pred)).mean())
+    return float(record_f1(*_pair_predicted(y_true, y_pred)).mean())
 
 
 def auroc_scores(y_true: ArrayLike, y_prob: ArrayLike) -> Float:
@@ -406,12 +407,12 @@ def auprc_scores(y_true: ArrayLike, y_prob: ArrayLike) -> Float:
 
 def macro_auroc(y_true: ArrayLike, y_prob: ArrayLike) -> float:
     """Mean AUROC over the findings with a positive and a negative."""
-    return float(_mean(auroc_scores(y_true, y_prob)))
+    return float(mean(auroc_scores(y_true, y_prob)))
 
 
 def macro_auprc(y_true: ArrayLike, y_prob: ArrayLike) -> float:
     """Mean average precision over the findings with a positive."""
-    return float(_mean(auprc_scores(y_true, y_prob)))
+    return float(mean(auprc_scores(y_true, y_prob)))
 
 
 def expected_calibration_error(y_true: ArrayLike, y_prob: ArrayLike) -> float:
@@ -432,7 +433,6 @@ def scores(
     thresholds: dict[str, Float],
     n_bootstrap: int,
     seed: int = 0,
-    min_positives: int = 5,
 ) -> dict[str, float]:
     """Every score of a fold, as ``metrics.json`` holds them, with 95 % intervals.
 
@@ -445,8 +445,6 @@ def scores(
     n_bootstrap : int
         Resamples of the records; 0 leaves the intervals out.
     seed : int
-    min_positives : int
-        Fewest positives of a finding in the ``_min5`` means.
 
     Returns
     -------
@@ -469,11 +467,40 @@ def scores(
     drawn twice counts twice), so the interval of ``macro_auprc`` leans upwards; that of
     ``macro_auprc_min5`` much less.
     """
+    curves = resampled_scores(y_true, y_prob, thresholds, n_bootstrap, seed)
+    n_positive = binary("y_true", y_true).sum(axis=0)
+    result: dict[str, float] = {}
+    for name, values_B in curves.items():
+        result[name] = float(values_B[0])
+        if n_bootstrap:
+            result[f"{name}/low"], result[f"{name}/high"] = interval(values_B[1:])
+    result["n_records"] = len(np.asarray(y_true))
+    result["n_findings"] = int((n_positive > 0).sum())
+    result[f"n_findings_min{MIN_POSITIVES}"] = int((n_positive >= MIN_POSITIVES).sum())
+    return result
+
+
+def resampled_scores(
+    y_true: ArrayLike, y_prob: ArrayLike, thresholds: dict[str, Float], n_resamples: int, seed: int
+) -> dict[str, Float]:
+    """The scores of ``scores``, each on the fold itself and then on every resample of its records.
+
+    Parameters
+    ----------
+    y_true, y_prob, thresholds
+        As ``scores``.
+    n_resamples, seed : int
+        The same seed draws the same records, whatever is scored.
+
+    Returns
+    -------
+    dict of str -> ndarray of shape (1 + n_resamples,), float64
+    """
     y_true, y_prob = _pair(y_true, y_prob)
     n_records, n_findings = y_true.shape
-    weights_NB = _resamples(n_records, n_bootstrap, seed)
-    enough = y_true.sum(axis=0) >= min_positives
-    suffix = f"_min{min_positives}"
+    weights_NB = _resamples(n_records, n_resamples, seed)
+    enough = y_true.sum(axis=0) >= MIN_POSITIVES
+    suffix = f"_min{MIN_POSITIVES}"
 
     curves: dict[str, Float] = {}
     positive_FB = y_true.T.astype(float) @ weights_NB
@@ -481,32 +508,23 @@ def scores(
         y_pred = apply_thresholds(y_prob, values)
         both_FB = (y_true & y_pred).T.astype(float) @ weights_NB
         called_FB = y_pred.T.astype(float) @ weights_NB
-        f1_FB = _f1_from_counts(both_FB, called_FB, positive_FB)
-        curves[f"{rule}/macro_f1"] = _mean(f1_FB)
-        curves[f"{rule}/micro_f1"] = _f1_from_counts(
+        f1_FB = f1_from_counts(both_FB, called_FB, positive_FB)
+        curves[f"{rule}/macro_f1"] = mean(f1_FB)
+        curves[f"{rule}/micro_f1"] = f1_from_counts(
             both_FB.sum(axis=0), called_FB.sum(axis=0), positive_FB.sum(axis=0)
         )
-        curves[f"{rule}/samples_f1"] = _record_f1(y_true, y_pred) @ weights_NB / n_records
-        curves[f"{rule}/macro_f1{suffix}"] = _mean(f1_FB[enough])
+        curves[f"{rule}/samples_f1"] = record_f1(y_true, y_pred) @ weights_NB / n_records
+        curves[f"{rule}/macro_f1{suffix}"] = mean(f1_FB[enough])
 
     auroc_FB, auprc_FB = _ranking_per_finding(y_true, y_prob, weights_NB)
     for name, values_FB in (("macro_auroc", auroc_FB), ("macro_auprc", auprc_FB)):
-        curves[name] = _mean(values_FB)
-        curves[name + suffix] = _mean(values_FB[enough])
+        curves[name] = mean(values_FB)
+        curves[name + suffix] = mean(values_FB[enough])
     records = np.repeat(np.arange(n_records), n_findings)
     curves["micro_auprc"] = _ranking(y_true.ravel(), y_prob.ravel(), records, weights_NB)[1]
     gaps = _bin_gaps(y_true, y_prob).sum(axis=1).T @ weights_NB
     curves["ece"] = np.abs(gaps).sum(axis=0) / y_true.size
-
-    result: dict[str, float] = {}
-    for name, values_B in curves.items():
-        result[name] = float(values_B[0])
-        if n_bootstrap:
-            result[f"{name}/low"], result[f"{name}/high"] = _interval(values_B[1:])
-    result["n_records"] = n_records
-    result["n_findings"] = int(y_true.any(axis=0).sum())
-    result[f"n_findings{suffix}"] = int(enough.sum())
-    return result
+    return curves
 
 
 def per_finding(
@@ -563,94 +581,13 @@ def per_finding(
             columns[f"{rule}/precision"] = true_positive / n_called
             columns[f"{rule}/recall"] = true_positive / n_positive
             columns[f"{rule}/specificity"] = true_negative / (n_records - n_positive)
-        f1_FB = _f1_from_counts(
+        f1_FB = f1_from_counts(
             (y_true & y_pred).T @ weights_NB, y_pred.T @ weights_NB, y_true.T @ weights_NB
         )
         columns[f"{rule}/f1"] = f1_FB[:, 0]
         if n_bootstrap:
-            ends = np.array([_interval(values_B[1:]) for values_B in f1_FB])
+            ends = np.array([interval(values_B[1:]) for values_B in f1_FB])
             columns[f"{rule}/f1/low"], columns[f"{rule}/f1/high"] = ends.T
     return [
         {name: column[f].item() for name, column in columns.items()} for f in range(y_true.shape[1])
     ]
-
-
-COMPARABLE: dict[str, Callable[[ArrayLike, ArrayLike], float]] = {
-    "macro_f1": macro_f1,
-    "micro_f1": micro_f1,
-    "samples_f1": samples_f1,
-    "macro_auroc": macro_auroc,
-    "macro_auprc": macro_auprc,
-}
-
-
-def compare(
-    y_true: ArrayLike,
-    a: ArrayLike,
-    b: ArrayLike,
-    metric: str,
-    n_resamples: int = 1000,
-    seed: int = 0,
-) -> dict[str, float]:
-    """Difference of two models on the same records, with a 95 % interval and a p-value.
-
-    Parameters
-    ----------
-    y_true : array of shape (n_records, n_findings), bool
-    a, b : arrays of shape (n_records, n_findings)
-        Predictions (bool) of both models for the F1 scores, probabilities for AUROC and AUPRC.
-    metric : {"macro_f1", "micro_f1", "samples_f1", "macro_auroc", "macro_auprc"}
-    n_resamples : int
-        Of the paired bootstrap, and again of the permutation test.
-    seed : int
-
-    Returns
-    -------
-    dict of str -> float
-        ``a``, ``b``, ``difference`` (a - b), ``low``, ``high`` (of the difference), ``p``
-        (two-sided).
-
-    Raises
-    ------
-    ValueError
-        For an unknown metric, differing shapes, or values that the metric cannot take.
-
-    Notes
-    -----
-    The interval resamples records, the same for both models. The test exchanges the two models'
-    answers record by record (Fisher's randomisation); for AUROC and AUPRC it exchanges ranks
-    within a finding instead of probabilities (Bandos et al. 2005), since two models of different
-    calibration have no common scale; p counts the observed order as one of the permutations. It
-    says nothing about another seed of the training: compare several.
-    """
-    if metric not in COMPARABLE:
-        raise ValueError(f"metric {metric}: expected one of {', '.join(COMPARABLE)}")
-    score = COMPARABLE[metric]
-    y_true = _binary("y_true", y_true)
-    n_records = len(y_true)
-    if metric.endswith("f1"):
-        first, second = (_pair_predicted(y_true, x)[1] for x in (a, b))
-    else:
-        first, second = (rankdata(_pair(y_true, x)[1], axis=0) / n_records for x in (a, b))
-
-    rng = np.random.default_rng(seed)
-    value_a, value_b = score(y_true, first), score(y_true, second)
-    observed = value_a - value_b
-    resampled, permuted = np.empty(n_resamples), np.empty(n_resamples)
-    for i in range(n_resamples):
-        rows = rng.integers(n_records, size=n_records)
-        resampled[i] = score(y_true[rows], first[rows]) - score(y_true[rows], second[rows])
-        swap = rng.integers(2, size=(n_records, 1)).astype(bool)
-        permuted[i] = score(y_true, np.where(swap, second, first)) - score(
-            y_true, np.where(swap, first, second)
-        )
-    low, high = _interval(resampled)
-    as_far = (np.abs(permuted) >= abs(observed) - 1e-12).sum()
-    return {
-        "a": value_a,
-        "b": value_b,
-        "difference": observed,
-        "low": low,
-        "high": high,
-        "p": float((1 + as_far) / (1 + n_resamples)),
-    }

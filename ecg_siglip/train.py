@@ -14,7 +14,9 @@ import json
 import math
 import operator
 import os
+import platform
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,8 +55,6 @@ from ecg_siglip.metrics import scores as fold_scores
 from ecg_siglip.model import EcgTextModel, pick_device
 from ecg_siglip.predict import probabilities
 
-# Knobs that say where and how fast, not what: they may differ when a run is taken up again.
-FREE_KNOBS = ("data.n_workers", "data.cache_dir", "device", "n_threads", "save_every_s")
 N_CHECK = 50  # steps between looks at the loss: each look makes a GPU wait
 
 
@@ -268,10 +268,10 @@ class Training:
         self.log_bytes = 0
         if settings.compile:
             self.model.ecg.compile()
-        bfloat16 = settings.precision == "bfloat16" or (
+        self.bfloat16 = settings.precision == "bfloat16" or (
             settings.precision == "auto" and data.device.type == "cuda"
         )
-        self.autocast = torch.autocast(data.device.type, torch.bfloat16, enabled=bfloat16)
+        self.autocast = torch.autocast(data.device.type, torch.bfloat16, enabled=self.bfloat16)
 
     def run_step(self, batch: np.ndarray, n_steps: int) -> None:
         """Forward, backward, update, average."""
@@ -470,7 +470,7 @@ def claim(run: Path, settings: config.TrainConfig) -> None:
     differing = []
     for name in config.knobs(config.TrainConfig):
         then, now = operator.attrgetter(name)(begun), operator.attrgetter(name)(settings)
-        if then != now and name not in FREE_KNOBS:
+        if then != now and name not in config.FREE_KNOBS:
             differing.append(f"{name} (was {then}, now {now})")
     if differing:
         raise ValueError(
@@ -568,7 +568,10 @@ def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
             "n_train_records": len(data.train_rows),
             "n_tune_records": len(tune_rows),
             "best_epoch": training.best["epoch"],
+            "pairs": {term.name: data.pair_shares(term) for term in training.terms},
             "train_seconds": round(training.seconds, 1),
+            "machine": machine(training),
+            "commit": commit(),
             "tune_scores": without_nan(scores),
         }
         artifact = Artifact(
@@ -587,6 +590,38 @@ def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
         f"wrote {run / 'model'}/ ({training.seconds / 60:.1f} minutes of training); next:\n"
         f"python -m ecg_siglip.evaluate run.name={settings.run.name} fold=..."
     )
+
+
+def machine(training: Training) -> str:
+    """What the run ran on, for the table that it stands in."""
+    precision = "bfloat16" if training.bfloat16 else "float32"
+    n_processes = f"{training.ranks.n} x " if training.ranks.n > 1 else ""
+    if training.data.device.type == "cuda":
+        return f"{n_processes}{torch.cuda.get_device_name()}, {precision}"
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next(line.partition(":")[2].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        cpu = platform.processor() or platform.machine()
+    n_threads = torch.get_num_threads()
+    return f"{n_processes}{cpu}, {n_threads} thread{'s' * (n_threads > 1)}, {precision}"
+
+
+def commit() -> str:
+    """The commit of the checkout that this runs from; ``release`` for an installed package."""
+    root = config.PACKAGE_DIR.parent
+    if not (root / ".git").exists():
+        return "release"
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=7"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
 
 
 def main() -> None:

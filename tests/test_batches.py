@@ -113,3 +113,35 @@ def test_the_measured_rate_is_that_of_the_labels_for_the_bank(make):
 def test_excluding_an_unknown_finding_is_refused(make):
     with pytest.raises(ValueError, match=r"objective\.exclude: XYZ"):
         make(**{"objective.exclude": ["XYZ"]})
+
+
+def test_a_smaller_share_is_part_of_a_larger_and_the_same_for_every_seed(make):
+    whole = make().train_rows
+    half, tenth = (make(**{"data.train_share": share}).train_rows for share in (0.5, 0.1))
+    assert len(half) == round(len(whole) / 2)
+    assert set(tenth) < set(half) < set(whole)
+    assert make(seed=3, **{"data.train_share": 0.5}).train_rows.tolist() == half.tolist()
+
+
+def test_the_diagonal_calls_true_pairs_negative_and_the_bank_none(make):
+    data = make()
+    (bank,) = parse_terms("bank")
+    shares = data.pair_shares(bank)
+    assert shares["false_negative"] == shares["records_with_false_negative"] == 0
+    assert shares["positive"] == pytest.approx(data.positive_rate(bank))
+    (diagonal,) = parse_terms("findings/diagonal")
+    shares = data.pair_shares(diagonal)
+    # By hand, over the same batches.
+    missed = with_one = n_true = n_rows = 0
+    for rows in data.batches(0)[:16]:
+        truth = data.labels[torch.from_numpy(rows)].bool().numpy()
+        for i in range(len(rows)):
+            twins = [
+                j for j in range(len(rows)) if truth[j].any() and not (truth[j] & ~truth[i]).any()
+            ]
+            others = [j for j in twins if j != i]
+            n_true, missed = n_true + len(twins), missed + len(others)
+            with_one, n_rows = with_one + bool(others), n_rows + 1
+    assert shares["false_negative"] == pytest.approx(missed / n_true)
+    assert shares["records_with_false_negative"] == pytest.approx(with_one / n_rows)
+    assert missed > 0

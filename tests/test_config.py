@@ -11,6 +11,7 @@ import pytest
 from ecg_siglip import config, encoders, findings, losses, metrics
 
 SCHEMAS = {
+    "compare": config.CompareConfig,
     "evaluate": config.EvaluateConfig,
     "predict": config.PredictConfig,
     "ptbxl": config.PtbxlConfig,
@@ -19,6 +20,10 @@ SCHEMAS = {
 }
 # Adding a knob is a decision: it has to be added here as well.
 KNOBS = {
+    "compare": """
+        baseline data.allow_missing data.cache_dir data.n_workers data.root device fold
+        n_resamples out root runs x
+    """,
     "evaluate": """
         batch_size data.allow_missing data.cache_dir data.n_workers data.root device fold
         labelled_only n_bootstrap report run.name run.root
@@ -38,7 +43,7 @@ KNOBS = {
     "train": """
         augment.gain augment.lead_mask augment.shift_s augment.time_mask_s augment.wander_mv
         compile data.allow_missing data.cache_dir data.fs data.n_workers data.root data.task
-        data.train_folds data.tune_fold device ecg.depths ecg.drop_path ecg.dropout
+        data.train_folds data.train_share data.tune_fold device ecg.depths ecg.drop_path ecg.dropout
         ecg.kernel_size ecg.locked ecg.n_heads ecg.name ecg.stem_size ecg.stem_stride ecg.width
         embed_dim n_threads objective.exclude objective.logit_bias objective.logit_scale
         objective.loss objective.n_chunk objective.terms optim.batch_size optim.clip_norm

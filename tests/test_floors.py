@@ -9,12 +9,12 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "ecg_siglip"
 FLOORS = [
-    "config records waveform findings encoders losses metrics plots beats download",
-    "cache clinical model",
+    "config records waveform findings encoders losses metrics plots charts beats download",
+    "cache clinical model paired",
     "ptbxl checkpoint simulate",
     "batches predict",
     "evaluate",
-    "train",
+    "train compare",
     "export app",
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
@@ -25,7 +25,19 @@ ONLY = {
         *("checkpoint", "config", "findings", "metrics", "model", "plots", "records", "waveform")
     },
 }
-LIGHT = ["records", "waveform", "findings", "metrics", "plots", "beats", "clinical", "download"]
+LIGHT = ["records", "waveform", "findings", "metrics", "paired"]
+LIGHT += ["plots", "charts", "beats", "clinical", "download"]
+    "records",
+    "waveform",
+    "findings",
+    "metrics",
+    "paired",
+    "plots",
+    "charts",
+    "beats",
+    "clinical",
+    "download",
+]
 ROOMS = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 
 

@@ -305,41 +305,6 @@ def test_per_finding_rows():
     assert not any("/low" in key for key in metrics.per_finding(y_true, y_prob, thresholds)[0])
 
 
-# ---------------------------------------------------------------- comparison
-
-
-def test_compare_sees_a_better_model_and_is_antisymmetric():
-    y_true, good = fold(400, 6, decimals=16)
-    bad = expit(np.random.default_rng(1).normal(0, 1, good.shape))
-    ours = metrics.compare(y_true, good, bad, "macro_auroc", n_resamples=60)
-    assert ours["low"] > 0
-    assert ours["p"] == pytest.approx(1 / 61)
-    assert ours["difference"] == ours["a"] - ours["b"]
-    assert ours["a"] == pytest.approx(metrics.macro_auroc(y_true, good))
-    back = metrics.compare(y_true, bad, good, "macro_auroc", n_resamples=60)
-    assert back["difference"] == -ours["difference"]
-    assert (back["low"], back["high"]) == pytest.approx((-ours["high"], -ours["low"]))
-
-
-def test_compare_is_blind_to_calibration_of_rankings():
-    y_true, y_prob = fold(200, 5, decimals=16)
-    same = metrics.compare(y_true, y_prob, y_prob**3, "macro_auroc", n_resamples=20)
-    assert same["difference"] == same["low"] == same["high"] == 0
-    assert same["p"] == 1
-
-
-def test_permutation_p_is_uniform_when_models_are_equally_good():
-    p = []
-    for seed in range(80):
-        rng = np.random.default_rng(seed)
-        y_true = rng.random((60, 3)) < 0.4
-        a, b = (rng.random((2, 60, 3)) + 0.4 * y_true) > 0.7
-        p.append(metrics.compare(y_true, a, b, "micro_f1", n_resamples=99, seed=seed)["p"])
-    # Binomial(80, 0.1) exceeds 16 in one of 500 draws, the mean of 80 uniforms 0.5 +- 0.13 so too.
-    assert np.mean(np.array(p) <= 0.1) <= 16 / 80
-    assert 0.37 < np.mean(p) < 0.63
-
-
 # ---------------------------------------------------------------- doors
 
 
@@ -381,7 +346,5 @@ def test_other_bad_input_is_refused():
         metrics.f1_scores([[2]], [[1]])
     with pytest.raises(ValueError, match=r"\(1, 1\), got \(1, 2\)"):
         metrics.f1_scores([[1]], [[1, 0]])
-    with pytest.raises(ValueError, match="macro_auroc, macro_auprc"):
-        metrics.compare(y_true, y_prob, y_prob, "accuracy")
     with pytest.raises(ValueError, match=r"got \(0, 3\)"):
         metrics.scores(np.zeros((0, 3)), np.zeros((0, 3)), {}, 0)

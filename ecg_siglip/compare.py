@@ -1,0 +1,353 @@
+"""Recipes beside each other: which is better on the same records, by how much, could it be chance?
+
+A recipe is what its runs have in common, all knobs but the seed; it is scored by the mean of its
+runs. Reads ``config.yaml`` and ``evaluate/fold<n>/`` of each run, and evaluates a run first where
+that is missing.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import math
+import operator
+import os
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from ecg_siglip import charts, config, paired
+from ecg_siglip.config import TrainConfig
+from ecg_siglip.evaluate import evaluate, without_nan
+from ecg_siglip.paired import Answers
+
+# Scores of the printed table and their headings.
+HEADINGS = {
+    "prevalence/macro_f1_min5": "macro F1",
+    "macro_auroc_min5": "macro AUROC",
+    "macro_auprc_min5": "macro AP",
+    "fixed_0.5/micro_f1": "micro F1 at 0.5",
+    "ece": "ECE",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as compare sees it: its configuration, its answers, where they come from."""
+
+    name: str
+    settings: TrainConfig
+    ecg_id: np.ndarray
+    codes: tuple[str, ...]
+    y_true: np.ndarray
+    answers: Answers
+    about: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A recipe: its name and its runs, one a seed."""
+
+    name: str
+    runs: list[Run]
+
+    @property
+    def answers(self) -> list[Answers]:
+        return [run.answers for run in self.runs]
+
+
+def find_runs(root: Path, patterns: list[str]) -> list[str]:
+    """Names of the runs meant, in the order they are named; ``*`` and ``?`` stand for any.
+
+    Raises
+    ------
+    ValueError
+        If nothing is named, or a name or pattern fits no run.
+    """
+    if not patterns:
+        raise ValueError("no run named: expected runs=[bank_s0,bank_s1,...] or runs=['bank_s*']")
+    known = sorted(path.parent.name for path in root.glob("*/config.yaml"))
+    found: list[str] = []
+    for pattern in patterns:
+        names = fnmatch.filter(known, pattern)
+        if not names:
+            raise ValueError(
+                f"runs: {pattern} fits no run in {root}; expected one of "
+                f"{', '.join(known) or '(there is none)'}"
+            )
+        found += [name for name in names if name not in found]
+    return found
+
+
+def read_run(root: Path, name: str, fold: int) -> Run:
+    """What a run said of a fold.
+
+    Raises
+    ------
+    ValueError
+        If the run was trained on the fold, or its files are not whole.
+    """
+    settings = config.from_yaml(TrainConfig, root / name / "config.yaml")
+    folder = root / name / "evaluate" / f"fold{fold}"
+    if fold in settings.data.train_folds:
+        raise ValueError(f"{root / name}: trained on fold {fold}; expected a fold it never saw")
+    try:
+        table = pd.read_parquet(folder / "predictions.parquet")
+        findings = pd.read_csv(folder / "findings.csv", keep_default_na=False, na_values=[""])
+        about = json.loads((folder / "about.json").read_text())
+        codes = tuple(findings["code"])
+        y_true = table[[f"true/{code}" for code in codes]].to_numpy()
+        y_prob = table[[f"probability/{code}" for code in codes]].to_numpy()
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{folder}: not what evaluate writes ({config.one_line(error)}); evaluate it again"
+        ) from error
+    thresholds = {
+        rule: findings[f"{rule}/threshold"].to_numpy(float)
+        for rule in config.THRESHOLD_RULES
+        if f"{rule}/threshold" in findings
+    }
+    ecg_id = table["ecg_id"].to_numpy()
+    return Run(name, settings, ecg_id, codes, y_true, Answers(y_prob, thresholds), about)
+
+
+def group_runs(runs: list[Run]) -> list[Row]:
+    """Runs of one recipe together, in the order in which the recipes are first named.
+
+    Raises
+    ------
+    ValueError
+        If two runs are not of the same records, findings and labels.
+    """
+    first = runs[0]
+    rows: dict[str, list[Run]] = {}
+    for run in runs:
+        if not np.array_equal(run.ecg_id, first.ecg_id):
+            raise ValueError(
+                f"{run.name}: answers for {len(run.ecg_id)} records that are not the "
+                f"{len(first.ecg_id)} of {first.name}; expected the same"
+            )
+        if run.codes != first.codes or not np.array_equal(run.y_true, first.y_true):
+            raise ValueError(f"{run.name}: other findings or labels than {first.name}")
+        rows.setdefault(_recipe(run.settings), []).append(run)
+    named = [Row(_row_name(members), members) for members in rows.values()]
+    names = [row.name for row in named]
+    return [
+        row if names.count(row.name) == 1 else Row("+".join(r.name for r in row.runs), row.runs)
+        for row in named
+    ]
+
+
+def _recipe(settings: TrainConfig) -> str:
+    own = ("run.name", "run.root", "data.root", "seed", *config.FREE_KNOBS)
+    knobs = [name for name in config.knobs(TrainConfig) if name not in own]
+    return json.dumps({name: operator.attrgetter(name)(settings) for name in knobs})
+
+
+def _row_name(runs: list[Run]) -> str:
+    """The name of the runs without their seed: bank_s0, bank_s1 -> bank."""
+    run = runs[0]
+    return re.sub(rf"[_-]?s?{run.settings.seed}$", "", run.name) or run.name
+
+
+def summary(rows: list[Row], baseline: Row, n_resamples: int) -> dict[str, Any]:
+    """All that the files say: scores of each recipe, its differences from the baseline."""
+    y_true = rows[0].runs[0].y_true
+    table = []
+    for row in tqdm(rows, "recipes", disable=None, leave=False):
+        is_baseline = row is baseline
+        differences = (
+            {}
+            if is_baseline
+            else paired.compare(y_true, row.answers, baseline.answers, n_resamples)
+        )
+        minutes = [run.about["train_seconds"] / 60 for run in row.runs]
+        table.append(
+            {
+                "name": row.name,
+                "runs": [run.name for run in row.runs],
+                "seeds": [run.settings.seed for run in row.runs],
+                "objective": row.runs[0].about["objective"],
+                "machine": sorted({run.about.get("machine", "not noted") for run in row.runs}),
+                "commit": sorted({run.about.get("commit", "not noted") for run in row.runs}),
+                "minutes": float(np.mean(minutes)),
+                "scores": paired.mean_scores(y_true, row.answers, n_resamples),
+                "differences": differences,
+            }
+        )
+    return {
+        "baseline": baseline.name,
+        "n_records": len(y_true),
+        "n_findings_min5": int((y_true.sum(axis=0) >= 5).sum()),
+        "n_resamples": n_resamples,
+        "rows": table,
+    }
+
+
+def by_finding(rows: list[Row], baseline: Row, rule: str = "prevalence") -> pd.DataFrame:
+    """One line a recipe and finding: F1 and AUROC, those of the baseline, the differences."""
+    y_true, codes = rows[0].runs[0].y_true, rows[0].runs[0].codes
+    lines = []
+    for row in rows:
+        if row is baseline:
+            continue
+        found = paired.finding_differences(y_true, row.answers, baseline.answers, rule)
+        lines += [
+            {"recipe": row.name, "code": code, **line}
+            for code, line in zip(codes, found, strict=True)
+        ]
+    return pd.DataFrame(lines)
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The tables as text that reads well raw and rendered."""
+    head = ["recipe", "runs", *HEADINGS.values(), "macro F1 against baseline", "p", "minutes"]
+    lines = [head, ["---"] * len(head)]
+    for row in result["rows"]:
+        cells = [row["name"], str(len(row["runs"]))]
+        cells += [_with_interval(row["scores"][name], name) for name in HEADINGS]
+        difference = row["differences"].get("prevalence/macro_f1_min5")
+        cells += _difference(difference) if difference else ["baseline", ""]
+        lines.append([*cells, f"{row['minutes']:.0f}"])
+    rules = [
+        rule
+        for rule in config.THRESHOLD_RULES
+        if f"{rule}/macro_f1_min5" in result["rows"][0]["scores"]
+    ]
+    kinds = {"macro_f1_min5": "macro", "micro_f1": "micro", "samples_f1": "samples"}
+    by_rule = [["recipe", *(f"{rule} {kind}" for rule in rules for kind in kinds.values())]]
+    by_rule += [["---"] * len(by_rule[0])]
+    for row in result["rows"]:
+        keys = [f"{rule}/{kind}" for rule in rules for kind in kinds]
+        by_rule.append([row["name"], *(f"{row['scores'][key]['mean']:.3f}" for key in keys)])
+    about = (
+        f"{result['n_records']} records; macro scores over the {result['n_findings_min5']} "
+        "findings with 5 or more positives, macro F1 by the rule `prevalence`; mean over the "
+        "runs (one a seed), 95 % intervals over records and runs; p by permutation of records."
+    )
+    where = [
+        f"- {row['name']}: {', '.join(row['machine'])}; commit {', '.join(row['commit'])}"
+        for row in result["rows"]
+    ]
+    return "\n\n".join(
+        [about, _table(lines), "F1 by threshold rule:", _table(by_rule), "\n".join(where)]
+    )
+
+
+def _table(lines: list[list[str]]) -> str:
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    filled = [
+        [
+            "-" * width if cell == "---" else cell.ljust(width)
+            for cell, width in zip(line, widths, strict=True)
+        ]
+        for line in lines
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in filled)
+
+
+def _with_interval(score: dict[str, float], name: str) -> str:
+    if name == "ece":
+        return f"{score['mean']:.4f}"
+    return f"{score['mean']:.3f} ({score['low']:.3f}-{score['high']:.3f})"
+
+
+def _difference(difference: dict[str, float]) -> list[str]:
+    p = difference["p"]
+    text = (
+        f"{difference['difference']:+.3f} ({difference['low']:+.3f} to {difference['high']:+.3f})"
+    )
+    return [text, "other number of runs" if math.isnan(p) else f"{p:.3f}"]
+
+
+def along(rows: list[Row], result: dict[str, Any], knob: str) -> dict[str, Any]:
+    """Points of the curves along a knob: score -> recipe without that knob -> points.
+
+    Raises
+    ------
+    ValueError
+        If the knob is unknown or no number.
+    """
+    if knob not in config.knobs(TrainConfig):
+        raise ValueError(f"x={knob}: no knob of train; expected one like optim.batch_size")
+    panels: dict[str, dict[str, list[tuple[float, dict[str, float]]]]] = {}
+    for row, line in zip(rows, result["rows"], strict=True):
+        value = operator.attrgetter(knob)(row.runs[0].settings)
+        if not isinstance(value, int | float):
+            raise ValueError(f"x={knob}: {row.name} has {value}; expected a number")
+        for score, heading in HEADINGS.items():
+            if score != "ece":
+                points = panels.setdefault(heading, {}).setdefault(line["objective"], [])
+                points.append((float(value), line["scores"][score]))
+    return panels
+
+
+def compare(settings: config.CompareConfig) -> None:
+    """Compare runs; prints the table, writes ``out`` whole or not at all."""
+    root = Path(settings.root)
+    names = find_runs(root, settings.runs)
+    for name in names:
+        if not (root / name / "evaluate" / f"fold{settings.fold}").is_dir():
+            print(f"compare: {name} is not evaluated on fold {settings.fold} yet", file=sys.stderr)
+            evaluate(
+                config.EvaluateConfig(
+                    run=config.RunConfig(name=name, root=settings.root),
+                    data=settings.data,
+                    fold=settings.fold,
+                    device=settings.device,
+                )
+            )
+    rows = group_runs([read_run(root, name, settings.fold) for name in names])
+    baselines = [row for row in rows if row.name == (settings.baseline or rows[0].name)]
+    if not baselines:
+        raise ValueError(
+            f"baseline={settings.baseline}: expected one of {', '.join(row.name for row in rows)}"
+        )
+    result = summary(rows, baselines[0], settings.n_resamples)
+    panels = along(rows, result, settings.x) if settings.x else {}
+
+    out = Path(settings.out)
+    beside = out.with_name(f"{out.name}.{os.getpid()}.tmp")
+    try:
+        beside.mkdir(parents=True)
+        text = json.dumps(_plain(result), indent=1)
+        (beside / "comparison.json").write_text(text)
+        (beside / "comparison.md").write_text(markdown(result) + "\n")
+        by_finding(rows, baselines[0]).to_csv(beside / "findings.csv", index=False)
+        for score, heading in HEADINGS.items():
+            figure = charts.forest_figure(
+                {row["name"]: row["scores"][score] for row in result["rows"]},
+                f"{heading} on fold {settings.fold}",
+                result["baseline"],
+            )
+            figure.savefig(beside / f"{heading.replace(' ', '_')}.svg")
+        if panels:
+            charts.curve_figure(panels, settings.x or "").savefig(beside / "curve.svg")
+        shutil.rmtree(out, ignore_errors=True)
+        os.replace(beside, out)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    print(markdown(result))
+    print(f"\nwrote {out}/")
+
+
+def _plain(value: Any) -> Any:
+    """The same without NaN, which JSON does not have."""
+    if isinstance(value, dict):
+        return without_nan({key: _plain(inner) for key, inner in value.items()})
+    return [_plain(inner) for inner in value] if isinstance(value, list) else value
+
+
+def main() -> None:
+    config.run("compare", config.CompareConfig, compare)
+
+
+if __name__ == "__main__":
+    main()

@@ -27,17 +27,6 @@ ONLY = {
 }
 LIGHT = ["records", "waveform", "findings", "metrics", "paired"]
 LIGHT += ["plots", "charts", "beats", "clinical", "download"]
-    "records",
-    "waveform",
-    "findings",
-    "metrics",
-    "paired",
-    "plots",
-    "charts",
-    "beats",
-    "clinical",
-    "download",
-]
 ROOMS = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 
 

@@ -26,7 +26,7 @@ TASKS = ("all", "diagnostic", "subdiagnostic", "superdiagnostic", "form", "rhyth
 LANGUAGES = ("en", "de", "ja")
 # Knobs of train that say where and how fast, not what: they may differ within one run or recipe.
 FREE_KNOBS = ("data.n_workers", "data.cache_dir", "device", "n_threads", "save_every_s")
-THRESHOLD_RULES = ("fixed_0.5", "f1", "prevalence", "global")
+THRESHOLD_RULES = ("fixed_0.5", "f1", "prevalence", "global", "expected_f1")
 
 
 def knob(
@@ -221,7 +221,7 @@ class PredictConfig:
     run: RunConfig = group(RunConfig)
     records: list[str] = knob([], "files to read, with or without suffix")
     model: str | None = knob(None, "folder or hub name of a model; null: the run's")
-    threshold_rule: str = knob("prevalence", "which thresholds decide", choices=THRESHOLD_RULES)
+    threshold_rule: str = knob("expected_f1", "which thresholds decide", choices=THRESHOLD_RULES)
     waveform: PredictWaveform = group(PredictWaveform)
     batch_size: int = knob(64, "records per step", 1, 1 << 20)
     device: str = knob("auto", "auto, cpu, cuda", choices=("auto", "cpu", "cuda"))

@@ -161,7 +161,7 @@ def worst_called(
     """The records whose findings surprised the model most (largest cross-entropy)."""
     inside = np.clip(y_prob, 1e-7, 1 - 1e-7)
     surprise = -np.where(y_true, np.log(inside), np.log1p(-inside))
-    called = metrics.apply_thresholds(y_prob, artifact.thresholds["prevalence"])
+    called = metrics.apply_thresholds(y_prob, artifact.thresholds[metrics.DEFAULT_RULE])
     codes = np.array(artifact.codes)
     assert data.signals is not None
     worst = []
@@ -205,7 +205,7 @@ def context(
 def headline(scores: dict[str, float]) -> str:
     """The scores to look at first, on a few lines."""
     keys = ["macro_auroc_min5", "macro_auprc_min5", "prevalence/macro_f1_min5"]
-    keys += ["f1/macro_f1_min5", "fixed_0.5/micro_f1", "ece"]
+    keys += ["expected_f1/macro_f1_min5", "expected_f1/micro_f1", "fixed_0.5/micro_f1", "ece"]
     lines = []
     for key in keys:
         low, high = scores.get(f"{key}/low", math.nan), scores.get(f"{key}/high", math.nan)

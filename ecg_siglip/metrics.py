@@ -17,7 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-THRESHOLD_RULES = ("fixed_0.5", "f1", "prevalence", "global")
+THRESHOLD_RULES = ("fixed_0.5", "f1", "prevalence", "global", "expected_f1")
+DEFAULT_RULE = "expected_f1"  # docs/decisions/0007
+LEAST_CALLED = 0.1  # expected_f1 calls no finding that is less likely than this
 N_BINS = 15
 MIN_POSITIVES = 5  # of a finding in the fold, for the _min5 means
 MIN_SLOPE = 0.05
@@ -77,10 +79,11 @@ def tune_thresholds(y_true: ArrayLike, y_prob: ArrayLike, rule: str) -> Float:
     ----------
     y_true : array of shape (n_records, n_findings), bool
     y_prob : array of shape (n_records, n_findings), float in [0, 1]
-    rule : {"fixed_0.5", "f1", "prevalence", "global"}
+    rule : {"fixed_0.5", "f1", "prevalence", "global", "expected_f1"}
         ``fixed_0.5``: 0.5 everywhere. ``f1``: the largest F1 of each finding. ``prevalence``: as
         many records called as are positive. ``global``: the one threshold with the largest mean
-        F1 over the findings that have a positive.
+        F1 over the findings that have a positive. ``expected_f1``: half the largest F1 that the
+        probabilities themselves lead one to expect, at least 0.1; for calibrated probabilities.
 
     Returns
     -------
@@ -98,6 +101,10 @@ def tune_thresholds(y_true: ArrayLike, y_prob: ArrayLike, rule: str) -> Float:
     positives does not hang on the exact score of one record; of several equally good ones the
     highest is taken. Where the best is to call nothing, as for ``f1`` and ``prevalence`` of a
     finding without positives, the threshold is midway between the highest score seen and 1.
+
+    ``expected_f1`` looks at no label: where probabilities are calibrated, the threshold with the
+    largest expected F1 is half that F1 (Lipton et al. 2014, arXiv:1402.1892, theorem 1). A
+    handful of positives says little about where a threshold belongs; hundreds of probabilities do.
     """
     if rule not in THRESHOLD_RULES:
         raise ValueError(f"threshold rule {rule}: expected one of {', '.join(THRESHOLD_RULES)}")
@@ -108,8 +115,13 @@ def tune_thresholds(y_true: ArrayLike, y_prob: ArrayLike, rule: str) -> Float:
 
     order = np.argsort(-y_prob, axis=0, kind="stable")
     score = np.take_along_axis(y_prob, order, axis=0)
-    n_positive = y_true.sum(axis=0)
     n_called = np.arange(n_records + 1)[:, None]
+    if rule == "expected_f1":
+        total = np.maximum(n_called[1:] + score.sum(axis=0), 1)
+        expected = (2 * np.cumsum(score, axis=0) / total).max(axis=0)
+        return np.maximum(expected / 2, LEAST_CALLED)
+
+    n_positive = y_true.sum(axis=0)
     true_positive = np.zeros((n_records + 1, n_findings))
     np.cumsum(np.take_along_axis(y_true, order, axis=0), axis=0, out=true_positive[1:])
     f1 = 2 * true_positive / np.maximum(n_called + n_positive, 1)

@@ -141,8 +141,21 @@ class Predictor:
         raw = probabilities(self.artifact.model, self.text_FD, signals, batch_size, progress)
         return metrics.calibrate(raw, self.artifact.calibration)
 
-    def findings(self, probabilities: np.ndarray, rule: str = "prevalence") -> list[Finding]:
-        """One record's probabilities (n_findings,) as findings, present or not."""
+    def findings(
+        self, probabilities: np.ndarray, rule: str = metrics.DEFAULT_RULE
+    ) -> list[Finding]:
+        """One record's probabilities (n_findings,) as findings, present or not.
+
+        Raises
+        ------
+        ValueError
+            If the model was saved without thresholds of that rule.
+        """
+        if rule not in self.artifact.thresholds:
+            raise ValueError(
+                f"threshold_rule={rule}: this model has thresholds for "
+                f"{', '.join(self.artifact.thresholds)}; expected one of them"
+            )
         thresholds = self.artifact.thresholds[rule]
         present = metrics.apply_thresholds(probabilities[None], thresholds)[0]
         codes = self.artifact.codes

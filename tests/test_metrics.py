@@ -62,6 +62,23 @@ def test_all_positive_calls_all_seen():
         assert apply_thresholds(y_prob, tune_thresholds([[1], [1]], y_prob, rule)).all()
 
 
+def test_expected_f1_is_the_best_threshold_of_calibrated_probabilities():
+    """On a fold far larger than any tuning fold, where labels settle what is best."""
+    rng = np.random.default_rng(0)
+    y_prob = expit(rng.normal([-1.0, -2.5], [1.5, 1.2], (200_000, 2)))
+    y_true = rng.random(y_prob.shape) < y_prob
+    expected = tune_thresholds(np.zeros_like(y_true[:400]), y_prob[:400], "expected_f1")
+    best = metrics.f1_scores(y_true, y_prob >= tune_thresholds(y_true, y_prob, "f1"))
+    assert metrics.f1_scores(y_true, y_prob >= expected) == pytest.approx(best, abs=0.01)
+    # The threshold is half the F1 that it reaches.
+    assert expected == pytest.approx(best / 2, abs=0.03)
+
+
+def test_expected_f1_never_calls_what_is_unlikely():
+    y_prob = np.full((50, 1), 0.02)
+    assert tune_thresholds(y_prob > 1, y_prob, "expected_f1") == 0.1
+
+
 def test_prevalence_calls_as_many_as_are_positive():
     y_true, y_prob = fold(decimals=16)
     called = apply_thresholds(y_prob, tune_thresholds(y_true, y_prob, "prevalence"))
@@ -332,7 +349,9 @@ def test_bad_arrays_are_refused(function):
 
 def test_other_bad_input_is_refused():
     y_true, y_prob = fold()
-    with pytest.raises(ValueError, match="expected one of fixed_0.5, f1, prevalence, global"):
+    with pytest.raises(
+        ValueError, match="expected one of fixed_0.5, f1, prevalence, global, expected_f1"
+    ):
         tune_thresholds(y_true, y_prob, "best")
     with pytest.raises(ValueError, match=r"expected shape \(9,\), got \(8,\)"):
         apply_thresholds(y_prob, np.zeros(8))

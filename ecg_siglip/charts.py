@@ -1,20 +1,339 @@
-"""Figures of many runs: recipes beside each other, a score along a knob.
+"""Figures of scores: of one fold finding by finding, and of many runs beside each other.
 
 As in ``plots``, every figure is a ``matplotlib.figure.Figure`` of its own: no pyplot.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import average_precision_score, precision_recall_curve
 
-INK, MUTED, LINE, ACCENT = "#1f2933", "#6b7785", "#cfd6de", "#1f5fa8"
+RULES = {
+    "fixed_0.5": "every finding is called at a probability of 0.5 or more",
+    "f1": "each finding has the threshold with its largest F1 on the tuning fold",
+    "prevalence": "each finding has the threshold that calls as many records of the tuning fold "
+    "as truly have it",
+    "global": "one threshold for all findings, the one with the largest macro F1 on the tuning "
+    "fold",
+    "expected_f1": "each finding is called from half the F1 that its calibrated probabilities lead "
+    "one to expect, and never below a probability of 0.1",
+}
+RULE_COLOURS = {
+    "fixed_0.5": "#7d8590",
+    "f1": "#c2410c",
+    "prevalence": "#7c3aed",
+    "global": "#23856d",
+    "expected_f1": "#1f5fa8",
+}
+INK, MUTED, LINE = "#1f2933", "#6b7785", "#cfd6de"
+ACCENT = RULE_COLOURS["expected_f1"]
 COLOURS = ("#1f5fa8", "#c2410c", "#23856d", "#7c3aed", "#b45309", "#be185d", "#0e7490", "#4d7c0f")
 MARKERS = "osD^vPX*"
 
 Interval = Mapping[str, float]
+
+
+# ------------------------------------------------------------------------------- figures of a fold
+
+
+def _plain(ax: Axes) -> None:
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(LINE)
+    ax.tick_params(colors=MUTED, labelsize=8, length=3)
+    for label in (ax.xaxis.label, ax.yaxis.label):
+        label.set(color=INK, fontsize=9)
+
+
+def _small_multiples(n: int, n_columns: int = 8, sharey: bool = True) -> tuple[Figure, list[Axes]]:
+    n_columns = max(1, min(n, n_columns))
+    n_rows = max(1, math.ceil(n / n_columns))
+    figure = Figure(figsize=(1.5 * n_columns + 0.5, 1.55 * n_rows + 0.7), layout="constrained")
+    axes = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=sharey)
+    for ax in axes.flat[n:]:
+        ax.remove()
+    for ax in axes.flat[:n]:
+        _plain(ax)
+    return figure, list(axes.flat[:n])
+
+
+def _frequent(y_true: NDArray, min_positives: int, max_panels: int) -> list[int]:
+    n_positive = y_true.sum(axis=0)
+    order = np.argsort(-n_positive, kind="stable")
+    return [int(f) for f in order if n_positive[f] >= min_positives][:max_panels]
+
+
+def rules_figure(scores: Mapping[str, float]) -> Figure:
+    """F1 by threshold rule, with the intervals that ``scores`` holds."""
+    rules = [rule for rule in RULES if f"{rule}/micro_f1" in scores]
+    kinds = [
+        (key, label)
+        for key, label in (
+            ("macro_f1_min5", "macro F1, findings with\nat least 5 positives"),
+            ("macro_f1", "macro F1, all findings"),
+            ("micro_f1", "micro F1"),
+            ("samples_f1", "mean F1 of the records"),
+        )
+        if any(f"{rule}/{key}" in scores for rule in rules)
+    ]
+    figure = Figure(figsize=(7.2, 0.9 + 0.75 * len(kinds)), layout="constrained")
+    ax = figure.subplots()
+    for r, rule in enumerate(rules):
+        for k, (key, _) in enumerate(kinds):
+            value = scores[f"{rule}/{key}"]
+            y = k + (r - (len(rules) - 1) / 2) * 0.17
+            low = scores.get(f"{rule}/{key}/low", value)
+            high = scores.get(f"{rule}/{key}/high", value)
+            colour = RULE_COLOURS[rule]
+            ax.plot([low, high], [y, y], color=colour, lw=2, alpha=0.55, solid_capstyle="round")
+            ax.plot(value, y, "o", color=colour, ms=5, label=rule if k == 0 else None)
+    ax.set_yticks(range(len(kinds)), [label for _, label in kinds], color=INK)
+    ax.set_ylim(len(kinds) - 0.5, -0.5)
+    ax.set_xlim(0, 1)
+    ax.grid(axis="x", color=LINE, lw=0.5)
+    ax.set_xlabel("F1 (bar: 95 % interval)")
+    _plain(ax)
+    ax.tick_params(axis="y", length=0, labelsize=9, colors=INK)
+    ax.legend(frameon=False, fontsize=8, ncols=4, loc="lower center", bbox_to_anchor=(0.4, 1.0))
+    return figure
+
+
+def f1_figure(
+    rows: Sequence[Mapping[str, float]], codes: Sequence[str], rule: str = "expected_f1"
+) -> Figure:
+    """F1 of each finding that has a positive, most frequent first, with its count."""
+    shown = [f for f in range(len(rows)) if rows[f]["n_positive"] > 0]
+    shown.sort(key=lambda f: -rows[f]["n_positive"])
+    n_columns = 1 if len(shown) <= 20 else 2 if len(shown) <= 44 else 3
+    n_rows = max(1, math.ceil(len(shown) / n_columns))
+    figure = Figure(figsize=(12, 0.8 + 0.23 * n_rows), layout="constrained")
+    axes = figure.subplots(1, n_columns, squeeze=False, sharex=True)[0]
+    for c, ax in enumerate(axes):
+        part = shown[c * n_rows : (c + 1) * n_rows]
+        for y, f in enumerate(part):
+            row = rows[f]
+            rare = row["n_positive"] < 5
+            ax.barh(y, row[f"{rule}/f1"], height=0.66, color=ACCENT, alpha=0.3 if rare else 0.75)
+            if f"{rule}/f1/low" in row:
+                interval = row[f"{rule}/f1/low"], row[f"{rule}/f1/high"]
+                ax.plot(interval, [y, y], color=INK, lw=1.1, solid_capstyle="butt")
+            ax.text(1.02, y, f"{row['n_positive']:,}", va="center", fontsize=7.5, color=MUTED)
+        ax.set_yticks(range(len(part)), [codes[f] for f in part])
+        ax.set_ylim(n_rows - 0.4, -0.6)
+        ax.set_xlim(0, 1)
+        ax.grid(axis="x", color=LINE, lw=0.5)
+        ax.set_axisbelow(True)
+        ax.set_xlabel("F1")
+        ax.text(1.02, -0.95, "positives", fontsize=7.5, color=MUTED)
+        _plain(ax)
+        ax.tick_params(axis="y", length=0, labelsize=8, colors=INK)
+    return figure
+
+
+def pr_figure(
+    y_true: ArrayLike,
+    y_prob: ArrayLike,
+    codes: Sequence[str],
+    thresholds: ArrayLike | None = None,
+    min_positives: int = 5,
+    max_panels: int = 48,
+) -> Figure:
+    """Precision-recall curves of the most frequent findings, with the point the thresholds chose.
+
+    The dashed line is the finding's prevalence: the precision of a guess.
+    """
+    y_true, y_prob = np.asarray(y_true, dtype=bool), np.asarray(y_prob, dtype=float)
+    findings = _frequent(y_true, min_positives, max_panels)
+    figure, axes = _small_multiples(len(findings))
+    for ax, f in zip(axes, findings, strict=True):
+        truth, probability = y_true[:, f], y_prob[:, f]
+        precision, recall, _ = precision_recall_curve(truth, probability)
+        area = average_precision_score(truth, probability)
+        ax.axhline(truth.mean(), color=MUTED, lw=0.8, ls=(0, (3, 3)))
+        ax.fill_between(recall, precision, step="post", color=ACCENT, alpha=0.12, lw=0)
+        ax.step(recall, precision, where="post", color=ACCENT, lw=1.2)
+        if thresholds is not None:
+            called = probability >= np.asarray(thresholds)[f]
+            if called.any():
+                hits = (truth & called).sum()
+                ax.plot(hits / truth.sum(), hits / called.sum(), "o", color=INK, ms=4.5)
+        ax.set_title(
+            f"{codes[f]}\nAP {area:.2f}, n {truth.sum():,}", fontsize=8, color=INK, loc="left"
+        )
+        ax.set(xlim=(0, 1.02), ylim=(0, 1.04), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+    figure.supxlabel("recall", fontsize=9, color=INK)
+    figure.supylabel("precision", fontsize=9, color=INK)
+    return figure
+
+
+def _binned(truth: NDArray, probability: NDArray, edges: NDArray) -> tuple[NDArray, ...]:
+    """Mean probability, frequency, 95 % Wilson interval and count of each bin that is not empty."""
+    bins = np.clip(np.searchsorted(edges, probability, side="right") - 1, 0, len(edges) - 2)
+    n = np.bincount(bins, minlength=len(edges) - 1)
+    said = np.bincount(bins, probability, len(edges) - 1)[n > 0] / n[n > 0]
+    found = np.bincount(bins, truth, len(edges) - 1)[n > 0] / n[n > 0]
+    z, m = 1.96, n[n > 0]
+    centre = (found + z**2 / (2 * m)) / (1 + z**2 / m)
+    half = z * np.sqrt(found * (1 - found) / m + z**2 / (4 * m**2)) / (1 + z**2 / m)
+    return said, found, centre - half, centre + half, n
+
+
+def reliability_figure(y_true: ArrayLike, y_prob: ArrayLike) -> Figure:
+    """Observed frequency against probability over all record-finding pairs.
+
+    Left the 15 equal-width bins of the expected calibration error, with how many pairs each holds;
+    right the same on logarithmic axes, where the rare findings live.
+    """
+    truth = np.asarray(y_true, dtype=float).ravel()
+    probability = np.asarray(y_prob, dtype=float).ravel()
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
+    grid = figure.add_gridspec(2, 2, height_ratios=(3.2, 1))
+    linear, counts = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
+    logarithmic = figure.add_subplot(grid[:, 1])
+    lowest = 1e-4
+    edges = np.linspace(0, 1, 16)
+    for ax, bins in ((linear, edges), (logarithmic, np.geomspace(lowest, 1, 17))):
+        shown = probability >= bins[0]
+        said, found, low, high, n = _binned(truth[shown], probability[shown], bins)
+        ax.plot([lowest, 1], [lowest, 1], color=MUTED, lw=0.8, ls=(0, (3, 3)))
+        ax.vlines(said, np.maximum(low, lowest), high, color=ACCENT, lw=1.6, alpha=0.5)
+        ax.plot(said, np.where(found > 0, found, np.nan), "o-", color=ACCENT, ms=4.5, lw=1)
+        ax.set_ylabel("observed frequency")
+        _plain(ax)
+        if ax is linear:
+            counts.bar(edges[:-1], n, width=1 / 15, align="edge", color=ACCENT, alpha=0.5)
+    linear.set(xlim=(0, 1), ylim=(0, 1), xticklabels=[])
+    counts.set(xlim=(0, 1), yscale="log", xlabel="probability", ylabel="pairs")
+    logarithmic.set(xscale="log", yscale="log", xlim=(lowest, 1.2), ylim=(lowest, 1.2))
+    logarithmic.set_xlabel("probability (logarithmic)")
+    _plain(counts)
+    _plain(logarithmic)
+    return figure
+
+
+def finding_reliability_figure(
+    y_true: ArrayLike,
+    y_prob: ArrayLike,
+    codes: Sequence[str],
+    min_positives: int = 5,
+    max_panels: int = 24,
+) -> Figure:
+    """Observed frequency against probability for each of the most frequent findings.
+
+    Bins hold equally many positives rather than equally wide probabilities, so that rare findings
+    have points, too; bars are 95 % Wilson intervals.
+    """
+    y_true, y_prob = np.asarray(y_true, dtype=bool), np.asarray(y_prob, dtype=float)
+    findings = _frequent(y_true, min_positives, max_panels)
+    figure, axes = _small_multiples(len(findings))
+    for ax, f in zip(axes, findings, strict=True):
+        truth, probability = y_true[:, f], y_prob[:, f]
+        n_bins = int(np.clip(truth.sum() // 5, 1, 6))
+        inner = np.quantile(probability[truth], np.linspace(0, 1, n_bins + 1)[1:-1])
+        edges = np.unique(np.concatenate([[0.0], inner, [1.0]]))
+        said, found, low, high, _ = _binned(truth.astype(float), probability, edges)
+        ax.plot([0, 1], [0, 1], color=MUTED, lw=0.8, ls=(0, (3, 3)))
+        ax.vlines(said, low, high, color=ACCENT, lw=1.4, alpha=0.5)
+        ax.plot(said, found, "o-", color=ACCENT, ms=3.5, lw=1)
+        ax.set_title(f"{codes[f]}, n {truth.sum():,}", fontsize=8, color=INK, loc="left")
+        ax.set(xlim=(0, 1), ylim=(0, 1.04), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+    figure.supxlabel("probability", fontsize=9, color=INK)
+    figure.supylabel("observed frequency", fontsize=9, color=INK)
+    return figure
+
+
+def decision_figure(
+    y_true: ArrayLike,
+    y_prob: ArrayLike,
+    codes: Sequence[str],
+    min_positives: int = 5,
+    max_panels: int = 24,
+) -> Figure:
+    """Decision curves: what acting on the model is worth, against acting on all or on none.
+
+    Notes
+    -----
+    Net benefit, in true positives a hundred records: true positives less false positives, each of
+    these weighed by the odds of the probability from which one acts. Vickers and Elkin 2006
+    (doi:10.1177/0272989X06295361). Acting on none is 0.
+    """
+    y_true, y_prob = np.asarray(y_true, dtype=bool), np.asarray(y_prob, dtype=float)
+    findings = _frequent(y_true, min_positives, max_panels)
+    # Each finding has its own scale: what can be gained is bounded by its prevalence.
+    figure, axes = _small_multiples(len(findings), n_columns=6, sharey=False)
+    for ax, f in zip(axes, findings, strict=True):
+        truth, probability = y_true[:, f], y_prob[:, f]
+        threshold = np.linspace(0.01, 0.9, 90)
+        odds = threshold / (1 - threshold)
+        called = probability[:, None] >= threshold
+        right, wrong = (truth[:, None] & called).mean(0), (~truth[:, None] & called).mean(0)
+        model, everyone = right - wrong * odds, truth.mean() - (1 - truth.mean()) * odds
+        ax.axhline(0, color=LINE, lw=1)
+        ax.plot(threshold, 100 * everyone, color=MUTED, lw=1, ls=(0, (3, 3)), label="act on all")
+        ax.plot(threshold, 100 * model, color=ACCENT, lw=1.3, label="act on the model")
+        top = 100 * truth.mean()
+        ax.set(xlim=(0, 0.9), ylim=(-0.2 * top, 1.05 * top), xticks=(0, 0.4, 0.8))
+        ax.set_title(f"{codes[f]}, n {truth.sum():,}", fontsize=8, color=INK, loc="left")
+    figure.supxlabel("probability from which one acts", fontsize=9, color=INK)
+    figure.supylabel("net benefit a hundred records", fontsize=9, color=INK)
+    return figure
+
+
+def threshold_figure(
+    y_true: ArrayLike,
+    y_prob: ArrayLike,
+    codes: Sequence[str],
+    thresholds: Mapping[str, ArrayLike],
+    min_positives: int = 5,
+    max_panels: int = 24,
+) -> Figure:
+    """F1 against threshold on the tuning fold, with the threshold that each rule chose.
+
+    Parameters
+    ----------
+    y_true, y_prob : arrays of shape (n_records, n_findings)
+        Of the tuning fold, where the thresholds come from.
+    codes : sequence of str
+    thresholds : mapping of rule -> array of shape (n_findings,)
+    min_positives, max_panels : int
+        Which findings are drawn: the most frequent ones.
+    """
+    y_true, y_prob = np.asarray(y_true, dtype=bool), np.asarray(y_prob, dtype=float)
+    findings = _frequent(y_true, min_positives, max_panels)
+    figure, axes = _small_multiples(len(findings))
+    for ax, f in zip(axes, findings, strict=True):
+        truth, probability = y_true[:, f], y_prob[:, f]
+        order = np.argsort(-probability, kind="stable")
+        score, hits = probability[order], np.cumsum(truth[order])
+        f1 = 2 * hits / (np.arange(1, len(score) + 1) + truth.sum())
+        last = np.append(score[:-1] > score[1:], True)
+        # Down to the next score the same records are called.
+        ax.step(np.append(score[last], 0), np.append(f1[last], f1[-1]), color=MUTED, lw=1.1)
+        for rule, values in thresholds.items():
+            threshold = np.asarray(values)[f]
+            called = probability >= threshold
+            at = 2 * (truth & called).sum() / (truth.sum() + called.sum())
+            ax.plot(threshold, at, "o", color=RULE_COLOURS[rule], ms=5, label=rule, mec="white")
+        ax.set_title(f"{codes[f]}, n {truth.sum():,}", fontsize=8, color=INK, loc="left")
+        ax.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square))
+        ax.set(xlim=(0, 1), ylim=(0, 1.04), yticks=(0, 0.5, 1))
+        ax.set_xticks((0.01, 0.1, 0.3, 0.6, 1), ("", ".1", ".3", ".6", "1"))
+    figure.supxlabel("threshold (square-root axis)", fontsize=9, color=INK)
+    figure.supylabel("F1 on the tuning fold", fontsize=9, color=INK)
+    if axes:
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(
+            handles, labels, loc="outside upper right", ncols=4, frameon=False, fontsize=8
+        )
+    return figure
+
+
+# ------------------------------------------------------------------------------- many runs
 
 
 def forest_figure(rows: Mapping[str, Interval], label: str, baseline: str = "") -> Figure:
@@ -103,50 +422,3 @@ def curve_figure(
         fontsize=8, frameon=False,
     )  # fmt: skip
     return figure
-
-
-def decision_figure(
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], threshold: Sequence[float]
-) -> Figure:
-    """Decision curves: net benefit of acting on the model against acting on all or on none.
-
-    Parameters
-    ----------
-    curves : mapping of finding to (net benefit of the model, net benefit of treating all)
-        One value a threshold.
-    threshold : sequence of float in (0, 1)
-        Probability from which one would act.
-
-    Returns
-    -------
-    Figure
-
-    Notes
-    -----
-    Vickers and Elkin 2006 (doi:10.1177/0272989X06295361). Acting on none has net benefit 0.
-    """
-    n_columns = min(4, max(1, len(curves)))
-    n_rows = int(np.ceil(len(curves) / n_columns))
-    figure = Figure(figsize=(2.4 * n_columns, 1.9 * n_rows), layout="constrained")
-    grid = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
-    for axes, (name, (model, everyone)) in zip(grid, curves.items(), strict=False):
-        axes.plot(threshold, everyone, color=MUTED, lw=1, ls="--", label="act on all")
-        axes.axhline(0, color=LINE, lw=1, label="act on none")
-        axes.plot(threshold, model, color=ACCENT, lw=1.5, label="act on the model")
-        top = max(float(np.max(model)), 1e-3)
-        axes.set_ylim(-0.25 * top, 1.15 * top)
-        axes.set_title(name, fontsize=8, loc="left", color=INK)
-        _plain(axes)
-    for axes in grid[len(curves) :]:
-        axes.set_visible(False)
-    handles, labels = grid[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
-    figure.supxlabel("probability from which one would act", fontsize=8)
-    figure.supylabel("net benefit", fontsize=8)
-    return figure
-
-
-def _plain(axes: object) -> None:
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)  # type: ignore[attr-defined]
-    axes.tick_params(labelsize=8, color=LINE)  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ecg_siglip import config, findings, metrics, plots, ptbxl, waveform
+from ecg_siglip import config, findings, metrics, ptbxl, report, waveform
 from ecg_siglip.checkpoint import Artifact, same_vocabulary
 from ecg_siglip.predict import Predictor
 
@@ -110,12 +110,14 @@ def evaluate(settings: config.EvaluateConfig) -> None:
         table = pd.DataFrame(per_finding)
         table.insert(0, "name", findings.names(artifact.codes))
         table.insert(0, "code", artifact.codes)
+        # With these a reader can take the calibration off again.
+        table["calibration/slope"], table["calibration/intercept"] = artifact.calibration.T
         table.to_csv(beside / "findings.csv", index=False)
         predictions(data, rows, y_true, y_prob).to_parquet(beside / "predictions.parquet")
         if settings.report:
             tune_rows = data.fold(trained.data.tune_fold)
             tune_prob = predictor.probabilities(data.signals[tune_rows], settings.batch_size)
-            plots.report(
+            report.write(
                 beside / "report.html",
                 title=f"{settings.run.name} on fold {settings.fold}",
                 scores=scores,

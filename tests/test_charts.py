@@ -2,6 +2,7 @@
 
 import io
 
+import numpy as np
 import pytest
 
 from ecg_siglip import charts
@@ -39,9 +40,32 @@ def test_curves_have_a_panel_a_score_and_a_line_a_recipe(with_interval):
     assert "<svg" in svg(figure)
 
 
-def test_decision_curves_have_a_panel_a_finding():
-    curves = {code: ([0.1, 0.05], [0.1, -0.2]) for code in ("AFIB", "LBBB", "IMI", "LVH", "PVC")}
-    figure = charts.decision_figure(curves, [0.1, 0.5])
-    shown = [axes.get_title(loc="left") for axes in figure.axes if axes.get_visible()]
-    assert shown == list(curves)
+@pytest.fixture(scope="module")
+def fold():
+    rng = np.random.default_rng(0)
+    y_prob = rng.beta(0.5, 2, (400, 5)) * [1, 0.9, 0.6, 0.3, 0.001]
+    return rng.random(y_prob.shape) < y_prob, y_prob, ["SR", "AFIB", "LVH", "PVC", "WPW"]
+
+
+@pytest.mark.parametrize("draw", [charts.finding_reliability_figure, charts.decision_figure])
+def test_findings_with_five_positives_have_a_panel_most_frequent_first(fold, draw):
+    y_true, y_prob, codes = fold
+    figure = draw(y_true, y_prob, codes)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    enough = sorted((-int(n), c) for n, c in zip(y_true.sum(0), codes, strict=True) if n >= 5)
+    assert titles == [f"{code}, n {-n}" for n, code in enough]
     assert "<svg" in svg(figure)
+
+
+def test_net_benefit_is_what_its_definition_says(fold):
+    y_true, y_prob, codes = fold
+    lines = charts.decision_figure(y_true, y_prob, codes).axes[0].lines
+    # Lines of a panel: acting on none, on all, on the model.
+    model = dict(zip(*lines[2].get_data(), strict=True))
+    everyone = dict(zip(*lines[1].get_data(), strict=True))
+    threshold = min(model, key=lambda t: abs(t - 0.25))
+    called, truth = y_prob[:, 0] >= threshold, y_true[:, 0]
+    odds = threshold / (1 - threshold)
+    benefit = 100 * ((called & truth).sum() - (called & ~truth).sum() * odds) / 400
+    assert model[threshold] == pytest.approx(benefit)
+    assert everyone[threshold] == pytest.approx(100 * (truth.sum() - (~truth).sum() * odds) / 400)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from conftest import configured
 
-from ecg_siglip import config, metrics, plots, ptbxl
+from ecg_siglip import config, metrics, ptbxl, report
 from ecg_siglip.evaluate import evaluate, headline, tune
 
 RULES = ("fixed_0.5", "f1", "prevalence", "global", "expected_f1")
@@ -106,7 +106,7 @@ def test_a_failed_report_leaves_no_half_written_folder(trained, settings, tmp_pa
     def broken(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(plots, "report", broken)
+    monkeypatch.setattr(report, "write", broken)
     with pytest.raises(OSError, match="No space left"):
         evaluate(settings(report=True, **copied(trained, tmp_path)))
     assert not any((tmp_path / trained.name / "evaluate").iterdir())

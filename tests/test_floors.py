@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "ecg_siglip"
 FLOORS = [
     "config records waveform findings encoders losses metrics plots charts beats download",
-    "cache clinical model paired",
+    "cache clinical model paired report",
     "ptbxl checkpoint simulate",
     "batches predict",
     "evaluate",
@@ -26,7 +26,7 @@ ONLY = {
     },
 }
 LIGHT = ["records", "waveform", "findings", "metrics", "paired"]
-LIGHT += ["plots", "charts", "beats", "clinical", "download"]
+LIGHT += ["plots", "report", "charts", "beats", "clinical", "download"]
 ROOMS = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 
 

@@ -1,0 +1,204 @@
+"""The report of a fold: one HTML file with everything in it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from ecg_siglip import charts, plots
+from ecg_siglip.charts import RULES
+
+
+def _inline(figure: Figure, kind: str, alt: str) -> dict[str, str]:
+    """A figure as an image inside the page: svg keeps its size in mm, png is small for charts."""
+    buffer = io.BytesIO()
+    if kind == "svg":
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    else:
+        figure.savefig(buffer, format="png", dpi=150, transparent=True)
+    mime = {"svg": "image/svg+xml", "png": "image/png"}[kind]
+    return {
+        "source": f"data:{mime};base64,{base64.b64encode(buffer.getvalue()).decode()}",
+        "alt": alt,
+        "width": f"{figure.get_figwidth():.3f}in",
+    }
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    """A number for a reader; a dash where there is none."""
+    if value is None or math.isnan(value):
+        return "–"
+    if isinstance(value, (int, np.integer)):
+        return f"{value:,}"
+    if value and abs(value) < 10**-digits:
+        return f"{value:.1g}"
+    return f"{value:.{digits}f}"
+
+
+def _headline(scores: Mapping[str, float], rule: str) -> list[dict[str, str]]:
+    cards = (
+        (f"{rule}/macro_f1_min5", "Macro F1", "findings with at least 5 positives"),
+        (f"{rule}/micro_f1", "Micro F1", "all record-finding pairs"),
+        (f"{rule}/samples_f1", "F1 of a record", "mean over the records"),
+        ("macro_auroc_min5", "Macro AUROC", "findings with at least 5 positives"),
+        ("macro_auprc_min5", "Macro AUPRC", "findings with at least 5 positives"),
+        ("ece", "Calibration error", "15 equal-width bins; lower is better"),
+    )
+    return [
+        {
+            "label": label,
+            "what": what,
+            "value": _number(scores[key]),
+            "low": _number(scores.get(f"{key}/low")),
+            "high": _number(scores.get(f"{key}/high")),
+        }
+        for key, label, what in cards
+        if key in scores
+    ]
+
+
+def _answers(case: Mapping[str, Any], names: Mapping[str, str]) -> list[dict[str, str]]:
+    """What is present or called in a record, the missed first."""
+    true, called = set(case["true"]), set(case["findings"])
+    verdicts = {"missed": true - called, "false alarm": called - true, "right": true & called}
+    probability = case["probabilities"]
+    return [
+        {
+            "verdict": verdict,
+            "code": code,
+            "name": names.get(code, code),
+            "probability": _number(probability.get(code)),
+        }
+        for verdict, group in verdicts.items()
+        for code in sorted(group, key=lambda code: -probability.get(code, 0.0))
+    ]
+
+
+def write(
+    path: str | Path,
+    *,
+    title: str,
+    scores: Mapping[str, float],
+    rows: Sequence[Mapping[str, float]],
+    codes: Sequence[str],
+    names: Sequence[str],
+    y_true: ArrayLike,
+    y_prob: ArrayLike,
+    thresholds: Mapping[str, ArrayLike],
+    tune: tuple[ArrayLike, ArrayLike],
+    worst: Sequence[Mapping[str, Any]],
+    context: Mapping[str, str],
+    rule: str = "expected_f1",
+) -> None:
+    """Write the report of a fold: one HTML file with everything in it.
+
+    Parameters
+    ----------
+    path : path of the file
+        Appears whole or not at all.
+    title : str
+    scores : mapping of str -> float
+        What ``metrics.scores`` returns.
+    rows : sequence of mapping
+        What ``metrics.per_finding`` returns, one row a finding.
+    codes, names : sequences of str
+        Of the findings, in the order of the columns.
+    y_true, y_prob : arrays of shape (n_records, n_findings)
+        Of the fold reported on.
+    thresholds : mapping of rule -> array of shape (n_findings,)
+    tune : (y_true, y_prob) of the tuning fold
+        Only drawn, to show where the thresholds come from.
+    worst : sequence of mapping
+        Records called worst: ``record`` (name), ``signal`` (12, n_samples) in mV, ``fs`` in Hz,
+        ``probabilities`` (code -> float), ``findings`` (codes called), ``true`` (codes present),
+        ``why`` (a sentence).
+    context : mapping of str -> str
+        What a reader must know: run, data, fold, model, commit.
+    rule : str
+        Threshold rule of the headline.
+
+    Raises
+    ------
+    ValueError
+        If rows, codes, names and columns are not equally many, or the rule has no thresholds.
+    OSError
+        If the file cannot be written.
+    """
+    y_true, y_prob = np.asarray(y_true, dtype=bool), np.asarray(y_prob, dtype=float)
+    sizes = {len(rows), len(codes), len(names), y_true.shape[1], y_prob.shape[1]}
+    if len(sizes) > 1:
+        raise ValueError(
+            f"expected one row, code, name and column a finding, got {len(rows)} rows, "
+            f"{len(codes)} codes, {len(names)} names, {y_true.shape[1]} and {y_prob.shape[1]} "
+            "columns"
+        )
+    if rule not in thresholds:
+        raise ValueError(f"threshold rule {rule}: expected one of {', '.join(thresholds)}")
+    name_of = dict(zip(codes, names, strict=True))
+    drawn = {
+        "rules": (charts.rules_figure(scores), "F1 by threshold rule"),
+        "f1": (charts.f1_figure(rows, codes, rule), "F1 of each finding"),
+        "pr": (charts.pr_figure(y_true, y_prob, codes, thresholds[rule]), "Precision and recall"),
+        "reliability": (charts.reliability_figure(y_true, y_prob), "Reliability diagram"),
+        "finding_reliability": (
+            charts.finding_reliability_figure(y_true, y_prob, codes),
+            "Reliability of each finding",
+        ),
+        "decision": (charts.decision_figure(y_true, y_prob, codes), "Decision curves"),
+        "thresholds": (charts.threshold_figure(*tune, codes, thresholds), "F1 against threshold"),
+    }
+    figures = {name: _inline(figure, "png", alt) for name, (figure, alt) in drawn.items()}
+    cases = [
+        {
+            "record": case["record"],
+            "why": case["why"],
+            "answers": _answers(case, name_of),
+            "figure": _inline(
+                plots.ecg_figure(case["signal"], case["fs"], title=f"Record {case['record']}"),
+                "svg",
+                f"12-lead ECG of record {case['record']}",
+            ),
+        }
+        for case in worst
+    ]
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = _number
+    page = environment.get_template("report.html.j2").render(
+        title=title,
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        headline=_headline(scores, rule),
+        scores=scores,
+        rows=[
+            {"code": code, "name": name, **row}
+            for code, name, row in zip(codes, names, rows, strict=True)
+        ],
+        rules={r: RULES[r] for r in RULES if r in thresholds},
+        rule=rule,
+        figures=figures,
+        cases=cases,
+        context=context,
+    )
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(page, encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

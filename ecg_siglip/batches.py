@@ -7,16 +7,36 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ecg_siglip import config, findings, ptbxl, waveform
-from ecg_siglip.losses import PairTargets, Term, finding_weights
+from ecg_siglip.losses import BlendedTargets, PairTargets, Term, finding_weights
 
 N_RATE = 16  # batches from which the positive rate is measured
+
+
+@dataclass(frozen=True)
+class Blend:
+    """Partner and share of each record of a batch, see ``TrainingData.blend``.
+
+    Attributes
+    ----------
+    partners : ndarray of shape (B,), int64
+        Rows of the records that are mixed in.
+    share_B : ndarray of shape (B,), float32 in [0, 1]
+        Part that the record itself keeps.
+    """
+
+    partners: np.ndarray
+    share_B: np.ndarray
+
+    def part(self, here: slice) -> Blend:
+        """That of a part of the batch."""
+        return Blend(self.partners[here], self.share_B[here])
 
 
 def share_of(rows: np.ndarray, ecg_id: np.ndarray, share: float) -> np.ndarray:
@@ -84,16 +104,36 @@ class TrainingData:
         signal_BLS = microvolts.float() / waveform.UV_PER_MV
         if epoch is None:
             return signal_BLS
+        knobs = dataclasses.asdict(self.settings.augment)
+        del knobs["mixup"]  # it takes two records: see blend
         params = waveform.draw_augmentation(
             self.settings.seed,
             epoch,
             self.ecg_id[rows],
-            **dataclasses.asdict(self.settings.augment),
+            **knobs,
             fs=self.fs,
             n_samples=signal_BLS.shape[2],
         )
         on_device = {name: torch.from_numpy(p).to(self.device) for name, p in params.items()}
         return waveform.augment(signal_BLS, on_device)
+
+    def blend(self, batch: np.ndarray, epoch: int) -> Blend | None:
+        """With which other record of the batch each is blended, if ``augment.mixup`` is on."""
+        alpha = self.settings.augment.mixup
+        if not alpha:
+            return None
+        # The number at the end keeps this draw apart from the others of the epoch.
+        rng = np.random.default_rng([self.settings.seed, epoch, int(self.ecg_id[batch[0]]), 2])
+        partners = batch[rng.permutation(len(batch))]
+        return Blend(partners, rng.beta(alpha, alpha, len(batch)).astype(np.float32))
+
+    def blended_signals(self, rows: np.ndarray, blend: Blend | None, epoch: int) -> Tensor:
+        """``signals``, blended: (B, 12, S) float32 mV on the device."""
+        signal_BLS = self.signals(rows, epoch)
+        if blend is None:
+            return signal_BLS
+        share_B = torch.from_numpy(blend.share_B).to(signal_BLS)
+        return torch.lerp(self.signals(blend.partners, epoch), signal_BLS, share_B[:, None, None])
 
     def texts(
         self, kind: str, rows: np.ndarray, epoch: int
@@ -134,6 +174,16 @@ class TrainingData:
             named.append(np.isin(np.arange(n_findings), chosen))
         labels = np.array(named, np.float32).reshape(-1, n_findings)
         return texts, np.array(own, np.int64), torch.from_numpy(labels).to(self.device)
+
+    def blended_targets(
+        self, term: Term, rows: np.ndarray, blend: Blend | None, own: np.ndarray, named: Tensor
+    ) -> PairTargets | BlendedTargets:
+        """``targets``, blended as the signals are."""
+        first = self.targets(term, rows, own, named)
+        if blend is None:
+            return first
+        second = self.targets(term, blend.partners, own, named)
+        return BlendedTargets(first, second, torch.from_numpy(blend.share_B).to(self.labels))
 
     def targets(self, term: Term, rows: np.ndarray, own: np.ndarray, named: Tensor) -> PairTargets:
         """What the pairs of the ECGs ``rows`` and the texts of ``texts`` should be."""

@@ -95,6 +95,9 @@ class AugmentConfig:
     wander_mv: float = knob(0.1, "largest random baseline wander, mV", 0.0, 2.0)
     lead_mask: float = knob(0.1, "chance that a lead is blanked", 0.0, 0.9)
     time_mask_s: float = knob(0.0, "longest stretch of time that is blanked, s", 0.0, 10.0)
+    mixup: float = knob(
+        0.0, "two records are blended, by shares from Beta(mixup, mixup); 0: none", 0.0, 10.0
+    )
 
 
 @dataclass

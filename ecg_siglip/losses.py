@@ -125,6 +125,37 @@ class PairTargets:
         return torch.where(either_BT > 0, shared_BT / either_BT.clamp(min=1e-12), 0.0)
 
 
+@dataclass(frozen=True)
+class BlendedTargets:
+    """The target matrix of a batch whose ECGs are blends of two: the blend of both matrices.
+
+    Parameters
+    ----------
+    first, second : PairTargets
+        Of the two records that each ECG is made of; the texts are the same.
+    share_B : Tensor of shape (B,), float32 in [0, 1]
+        Part of the first.
+
+    Notes
+    -----
+    Mixup, Zhang et al. 2018 (arXiv:1710.09412).
+    """
+
+    first: PairTargets
+    second: PairTargets
+    share_B: Tensor
+
+    def chunk(self, start: int, stop: int) -> BlendedTargets:
+        """The same for the texts start..stop only."""
+        return replace(
+            self, first=self.first.chunk(start, stop), second=self.second.chunk(start, stop)
+        )
+
+    def matrix(self) -> Tensor:
+        """The targets themselves: (B, T) float32 in [0, 1]."""
+        return torch.lerp(self.second.matrix(), self.first.matrix(), self.share_B[:, None])
+
+
 def finding_weights(labels: Tensor, excluded: list[int]) -> Tensor:
     """Inverse document frequency of each finding, ``log(n / n_positive)``; 0 where excluded.
 
@@ -161,7 +192,7 @@ def pair_loss(
     text_TD: Tensor,
     log_scale: Tensor,
     bias: Tensor,
-    targets: PairTargets,
+    targets: PairTargets | BlendedTargets,
     loss: str = "sigmoid",
     n_chunk: int | None = None,
 ) -> Tensor:
@@ -174,7 +205,7 @@ def pair_loss(
     ecg_BD, text_TD : Tensor of shape (B, D) and (T, D), float32, unit norm
     log_scale, bias : scalar Tensor
         ``logit = exp(log_scale) * cosine + bias``.
-    targets : PairTargets
+    targets : PairTargets or BlendedTargets
     loss : {"sigmoid", "softmax"}
     n_chunk : int, optional
         Texts whose logits exist at one time; they are computed again for the gradient. None: all.
@@ -199,7 +230,11 @@ def pair_loss(
 
 
 def sigmoid_pair_loss(
-    ecg_BD: Tensor, text_TD: Tensor, log_scale: Tensor, bias: Tensor, targets: PairTargets
+    ecg_BD: Tensor,
+    text_TD: Tensor,
+    log_scale: Tensor,
+    bias: Tensor,
+    targets: PairTargets | BlendedTargets,
 ) -> Tensor:
     """Sum of the binary cross-entropies of all pairs (SigLIP, equation 1)."""
     logits_BT = log_scale.exp() * ecg_BD @ text_TD.T + bias

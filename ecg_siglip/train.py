@@ -138,8 +138,11 @@ def batch_loss(
     parts = ranks.parts(batch)
     rows = parts[ranks.rank]
     objective = model.config["objective"]
+    blend = data.blend(batch, epoch)
+    before = sum(len(part) for part in parts[: ranks.rank])
+    own_blend = blend.part(slice(before, before + len(rows))) if blend else None
     with autocast or torch.autocast("cpu", enabled=False):
-        ecg_BD = model.encode_ecg(data.signals(rows, epoch))
+        ecg_BD = model.encode_ecg(data.blended_signals(rows, own_blend, epoch))
     total = ecg_BD.new_zeros(())
     for term in terms:
         texts, own, named = data.texts(term.text, batch, epoch)
@@ -154,12 +157,12 @@ def batch_loss(
         with autocast or torch.autocast("cpu", enabled=False):
             text_TD = encode_texts(model, texts[mine])
         text_TD = gather_rows(text_TD, sizes)
-        ecg_rows, ecg_all, share = rows, ecg_BD, 1.0
+        ecg_rows, ecg_blend, ecg_all, share = rows, own_blend, ecg_BD, 1.0
         if objective["loss"] == "softmax":
             # A softmax over ECGs needs all of them: every rank computes the whole loss.
             ecg_all = gather_rows(ecg_BD, [len(part) for part in parts])
-            ecg_rows, share = batch, 1.0 / ranks.n
-        targets = data.targets(term, ecg_rows, own, named)
+            ecg_rows, ecg_blend, share = batch, blend, 1.0 / ranks.n
+        targets = data.blended_targets(term, ecg_rows, ecg_blend, own, named)
         loss = pair_loss(
             ecg_all,
             text_TD,
@@ -177,7 +180,7 @@ def encode_texts(model: EcgTextModel, texts: list[str]) -> Tensor:
     """Embeddings of the texts; a rank whose records have none takes part with no rows."""
     if not texts:
         # With gradient, or this rank would not take part in the backward pass of the gather.
-        return torch.zeros(0, model.config["embed_dim"], device=model.device, requires_grad=True)
+        return model.log_scale.new_zeros(0, model.config["embed_dim"], requires_grad=True)
     return model.encode_text(texts)
 
 

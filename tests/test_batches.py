@@ -145,3 +145,36 @@ def test_the_diagonal_calls_true_pairs_negative_and_the_bank_none(make):
     assert shares["false_negative"] == pytest.approx(missed / n_true)
     assert shares["records_with_false_negative"] == pytest.approx(with_one / n_rows)
     assert missed > 0
+
+
+def test_a_blend_is_a_pure_function_of_seed_epoch_and_batch(make):
+    data = make(**{"augment.mixup": 0.4})
+    batch = data.batches(0)[0]
+    blend, again = data.blend(batch, 3), data.blend(batch, 3)
+    assert sorted(blend.partners) == sorted(batch)
+    assert (blend.partners == again.partners).all() and (blend.share_B == again.share_B).all()
+    assert (data.blend(batch, 4).share_B != blend.share_B).any()
+    assert ((blend.share_B >= 0) & (blend.share_B <= 1)).all()
+    assert make().blend(batch, 3) is None
+
+
+def test_blended_signals_and_targets_are_the_blend_of_both(make):
+    data = make(**{"augment.mixup": 0.4, "augment.gain": 0.3})
+    batch = data.batches(0)[0][:8]
+    blend = data.blend(batch, 2)
+    share = torch.from_numpy(blend.share_B)
+    own, other = data.signals(batch, 2), data.signals(blend.partners, 2)
+    wanted = share[:, None, None] * own + (1 - share[:, None, None]) * other
+    torch.testing.assert_close(data.blended_signals(batch, blend, 2), wanted)
+    for name in ("bank", "findings/diagonal", "findings/shared", "findings/jaccard"):
+        (term,) = parse_terms(name)
+        _, index, named = data.texts(term.text, batch, 2)
+        first = data.targets(term, batch, index, named).matrix()
+        second = data.targets(term, blend.partners, index, named).matrix()
+        targets = data.blended_targets(term, batch, blend, index, named)
+        wanted = share[:, None] * first + (1 - share[:, None]) * second
+        torch.testing.assert_close(targets.matrix(), wanted)
+        torch.testing.assert_close(targets.chunk(2, 5).matrix(), wanted[:, 2:5])
+        # Without a blend they are the targets themselves.
+        plain = data.blended_targets(term, batch, None, index, named)
+        assert torch.equal(plain.matrix(), first)

@@ -91,10 +91,11 @@ TERMS = (
 )
 
 
-def loss_and_gradients(settings, terms, loss, task, ranks):
+def loss_and_gradients(settings, terms, loss, task, mixup, ranks):
     """One batch through a fresh model in double precision; gradients summed over the ranks."""
     settings.data.task = task
     settings.objective.terms, settings.objective.loss = terms, loss
+    settings.augment.mixup = mixup
     torch.manual_seed(0)
     data = TrainingData(load_data(settings, progress=False), settings, CPU)
     model = new_model(settings, data, parse_terms(terms)).double().train()
@@ -114,8 +115,10 @@ def loss_and_gradients(settings, terms, loss, task, ranks):
 
 
 def cases():
-    every = [(terms, "sigmoid", "all") for terms in TERMS]
-    return [*every, ("findings/diagonal", "softmax", "all"), ("finding/present", "sigmoid", "form")]
+    every = [(terms, "sigmoid", "all", 0.0) for terms in TERMS]
+    every += [("findings/jaccard", "sigmoid", "all", 0.4), ("bank", "sigmoid", "all", 0.4)]
+    every += [("findings/diagonal", "softmax", "all", mixup) for mixup in (0.0, 0.4)]
+    return [*every, ("finding/present", "sigmoid", "form", 0.0)]
 
 
 def one_of_two(rank, folder, settings):

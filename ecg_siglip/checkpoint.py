@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ecg_siglip import findings
-from ecg_siglip.model import EcgTextModel
+from ecg_siglip.model import Model, load_model
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -109,7 +109,7 @@ class Artifact:
 
     Attributes
     ----------
-    model : EcgTextModel
+    model : EcgTextModel or Ensemble
     codes : tuple of str
         The findings, in the order of all arrays.
     prompts : list of str
@@ -124,7 +124,7 @@ class Artifact:
         Where it comes from: run, data version, folds, scores on the tuning fold.
     """
 
-    model: EcgTextModel
+    model: Model
     codes: tuple[str, ...]
     prompts: list[str]
     waveform: dict[str, Any]
@@ -170,7 +170,7 @@ def load_artifact(name: str | Path) -> Artifact:
     ValueError
         If it is not there or not whole, or its vocabulary is not that of this version.
     """
-    model = EcgTextModel.from_pretrained(name)
+    model = load_model(name)
     config = model.config
     try:
         codes = tuple(config["codes"])

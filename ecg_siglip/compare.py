@@ -7,7 +7,6 @@ that is missing.
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import math
 import operator
@@ -63,29 +62,6 @@ class Row:
         return [run.answers for run in self.runs]
 
 
-def find_runs(root: Path, patterns: list[str]) -> list[str]:
-    """Names of the runs meant, in the order they are named; ``*`` and ``?`` stand for any.
-
-    Raises
-    ------
-    ValueError
-        If nothing is named, or a name or pattern fits no run.
-    """
-    if not patterns:
-        raise ValueError("no run named: expected runs=[bank_s0,bank_s1,...] or runs=['bank_s*']")
-    known = sorted(path.parent.name for path in root.glob("*/config.yaml"))
-    found: list[str] = []
-    for pattern in patterns:
-        names = fnmatch.filter(known, pattern)
-        if not names:
-            raise ValueError(
-                f"runs: {pattern} fits no run in {root}; expected one of "
-                f"{', '.join(known) or '(there is none)'}"
-            )
-        found += [name for name in names if name not in found]
-    return found
-
-
 def read_run(root: Path, name: str, fold: int) -> Run:
     """What a run said of a fold.
 
@@ -136,7 +112,7 @@ def group_runs(runs: list[Run]) -> list[Row]:
             )
         if run.codes != first.codes or not np.array_equal(run.y_true, first.y_true):
             raise ValueError(f"{run.name}: other findings or labels than {first.name}")
-        rows.setdefault(_recipe(run.settings), []).append(run)
+        rows.setdefault(_recipe(run), []).append(run)
     named = [Row(_row_name(members), members) for members in rows.values()]
     names = [row.name for row in named]
     return [
@@ -145,10 +121,11 @@ def group_runs(runs: list[Run]) -> list[Row]:
     ]
 
 
-def _recipe(settings: TrainConfig) -> str:
+def _recipe(run: Run) -> str:
     own = ("run.name", "run.root", "data.root", "seed", *config.FREE_KNOBS)
     knobs = [name for name in config.knobs(TrainConfig) if name not in own]
-    return json.dumps({name: operator.attrgetter(name)(settings) for name in knobs})
+    values = {name: operator.attrgetter(name)(run.settings) for name in knobs}
+    return json.dumps([values, run.about.get("members")])
 
 
 def _row_name(runs: list[Run]) -> str:
@@ -292,7 +269,7 @@ def along(rows: list[Row], result: dict[str, Any], knob: str) -> dict[str, Any]:
 def compare(settings: config.CompareConfig) -> None:
     """Compare runs; prints the table, writes ``out`` whole or not at all."""
     root = Path(settings.root)
-    names = find_runs(root, settings.runs)
+    names = config.find_runs(root, settings.runs)
     for name in names:
         if not (root / name / "evaluate" / f"fold{settings.fold}").is_dir():
             print(f"compare: {name} is not evaluated on fold {settings.fold} yet", file=sys.stderr)

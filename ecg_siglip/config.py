@@ -8,6 +8,7 @@ plain dataclass: from there on nothing of Hydra is left.
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import sys
 import typing
 from collections.abc import Callable
@@ -214,6 +215,14 @@ class CompareConfig:
 
 
 @dataclass
+class EnsembleConfig:
+    run: RunConfig = group(RunConfig)
+    runs: list[str] = knob([], "names of finished runs; * and ? stand for any: ['bank_s*']")
+    data: EvaluateData = group(EvaluateData)
+    device: str = knob("auto", "auto, cpu, cuda", choices=("auto", "cpu", "cuda"))
+
+
+@dataclass
 class PredictWaveform:
     allow_short: bool = knob(False, "pad shorter records with zeros instead of refusing them")
     allow_flat: bool = knob(False, "accept a lead without any signal instead of refusing it")
@@ -300,6 +309,29 @@ def knobs(schema: type, prefix: str = "") -> list[str]:
         is_group = isinstance(inner, type) and dataclasses.is_dataclass(inner)
         names += knobs(inner, f"{name}.") if is_group else [name]
     return names
+
+
+def find_runs(root: Path, patterns: list[str]) -> list[str]:
+    """Names of the runs meant, in the order they are named; ``*`` and ``?`` stand for any.
+
+    Raises
+    ------
+    ValueError
+        If nothing is named, or a name or pattern fits no run.
+    """
+    if not patterns:
+        raise ValueError("no run named: expected runs=[bank_s0,bank_s1,...] or runs=['bank_s*']")
+    known = sorted(path.parent.name for path in root.glob("*/config.yaml"))
+    found: list[str] = []
+    for pattern in patterns:
+        names = fnmatch.filter(known, pattern)
+        if not names:
+            raise ValueError(
+                f"runs: {pattern} fits no run in {root}; expected one of "
+                f"{', '.join(known) or '(there is none)'}"
+            )
+        found += [name for name in names if name not in found]
+    return found
 
 
 def to_yaml(config: Any) -> str:

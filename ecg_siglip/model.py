@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,15 +145,19 @@ class EcgTextModel(nn.Module):
             If there is no such folder and no such repository, or if a part of it is missing or
             does not fit the rest.
         """
+        folder = _folder(name)
+        return cls._from_folder(folder, name)
+
+    @classmethod
+    def _from_folder(cls, folder: Path, name: str | Path) -> EcgTextModel:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        folder = Path(name) if Path(name).is_dir() else _from_hub(str(name))
         for part in (CONFIG, WEIGHTS, "text"):
             if not (folder / part).exists():
                 raise ValueError(f"model {name}: {part} is missing")
+        config = _read_config(folder, name)
         try:
-            config = json.loads((folder / CONFIG).read_text())
             text_knobs = {k: v for k, v in config["text"].items() if k != "vocab_size"}
             model = cls(config, load_text_encoder(folder=folder / "text", **text_knobs))
             weights = load_file(folder / WEIGHTS)
@@ -163,6 +168,99 @@ class EcgTextModel(nn.Module):
         except RuntimeError as error:
             raise ValueError(f"model {name}: weights and config.json differ: {error}") from error
         return model.eval()
+
+
+class Ensemble(nn.Module):
+    """Several models as one: its logits are the mean of theirs.
+
+    Parameters
+    ----------
+    members : sequence of EcgTextModel
+
+    Notes
+    -----
+    The mean of scaled cosines is one product of longer vectors, so an ensemble has embeddings like
+    any other model: ECGs (B, sum of D), not of unit norm, texts (T, sum of D).
+    """
+
+    def __init__(self, members: Sequence[EcgTextModel]):
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.config: dict[str, Any] = {"members": len(members)}
+
+    def _members(self) -> list[EcgTextModel]:
+        return [member for member in self.members if isinstance(member, EcgTextModel)]
+
+    @property
+    def device(self) -> torch.device:
+        return self._members()[0].device
+
+    def encode_ecg(self, signal_BLS: Tensor) -> Tensor:
+        """Signals in mV at the model's sampling rate -> (B, D of all members) float32."""
+        n = len(self.members)
+        parts = [m.encode_ecg(signal_BLS) * (m.log_scale.exp() / n) for m in self._members()]
+        return torch.cat(parts, dim=1)
+
+    def encode_text(self, texts: list[str]) -> Tensor:
+        """Texts -> (T, D of all members) float32."""
+        return torch.cat([member.encode_text(texts) for member in self._members()], dim=1)
+
+    def logits(self, ecg_BD: Tensor, text_TD: Tensor) -> Tensor:
+        """(B, T): the log-odds that the text is true of the record, mean of the members'."""
+        bias = torch.stack([member.logit_bias for member in self._members()]).mean()
+        return ecg_BD @ text_TD.T + bias
+
+    def save_pretrained(self, folder: str | Path, **extra: Any) -> None:
+        """Write each member to a folder of its own, ``config.json`` beside them."""
+        folder = Path(folder)
+        for i, member in enumerate(self._members()):
+            member.save_pretrained(folder / f"member{i}")
+        self.config |= extra
+        (folder / CONFIG).write_text(json.dumps(self.config, indent=1, ensure_ascii=False))
+
+
+Model = EcgTextModel | Ensemble
+
+
+def load_model(name: str | Path) -> Model:
+    """The model or ensemble that ``save_pretrained`` wrote, on the CPU, ready to predict.
+
+    Parameters
+    ----------
+    name : path or str
+        A folder, or the name of a repository on the Hugging Face hub.
+
+    Raises
+    ------
+    ValueError
+        As ``EcgTextModel.from_pretrained``.
+    """
+    folder = _folder(name)
+    if not (folder / CONFIG).exists():
+        raise ValueError(f"model {name}: {CONFIG} is missing")
+    config = _read_config(folder, name)
+    if "members" not in config:
+        return EcgTextModel._from_folder(folder, name)
+    if not isinstance(config["members"], int) or config["members"] < 1:
+        raise ValueError(f"model {name}: damaged: members {config['members']!r}")
+    folders = [folder / f"member{i}" for i in range(config["members"])]
+    ensemble = Ensemble([EcgTextModel._from_folder(part, part) for part in folders])
+    ensemble.config = config
+    return ensemble.eval()
+
+
+def _read_config(folder: Path, name: str | Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / CONFIG).read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"model {name}: damaged: {error}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"model {name}: damaged: {CONFIG} holds no table")
+    return config
+
+
+def _folder(name: str | Path) -> Path:
+    return Path(name) if Path(name).is_dir() else _from_hub(str(name))
 
 
 def _from_hub(name: str) -> Path:

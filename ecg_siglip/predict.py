@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from ecg_siglip import config, findings, metrics, records, waveform
 from ecg_siglip.checkpoint import Artifact, load_artifact
-from ecg_siglip.model import EcgTextModel, pick_device
+from ecg_siglip.model import Model, pick_device
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Finding:
 
 @torch.inference_mode()
 def probabilities(
-    model: EcgTextModel,
+    model: Model,
     text_FD: Tensor,
     signals: np.ndarray,
     batch_size: int = 256,
@@ -46,7 +46,7 @@ def probabilities(
 
     Parameters
     ----------
-    model : EcgTextModel
+    model : EcgTextModel or Ensemble
     text_FD : Tensor of shape (n_findings, D)
         What ``model.encode_text`` made of the prompts.
     signals : ndarray of shape (n_records, 12, n_samples), int16, uV

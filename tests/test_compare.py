@@ -9,7 +9,8 @@ import pytest
 from conftest import configured
 
 from ecg_siglip import config, metrics
-from ecg_siglip.compare import compare, find_runs, group_runs, read_run
+from ecg_siglip.compare import compare, group_runs, read_run
+from ecg_siglip.config import find_runs
 
 
 def seeded(evaluated, root, name: str, seed: int, noise: float, **knobs) -> None:

@@ -12,6 +12,7 @@ from ecg_siglip import config, encoders, findings, losses, metrics
 
 SCHEMAS = {
     "compare": config.CompareConfig,
+    "ensemble": config.EnsembleConfig,
     "evaluate": config.EvaluateConfig,
     "predict": config.PredictConfig,
     "ptbxl": config.PtbxlConfig,
@@ -23,6 +24,9 @@ KNOBS = {
     "compare": """
         baseline data.allow_missing data.cache_dir data.n_workers data.root device fold
         n_resamples out root runs x
+    """,
+    "ensemble": """
+        data.allow_missing data.cache_dir data.n_workers data.root device run.name run.root runs
     """,
     "evaluate": """
         batch_size data.allow_missing data.cache_dir data.n_workers data.root device fold
@@ -168,6 +172,8 @@ def test_every_file_of_conf_composes(door, option):
 @pytest.mark.parametrize(
     ("verb", "needed"),
     [
+        ("compare", ["runs=[r]"]),
+        ("ensemble", ["run.name=r"]),
         ("evaluate", ["run.name=r"]),
         ("predict", ["run.name=r"]),
         ("ptbxl", []),

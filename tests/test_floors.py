@@ -14,7 +14,7 @@ FLOORS = [
     "ptbxl checkpoint simulate",
     "batches predict",
     "evaluate",
-    "train compare",
+    "train compare ensemble",
     "export app",
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}

@@ -1,0 +1,125 @@
+"""Several trained runs as one run: seeds that disagree cancel their errors.
+
+The members stay as they are; calibration and thresholds are found anew on the tuning fold, for
+the mean of their logits. ``evaluate``, ``predict`` and ``compare`` take the result as any run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ecg_siglip import __version__, config
+from ecg_siglip.checkpoint import (
+    Artifact,
+    load_artifact,
+    model_card,
+    same_vocabulary,
+    save_artifact,
+    write_atomic,
+)
+from ecg_siglip.evaluate import headline, load_data, tune, without_nan
+from ecg_siglip.metrics import scores as fold_scores
+from ecg_siglip.model import EcgTextModel, Ensemble, pick_device
+from ecg_siglip.predict import probabilities
+
+
+def members_of(root: Path, names: list[str]) -> list[tuple[config.TrainConfig, Artifact]]:
+    """The runs, each with its configuration and model.
+
+    Raises
+    ------
+    ValueError
+        If a run is not finished, or differs from the first in what one answer must agree on:
+        findings, prompts, waveform, data, folds.
+    """
+    members: list[tuple[config.TrainConfig, Artifact]] = []
+    for name in names:
+        if not (root / name / "model").is_dir():
+            raise ValueError(f"{root / name}/model: expected a finished run")
+        settings = config.from_yaml(config.TrainConfig, root / name / "config.yaml")
+        artifact = load_artifact(root / name / "model")
+        if not isinstance(artifact.model, EcgTextModel):
+            raise ValueError(f"{root / name}: is itself an ensemble; expected single runs")
+        first = members[0] if members else (settings, artifact)
+        same_vocabulary(first[1].codes, artifact.codes, where=str(root / name))
+        for what, ours, theirs in (
+            ("prompts", artifact.prompts, first[1].prompts),
+            ("waveform", artifact.waveform, first[1].waveform),
+            ("data.task", settings.data.task, first[0].data.task),
+            ("data.fs", settings.data.fs, first[0].data.fs),
+            ("data.train_folds", settings.data.train_folds, first[0].data.train_folds),
+            ("data.tune_fold", settings.data.tune_fold, first[0].data.tune_fold),
+            ("data", artifact.about["data"], first[1].about["data"]),
+        ):
+            if ours != theirs:
+                raise ValueError(
+                    f"{root / name}: {what} differs from {names[0]}; expected the same"
+                )
+        members.append((settings, artifact))
+    return members
+
+
+def ensemble(settings: config.EnsembleConfig) -> None:
+    """Join runs; writes ``runs/<name>/`` with ``config.yaml`` and ``model/``."""
+    root = Path(settings.run.root)
+    names = config.find_runs(root, settings.runs)
+    names = [name for name in names if name != settings.run.name]
+    if len(names) < 2:
+        raise ValueError(f"runs: {', '.join(names) or 'none'}; expected two or more")
+    run = root / settings.run.name
+    if run.exists():
+        raise ValueError(f"{run} exists; take another run.name")
+    members = members_of(root, names)
+    (trained, first), artifacts = members[0], [artifact for _, artifact in members]
+    device = pick_device(settings.device)
+    model = Ensemble([a.model for a in artifacts if isinstance(a.model, EcgTextModel)])
+    model = model.to(device).eval()
+    data = load_data(config.EvaluateConfig(data=settings.data), trained, first)
+    rows = data.fold(trained.data.tune_fold)
+    assert data.signals is not None
+    text_FD = model.encode_text(first.prompts).detach()
+    y_prob = probabilities(model, text_FD, data.signals[rows], progress=True)
+    calibration, thresholds, calibrated = tune(data.y_true[rows], y_prob)
+    scores = fold_scores(data.y_true[rows], calibrated, thresholds, n_bootstrap=0)
+    about = joined([artifact.about for artifact in artifacts], names) | {
+        "run": settings.run.name,
+        "version": __version__,
+        "tune_scores": without_nan(scores),
+    }
+    artifact = Artifact(
+        model, first.codes, first.prompts, first.waveform, calibration, thresholds, about
+    )
+    trained.run = settings.run
+    run.mkdir(parents=True)
+    write_atomic(run / "config.yaml", config.to_yaml(trained).encode())
+    save_artifact(run / "model", artifact, model_card(about))
+    print(f"tuning fold {trained.data.tune_fold}, thresholds tuned on it (so it flatters):")
+    print(headline(scores))
+    print(f"wrote {run / 'model'}/ of {len(names)} members: {', '.join(names)}")
+
+
+def joined(abouts: list[dict[str, Any]], names: list[str]) -> dict[str, Any]:
+    """Where an ensemble comes from: what its members share, and what each brings."""
+
+    def every(key: str) -> str:
+        return ", ".join(dict.fromkeys(str(about.get(key, "not noted")) for about in abouts))
+
+    return abouts[0] | {
+        "members": names,
+        "ecg": every("ecg"),
+        "text": every("text"),
+        "objective": every("objective"),
+        "best_epoch": every("best_epoch"),
+        "machine": every("machine"),
+        "commit": every("commit"),
+        "train_seconds": round(sum(about["train_seconds"] for about in abouts), 1),
+    }
+
+
+def main() -> None:
+    config.run("ensemble", config.EnsembleConfig, ensemble)
+
+
+if __name__ == "__main__":
+    main()

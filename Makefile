@@ -12,7 +12,7 @@ N_RECORDS ?= 1000
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format notebook wheel-test clean
+.PHONY: help setup demo test lint format notebook study results wheel-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,25 @@ notebook: demo ## run the notebooks on the demo and store what they show
 	  where = {"metadata": {"path": "notebooks"}}; \
 	  [NotebookClient(page, resources=where, record_timing=False).execute() for page in pages.values()]; \
 	  [nbformat.write(page, path) for path, page in pages.items()]'
+
+# Rows of the study: conf/experiment/*.yaml. All of them take hours on a CPU.
+ROWS ?= bank,finding,diagonal,shared,shared_rare,jaccard,idf_jaccard,report_diagonal,report,clip,$\
+bank_report_003,bank_report_01,bank_report_03,bce,xresnet1d101,random
+SEEDS ?= 0,1,2
+PTBXL ?= data/ptbxl
+TRAIN_FOLDS ?= 1,2,3,4,5,6,7
+TUNE_FOLD ?= 8
+FOLD ?= 9
+comma := ,
+
+study: $(READY) ## train and compare the rows of docs/results.md: ROWS=, SEEDS=, PTBXL=
+	$(BIN)/python -m ecg_siglip.train -m experiment=$(ROWS) seed=$(SEEDS) data.root=$(PTBXL) \
+	  'data.train_folds=[$(TRAIN_FOLDS)]' data.tune_fold=$(TUNE_FOLD)
+	$(BIN)/python -m ecg_siglip.compare fold=$(FOLD) \
+	  'runs=[$(subst $(comma),_s*$(comma),$(ROWS))_s*]'
+
+results: $(READY) ## every number and figure of README.md and docs/, from results/runs/
+	$(BIN)/python results/build.py
 
 wheel-test: $(READY) ## build the wheel, install it elsewhere, run every verb of it
 	.ci/wheel

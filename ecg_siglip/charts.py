@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
@@ -66,6 +68,12 @@ def _frequent(y_true: NDArray, min_positives: int, max_panels: int) -> list[int]
     n_positive = y_true.sum(axis=0)
     order = np.argsort(-n_positive, kind="stable")
     return [int(f) for f in order if n_positive[f] >= min_positives][:max_panels]
+
+
+def save_svg(figure: Figure, path: Path) -> None:
+    """Write a figure as SVG; the same figure gives the same bytes."""
+    with rc_context({"svg.hashsalt": path.name}):
+        figure.savefig(path, metadata={"Date": None})
 
 
 def rules_figure(scores: Mapping[str, float]) -> Figure:

@@ -155,6 +155,8 @@ def summary(rows: list[Row], baseline: Row, n_resamples: int) -> dict[str, Any]:
                 "machine": sorted({run.about.get("machine", "not noted") for run in row.runs}),
                 "commit": sorted({run.about.get("commit", "not noted") for run in row.runs}),
                 "minutes": float(np.mean(minutes)),
+                "n_train_records": row.runs[0].about["n_train_records"],
+                "pairs": row.runs[0].about.get("pairs", {}),
                 "scores": paired.mean_scores(y_true, row.answers, n_resamples),
                 "differences": differences,
             }
@@ -198,7 +200,7 @@ def markdown(result: dict[str, Any]) -> str:
         for rule in config.THRESHOLD_RULES
         if f"{rule}/macro_f1_min5" in result["rows"][0]["scores"]
     ]
-    kinds = {"macro_f1_min5": "macro", "micro_f1": "micro", "samples_f1": "samples"}
+    kinds = {"macro_f1_min5": "macro", "micro_f1": "micro"}
     by_rule = [["recipe", *(f"{rule} {kind}" for rule in rules for kind in kinds.values())]]
     by_rule += [["---"] * len(by_rule[0])]
     for row in result["rows"]:
@@ -214,11 +216,11 @@ def markdown(result: dict[str, Any]) -> str:
         for row in result["rows"]
     ]
     return "\n\n".join(
-        [about, _table(lines), "F1 by threshold rule:", _table(by_rule), "\n".join(where)]
+        [about, table(lines), "F1 by threshold rule:", table(by_rule), "\n".join(where)]
     )
 
 
-def _table(lines: list[list[str]]) -> str:
+def table(lines: list[list[str]]) -> str:
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     filled = [
         [
@@ -304,9 +306,9 @@ def compare(settings: config.CompareConfig) -> None:
                 f"{heading} on fold {settings.fold}",
                 result["baseline"],
             )
-            figure.savefig(beside / f"{heading.replace(' ', '_')}.svg")
+            charts.save_svg(figure, beside / f"{heading.replace(' ', '_')}.svg")
         if panels:
-            charts.curve_figure(panels, settings.x or "").savefig(beside / "curve.svg")
+            charts.save_svg(charts.curve_figure(panels, settings.x or ""), beside / "curve.svg")
         shutil.rmtree(out, ignore_errors=True)
         os.replace(beside, out)
     finally:

@@ -141,7 +141,12 @@ class ObjectiveConfig:
         "sigmoid", "pair loss (sigmoid: SigLIP, softmax: CLIP)", choices=("sigmoid", "softmax")
     )
     exclude: list[str] = knob([], "findings that set-valued targets do not look at")
-    n_chunk: int | None = knob(None, "texts per chunk of the pair matrix; null: whole", 1)
+    n_chunk: int | None = knob(None, "texts per chunk of the pair matrix; null: 2^24 pairs", 1)
+    across: str = knob(
+        "gather",
+        "how devices share texts: gather all, or pass them round in a ring",
+        choices=("gather", "ring"),
+    )
     logit_scale: float = knob(10.0, "scale at the start, exp(log_scale)", 0.1, 100.0)
     logit_bias: float | None = knob(
         None, "bias at the start; null: log-odds of the measured positive rate", -50.0, 50.0

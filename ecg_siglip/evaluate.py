@@ -209,7 +209,7 @@ def headline(scores: dict[str, float]) -> str:
     keys = ["macro_auroc_min5", "macro_auprc_min5", "prevalence/macro_f1_min5"]
     keys += ["expected_f1/macro_f1_min5", "expected_f1/micro_f1", "fixed_0.5/micro_f1", "ece"]
     lines = []
-    for key in keys:
+    for key in (key for key in keys if key in scores):
         low, high = scores.get(f"{key}/low", math.nan), scores.get(f"{key}/high", math.nan)
         interval = "" if math.isnan(low) else f"  [{low:.3f}, {high:.3f}]"
         lines.append(f"{key:<26}{scores[key]:.3f}{interval}")

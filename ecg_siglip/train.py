@@ -50,6 +50,7 @@ from ecg_siglip.losses import (
     gather_rows,
     pair_loss,
     parse_terms,
+    ring_pair_loss,
 )
 from ecg_siglip.metrics import scores as fold_scores
 from ecg_siglip.model import EcgTextModel, pick_device
@@ -156,22 +157,20 @@ def batch_loss(
             mine = slice(start, start + sizes[ranks.rank])
         with autocast or torch.autocast("cpu", enabled=False):
             text_TD = encode_texts(model, texts[mine])
-        text_TD = gather_rows(text_TD, sizes)
+        in_ring = objective["across"] == "ring" and len(sizes) > 1
+        if not in_ring:
+            text_TD = gather_rows(text_TD, sizes)
         ecg_rows, ecg_blend, ecg_all, share = rows, own_blend, ecg_BD, 1.0
         if objective["loss"] == "softmax":
             # A softmax over ECGs needs all of them: every rank computes the whole loss.
             ecg_all = gather_rows(ecg_BD, [len(part) for part in parts])
             ecg_rows, ecg_blend, share = batch, blend, 1.0 / ranks.n
         targets = data.blended_targets(term, ecg_rows, ecg_blend, own, named)
-        loss = pair_loss(
-            ecg_all,
-            text_TD,
-            model.log_scale,
-            model.logit_bias,
-            targets,
-            objective["loss"],
-            objective["n_chunk"],
-        )
+        pairs = (ecg_all, text_TD, model.log_scale, model.logit_bias, targets)
+        if in_ring:
+            loss = ring_pair_loss(*pairs, sizes, objective["n_chunk"])
+        else:
+            loss = pair_loss(*pairs, objective["loss"], objective["n_chunk"])
         total = total + term.weight * share * loss
     return total / len(batch)
 
@@ -205,6 +204,7 @@ def new_model(settings: config.TrainConfig, data: TrainingData, terms: list[Term
             "terms": settings.objective.terms,
             "loss": settings.objective.loss,
             "n_chunk": settings.objective.n_chunk,
+            "across": settings.objective.across,
         },
         "logit_scale": settings.objective.logit_scale,
         "logit_bias": bias_from_rate(data.positive_rate(terms[0])) if bias is None else bias,
@@ -488,6 +488,8 @@ def train(settings: config.TrainConfig) -> None:
     tuned = settings.data.tune_fold
     if settings.objective.loss == "softmax" and settings.objective.n_chunk:
         raise ValueError("objective.n_chunk: only the sigmoid loss has chunks; expected null")
+    if settings.objective.loss == "softmax" and settings.objective.across == "ring":
+        raise ValueError("objective.across=ring: a softmax needs all texts; expected gather")
     if settings.text.name == "none" and any(term.name != "bank/present" for term in terms):
         raise ValueError(
             f"text=none with objective.terms={settings.objective.terms}: without words there are "

@@ -18,6 +18,7 @@ def test_it_runs_on_what_make_demo_leaves(path, tmp_path, monkeypatch, simulated
         (tmp_path / folder).mkdir()
     (tmp_path / "data/demo").symlink_to(simulated)
     (tmp_path / "runs/demo").symlink_to(run)
+    (tmp_path / "results").symlink_to(ROOT / "results")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     notebook = nbformat.read(path, as_version=4)
     place = {"metadata": {"path": str(tmp_path / "notebooks")}}

@@ -91,13 +91,18 @@ TERMS = (
 )
 
 
-def loss_and_gradients(settings, terms, loss, task, mixup, ranks):
+LOADED: dict[str, object] = {}  # by task, once a process
+
+
+def loss_and_gradients(settings, terms, loss, task, mixup, across, ranks):
     """One batch through a fresh model in double precision; gradients summed over the ranks."""
     settings.data.task = task
     settings.objective.terms, settings.objective.loss = terms, loss
-    settings.augment.mixup = mixup
+    settings.augment.mixup, settings.objective.across = mixup, across
     torch.manual_seed(0)
-    data = TrainingData(load_data(settings, progress=False), settings, CPU)
+    if task not in LOADED:
+        LOADED[task] = load_data(settings, progress=False)
+    data = TrainingData(LOADED[task], settings, CPU)
     model = new_model(settings, data, parse_terms(terms)).double().train()
     data.labels, data.weights = data.labels.double(), data.weights.double()
     signals, texts = data.signals, data.texts
@@ -117,25 +122,37 @@ def loss_and_gradients(settings, terms, loss, task, mixup, ranks):
 def cases():
     every = [(terms, "sigmoid", "all", 0.0) for terms in TERMS]
     every += [("findings/jaccard", "sigmoid", "all", 0.4), ("bank", "sigmoid", "all", 0.4)]
-    every += [("findings/diagonal", "softmax", "all", mixup) for mixup in (0.0, 0.4)]
-    return [*every, ("finding/present", "sigmoid", "form", 0.0)]
+    every += [("finding/present", "sigmoid", "form", 0.0)]
+    softmax = [("findings/diagonal", "softmax", "all", mixup) for mixup in (0.0, 0.4)]
+    ways = [(case, across) for case in every for across in ("gather", "ring")]
+    return [(*case, across) for case, across in [*ways, *((case, "gather") for case in softmax)]]
 
 
-def one_of_two(rank, folder, settings):
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    results = [loss_and_gradients(settings, *case, Ranks(rank, 2)) for case in cases()]
-    torch.save(results, f"{folder}/{rank}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
+def one_of_several(rank, folder, settings):
+    """As one of 2, then of 3, then of 4 processes."""
+    for n_ranks in (2, 3, 4):
+        if rank < n_ranks:
+            meet = f"file://{folder}/meet{n_ranks}"
+            dist.init_process_group("gloo", init_method=meet, rank=rank, world_size=n_ranks)
+            results = [
+                loss_and_gradients(settings, *case, Ranks(rank, n_ranks)) for case in cases()
+            ]
+            torch.save(results, f"{folder}/{n_ranks}_{rank}.pt")
+            dist.barrier()
+            dist.destroy_process_group()
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_loss_and_gradients_of_one(train_config, tmp_path):
-    # 31 records: one process has one more than the other. No dropout: its draws differ by rank.
+def test_several_processes_give_the_loss_and_gradients_of_one(train_config, tmp_path):
+    # 31 records divide by none of 2, 3, 4. No dropout: its draws differ by rank.
     settings = train_config(**{"optim.batch_size": 31, "ecg.dropout": 0.0, "augment.gain": 0.2})
-    torch.multiprocessing.spawn(one_of_two, args=(tmp_path, settings), nprocs=2)
-    both = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
-    for case, *of_rank in zip(cases(), *both, strict=True):
+    torch.multiprocessing.spawn(one_of_several, args=(tmp_path, settings), nprocs=4)
+    several = [
+        torch.load(tmp_path / f"{n_ranks}_{rank}.pt", weights_only=True)
+        for n_ranks in (2, 3, 4)
+        for rank in range(n_ranks)
+    ]
+    for case, *of_rank in zip(cases(), *several, strict=True):
         one = loss_and_gradients(settings, *case, Ranks())
         for two in of_rank:
             torch.testing.assert_close(two[0], one[0], rtol=1e-6, atol=0, msg=str(case))

@@ -1,0 +1,284 @@
+"""Every number of README.md and docs/: from the published runs to the pages.
+
+    python results/build.py            # compare the published runs, then write the pages
+    python results/build.py --pages    # only the pages, from results/<group>/comparison.json
+
+A page holds blocks ``<!-- results: NAME --> ... <!-- /results -->``; what stands between is
+written here and never by hand.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import published
+
+from ecg_siglip import charts, compare, config
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "results"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
+BLOCK = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- /results -->)", re.S)
+FOLD = 9
+ALL_RECORDS = 17418  # of folds 1-8 of all of PTB-XL
+
+# Group -> which runs, against which recipe, along which knob.
+GROUPS: dict[str, dict[str, Any]] = {
+    "targets": {
+        "runs": [
+            f"{row}_s*"
+            for row in (
+                *("bank", "finding", "diagonal", "shared", "shared_rare", "jaccard"),
+                *("idf_jaccard", "report_diagonal", "report", "clip"),
+                *("bank_report_003", "bank_report_01", "bank_report_03"),
+            )
+        ],
+        "baseline": "bank",
+    },
+    "baselines": {
+        "runs": ["bank_s*", "bce_s*", "xresnet1d101_s*", "random_s*"],
+        "baseline": "bank",
+    },
+    "recipes": {
+        "runs": ["default_s*", "default_bce_s*", "default_xresnet1d101_s*", "bank_s*", "ensemble*"],
+        "baseline": "default",
+    },
+    "batch_size": {"runs": ["b*_bank_s*", "b*_diagonal_s*", "b*_shared_s*", "b*_jaccard_s*"]},
+    "learning_curve": {"runs": ["share*_s*", "bank_s*"], "x": "data.train_share"},
+}
+GROUPS["batch_size"]["x"] = "optim.batch_size"
+
+
+def build_group(name: str, runs: Path) -> bool:
+    """``results/<name>/`` anew; False where no run of the group is published."""
+    group = GROUPS[name]
+    known = [path.name for path in runs.iterdir()]
+    patterns = [pattern for pattern in group["runs"] if fnmatch.filter(known, pattern)]
+    if not patterns or not fnmatch.filter(known, f"{group.get('baseline', '')}*"):
+        return False
+    compare.compare(
+        config.CompareConfig(
+            runs=patterns,
+            root=str(runs),
+            baseline=group.get("baseline"),
+            fold=FOLD,
+            x=group.get("x"),
+            out=str(RESULTS / name),
+        )
+    )
+    return True
+
+
+def calibration(runs: Path) -> dict[str, Any]:
+    """Calibration error before and after, and what it looks like, of the default's runs."""
+    found = sorted(runs.glob("bank_s*"))
+    read = [compare.read_run(runs, run.name, FOLD) for run in found]
+    return {run.name: _calibration_of(run, runs) for run in read}
+
+
+def _calibration_of(run: compare.Run, runs: Path) -> dict[str, float]:
+    import pandas as pd
+    from scipy.special import expit, logit
+
+    from ecg_siglip import metrics
+
+    table = pd.read_csv(
+        runs / run.name / "evaluate" / f"fold{FOLD}" / "findings.csv",
+        keep_default_na=False,
+        na_values=[""],
+    )
+    slope, shift = table["calibration/slope"].to_numpy(), table["calibration/intercept"].to_numpy()
+    after = np.clip(run.answers.y_prob, 1e-12, 1 - 1e-12)
+    before = expit((logit(after) - shift) / slope)
+    enough = run.y_true.sum(axis=0) >= metrics.MIN_POSITIVES
+
+    def of_findings(y_prob: np.ndarray) -> float:
+        rows = metrics.per_finding(run.y_true, y_prob, {})
+        return float(np.mean([row["ece"] for row, keep in zip(rows, enough, strict=True) if keep]))
+
+    return {
+        "ece_before": metrics.expected_calibration_error(run.y_true, before),
+        "ece_after": metrics.expected_calibration_error(run.y_true, after),
+        "finding_ece_before": of_findings(before),
+        "finding_ece_after": of_findings(after),
+        "brier_before": float(((before - run.y_true) ** 2).mean()),
+        "brier_after": float(((after - run.y_true) ** 2).mean()),
+    }
+
+
+def figures(runs: Path) -> None:
+    """The figures of docs/results.md."""
+    out = ROOT / "docs" / "figures"
+    out.mkdir(parents=True, exist_ok=True)
+    for name in GROUPS:
+        for path in (RESULTS / name / "macro_F1.svg", RESULTS / name / "curve.svg"):
+            if path.exists():
+                shutil.copy(path, out / f"{name}_{path.name}")
+    first = sorted(runs.glob("bank_s*"))
+    if first:
+        run = compare.read_run(runs, first[0].name, FOLD)
+        for kind in ("finding_reliability", "decision"):
+            draw = getattr(charts, f"{kind}_figure")
+            figure = draw(run.y_true, run.answers.y_prob, run.codes)
+            charts.save_svg(figure, out / f"{kind}.svg")
+
+
+def blocks() -> dict[str, str]:
+    """What stands between the marks of the pages."""
+    text: dict[str, str] = {}
+    for name in GROUPS:
+        path = RESULTS / name / "comparison.json"
+        if path.exists():
+            result = _with_nan(json.loads(path.read_text()))
+            text[name] = compare.markdown(result)
+            text[f"{name}_short"] = short(result)
+            text[f"{name}_pairs"] = pairs(result)
+            if name == "learning_curve":
+                text[f"{name}_law"] = learning_curve(result)
+    path = RESULTS / "calibration.json"
+    if path.exists():
+        text["calibration"] = calibration_table(json.loads(path.read_text()))
+    return text
+
+
+def short(result: dict[str, Any]) -> str:
+    """The table of the README: a line a recipe."""
+    lines = [["recipe", "macro AUROC", "macro AP", "macro F1", "micro F1 at 0.5", "p"], ["---"] * 6]
+    for row in result["rows"]:
+        scores = [
+            f"{row['scores'][key]['mean']:.3f}"
+            for key in (
+                "macro_auroc_min5",
+                "macro_auprc_min5",
+                "prevalence/macro_f1_min5",
+                "fixed_0.5/micro_f1",
+            )
+        ]
+        difference = row["differences"].get("prevalence/macro_f1_min5")
+        lines.append([row["name"], *scores, f"{difference['p']:.3f}" if difference else ""])
+    return compare.table(lines)
+
+
+def learning_curve(result: dict[str, Any]) -> str:
+    """Scores by the number of training records, and what a power law makes of them.
+
+    ``score = top - b n^-c`` (Hestness et al. 2017, arXiv:1712.00409), least squares; the range is
+    that of the fits that leave out one of the points.
+    """
+    keys = {
+        "macro_auroc_min5": "macro AUROC",
+        "macro_auprc_min5": "macro AP",
+        "prevalence/macro_f1_min5": "macro F1",
+        "fixed_0.5/micro_f1": "micro F1 at 0.5",
+    }
+    rows = sorted(result["rows"], key=lambda row: row["n_train_records"])
+    lines = [["training records", "seeds", *keys.values()], ["---"] * (2 + len(keys))]
+    for row in rows:
+        scores = [f"{row['scores'][key]['mean']:.3f}" for key in keys]
+        lines.append([f"{row['n_train_records']:,}", str(len(row["seeds"])), *scores])
+    n = np.array([row["n_train_records"] for row in rows], float)
+    cells = []
+    for key in keys:
+        score = np.array([row["scores"][key]["mean"] for row in rows])
+        at = [_power_law(n, score)]
+        at += [_power_law(np.delete(n, i), np.delete(score, i)) for i in range(len(n))]
+        cells.append(f"{at[0]:.3f} ({min(at):.3f}-{max(at):.3f})")
+    lines.append([f"{ALL_RECORDS:,}, extrapolated", "", *cells])
+    return compare.table(lines)
+
+
+def _power_law(n: np.ndarray, score: np.ndarray) -> float:
+    """The score at ``ALL_RECORDS`` by the law that fits the points best."""
+
+    def fitted(exponent: float) -> tuple[float, float]:
+        design = np.stack([np.ones_like(n), -(n**-exponent)], axis=1)
+        (top, b), *_ = np.linalg.lstsq(design, score, rcond=None)
+        if top > 1:  # no score is above 1
+            top, b = 1.0, float((1 - score) @ n**-exponent / (n ** (-2 * exponent)).sum())
+        error = float(((top - b * n**-exponent - score) ** 2).sum())
+        return error, float(top - b * ALL_RECORDS**-exponent)
+
+    return min(fitted(exponent) for exponent in np.linspace(0.05, 1.5, 146))[1]
+
+
+def pairs(result: dict[str, Any]) -> str:
+    """What the targets of each recipe miss in its batches."""
+    lines = [["recipe", "positive pairs", "true pairs called negative", "records with one"]]
+    lines.append(["---"] * 4)
+    for row in result["rows"]:
+        for term, shares in (row.get("pairs") or {}).items():
+            named = row["name"] if len(row["pairs"]) == 1 else f"{row['name']}, {term}"
+            keys = ("positive", "false_negative", "records_with_false_negative")
+            lines.append([named, *(f"{100 * shares[key]:.1f} %" for key in keys)])
+    return compare.table(lines)
+
+
+def calibration_table(found: dict[str, dict[str, float]]) -> str:
+    lines = [["run", "ECE", "ECE of a finding, mean", "Brier score"], ["---"] * 4]
+    for name, row in found.items():
+        cells = [
+            f"{row[f'{key}_before']:.4f} -> {row[f'{key}_after']:.4f}"
+            for key in ("ece", "finding_ece", "brier")
+        ]
+        lines.append([name, *cells])
+    return compare.table(lines)
+
+
+def _with_nan(value: Any) -> Any:
+    """JSON's null as NaN again."""
+    if isinstance(value, dict):
+        return {key: _with_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_nan(inner) for inner in value]
+    return float("nan") if value is None else value
+
+
+def write_pages(check: bool = False) -> list[str]:
+    """Fill the blocks; with ``check`` only say which pages are not up to date."""
+    text, stale = blocks(), []
+    for page in PAGES:
+        if not page.exists():
+            continue
+        old = page.read_text(encoding="utf-8")
+
+        def fill(match: re.Match[str]) -> str:
+            name = match[2]
+            if name not in text and not any(name.startswith(group) for group in GROUPS):
+                raise SystemExit(f"no such block of results: {name}")
+            return f"{match[1]}{text.get(name, 'No run is published yet.')}\n{match[3]}"
+
+        new = BLOCK.sub(fill, old)
+        if new != old:
+            stale.append(page.name)
+            if not check:
+                page.write_text(new, encoding="utf-8")
+    return stale
+
+
+def main() -> None:
+    if sys.argv[1:] == ["--pages"]:
+        print("rewrote", write_pages() or "nothing")
+        return
+    if sys.argv[1:]:
+        raise SystemExit(__doc__)
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Path(folder)
+        for path in sorted(published.RUNS.glob("*.npz")):
+            published.unpack(path, runs)
+        for name in GROUPS:
+            print(f"== {name}" if build_group(name, runs) else f"== {name}: nothing published")
+        (RESULTS / "calibration.json").write_text(json.dumps(calibration(runs), indent=1) + "\n")
+        figures(runs)
+    print("rewrote", write_pages() or "nothing")
+
+
+if __name__ == "__main__":
+    main()

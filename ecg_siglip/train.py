@@ -246,12 +246,13 @@ def new_optimizer(settings: config.TrainConfig, model: EcgTextModel) -> torch.op
 
 
 def learning_rate(settings: config.OptimConfig, step: int, n_steps: int) -> float:
-    """Linear warm-up, then half a cosine down to 0."""
+    """Linear warm-up, then half a cosine down to ``final_lr`` of the peak."""
     n_warmup = max(1, round(settings.warmup * n_steps))
     if step < n_warmup:
         return settings.lr * (step + 1) / n_warmup
     done = (step - n_warmup) / max(1, n_steps - n_warmup)
-    return settings.lr * 0.5 * (1 + math.cos(math.pi * done))
+    fallen = 0.5 * (1 + math.cos(math.pi * done))
+    return settings.lr * (settings.final_lr + (1 - settings.final_lr) * fallen)
 
 
 class Training:

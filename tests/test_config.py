@@ -51,8 +51,8 @@ KNOBS = {
         ecg.depths ecg.drop_path ecg.dropout ecg.kernel_size ecg.locked ecg.n_heads ecg.name
         ecg.stem_size ecg.stem_stride ecg.width embed_dim n_threads objective.across
         objective.exclude objective.logit_bias objective.logit_scale objective.loss
-        objective.n_chunk objective.terms optim.batch_size optim.clip_norm optim.ema optim.lr
-        optim.n_epochs optim.text_lr optim.warmup
+        objective.n_chunk objective.terms optim.batch_size optim.clip_norm optim.ema
+        optim.final_lr optim.lr optim.n_epochs optim.text_lr optim.warmup
         optim.weight_decay precision run.name run.root save_every_s seed text.depth
         text.language text.locked text.max_tokens text.n_heads text.name text.pool
         text.vocab_size text.width waveform.allow_flat waveform.allow_short

@@ -230,6 +230,13 @@ def test_the_rate_warms_up_and_ends_at_zero():
     assert all(a >= b for a, b in itertools.pairwise(rates[9:]))
 
 
+def test_the_rate_can_end_above_zero():
+    settings = config.OptimConfig(lr=2.0, warmup=0.1, final_lr=0.5)
+    rates = [learning_rate(settings, step, 1000) for step in range(1000)]
+    assert max(rates) == 2.0
+    assert rates[-1] == pytest.approx(1.0, abs=1e-3)
+
+
 def test_borrowed_weights_are_given_back(train_config):
     settings = train_config()
     data = TrainingData(load_data(settings, progress=False), settings, CPU)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ecg_siglip import config, findings, metrics, ptbxl, report, waveform
+from ecg_siglip import config, findings, metrics, ptbxl, waveform
 from ecg_siglip.checkpoint import Artifact, same_vocabulary
 from ecg_siglip.predict import Predictor
 
@@ -115,6 +115,9 @@ def evaluate(settings: config.EvaluateConfig) -> None:
         table.to_csv(beside / "findings.csv", index=False)
         predictions(data, rows, y_true, y_prob).to_parquet(beside / "predictions.parquet")
         if settings.report:
+            # Matplotlib and scikit-learn take a second that nobody else here has to wait.
+            from ecg_siglip import report
+
             tune_rows = data.fold(trained.data.tune_fold)
             tune_prob = predictor.probabilities(data.signals[tune_rows], settings.batch_size)
             report.write(

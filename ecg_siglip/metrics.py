@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 THRESHOLD_RULES = ("fixed_0.5", "f1", "prevalence", "global", "expected_f1")
@@ -209,6 +208,8 @@ def fit_calibration(y_true: ArrayLike, y_prob: ArrayLike) -> Float:
     do not stand in for one another. What the fold knows of either grows with the number of
     positives: a finding with a handful barely moves, one with hundreds moves freely.
     """
+    from scipy.optimize import minimize  # half a second that a prediction need not wait
+
     y_true, y_prob = _pair(y_true, y_prob)
     # A saturated float32 sigmoid is no evidence of infinite certainty.
     logits = np.clip(_logit(y_prob), -16, 16)

@@ -202,6 +202,41 @@ def test_unknown_suffix_lists_the_known(tmp_path: Path):
     refused(tmp_path / "rec.xyz", ".xyz", ".hea", ".dat", ".mat")
 
 
+LEAD = "rec.dat 16 1000.0(0)/mV 16 0"
+
+
+@pytest.mark.parametrize(
+    ("new", "is_plain"),
+    [
+        (LEAD, True),
+        ("rec.dat 16 204.8(-37)/uV 16 0", True),
+        ("rec.dat 16 200 16 512", True),  # no baseline: that of the converter
+        ("rec.dat 16 1.5e3(0)/mV 16 0", False),
+        ("rec.dat 16x1 1000.0(0)/mV 16 0", False),
+        ("rec.dat 16:1 1000.0(0)/mV 16 0", False),
+        ("rec.dat 16+0 1000.0(0)/mV 16 0", False),
+    ],
+)
+def test_the_short_way_reads_what_wfdb_reads(base, microvolts, monkeypatch, new, is_plain):
+    microvolts[7, 1] = -32768
+    microvolts.tofile(base.with_suffix(".dat"))
+    edit(base, LEAD, new)
+    taken, short_way = [], records._plain_record
+
+    def watched(*args):
+        taken.append(short_way(*args) is not None)
+        return short_way(*args)
+
+    monkeypatch.setattr(records, "_plain_record", watched)
+    ours = records.read(base)
+    assert taken == [is_plain]
+    monkeypatch.setattr(records, "_plain_record", lambda *_: None)
+    theirs = records.read(base)
+    np.testing.assert_array_equal(ours.signal, theirs.signal)
+    assert np.isnan(ours.signal).any()
+    assert (ours.fs, ours.leads, ours.comments) == (theirs.fs, theirs.leads, theirs.comments)
+
+
 def test_ptbxl_record_is_what_wfdb_reads(shared_ptbxl: Path):
     for header in sorted(shared_ptbxl.glob("records?00/00000/*.hea"))[::60]:
         record, theirs = records.read(header), wfdb.rdrecord(str(header.with_suffix("")))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +17,8 @@ from torch import Tensor
 from ecg_siglip import config, findings, ptbxl, waveform
 from ecg_siglip.losses import BlendedTargets, PairTargets, Term, finding_weights
 
+# Samples in uV and what is to be done to them; None where there is nothing.
+Read = tuple[Tensor | None, dict[str, Tensor] | None]
 N_RATE = 16  # batches from which the positive rate is measured
 
 
@@ -64,7 +67,8 @@ class TrainingData:
     Notes
     -----
     PTB-XL at 100 Hz is 0.52 GB as int16: where that fits into half of the device's free memory
-    the whole set lives there and a batch is one indexing; else batches come from the memory map.
+    the whole set lives there and a batch is one indexing; else batches come from the memory map,
+    the next one read by a thread while the device computes.
     """
 
     def __init__(self, data: ptbxl.PtbXl, settings: config.TrainConfig, device: torch.device):
@@ -80,6 +84,8 @@ class TrainingData:
         excluded = [self.column(code) for code in settings.objective.exclude]
         self.weights = finding_weights(self.labels[torch.from_numpy(self.train_rows)], excluded)
         self.mapped, self.version = data.signals, data.version
+        self.reader = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+        self.ahead: dict[tuple[int, bytes], Future[Read]] = {}
         self.resident: Tensor | None = None
         if device.type == "cuda" and data.signals.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
             self.resident = torch.from_numpy(np.array(data.signals)).to(device)
@@ -97,13 +103,36 @@ class TrainingData:
 
     def signals(self, rows: np.ndarray, epoch: int | None) -> Tensor:
         """Signals (B, 12, S) float32 mV on the device, augmented as the epoch asks."""
+        microvolts, params = self._taken(rows, epoch)
         if self.resident is not None:
             microvolts = self.resident[torch.from_numpy(rows).to(self.device)]
-        else:
-            microvolts = torch.from_numpy(self.mapped[rows]).to(self.device)
-        signal_BLS = microvolts.float() / waveform.UV_PER_MV
-        if epoch is None:
+        assert microvolts is not None
+        # From pinned memory a copy does not hold up the host.
+        signal_BLS = microvolts.to(self.device, non_blocking=True).float() / waveform.UV_PER_MV
+        if params is None:
             return signal_BLS
+        on_device = {name: p.to(self.device, non_blocking=True) for name, p in params.items()}
+        return waveform.augment(signal_BLS, on_device)
+
+    def read_ahead(self, rows: np.ndarray, epoch: int) -> None:
+        """Begin to read what ``signals(rows, epoch)`` will need, while the device computes."""
+        self.ahead[epoch, rows.tobytes()] = self.reader.submit(self._read, rows, epoch)
+
+    def _taken(self, rows: np.ndarray, epoch: int | None) -> Read:
+        """What ``_read`` gives, read ahead or now."""
+        future = None if epoch is None else self.ahead.pop((epoch, rows.tobytes()), None)
+        return self._read(rows, epoch) if future is None else future.result()
+
+    def _read(self, rows: np.ndarray, epoch: int | None) -> Read:
+        """Samples in uV, if they do not lie on the device, and what is to be done to them."""
+        microvolts = None if self.resident is not None else torch.from_numpy(self.mapped[rows])
+        params = None if epoch is None else self._augmentation(rows, epoch)
+        if self.device.type == "cuda":
+            microvolts = None if microvolts is None else microvolts.pin_memory()
+            params = params and {name: p.pin_memory() for name, p in params.items()}
+        return microvolts, params
+
+    def _augmentation(self, rows: np.ndarray, epoch: int) -> dict[str, Tensor]:
         knobs = dataclasses.asdict(self.settings.augment)
         del knobs["mixup"]  # it takes two records: see blend
         params = waveform.draw_augmentation(
@@ -112,10 +141,9 @@ class TrainingData:
             self.ecg_id[rows],
             **knobs,
             fs=self.fs,
-            n_samples=signal_BLS.shape[2],
+            n_samples=self.mapped.shape[2],
         )
-        on_device = {name: torch.from_numpy(p).to(self.device) for name, p in params.items()}
-        return waveform.augment(signal_BLS, on_device)
+        return {name: torch.from_numpy(p) for name, p in params.items()}
 
     def blend(self, batch: np.ndarray, epoch: int) -> Blend | None:
         """With which other record of the batch each is blended, if ``augment.mixup`` is on."""
@@ -133,7 +161,14 @@ class TrainingData:
         if blend is None:
             return signal_BLS
         share_B = torch.from_numpy(blend.share_B).to(signal_BLS)
-        return torch.lerp(self.signals(blend.partners, epoch), signal_BLS, share_B[:, None, None])
+        order = np.argsort(rows)
+        place = order[np.searchsorted(rows, blend.partners, sorter=order).clip(max=len(rows) - 1)]
+        if np.array_equal(rows[place], blend.partners):
+            # The partners are of this very batch, and augmented alike: nothing is read again.
+            other_BLS = signal_BLS[torch.from_numpy(place).to(self.device)]
+        else:
+            other_BLS = self.signals(blend.partners, epoch)
+        return torch.lerp(other_BLS, signal_BLS, share_B[:, None, None])
 
     def texts(
         self, kind: str, rows: np.ndarray, epoch: int

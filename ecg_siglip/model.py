@@ -64,6 +64,7 @@ class EcgTextModel(nn.Module):
         self.logit_bias = nn.Parameter(torch.tensor(float(config["logit_bias"])))
         self.project_ecg: nn.Module = nn.Identity()
         self.project_text: nn.Module = nn.Identity()
+        self.features_of: dict[str, Tensor] = {}  # of texts, where the encoder is locked
         self.is_linear = isinstance(text, FindingTable)
         if self.is_linear:
             self.log_scale.requires_grad_(False).zero_()
@@ -75,9 +76,13 @@ class EcgTextModel(nn.Module):
     def train(self, mode: bool = True) -> EcgTextModel:
         """Training mode; a locked text encoder stays as it predicts, without dropout."""
         super().train(mode)
-        if not any(p.requires_grad for p in self.text.parameters()):
+        if self.text_is_locked:
             self.text.eval()
         return self
+
+    @property
+    def text_is_locked(self) -> bool:
+        return not any(p.requires_grad for p in self.text.parameters())
 
     @property
     def device(self) -> torch.device:
@@ -102,8 +107,27 @@ class EcgTextModel(nn.Module):
 
     def encode_text(self, texts: list[str]) -> Tensor:
         """Texts -> (T, D) float32, unit norm."""
+        known = [self.features_of[text] for text in texts if text in self.features_of]
+        if texts and len(known) == len(texts):
+            return self._embed(self.project_text(torch.stack(known)))
         tokens_TN, mask_TN = self.text.tokenize(texts)
         return self.encode_tokens(tokens_TN.to(self.device), mask_TN.to(self.device))
+
+    @torch.no_grad()
+    def read_locked(self, texts: list[str], batch_size: int = 64) -> None:
+        """Let the locked text encoder read these texts once and for all.
+
+        From then on ``encode_text`` only projects them. The same texts give the same numbers, in
+        whatever batches they are asked for later.
+        """
+        assert self.text_is_locked
+        # Texts of a batch are padded to the longest.
+        texts = sorted(dict.fromkeys(texts), key=lambda text: (len(text), text))
+        for start in range(0, len(texts), batch_size):
+            part = texts[start : start + batch_size]
+            tokens_TN, mask_TN = self.text.tokenize(part)
+            found_TF = self.text(tokens_TN.to(self.device), mask_TN.to(self.device))
+            self.features_of.update(zip(part, found_TF, strict=True))
 
     def logits(self, ecg_BD: Tensor, text_TD: Tensor) -> Tensor:
         """(B, T): the log-odds that the text is true of the record."""

@@ -263,6 +263,12 @@ class Training:
         self.terms = parse_terms(settings.objective.terms)
         # A pretrained encoder comes in evaluation mode.
         self.model = new_model(settings, data, self.terms).train()
+        if settings.text.locked and settings.text.name != "none":
+            kinds = {term.text for term in self.terms}
+            texts = data.prompts if "bank" in kinds else []
+            if "report" in kinds:
+                texts = texts + [data.reports[row] for row in data.train_rows]
+            self.model.read_locked(texts)
         self.optimizer = new_optimizer(settings, self.model)
         self.averaged = clone(weights(self.model))
         self.epoch = self.step = 0  # step counts within the epoch
@@ -416,6 +422,9 @@ def fit(training: Training, tune_rows: np.ndarray, y_tune: np.ndarray, run: Path
         batches, started = training.data.batches(training.epoch), time.monotonic()
         before_s = training.seconds
         while training.step < len(batches):
+            if training.step + 1 < len(batches):
+                coming = training.ranks.parts(batches[training.step + 1])[training.ranks.rank]
+                training.data.read_ahead(coming, training.epoch)
             training.run_step(batches[training.step], len(batches))
             bar.set_postfix_str(f"step {training.step}/{len(batches)}", refresh=False)
             bar.update(1 / len(batches))

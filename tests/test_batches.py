@@ -178,3 +178,25 @@ def test_blended_signals_and_targets_are_the_blend_of_both(make):
         # Without a blend they are the targets themselves.
         plain = data.blended_targets(term, batch, None, index, named)
         assert torch.equal(plain.matrix(), first)
+
+
+def test_what_is_read_ahead_is_what_would_be_read_now(make):
+    data = make(**{"augment.gain": 0.3, "augment.shift_s": 1.0})
+    first, second = data.batches(0)[:2]
+    wanted = [data.signals(first, 0), data.signals(second, 0)]
+    data.read_ahead(first, 0)
+    data.read_ahead(second, 0)
+    assert torch.equal(data.signals(second, 0), wanted[1])
+    assert torch.equal(data.signals(first, 0), wanted[0])
+    # Taken is taken, and another epoch is another batch.
+    assert data.ahead == {}
+    data.read_ahead(first, 1)
+    assert torch.equal(data.signals(first, 0), wanted[0])
+
+
+def test_a_batch_that_cannot_be_read_ahead_fails_where_it_is_needed(make):
+    data = make()
+    rows = np.array([10**9])
+    data.read_ahead(rows, 0)
+    with pytest.raises(IndexError):
+        data.signals(rows, 0)

@@ -82,3 +82,22 @@ def test_a_gpu_that_is_not_there_is_a_clear_error(monkeypatch):
     assert pick_device("auto").type == "cpu"
     with pytest.raises(ValueError, match="no CUDA device"):
         pick_device("cuda")
+
+
+def test_a_locked_text_encoder_reads_each_text_once(model, monkeypatch):
+    wanted = model.encode_text(TEXTS)
+    model.text.requires_grad_(False)
+    model.train().read_locked(TEXTS * 2, batch_size=2)
+    monkeypatch.setattr(model.text, "tokenize", None)  # nothing is read again
+    torch.testing.assert_close(model.encode_text(TEXTS), wanted)
+    torch.testing.assert_close(model.encode_text(TEXTS[::-1] * 2), torch.cat([wanted.flip(0)] * 2))
+    # The projection goes on learning.
+    model.encode_text(TEXTS).sum().backward()
+    assert model.project_text.weight.grad is not None
+
+
+def test_a_text_that_was_not_read_before_is_encoded_as_ever(model):
+    model.text.requires_grad_(False)
+    wanted = model.encode_text([*TEXTS, "new"])
+    model.read_locked(TEXTS)
+    torch.testing.assert_close(model.encode_text([*TEXTS, "new"]), wanted)

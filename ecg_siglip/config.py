@@ -141,7 +141,7 @@ class ObjectiveConfig:
         "sigmoid", "pair loss (sigmoid: SigLIP, softmax: CLIP)", choices=("sigmoid", "softmax")
     )
     exclude: list[str] = knob([], "findings that set-valued targets do not look at")
-    n_chunk: int | None = knob(None, "texts per chunk of the pair matrix; null: 2^24 pairs", 1)
+    n_chunk: int | None = knob(None, "texts per chunk of the pair matrix; null: what fits", 1)
     across: str = knob(
         "gather",
         "how devices share texts: gather all, or pass them round in a ring",

@@ -6,6 +6,7 @@ N tokens of a text, F features.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 N_LEADS = 12
 PAD, UNKNOWN = "<pad>", "<unk>"
@@ -395,7 +397,10 @@ class SmallTextEncoder(nn.Module):
     def forward(self, tokens_TN: Tensor, mask_TN: Tensor) -> Tensor:
         x_TNC = self.embed(tokens_TN)
         x_TNC = x_TNC + 0.1 * sinusoids(x_TNC.shape[1], x_TNC.shape[2]).to(x_TNC)
-        x_TNC = self.layers(x_TNC, src_key_padding_mask=~mask_TN)
+        # Of prompts this short, a CPU's flash attention spends most of its time in its own overhead.
+        on_cpu = x_TNC.device.type == "cpu"
+        with sdpa_kernel(SDPBackend.MATH) if on_cpu else contextlib.nullcontext():
+            x_TNC = self.layers(x_TNC, src_key_padding_mask=~mask_TN)
         return pool_tokens(x_TNC, mask_TN, self.pool)
 
     def save(self, folder: Path) -> None:

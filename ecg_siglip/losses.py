@@ -20,7 +20,8 @@ from torch.nn import functional
 TEXTS = ("bank", "finding", "findings", "report")
 TARGETS = ("diagonal", "shared", "jaccard", "idf_jaccard", "present")
 LOSSES = ("sigmoid", "softmax")
-PAIRS_AT_ONCE = 1 << 24  # 64 MB of logits
+# Pairs whose logits exist at one time: what fits a CPU's cache, what keeps a GPU busy.
+PAIRS_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 24}
 
 
 @dataclass(frozen=True)
@@ -208,13 +209,19 @@ def pair_loss(
     targets : PairTargets or BlendedTargets
     loss : {"sigmoid", "softmax"}
     n_chunk : int, optional
-        Texts whose logits exist at one time; None: as many as make 2^24 pairs.
+        Texts whose logits exist at one time; None: see ``texts_at_once``.
     """
     if loss == "softmax":
         return softmax_pair_loss(ecg_BD, text_TD, log_scale, targets.matrix())
-    n_texts = n_chunk or max(1, PAIRS_AT_ONCE // max(1, len(ecg_BD)))
+    n_texts = n_chunk or texts_at_once(ecg_BD)
     total: Tensor = _FusedPairLoss.apply(ecg_BD, text_TD, log_scale, bias, targets, n_texts)
     return total
+
+
+def texts_at_once(ecg_BD: Tensor) -> int:
+    """Texts of a chunk, where nobody says how many: as many as keep the device busy, no more."""
+    n_pairs = PAIRS_AT_ONCE.get(ecg_BD.device.type, PAIRS_AT_ONCE["cpu"])
+    return max(1, n_pairs // max(1, len(ecg_BD)))
 
 
 class _FusedPairLoss(torch.autograd.Function):
@@ -265,9 +272,9 @@ class _Sums:
             text_CD = text_TD[start:stop]
             logits_BC = torch.addmm(self.bias, self.scaled_BD, text_CD.T)
             wanted_BC = targets.chunk(start, stop).matrix().to(logits_BC.dtype)
-            self.total = self.total + functional.binary_cross_entropy_with_logits(
-                logits_BC, wanted_BC, reduction="sum"
-            )
+            # The cross-entropy, log(1 + e^z) - y z, in the fewest passes over the chunk.
+            self.total = self.total + functional.softplus(logits_BC).sum()
+            self.total = self.total - torch.dot(logits_BC.view(-1), wanted_BC.view(-1))
             residual_BC = logits_BC.sigmoid_().sub_(wanted_BC)
             self.ecg_grad_BD.addmm_(residual_BC, text_CD)
             text_grad_TD[start:stop].addmm_(residual_BC.T, self.scaled_BD)
@@ -388,7 +395,7 @@ def ring_pair_loss(
     behind the block and is home after a full round. The shares add up to the loss, and so do the
     gradients, if every process multiplies its share by the same number before ``backward``.
     """
-    n_texts = n_chunk or max(1, PAIRS_AT_ONCE // max(1, len(ecg_BD)))
+    n_texts = n_chunk or texts_at_once(ecg_BD)
     share: Tensor = _RingPairLoss.apply(ecg_BD, text_TD, log_scale, bias, targets, sizes, n_texts)
     return share
 

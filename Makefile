@@ -12,7 +12,7 @@ N_RECORDS ?= 1000
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format notebook study results wheel-test clean
+.PHONY: help setup demo test lint format notebook study curves results wheel-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,13 +75,30 @@ PTBXL ?= data/ptbxl
 TRAIN_FOLDS ?= 1,2,3,4,5,6,7
 TUNE_FOLD ?= 8
 FOLD ?= 9
+# Batch size and learning rate, which goes with the square root of it.
+BATCHES ?= 32:1e-3 64:1.41e-3 128:2e-3 256:2.83e-3 512:4e-3 1024:5.66e-3 2048:8e-3
+SHARES ?= 0.1 0.25 0.5
+ON := data.root=$(PTBXL) 'data.train_folds=[$(TRAIN_FOLDS)]' data.tune_fold=$(TUNE_FOLD)
+ROW := $${hydra:runtime.choices.experiment}_s$${seed}
 comma := ,
 
 study: $(READY) ## train and compare the rows of docs/results.md: ROWS=, SEEDS=, PTBXL=
-	$(BIN)/python -m ecg_siglip.train -m experiment=$(ROWS) seed=$(SEEDS) data.root=$(PTBXL) \
-	  'data.train_folds=[$(TRAIN_FOLDS)]' data.tune_fold=$(TUNE_FOLD)
+	$(BIN)/python -m ecg_siglip.train -m experiment=$(ROWS) seed=$(SEEDS) $(ON)
 	$(BIN)/python -m ecg_siglip.compare fold=$(FOLD) \
 	  'runs=[$(subst $(comma),_s*$(comma),$(ROWS))_s*]'
+
+curves: $(READY) ## train along the batch size and the number of records: BATCHES=, SHARES=, SEEDS=
+	@set -e; for pair in $(BATCHES); do \
+	  $(BIN)/python -m ecg_siglip.train -m experiment=bank,diagonal,shared,jaccard seed=$(SEEDS) $(ON) \
+	    optim.batch_size=$${pair%:*} optim.lr=$${pair#*:} 'run.name=b$${optim.batch_size}_$(ROW)'; \
+	done; for share in $(SHARES); do \
+	  $(BIN)/python -m ecg_siglip.train -m experiment=bank seed=$(SEEDS) $(ON) \
+	    data.train_share=$$share 'run.name=share$${data.train_share}_$(ROW)'; \
+	done
+	$(BIN)/python -m ecg_siglip.compare fold=$(FOLD) x=optim.batch_size out=comparison_batch_size \
+	  'runs=[b*_bank_s*,b*_diagonal_s*,b*_shared_s*,b*_jaccard_s*]'
+	$(BIN)/python -m ecg_siglip.compare fold=$(FOLD) x=data.train_share out=comparison_records \
+	  'runs=[share*_bank_s*,bank_s*]'
 
 results: $(READY) ## every number and figure of README.md and docs/, from results/runs/
 	$(BIN)/python results/build.py

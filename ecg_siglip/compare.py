@@ -173,16 +173,15 @@ def summary(rows: list[Row], baseline: Row, n_resamples: int) -> dict[str, Any]:
 def by_finding(rows: list[Row], baseline: Row, rule: str = "prevalence") -> pd.DataFrame:
     """One line a recipe and finding: F1 and AUROC, those of the baseline, the differences."""
     y_true, codes = rows[0].runs[0].y_true, rows[0].runs[0].codes
-    lines = []
+    tables = []
     for row in rows:
-        if row is baseline:
-            continue
         found = paired.finding_differences(y_true, row.answers, baseline.answers, rule)
-        lines += [
-            {"recipe": row.name, "code": code, **line}
-            for code, line in zip(codes, found, strict=True)
-        ]
-    return pd.DataFrame(lines)
+        table = pd.DataFrame(found)
+        table.insert(0, "code", codes)
+        table.insert(0, "recipe", row.name)
+        # The baseline against itself says nothing, but a table without a line has no columns.
+        tables.append(table[:0] if row is baseline else table)
+    return pd.concat(tables, ignore_index=True)
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -270,7 +269,9 @@ def along(rows: list[Row], result: dict[str, Any], knob: str) -> dict[str, Any]:
 
 def compare(settings: config.CompareConfig) -> None:
     """Compare runs; prints the table, writes ``out`` whole or not at all."""
-    root = Path(settings.root)
+    root, out = Path(settings.root), Path(settings.out)
+    if out.exists() and not (out / "comparison.json").is_file():
+        raise ValueError(f"out={out}: holds something else than a comparison; expected a new name")
     names = config.find_runs(root, settings.runs)
     for name in names:
         if not (root / name / "evaluate" / f"fold{settings.fold}").is_dir():
@@ -292,7 +293,6 @@ def compare(settings: config.CompareConfig) -> None:
     result = summary(rows, baselines[0], settings.n_resamples)
     panels = along(rows, result, settings.x) if settings.x else {}
 
-    out = Path(settings.out)
     beside = out.with_name(f"{out.name}.{os.getpid()}.tmp")
     try:
         beside.mkdir(parents=True)

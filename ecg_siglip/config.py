@@ -97,7 +97,7 @@ class AugmentConfig:
     lead_mask: float = knob(0.1, "chance that a lead is blanked", 0.0, 0.9)
     time_mask_s: float = knob(0.0, "longest stretch of time that is blanked, s", 0.0, 10.0)
     mixup: float = knob(
-        0.0, "two records are blended, by shares from Beta(mixup, mixup); 0: none", 0.0, 10.0
+        0.4, "two records are blended, by shares from Beta(mixup, mixup); 0: none", 0.0, 10.0
     )
 
 
@@ -155,10 +155,10 @@ class ObjectiveConfig:
 
 @dataclass
 class OptimConfig:
-    n_epochs: int = knob(30, "passes over the training folds", 1, 10000)
+    n_epochs: int = knob(100, "passes over the training folds", 1, 10000)
     batch_size: int = knob(128, "records per step, over all devices", 1, 1 << 20)
     lr: float = knob(2e-3, "peak learning rate of AdamW", 1e-8, 1.0)
-    final_lr: float = knob(0.0, "rate at the last step, as a share of the peak", 0.0, 1.0)
+    final_lr: float = knob(0.5, "rate at the last step, as a share of the peak", 0.0, 1.0)
     text_lr: float = knob(1.0, "factor on the learning rate of the text encoder", 0.0, 10.0)
     weight_decay: float = knob(0.05, "decoupled weight decay, matrices only", 0.0, 1.0)
     warmup: float = knob(0.1, "share of the steps in which the rate rises", 0.0, 1.0)

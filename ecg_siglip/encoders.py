@@ -397,7 +397,7 @@ class SmallTextEncoder(nn.Module):
     def forward(self, tokens_TN: Tensor, mask_TN: Tensor) -> Tensor:
         x_TNC = self.embed(tokens_TN)
         x_TNC = x_TNC + 0.1 * sinusoids(x_TNC.shape[1], x_TNC.shape[2]).to(x_TNC)
-        # Of prompts this short, a CPU's flash attention spends most of its time in its own overhead.
+        # With texts this short a CPU's flash attention is busy with its own overhead.
         on_cpu = x_TNC.device.type == "cpu"
         with sdpa_kernel(SDPBackend.MATH) if on_cpu else contextlib.nullcontext():
             x_TNC = self.layers(x_TNC, src_key_padding_mask=~mask_TN)

@@ -20,6 +20,7 @@ import pandas as pd
 from ecg_siglip import config, findings, metrics, ptbxl, waveform
 from ecg_siglip.checkpoint import Artifact, same_vocabulary
 from ecg_siglip.predict import Predictor
+from ecg_siglip.ranks import Ranks
 
 N_WORST = 6
 
@@ -84,20 +85,30 @@ def evaluate(settings: config.EvaluateConfig) -> None:
         state = "training has not finished" if (run / "config.yaml").exists() else "no such run"
         raise ValueError(f"{run}/model: {state}; expected a trained model")
     trained = config.from_yaml(config.TrainConfig, run / "config.yaml")
+    ranks = Ranks.join(settings.device)
     predictor = Predictor.load(run / "model", settings.device)
     artifact = predictor.artifact
+    if not ranks.is_first:
+        ranks.wait()  # the first may have to build the cache
     data = load_data(settings, trained, artifact)
+    if ranks.is_first:
+        ranks.wait()
     rows = data.fold(settings.fold)
     if settings.labelled_only:
         rows = rows[data.y_true[rows].any(axis=1)]
-    if settings.fold in trained.data.train_folds:
+    if ranks.is_first and settings.fold in trained.data.train_folds:
         print(f"evaluate: note: the run was trained on fold {settings.fold}", file=sys.stderr)
-    if settings.fold == trained.data.tune_fold:
+    if ranks.is_first and settings.fold == trained.data.tune_fold:
         print(f"evaluate: note: the run was tuned on fold {settings.fold}", file=sys.stderr)
 
     assert data.signals is not None
     y_true = data.y_true[rows]
-    y_prob = predictor.probabilities(data.signals[rows], settings.batch_size, progress=True)
+    own = rows[ranks.share(len(rows), settings.batch_size)]
+    y_prob = predictor.probabilities(data.signals[own], settings.batch_size, ranks.is_first)
+    y_prob = np.frombuffer(b"".join(ranks.gathered(y_prob.tobytes()))).reshape(y_true.shape)
+    ranks.leave()
+    if not ranks.is_first:
+        return
     scores = metrics.scores(y_true, y_prob, artifact.thresholds, settings.n_bootstrap)
     per_finding = metrics.per_finding(y_true, y_prob, artifact.thresholds, settings.n_bootstrap)
 

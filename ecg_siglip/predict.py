@@ -21,6 +21,7 @@ from tqdm import tqdm
 from ecg_siglip import config, findings, metrics, records, waveform
 from ecg_siglip.checkpoint import Artifact, load_artifact
 from ecg_siglip.model import Model, pick_device
+from ecg_siglip.ranks import Ranks
 
 
 @dataclass(frozen=True)
@@ -236,33 +237,46 @@ def predict(settings: config.PredictConfig) -> int:
     folder = Path(settings.run.root) / settings.run.name / "model"
     if settings.model is None and not folder.is_dir():
         raise ValueError(f"{folder}: no trained model there; expected the name of a finished run")
+    ranks = Ranks.join(settings.device)
     predictor = Predictor.load(settings.model or folder, settings.device)
     about = predictor.artifact.about
     model = f"{about['run']} ({about['version']})"
+    batches = [
+        paths[start : start + settings.batch_size]
+        for start in range(0, len(paths), settings.batch_size)
+    ]
     failed = False
-    waiting: list[tuple[str, np.ndarray, list[str]]] = []
+    for start in range(0, len(batches), ranks.n):
+        mine = batches[start + ranks.rank : start + ranks.rank + 1]
+        lines, all_read = answered(predictor, mine[0], settings, model) if mine else ([], True)
+        for part in ranks.gathered(json.dumps([lines, all_read]).encode()):
+            lines, all_read = json.loads(part)
+            failed |= not all_read
+            if ranks.is_first and lines:
+                print("\n".join(lines), flush=True)
+    ranks.leave()
+    return int(failed)
 
-    def flush() -> None:
-        if not waiting:
-            return
-        names, signals, warnings = zip(*waiting, strict=True)
-        y_prob = predictor.probabilities(np.stack(signals), settings.batch_size)
-        for name, row, notes in zip(names, y_prob, warnings, strict=True):
-            answers = predictor.findings(row, settings.threshold_rule)
-            print(json.dumps(answer(name, answers, model, notes), ensure_ascii=False), flush=True)
-        waiting.clear()
 
+def answered(
+    predictor: Predictor, paths: list[Path], settings: config.PredictConfig, model: str
+) -> tuple[list[str], bool]:
+    """The JSON lines of a batch of records, and whether all of them could be read."""
+    names, signals, warnings = [], [], []
     for name, signal, notes in readable(
         predictor, paths, settings.waveform.allow_short, settings.waveform.allow_flat
     ):
-        if signal is None:
-            failed = True
-            continue
-        waiting.append((name, signal, notes))
-        if len(waiting) >= settings.batch_size:
-            flush()
-    flush()
-    return int(failed)
+        if signal is not None:
+            names.append(name)
+            signals.append(signal)
+            warnings.append(notes)
+    lines = []
+    if signals:
+        y_prob = predictor.probabilities(np.stack(signals), settings.batch_size)
+        for name, row, notes in zip(names, y_prob, warnings, strict=True):
+            found = predictor.findings(row, settings.threshold_rule)
+            lines.append(json.dumps(answer(name, found, model, notes), ensure_ascii=False))
+    return lines, len(signals) == len(paths)
 
 
 def main() -> None:

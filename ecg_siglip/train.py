@@ -19,14 +19,11 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from tqdm import tqdm
 
@@ -55,61 +52,9 @@ from ecg_siglip.losses import (
 from ecg_siglip.metrics import scores as fold_scores
 from ecg_siglip.model import EcgTextModel, pick_device
 from ecg_siglip.predict import probabilities
+from ecg_siglip.ranks import Ranks
 
 N_CHECK = 50  # steps between looks at the loss: each look makes a GPU wait
-
-
-# ------------------------------------------------------------------------------ several processes
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """This process among those that torchrun started; alone, rank 0 of 1."""
-
-    rank: int = 0
-    n: int = 1
-
-    @classmethod
-    def join(cls, device: str) -> Ranks:
-        if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
-            return cls()
-        on_gpu = pick_device(device).type == "cuda"
-        if on_gpu:
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        if not dist.is_initialized():
-            # The first rank may build the waveform cache while the others wait.
-            dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(hours=2))
-        return cls(dist.get_rank(), dist.get_world_size())
-
-    @property
-    def is_first(self) -> bool:
-        return self.rank == 0
-
-    def wait(self) -> None:
-        if self.n > 1:
-            dist.barrier()
-
-    def leave(self) -> None:
-        """Wait for the others and part."""
-        if self.n > 1:
-            dist.barrier()
-            dist.destroy_process_group()
-
-    def parts(self, batch: np.ndarray) -> list[np.ndarray]:
-        """The batch split over the ranks, as evenly as it goes."""
-        return np.array_split(batch, self.n)
-
-    def add_up(self, model: torch.nn.Module, loss: Tensor) -> Tensor:
-        """Sum gradients (in place) and loss over the ranks; each brings its own records' part."""
-        if self.n == 1:
-            return loss
-        learning = [p for p in model.parameters() if p.requires_grad]
-        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in learning]
-        flat = torch.cat([loss.reshape(1), *(grad.ravel() for grad in grads)])
-        dist.all_reduce(flat)
-        for p, grad in zip(learning, flat[1:].split([p.numel() for p in learning]), strict=True):
-            p.grad = grad.view_as(p).clone()
-        return flat[0]
 
 
 # --------------------------------------------------------------------------------------- the loss

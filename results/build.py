@@ -48,8 +48,8 @@ GROUPS: dict[str, dict[str, Any]] = {
         "baseline": "bank",
     },
     "recipes": {
-        "runs": ["default_s*", "default_bce_s*", "default_xresnet1d101_s*", "bank_s*", "ensemble*"],
-        "baseline": "default",
+        "runs": ["best_s*", "best_bce_s*", "best_xresnet1d101_s*", "best_ensemble", "bank_s*"],
+        "baseline": "best",
     },
     "batch_size": {"runs": ["b*_bank_s*", "b*_diagonal_s*", "b*_shared_s*", "b*_jaccard_s*"]},
     "learning_curve": {"runs": ["share*_s*", "bank_s*"], "x": "data.train_share"},
@@ -141,7 +141,7 @@ def blocks() -> dict[str, str]:
             text[name] = compare.markdown(result)
             text[f"{name}_short"] = short(result)
             text[f"{name}_pairs"] = pairs(result)
-            if name == "learning_curve":
+            if name == "learning_curve" and len(result["rows"]) > 2:
                 text[f"{name}_law"] = learning_curve(result)
     path = RESULTS / "calibration.json"
     if path.exists():
@@ -251,7 +251,7 @@ def write_pages(check: bool = False) -> list[str]:
 
         def fill(match: re.Match[str]) -> str:
             name = match[2]
-            if name not in text and not any(name.startswith(group) for group in GROUPS):
+            if name not in text and not name.startswith((*GROUPS, "calibration")):
                 raise SystemExit(f"no such block of results: {name}")
             return f"{match[1]}{text.get(name, 'No run is published yet.')}\n{match[3]}"
 

@@ -49,6 +49,7 @@ TINY = {
     "embed_dim": 16,
     "optim.n_epochs": 2,
     "optim.batch_size": 32,
+    "augment.mixup": 0.0,
 }
 
 

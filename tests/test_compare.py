@@ -82,6 +82,17 @@ def test_a_knob_on_the_axis_draws_a_curve(runs, tmp_path):
             compare(asked(runs, tmp_path, x=knob))
 
 
+def test_only_a_former_comparison_is_replaced(runs, tmp_path):
+    for _ in range(2):
+        compare(asked(runs, tmp_path))
+    (tmp_path / "precious").mkdir()
+    with pytest.raises(ValueError, match="out=.*precious: holds something else"):
+        compare(asked(runs, tmp_path, out=str(tmp_path / "precious")))
+    with pytest.raises(ValueError, match="holds something else"):
+        compare(asked(runs, tmp_path, out=str(runs)))
+    assert (runs / "good_s0" / "config.yaml").exists()
+
+
 def test_a_run_that_is_not_evaluated_is_evaluated_first(trained, tmp_path, capsys):
     root = tmp_path / "runs"
     shutil.copytree(trained, root / trained.name)

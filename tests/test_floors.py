@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ecg_siglip"
 FLOORS = [
     "config records waveform findings encoders losses metrics plots charts beats download",
     "cache clinical model paired report",
-    "ptbxl checkpoint simulate",
+    "ptbxl checkpoint simulate ranks",
     "batches predict",
     "evaluate",
     "train compare ensemble",
@@ -22,7 +22,8 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.spl
 ONLY = {
     "checkpoint": {"config", "findings", "model"},
     "predict": {
-        *("checkpoint", "config", "findings", "metrics", "model", "plots", "records", "waveform")
+        *("checkpoint", "config", "findings", "metrics", "model", "plots", "ranks"),
+        *("records", "waveform"),
     },
 }
 LIGHT = ["records", "waveform", "findings", "metrics", "paired"]

@@ -1,0 +1,52 @@
+"""Waiting: ``--help`` of each verb, the first answer of ``predict``, records a second.
+
+python benchmarks/verbs.py RUN RECORD      # a run folder, a record to ask about
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import measure
+import numpy as np
+
+VERBS = ("train", "evaluate", "predict", "compare", "ensemble", "ptbxl", "simulate")
+
+
+def fastest(words: list[str], n: int = 3) -> float:
+    times = []
+    for _ in range(n):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def main() -> None:
+    run, record = Path(sys.argv[1]), sys.argv[2]
+    rows: list[dict[str, object]] = [
+        {"what": f"{verb} --help, s", "value": fastest(["-m", f"ecg_siglip.{verb}", "--help"])}
+        for verb in VERBS
+    ]
+    rows.append({"what": "import torch, s", "value": fastest(["-c", "import torch"])})
+    ask = ["-m", "ecg_siglip.predict", f"run.root={run.parent}", f"run.name={run.name}"]
+    rows.append(
+        {"what": "predict, first answer, s", "value": fastest([*ask, f"records=[{record}]"])}
+    )
+    from ecg_siglip.predict import Predictor
+
+    predictor = Predictor.load(run / "model")
+    signals = np.zeros((1024, 12, 1000), np.int16)
+    taken = measure.seconds(lambda: predictor.probabilities(signals), 3)
+    rows.append({"what": "predict, records a second in batches", "value": len(signals) / taken})
+    for row in rows:
+        print(json.dumps(row))
+    measure.keep("verbs", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -383,7 +383,6 @@ def forest_figure(rows: Mapping[str, Interval], label: str, baseline: str = "") 
 def curve_figure(
     panels: Mapping[str, Mapping[str, Sequence[tuple[float, Interval]]]],
     label: str,
-    log: bool = True,
 ) -> Figure:
     """Scores along a knob, a panel a score, a line a recipe.
 
@@ -393,8 +392,6 @@ def curve_figure(
         A point is (value of the knob, ``mean`` with or without ``low`` and ``high``).
     label : str
         The knob, with its unit.
-    log : bool
-        Powers of two on the axis.
 
     Returns
     -------
@@ -416,7 +413,7 @@ def curve_figure(
             if all("low" in value for value in values):
                 low, high = ([value[end] for value in values] for end in ("low", "high"))
                 axes.fill_between(x, low, high, color=colour, alpha=0.12, lw=0)
-        if log:
+        if all(x > 0 for points in lines.values() for x, _ in points):
             axes.set_xscale("log", base=2)
             ticks = sorted({x for points in lines.values() for x, _ in points})
             axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])

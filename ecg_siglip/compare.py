@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +72,9 @@ def read_run(root: Path, name: str, fold: int) -> Run:
     """
     settings = config.from_yaml(TrainConfig, root / name / "config.yaml")
     folder = root / name / "evaluate" / f"fold{fold}"
-    if fold in settings.data.train_folds:
-        raise ValueError(f"{root / name}: trained on fold {fold}; expected a fold it never saw")
+    if fold in [*settings.data.train_folds, settings.data.tune_fold]:
+        did = "trained" if fold in settings.data.train_folds else "tuned"
+        raise ValueError(f"{root / name}: {did} on fold {fold}; expected a fold it never saw")
     try:
         table = pd.read_parquet(folder / "predictions.parquet")
         findings = pd.read_csv(folder / "findings.csv", keep_default_na=False, na_values=[""])
@@ -100,9 +101,11 @@ def group_runs(runs: list[Run]) -> list[Row]:
     Raises
     ------
     ValueError
-        If two runs are not of the same records, findings and labels.
+        If two runs are not of the same records, findings and labels, or of the same seed.
     """
     first = runs[0]
+    # An evaluation by an earlier version may lack a rule.
+    rules = set.intersection(*(set(run.answers.thresholds) for run in runs))
     rows: dict[str, list[Run]] = {}
     for run in runs:
         if not np.array_equal(run.ecg_id, first.ecg_id):
@@ -112,7 +115,14 @@ def group_runs(runs: list[Run]) -> list[Row]:
             )
         if run.codes != first.codes or not np.array_equal(run.y_true, first.y_true):
             raise ValueError(f"{run.name}: other findings or labels than {first.name}")
-        rows.setdefault(_recipe(run), []).append(run)
+        shared = {rule: t for rule, t in run.answers.thresholds.items() if rule in rules}
+        members = rows.setdefault(_recipe(run), [])
+        for other in members:
+            if other.settings.seed == run.settings.seed:
+                raise ValueError(
+                    f"{run.name}: the same recipe and seed as {other.name}; expected another seed"
+                )
+        members.append(replace(run, answers=Answers(run.answers.y_prob, shared)))
     named = [Row(_row_name(members), members) for members in rows.values()]
     names = [row.name for row in named]
     return [
@@ -121,8 +131,8 @@ def group_runs(runs: list[Run]) -> list[Row]:
     ]
 
 
-def _recipe(run: Run) -> str:
-    own = ("run.name", "run.root", "data.root", "seed", *config.FREE_KNOBS)
+def _recipe(run: Run, without: str = "") -> str:
+    own = ("run.name", "run.root", "data.root", "seed", without, *config.FREE_KNOBS)
     knobs = [name for name in config.knobs(TrainConfig) if name not in own]
     values = {name: operator.attrgetter(name)(run.settings) for name in knobs}
     return json.dumps([values, run.about.get("members")])
@@ -131,7 +141,7 @@ def _recipe(run: Run) -> str:
 def _row_name(runs: list[Run]) -> str:
     """The name of the runs without their seed: bank_s0, bank_s1 -> bank."""
     run = runs[0]
-    return re.sub(rf"[_-]?s?{run.settings.seed}$", "", run.name) or run.name
+    return re.sub(rf"(?:[_-]s?|s){run.settings.seed}$", "", run.name) or run.name
 
 
 def summary(rows: list[Row], baseline: Row, n_resamples: int) -> dict[str, Any]:
@@ -208,7 +218,8 @@ def markdown(result: dict[str, Any]) -> str:
     about = (
         f"{result['n_records']} records; macro scores over the {result['n_findings_min5']} "
         "findings with 5 or more positives, macro F1 by the rule `prevalence`; mean over the "
-        "runs (one a seed), 95 % intervals over records and runs; p by permutation of records."
+        "runs (one a seed), 95 % intervals over records and runs; p by permutation of records, for "
+        "these very runs."
     )
     where = [
         f"- {row['name']}: {', '.join(row['machine'])}; commit {', '.join(row['commit'])}"
@@ -242,7 +253,7 @@ def _difference(difference: dict[str, float]) -> list[str]:
     text = (
         f"{difference['difference']:+.3f} ({difference['low']:+.3f} to {difference['high']:+.3f})"
     )
-    return [text, "other number of runs" if math.isnan(p) else f"{p:.3f}"]
+    return [text, "" if math.isnan(p) else f"{p:.3f}"]
 
 
 def along(rows: list[Row], result: dict[str, Any], knob: str) -> dict[str, Any]:
@@ -255,14 +266,20 @@ def along(rows: list[Row], result: dict[str, Any], knob: str) -> dict[str, Any]:
     """
     if knob not in config.knobs(TrainConfig):
         raise ValueError(f"x={knob}: no knob of train; expected one like optim.batch_size")
+    recipes = [_recipe(row.runs[0], without=knob) for row in rows]
+    # A line is called by its objective, unless another line has the same.
+    labels = dict(zip(recipes, (line["objective"] for line in result["rows"]), strict=True))
+    used = list(labels.values())
+    names = dict(zip(recipes[::-1], (row.name for row in rows[::-1]), strict=True))
+    labels = {key: names[key] if used.count(value) > 1 else value for key, value in labels.items()}
     panels: dict[str, dict[str, list[tuple[float, dict[str, float]]]]] = {}
-    for row, line in zip(rows, result["rows"], strict=True):
+    for recipe, row, line in zip(recipes, rows, result["rows"], strict=True):
         value = operator.attrgetter(knob)(row.runs[0].settings)
         if not isinstance(value, int | float):
             raise ValueError(f"x={knob}: {row.name} has {value}; expected a number")
         for score, heading in HEADINGS.items():
             if score != "ece":
-                points = panels.setdefault(heading, {}).setdefault(line["objective"], [])
+                points = panels.setdefault(heading, {}).setdefault(labels[recipe], [])
                 points.append((float(value), line["scores"][score]))
     return panels
 
@@ -270,7 +287,7 @@ def along(rows: list[Row], result: dict[str, Any], knob: str) -> dict[str, Any]:
 def compare(settings: config.CompareConfig) -> None:
     """Compare runs; prints the table, writes ``out`` whole or not at all."""
     root, out = Path(settings.root), Path(settings.out)
-    if out.exists() and not (out / "comparison.json").is_file():
+    if out.is_symlink() or (out.exists() and not (out / "comparison.json").is_file()):
         raise ValueError(f"out={out}: holds something else than a comparison; expected a new name")
     names = config.find_runs(root, settings.runs)
     for name in names:

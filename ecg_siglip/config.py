@@ -347,8 +347,12 @@ def to_yaml(config: Any) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
+# What a configuration meant that was stored before the knob was there.
+BEFORE = {"optim.final_lr": 0.0, "augment.mixup": 0.0}
+
+
 def from_yaml(schema: type, path: Path) -> Any:
-    """Read back what ``to_yaml`` wrote.
+    """Read back what ``to_yaml`` wrote, be it by an earlier version.
 
     Raises
     ------
@@ -359,9 +363,11 @@ def from_yaml(schema: type, path: Path) -> Any:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        return OmegaConf.to_object(
-            OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.load(path))
-        )
+        stored = OmegaConf.load(path)
+        for name, value in BEFORE.items():
+            if schema is TrainConfig and OmegaConf.select(stored, name) is None:
+                OmegaConf.update(stored, name, value)
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), stored))
     except OmegaConfBaseException as error:
         raise ValueError(
             f"{path}: not a configuration of this version: {one_line(error)}"

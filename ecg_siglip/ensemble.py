@@ -6,6 +6,7 @@ the mean of their logits. ``evaluate``, ``predict`` and ``compare`` take the res
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,12 @@ def ensemble(settings: config.EnsembleConfig) -> None:
     )
     trained.run = settings.run
     run.mkdir(parents=True)
-    write_atomic(run / "config.yaml", config.to_yaml(trained).encode())
-    save_artifact(run / "model", artifact, model_card(about))
+    try:
+        write_atomic(run / "config.yaml", config.to_yaml(trained).encode())
+        save_artifact(run / "model", artifact, model_card(about))
+    except BaseException:
+        shutil.rmtree(run, ignore_errors=True)  # made a moment ago, and of no use by halves
+        raise
     print(f"tuning fold {trained.data.tune_fold}, thresholds tuned on it (so it flatters):")
     print(headline(scores))
     print(f"wrote {run / 'model'}/ of {len(names)} members: {', '.join(names)}")

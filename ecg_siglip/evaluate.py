@@ -144,6 +144,7 @@ def evaluate(settings: config.EvaluateConfig) -> None:
                 tune=(data.y_true[tune_rows], tune_prob),
                 worst=worst_called(artifact, data, rows, y_true, y_prob),
                 context=context(settings, trained, artifact, data),
+                rule=rule_of(artifact),
             )
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(beside, folder)
@@ -171,13 +172,19 @@ def predictions(
     return pd.DataFrame(columns)
 
 
+def rule_of(artifact: Artifact) -> str:
+    """The default rule, or for a model from before it, the one that was the default then."""
+    rule = metrics.DEFAULT_RULE
+    return rule if rule in artifact.thresholds else "prevalence"
+
+
 def worst_called(
     artifact: Artifact, data: ptbxl.PtbXl, rows: np.ndarray, y_true: np.ndarray, y_prob: np.ndarray
 ) -> list[dict[str, Any]]:
     """The records whose findings surprised the model most (largest cross-entropy)."""
     inside = np.clip(y_prob, 1e-7, 1 - 1e-7)
     surprise = -np.where(y_true, np.log(inside), np.log1p(-inside))
-    called = metrics.apply_thresholds(y_prob, artifact.thresholds[metrics.DEFAULT_RULE])
+    called = metrics.apply_thresholds(y_prob, artifact.thresholds[rule_of(artifact)])
     codes = np.array(artifact.codes)
     assert data.signals is not None
     worst = []

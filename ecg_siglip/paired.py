@@ -93,7 +93,7 @@ def compare(
     dict of str -> dict
         For each score of ``metrics.scores`` but ``ece`` and ``micro_auprc``: ``difference``
         (a - b, of the means over runs), ``low``, ``high`` (of the difference), ``p`` (two-sided;
-        NaN where the models have different numbers of runs).
+        NaN where the models have different numbers of runs or the fold has no such score).
 
     Raises
     ------
@@ -107,7 +107,8 @@ def compare(
     randomisation; records are what is exchangeable, runs of one recipe share them). For AUROC and
     AUPRC it exchanges ranks within a finding instead of probabilities (Bandos et al. 2005), since
     two models of different calibration have no common scale. p counts the observed order as one of
-    the permutations: the smallest is 1 / (n_resamples + 1).
+    the permutations: the smallest is 1 / (n_resamples + 1). It is about these very runs on other
+    records; what other seeds would change is in the interval alone.
     """
     ours, theirs = (_curves(y_true, runs, n_resamples, seed) for runs in (a, b))
     truth = metrics.binary("y_true", y_true)
@@ -121,7 +122,7 @@ def compare(
         drawn = _over_runs(ours[name], seed) - _over_runs(theirs[name], seed + 1)
         low, high = metrics.interval(drawn[1:])
         p = np.nan
-        if name in permuted:
+        if name in permuted and n_resamples and not np.isnan(observed):
             as_far = (np.abs(permuted[name]) >= abs(observed) - 1e-12).sum()
             p = float((1 + as_far) / (1 + n_resamples))
         result[name] = {"difference": observed, "low": low, "high": high, "p": p}

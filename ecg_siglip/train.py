@@ -208,12 +208,7 @@ class Training:
         self.terms = parse_terms(settings.objective.terms)
         # A pretrained encoder comes in evaluation mode.
         self.model = new_model(settings, data, self.terms).train()
-        if settings.text.locked and settings.text.name != "none":
-            kinds = {term.text for term in self.terms}
-            texts = data.prompts if "bank" in kinds else []
-            if "report" in kinds:
-                texts = texts + [data.reports[row] for row in data.train_rows]
-            self.model.read_locked(texts)
+        self.read_locked_texts()
         self.optimizer = new_optimizer(settings, self.model)
         self.averaged = clone(weights(self.model))
         self.epoch = self.step = 0  # step counts within the epoch
@@ -227,6 +222,17 @@ class Training:
             settings.precision == "auto" and data.device.type == "cuda"
         )
         self.autocast = torch.autocast(data.device.type, torch.bfloat16, enabled=self.bfloat16)
+
+    def read_locked_texts(self) -> None:
+        """Let a locked text encoder read once what it would be asked in every step."""
+        if not self.settings.text.locked or self.settings.text.name == "none":
+            return
+        kinds = {term.text for term in self.terms}
+        texts = self.data.prompts if "bank" in kinds else []
+        if "report" in kinds:
+            texts = texts + [self.data.reports[row] for row in self.data.train_rows]
+        self.model.features_of.clear()
+        self.model.read_locked(texts)
 
     def run_step(self, batch: np.ndarray, n_steps: int) -> None:
         """Forward, backward, update, average."""
@@ -320,6 +326,7 @@ class Training:
             self.optimizer.load_state_dict(state["optimizer"])
         except (RuntimeError, ValueError) as error:
             raise ValueError(f"{path}: does not fit the model: {config.one_line(error)}") from error
+        self.read_locked_texts()
         device = self.data.device
         self.averaged = {name: w.to(device) for name, w in state["averaged"].items()}
         self.losses, self.best = [loss.to(device) for loss in state["losses"]], state["best"]

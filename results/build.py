@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import math
 import re
 import shutil
 import sys
@@ -163,7 +164,8 @@ def short(result: dict[str, Any]) -> str:
             )
         ]
         difference = row["differences"].get("prevalence/macro_f1_min5")
-        lines.append([row["name"], *scores, f"{difference['p']:.3f}" if difference else ""])
+        p = difference["p"] if difference else math.nan
+        lines.append([row["name"], *scores, "" if math.isnan(p) else f"{p:.3f}"])
     return compare.table(lines)
 
 
@@ -188,9 +190,11 @@ def learning_curve(result: dict[str, Any]) -> str:
     cells = []
     for key in keys:
         score = np.array([row["scores"][key]["mean"] for row in rows])
-        at = [_power_law(n, score)]
-        at += [_power_law(np.delete(n, i), np.delete(score, i)) for i in range(len(n))]
-        cells.append(f"{at[0]:.3f} ({min(at):.3f}-{max(at):.3f})")
+        cell = f"{_power_law(n, score):.3f}"
+        if len(n) > 3:  # a law of three numbers goes through any three points, and not through two
+            at = [_power_law(np.delete(n, i), np.delete(score, i)) for i in range(len(n))]
+            cell += f" ({min(at):.3f}-{max(at):.3f})"
+        cells.append(cell)
     lines.append([f"{ALL_RECORDS:,}, extrapolated", "", *cells])
     return compare.table(lines)
 

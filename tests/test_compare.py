@@ -9,7 +9,7 @@ import pytest
 from conftest import configured
 
 from ecg_siglip import config, metrics
-from ecg_siglip.compare import compare, group_runs, read_run
+from ecg_siglip.compare import along, compare, group_runs, read_run, summary
 from ecg_siglip.config import find_runs
 
 
@@ -133,3 +133,51 @@ def test_recipes_of_the_same_name_keep_their_runs_apart(evaluated, tmp_path):
         seeded(evaluated, tmp_path, name, seed, 0.5, optim={"lr": lr})
     rows = group_runs([read_run(tmp_path, name, 10) for name in ("a_s0", "a_s1")])
     assert [row.name for row in rows] == ["a_s0", "a_s1"]
+
+
+def test_lines_of_a_curve_are_recipes_and_not_only_objectives(evaluated, tmp_path):
+    for size in (32, 64):
+        for name, lr in (("low", 0.1), ("high", 0.2)):
+            knobs = {"lr": lr, "batch_size": size}
+            seeded(evaluated, tmp_path, f"{name}{size}_s0", 0, 0.5, optim=knobs)
+    rows = group_runs(
+        [read_run(tmp_path, f"{n}{b}_s0", 10) for n in ("low", "high") for b in (32, 64)]
+    )
+    result = summary(rows, rows[0], n_resamples=5)
+    panels = along(rows, result, "optim.batch_size")
+    lines = panels["macro AUROC"]
+    assert {name: [x for x, _ in points] for name, points in lines.items()} == {
+        "low32": [32.0, 64.0],
+        "high32": [32.0, 64.0],
+    }
+
+
+def test_the_same_seed_twice_is_no_second_seed(evaluated, tmp_path):
+    for name in ("a_s0", "copy_s0"):
+        seeded(evaluated, tmp_path, name, 0, 0.5)
+    with pytest.raises(ValueError, match="copy_s0: the same recipe and seed as a_s0"):
+        group_runs([read_run(tmp_path, name, 10) for name in ("a_s0", "copy_s0")])
+
+
+def test_a_run_tuned_on_the_fold_is_refused(runs):
+    with pytest.raises(ValueError, match="good_s0: tuned on fold 9"):
+        read_run(runs, "good_s0", 9)
+
+
+def test_an_evaluation_of_an_earlier_version_is_compared_by_the_rules_it_has(runs, tmp_path):
+    path = runs / "bad_s0" / "evaluate" / "fold10" / "findings.csv"
+    table = pd.read_csv(path, keep_default_na=False)
+    table[[c for c in table if not c.startswith("expected_f1/")]].to_csv(path, index=False)
+    compare(asked(runs, tmp_path))
+    result = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert "expected_f1/macro_f1" not in result["rows"][0]["scores"]
+    assert "prevalence/macro_f1" in result["rows"][1]["scores"]
+
+
+@pytest.mark.parametrize(
+    ("name", "seed", "row"),
+    [("bank_s0", 0, "bank"), ("bank-1", 1, "bank"), ("bank10", 0, "bank10"), ("s2", 2, "s2")],
+)
+def test_a_row_has_the_name_of_its_runs_without_the_seed(evaluated, tmp_path, name, seed, row):
+    seeded(evaluated, tmp_path, name, seed, 0.5)
+    assert group_runs([read_run(tmp_path, name, 10)])[0].name == row

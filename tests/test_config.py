@@ -247,6 +247,15 @@ def test_yaml_gives_back_the_configuration(door, tmp_path: Path):
         config.from_yaml(config.TrainConfig, path)
 
 
+def test_a_knob_that_was_not_there_yet_means_what_it_meant_then(door, tmp_path: Path):
+    settings = door("train", "run.name=r")
+    path = tmp_path / "config.yaml"
+    lines = config.to_yaml(settings).splitlines()
+    path.write_text("\n".join(line for line in lines if "mixup" not in line))
+    assert settings.augment.mixup > 0
+    assert config.from_yaml(config.TrainConfig, path).augment.mixup == 0
+
+
 @pytest.mark.parametrize("error", [ValueError("record 7:\n  expected 12"), OSError("disk full")])
 def test_an_error_of_the_user_is_one_line(monkeypatch, capsys, error):
     def verb(_):

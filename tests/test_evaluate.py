@@ -184,3 +184,16 @@ def test_an_empty_fold_is_one_line_and_exit_1(trained, tmp_path):
     )
     assert result.returncode == 1
     assert result.stderr == "evaluate: fold=11: expected at most 10\n"
+
+
+def test_a_model_from_before_the_default_rule_is_reported_by_the_rule_it_has(
+    trained, settings, tmp_path
+):
+    root = copied(trained, tmp_path)
+    path = tmp_path / trained.name / "model" / "config.json"
+    content = json.loads(path.read_text())
+    del content["thresholds"]["expected_f1"]
+    path.write_text(json.dumps(content))
+    evaluate(settings(**root, report=True))
+    report = tmp_path / trained.name / "evaluate" / "fold10" / "report.html"
+    assert "threshold rule <b>prevalence</b>" in report.read_text()

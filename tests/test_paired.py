@@ -140,3 +140,45 @@ def test_a_model_without_runs_is_refused():
     y_true, run = fold(20, 2, 1.0)
     with pytest.raises(ValueError, match="without a run"):
         paired.compare(y_true, [], [run(1)])
+
+
+def test_a_score_that_the_fold_does_not_have_has_no_p():
+    y_true, run = fold(40, 3, 1.0)
+    y_true[:] = False
+    y_true[:3] = True  # below the 5 positives of the _min5 means
+    result = paired.compare(y_true, [run(1)], [run(2)], n_resamples=20)
+    for name in ("macro_auroc_min5", "f1/macro_f1_min5"):
+        assert np.isnan(result[name]["difference"])
+        assert np.isnan(result[name]["p"])
+    assert 0 < result["macro_auroc"]["p"] <= 1
+
+
+def test_without_resamples_there_is_a_difference_and_no_p():
+    y_true, run = fold(60, 3, 1.0)
+    row = paired.compare(y_true, [run(1)], [run(2)], n_resamples=0)["macro_auroc"]
+    assert row["difference"] != 0
+    assert np.isnan([row["p"], row["low"], row["high"]]).all()
+
+
+def test_min5_and_rankings_are_exchanged_like_the_long_way():
+    y_true, run = fold(80, 5, 0.7)
+    y_true[:, 4] = False
+    y_true[:3, 4] = True
+    a, b = run(1), run(3)
+    got = paired._permuted(y_true, [a], [b], n_resamples=4, seed=5)
+    swap_NR = np.random.default_rng(5).integers(2, size=(80, 4)).astype(bool)
+    ranks = [np.argsort(np.argsort(x.y_prob, axis=0), axis=0) / 80 for x in (a, b)]
+    called = [x.y_prob >= x.thresholds["f1"] for x in (a, b)]
+    for r in range(4):
+        swap = swap_NR[:, r, None]
+        first, second = np.where(swap, *called[::-1]), np.where(swap, *called)
+        f1 = [metrics.f1_scores(y_true, x)[:4].mean() for x in (first, second)]
+        assert got["f1/macro_f1_min5"][r] == pytest.approx(f1[0] - f1[1])
+        first, second = np.where(swap, *ranks[::-1]), np.where(swap, *ranks)
+        for name, areas in (
+            ("macro_auroc", metrics.auroc_scores),
+            ("macro_auprc", metrics.auprc_scores),
+        ):
+            both = [areas(y_true, x) for x in (first, second)]
+            assert got[name][r] == pytest.approx(both[0].mean() - both[1].mean())
+            assert got[f"{name}_min5"][r] == pytest.approx(both[0][:4].mean() - both[1][:4].mean())

@@ -59,6 +59,10 @@ def test_every_published_run_is_whole_and_small(path, tmp_path):
     assert not re.search(r"(/home|/root|/tmp|/mnt|/Users|/work)/", text)
 
 
+def test_some_runs_are_published():
+    assert any(published.RUNS.glob("*.npz"))
+
+
 def test_the_pages_say_what_the_results_say():
     assert build.write_pages(check=True) == []
 

@@ -51,6 +51,7 @@ def test_killed_in_mid_epoch_and_said_again_ends_with_bitwise_the_same_weights(t
         "save_every_s": 0,
         "augment.gain": 0.2,
         "augment.shift_s": 0.5,
+        "augment.mixup": 0.4,
         "ecg.dropout": 0.3,
         "ecg.drop_path": 0.2,
     }

@@ -1,7 +1,9 @@
 """Two kinds of encoders: a signal becomes a vector, a text becomes a vector.
 
 Shape letters: B records, L leads (12), S samples, C channels, P positions in time, T texts,
-N tokens of a text, F features.
+N tokens of a text, F features. The convolutional encoders carry time as the width of an image one
+pixel high, (B, C, 1, P) with the channels last in memory: a quarter less time a step than
+one-dimensional convolutions on a CPU with bfloat16, and the layout that a GPU's tensor cores want.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ class _SumOfAll(torch.autograd.Function):
         return total
 
 
-class BatchNorm(nn.BatchNorm1d):
+class BatchNorm(nn.BatchNorm2d):
     """Batch normalisation over the records of all processes, on any device.
 
     Notes
@@ -51,23 +53,33 @@ class BatchNorm(nn.BatchNorm1d):
     it: the shorter way over E[x^2] - E[x]^2 loses the digits that the comparison needs.
     """
 
-    def forward(self, x_BCP: Tensor) -> Tensor:
+    def forward(self, x_BC1P: Tensor) -> Tensor:
         if not (self.training and dist.is_initialized() and dist.get_world_size() > 1):
-            return super().forward(x_BCP)
+            return super().forward(x_BC1P)
         assert self.running_mean is not None and self.running_var is not None
         assert self.num_batches_tracked is not None and self.momentum is not None
-        x = x_BCP.to(self.weight.dtype)
-        n_here = x.new_tensor([x.shape[0] * x.shape[2]])
-        total = _SumOfAll.apply(torch.cat([x.sum((0, 2)), n_here]))
+        x = x_BC1P.to(self.weight.dtype)
+        n_here = x.new_tensor([x.numel() / x.shape[1]])
+        total = _SumOfAll.apply(torch.cat([x.sum((0, 2, 3)), n_here]))
         n, mean_C = total[-1].detach(), total[:-1] / total[-1].detach()
-        centred = x - mean_C[:, None]
-        var_C = _SumOfAll.apply(centred.square().sum((0, 2))) / n
+        centred = x - mean_C[:, None, None]
+        var_C = _SumOfAll.apply(centred.square().sum((0, 2, 3))) / n
         with torch.no_grad():
             self.running_mean.lerp_(mean_C, self.momentum)
             self.running_var.lerp_(var_C * n / (n - 1), self.momentum)
             self.num_batches_tracked.add_(1)
         scale_C = self.weight * torch.rsqrt(var_C + self.eps)
-        return (centred * scale_C[:, None] + self.bias[:, None]).to(x_BCP.dtype)
+        return (centred * scale_C[:, None, None] + self.bias[:, None, None]).to(x_BC1P.dtype)
+
+
+def convolution(n_in: int, n_out: int, size: int, stride: int = 1) -> nn.Conv2d:
+    """Over time, keeping the length but for the stride: (B, n_in, 1, P) -> (B, n_out, 1, P')."""
+    return nn.Conv2d(n_in, n_out, (1, size), (1, stride), (0, size // 2), bias=False)
+
+
+def as_image(signal_BLS: Tensor) -> Tensor:
+    """Signals as the convolutional encoders carry them, (B, 12, 1, S), channels last in memory."""
+    return signal_BLS[:, :, None].contiguous(memory_format=torch.channels_last)
 
 
 class ResidualBlock(nn.Module):
@@ -80,10 +92,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, n_in: int, n_out: int, stride: int, kernel_size: int, drop_path: float):
         super().__init__()
-        pad = kernel_size // 2
-        self.conv1 = nn.Conv1d(n_in, n_out, kernel_size, stride, pad, bias=False)
+        self.conv1 = convolution(n_in, n_out, kernel_size, stride)
         self.norm1 = BatchNorm(n_out)
-        self.conv2 = nn.Conv1d(n_out, n_out, kernel_size, 1, pad, bias=False)
+        self.conv2 = convolution(n_out, n_out, kernel_size)
         self.norm2 = BatchNorm(n_out)
         n_squeezed = max(8, n_out // 8)
         self.squeeze = nn.Linear(n_out, n_squeezed)
@@ -91,22 +102,22 @@ class ResidualBlock(nn.Module):
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or n_in != n_out:
             self.shortcut = nn.Sequential(
-                nn.AvgPool1d(stride, stride, ceil_mode=True),
-                nn.Conv1d(n_in, n_out, 1, bias=False),
+                nn.AvgPool2d((1, stride), ceil_mode=True),
+                convolution(n_in, n_out, 1),
                 BatchNorm(n_out),
             )
         self.drop_path = drop_path
         nn.init.zeros_(self.norm2.weight)
 
-    def forward(self, x_BCP: Tensor) -> Tensor:
-        branch = functional.relu(self.norm1(self.conv1(x_BCP)))
+    def forward(self, x_BC1P: Tensor) -> Tensor:
+        branch = functional.relu(self.norm1(self.conv1(x_BC1P)))
         branch = self.norm2(self.conv2(branch))
-        gate_BC = torch.sigmoid(self.excite(functional.relu(self.squeeze(branch.mean(2)))))
-        branch = branch * gate_BC[:, :, None]
+        gate_BC = torch.sigmoid(self.excite(functional.relu(self.squeeze(branch.mean((2, 3))))))
+        branch = branch * gate_BC[:, :, None, None]
         if self.training and self.drop_path > 0:
-            keep = torch.rand(len(branch), 1, 1, device=branch.device) >= self.drop_path
+            keep = torch.rand(len(branch), 1, 1, 1, device=branch.device) >= self.drop_path
             branch = branch * keep / (1 - self.drop_path)
-        return functional.relu(branch + self.shortcut(x_BCP))
+        return functional.relu(branch + self.shortcut(x_BC1P))
 
 
 class ResNet1d(nn.Module):
@@ -134,7 +145,7 @@ class ResNet1d(nn.Module):
         if kernel_size % 2 == 0:
             raise ValueError(f"ecg.kernel_size={kernel_size}: expected an odd number")
         self.stem = nn.Sequential(
-            nn.Conv1d(N_LEADS, width, stem_size, stem_stride, stem_size // 2, bias=False),
+            convolution(N_LEADS, width, stem_size, stem_stride),
             BatchNorm(width),
             nn.ReLU(),
         )
@@ -151,15 +162,15 @@ class ResNet1d(nn.Module):
         self.n_features = 2 * n_in
 
     def forward(self, signal_BLS: Tensor) -> Tensor:
-        x_BCP = self.blocks(self.stem(signal_BLS))
-        return torch.cat([x_BCP.mean(2), x_BCP.amax(2)], dim=1)
+        x_BC1P = self.blocks(self.stem(as_image(signal_BLS)))
+        return torch.cat([x_BC1P.mean((2, 3)), x_BC1P.amax((2, 3))], dim=1)
 
 
 def _tricks_layer(
     n_in: int, n_out: int, kernel_size: int, stride: int = 1, relu: bool = True, zero: bool = False
 ) -> nn.Sequential:
     """Convolution and batch norm, with Kaiming's start; ``zero``: the norm starts at weight 0."""
-    conv = nn.Conv1d(n_in, n_out, kernel_size, stride, kernel_size // 2, bias=False)
+    conv = convolution(n_in, n_out, kernel_size, stride)
     nn.init.kaiming_normal_(conv.weight)
     norm = BatchNorm(n_out)
     nn.init.constant_(norm.weight, 0.0 if zero else 1.0)
@@ -167,7 +178,7 @@ def _tricks_layer(
 
 
 class Bottleneck(nn.Module):
-    """Narrow, convolve, widen fourfold, beside a shortcut: (B, C, P) -> (B, 4 width, P)."""
+    """Narrow, convolve, widen fourfold, beside a shortcut: (B, C, 1, P) -> (B, 4 width, 1, P)."""
 
     def __init__(self, n_in: int, width: int, kernel_size: int, stride: int):
         super().__init__()
@@ -179,13 +190,13 @@ class Bottleneck(nn.Module):
         )
         shortcut: list[nn.Module] = []
         if stride > 1:
-            shortcut.append(nn.AvgPool1d(stride, stride, ceil_mode=True))
+            shortcut.append(nn.AvgPool2d((1, stride), ceil_mode=True))
         if n_in != n_out:
             shortcut.append(_tricks_layer(n_in, n_out, 1, relu=False))
         self.shortcut = nn.Sequential(*shortcut)
 
-    def forward(self, x_BCP: Tensor) -> Tensor:
-        return functional.relu(self.branch(x_BCP) + self.shortcut(x_BCP))
+    def forward(self, x_BC1P: Tensor) -> Tensor:
+        return functional.relu(self.branch(x_BC1P) + self.shortcut(x_BC1P))
 
 
 class XResNet1d(nn.Module):
@@ -207,7 +218,7 @@ class XResNet1d(nn.Module):
             _tricks_layer(N_LEADS, half, kernel_size, stride=2),
             _tricks_layer(half, half, kernel_size),
             _tricks_layer(half, width, kernel_size),
-            nn.MaxPool1d(3, stride=2, padding=1),
+            nn.MaxPool2d((1, 3), (1, 2), (0, 1)),
         )
         blocks: list[nn.Module] = []
         n_in = width
@@ -221,9 +232,9 @@ class XResNet1d(nn.Module):
         self.n_features = 2 * n_in
 
     def forward(self, signal_BLS: Tensor) -> Tensor:
-        x_BCP = self.blocks(self.stem(signal_BLS))
-        pooled_BF = torch.cat([x_BCP.amax(2), x_BCP.mean(2)], dim=1)
-        return self.norm(pooled_BF[:, :, None])[:, :, 0]
+        x_BC1P = self.blocks(self.stem(as_image(signal_BLS)))
+        pooled_BF = torch.cat([x_BC1P.amax((2, 3)), x_BC1P.mean((2, 3))], dim=1)
+        return self.norm(pooled_BF[:, :, None, None])[:, :, 0, 0]
 
 
 def sinusoids(n_positions: int, width: int) -> Tensor:

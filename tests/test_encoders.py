@@ -6,6 +6,7 @@ import torch
 from ecg_siglip.encoders import (
     ECG_ENCODERS,
     FindingTable,
+    as_image,
     ecg_encoder,
     load_text_encoder,
     pool_tokens,
@@ -109,13 +110,13 @@ def test_a_folder_without_an_encoder_is_a_clear_error(tmp_path):
 def test_the_xresnet1d101_is_that_of_the_benchmark():
     """1.81 M parameters before the head, 256 channels twice pooled: Strodthoff et al. 2021."""
     encoder = ecg_encoder("xresnet1d", width=64, depths=[3, 4, 23, 3], kernel_size=5)
-    n_convolutions = sum(isinstance(m, torch.nn.Conv1d) for m in encoder.modules())
+    n_convolutions = sum(isinstance(m, torch.nn.Conv2d) for m in encoder.modules())
     # 3 in the stem, 3 in each of 33 bottlenecks, and the one shortcut that has to widen.
     assert n_convolutions == 3 + 3 * 33 + 1
     assert encoder.n_features == 512
-    signal = torch.randn(2, 12, 1000)
-    assert encoder.stem(signal).shape == (2, 64, 250)
-    assert encoder.blocks(encoder.stem(signal)).shape == (2, 256, 32)
+    after_stem = encoder.stem(as_image(torch.randn(2, 12, 1000)))
+    assert after_stem.shape == (2, 64, 1, 250)
+    assert encoder.blocks(after_stem).shape == (2, 256, 1, 32)
 
 
 def test_a_table_of_findings_knows_its_own_prompts_only(tmp_path):

@@ -100,8 +100,8 @@ curves: $(READY) ## train along the batch size and the number of records: BATCHE
 	$(BIN)/python -m ecg_siglip.compare fold=$(FOLD) x=data.train_share out=comparison_records \
 	  'runs=[share*_bank_s*,bank_s*]'
 
-results: $(READY) ## every number and figure of README.md and docs/, from results/runs/
-	$(BIN)/python results/build.py
+results: $(READY) ## every number and figure of README.md and docs/, from results/runs/: PTBXL=
+	$(BIN)/python results/build.py $(PTBXL)
 
 wheel-test: $(READY) ## build the wheel, install it elsewhere, run every verb of it
 	.ci/wheel

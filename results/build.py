@@ -1,7 +1,7 @@
 """Every number of README.md and docs/: from the published runs to the pages.
 
-    python results/build.py            # compare the published runs, then write the pages
-    python results/build.py --pages    # only the pages, from results/<group>/comparison.json
+    python results/build.py data/ptbxl    # compare the published runs, then write the pages
+    python results/build.py --pages       # only the pages, from results/<group>/comparison.json
 
 A page holds blocks ``<!-- results: NAME --> ... <!-- /results -->``; what stands between is
 written here and never by hand.
@@ -271,12 +271,13 @@ def main() -> None:
     if sys.argv[1:] == ["--pages"]:
         print("rewrote", write_pages() or "nothing")
         return
-    if sys.argv[1:]:
+    if len(sys.argv) != 2:
         raise SystemExit(__doc__)
+    data_root = sys.argv[1]
     with tempfile.TemporaryDirectory() as folder:
         runs = Path(folder)
         for path in sorted(published.RUNS.glob("*.npz")):
-            published.unpack(path, runs)
+            published.unpack(path, data_root, runs)
         for name in GROUPS:
             print(f"== {name}" if build_group(name, runs) else f"== {name}: nothing published")
         (RESULTS / "calibration.json").write_text(json.dumps(calibration(runs), indent=1) + "\n")

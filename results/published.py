@@ -1,9 +1,11 @@
 """A run's answers in one small file, and back: what a table needs, not the model.
 
     python results/published.py pack 9 runs/bank_s0 runs/bank_s1 ...   # fold 9 -> results/runs/
-    python results/published.py unpack build/published                 # all of them -> run folders
+    python results/published.py unpack data/ptbxl build/published      # all of them -> run folders
 
-A logit is kept to 1/500 (16 bits); paths of the machine that trained are left out.
+A logit is kept to 1/500 (16 bits). What is PTB-XL's stays with PTB-XL: a file holds what the model
+said, of which ``ecg_id``; the labels come from the data set's own tables when it is unpacked. Paths
+of the machine that trained are left out.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
-from ecg_siglip import config
+from ecg_siglip import config, ptbxl
 
 RUNS = Path(__file__).parent / "runs"
 STEPS = 500  # of a logit
@@ -36,7 +38,6 @@ def pack(run: Path, fold: int, out: Path) -> None:
     arrays = {
         "ecg_id": table["ecg_id"].to_numpy(np.int32),
         "logits": np.clip(rounded, -32767, 32767).astype(np.int16).T.copy(),
-        "y_true": np.packbits(table[[f"true/{code}" for code in codes]].to_numpy(bool)),
         "codes": np.array(codes),
         "fold": np.array(fold),
         "config.yaml": _bytes(config.to_yaml(settings)),
@@ -48,12 +49,18 @@ def pack(run: Path, fold: int, out: Path) -> None:
     (out / f"{run.name}.npz").write_bytes(memory.getvalue())
 
 
-def unpack(path: Path, out: Path) -> Path:
-    """The run folder again, as ``evaluate`` left it but for the rounding and the report."""
+def unpack(path: Path, data_root: str | Path, out: Path) -> Path:
+    """The run folder again, as ``evaluate`` left it but for the rounding and the report.
+
+    Raises
+    ------
+    ValueError
+        If the data set lacks one of the records.
+    """
     with np.load(path, allow_pickle=False) as stored:
         codes, fold = stored["codes"].tolist(), int(stored["fold"])
         y_prob = expit(stored["logits"].T.astype(np.float64) / STEPS)
-        y_true = np.unpackbits(stored["y_true"], count=y_prob.size).reshape(y_prob.shape) > 0
+        y_true = labels(data_root, tuple(codes), stored["ecg_id"])
         folder = out / path.stem / "evaluate" / f"fold{fold}"
         folder.mkdir(parents=True, exist_ok=True)
         columns = {"ecg_id": stored["ecg_id"], "strat_fold": np.full(len(y_prob), fold)}
@@ -67,6 +74,16 @@ def unpack(path: Path, out: Path) -> Path:
     return out / path.stem
 
 
+def labels(data_root: str | Path, codes: tuple[str, ...], ecg_id: np.ndarray) -> np.ndarray:
+    """What PTB-XL's own tables say of the records, (n_records, n_findings) bool."""
+    data = ptbxl.load(data_root, task="all", signals=False)
+    row_of = {int(number): row for row, number in enumerate(data.ecg_id)}
+    missing = [int(number) for number in ecg_id if int(number) not in row_of]
+    if missing or data.codes != codes:
+        raise ValueError(f"{data_root}: lacks {len(missing)} of the {len(ecg_id)} records")
+    return data.y_true[[row_of[int(number)] for number in ecg_id]]
+
+
 def _bytes(text: str) -> np.ndarray:
     return np.frombuffer(text.encode(), np.uint8)
 
@@ -76,9 +93,9 @@ def main() -> None:
         for run in map(Path, sys.argv[3:]):
             pack(run, int(sys.argv[2]), RUNS)
             print(f"packed {run.name}")
-    elif len(sys.argv) == 3 and sys.argv[1] == "unpack":
+    elif len(sys.argv) == 4 and sys.argv[1] == "unpack":
         for path in sorted(RUNS.glob("*.npz")):
-            print(f"unpacked {unpack(path, Path(sys.argv[2]))}")
+            print(f"unpacked {unpack(path, sys.argv[2], Path(sys.argv[3]))}")
     else:
         raise SystemExit(__doc__)
 

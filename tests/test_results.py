@@ -17,11 +17,13 @@ import build  # noqa: E402
 import published  # noqa: E402
 
 
-def test_a_packed_run_gives_the_scores_of_the_run(evaluated, tmp_path):
+def test_a_packed_run_gives_the_scores_of_the_run(evaluated, simulated, tmp_path):
     run = evaluated.parents[1]
     published.pack(run, 10, tmp_path / "packed")
     path = tmp_path / "packed" / f"{run.name}.npz"
-    published.unpack(path, tmp_path / "again")
+    with np.load(path, allow_pickle=False) as stored:
+        assert not any("true" in name for name in stored.files), "labels stay with the data"
+    published.unpack(path, simulated, tmp_path / "again")
     before = compare.read_run(run.parent, run.name, 10)
     after = compare.read_run(tmp_path / "again", run.name, 10)
     assert (after.ecg_id == before.ecg_id).all()
@@ -36,19 +38,20 @@ def test_a_packed_run_gives_the_scores_of_the_run(evaluated, tmp_path):
     )
 
 
-def test_a_packed_run_names_no_place_of_the_machine(evaluated, tmp_path):
+def test_a_packed_run_names_no_place_of_the_machine(evaluated, simulated, tmp_path):
     run = evaluated.parents[1]
     published.pack(run, 10, tmp_path / "packed")
-    again = published.unpack(tmp_path / "packed" / f"{run.name}.npz", tmp_path / "again")
+    path = tmp_path / "packed" / f"{run.name}.npz"
+    again = published.unpack(path, simulated, tmp_path / "again")
     text = "".join(path.read_text() for path in again.rglob("*.*") if path.suffix != ".parquet")
     assert str(tmp_path.parent) not in text
     assert "data/ptbxl" in (again / "config.yaml").read_text()
 
 
 @pytest.mark.parametrize("path", sorted(published.RUNS.glob("*.npz")), ids=lambda p: p.stem)
-def test_every_published_run_is_whole_and_small(path, tmp_path):
+def test_every_published_run_is_whole_and_small(path, shared_ptbxl, tmp_path):
     assert path.stat().st_size < 100_000
-    run = published.unpack(path, tmp_path)
+    run = published.unpack(path, shared_ptbxl, tmp_path)
     read = compare.read_run(tmp_path, run.name, build.FOLD)
     assert read.settings.run.name == path.stem
     assert read.settings.data.train_folds == [1, 2, 3, 4, 5, 6, 7]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import re
 import sys
 import typing
 from collections.abc import Callable
@@ -305,16 +306,9 @@ def check(config: Any, prefix: str = "") -> None:
                 raise ValueError(f"{name}={item}: expected at most {high}")
 
 
-def knobs(schema: type, prefix: str = "") -> list[str]:
+def knobs(schema: type) -> list[str]:
     """All knobs of a configuration, dotted, in the order of the page."""
-    hints = typing.get_type_hints(schema)
-    names: list[str] = []
-    for field in dataclasses.fields(schema):
-        name = f"{prefix}{field.name}"
-        inner: type = hints[field.name]
-        is_group = isinstance(inner, type) and dataclasses.is_dataclass(inner)
-        names += knobs(inner, f"{name}.") if is_group else [name]
-    return names
+    return [name for name, _ in _fields(schema)]
 
 
 def find_runs(root: Path, patterns: list[str]) -> list[str]:
@@ -379,13 +373,69 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def help_page(verb: str, schema: type, summary: str) -> str:
+    """What ``--help`` prints: every knob with its default, meaning, unit and range.
+
+    Parameters
+    ----------
+    verb : str
+    schema : type
+        The configuration of the verb.
+    summary : str
+        What the verb does, in a line.
+    """
+    lines = [f"python -m ecg_siglip.{verb} KNOB=VALUE ...", "", summary, ""]
+    hints = typing.get_type_hints(schema)
+    if verb == "train":
+        lines += ["Sets of knobs by name, each a file of conf/; what is taken if nothing is said:"]
+        taken = (CONF_DIR / "train.yaml").read_text("utf-8")
+        for name in [name for name in (*hints, "experiment") if (CONF_DIR / name).is_dir()]:
+            chosen = re.search(rf"^  - {name}: (\w+)", taken, re.MULTILINE)
+            lines += [f"  {name}={chosen[1] if chosen else 'null'}"]
+            for path in sorted((CONF_DIR / name).glob("*.yaml")):
+                text = path.read_text("utf-8").removeprefix("# @package _global_\n")
+                about = text.partition("\n")[0].removeprefix("# ")
+                lines += [f"    {path.stem:18} {about}"]
+        lines += [""]
+    lines += ["Knobs, what they are if nothing is said, what they mean:"]
+    for name, field in _fields(schema):
+        made = field.default_factory
+        default = field.default if made is dataclasses.MISSING else made()
+        low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))
+        allowed = ", ".join(choices) if choices else ""
+        if low is not None:
+            allowed = f"{low} to {high}" if high is not None else f"{low} or more"
+        shown = "null" if default is None else str(default).replace(" ", "")
+        about = field.metadata["doc"] + (f" [{allowed}]" if allowed else "")
+        lines += [f"  {f'{name}={shown}':34} {about}"]
+    lines += [
+        "",
+        "???: has to be said. A list: 'data.train_folds=[1,2]'. Several runs: seed=0,1,2 -m.",
+        "The configuration as composed: --cfg job. Hydra's own flags: --hydra-help.",
+    ]
+    return "\n".join(lines)
+
+
+def _fields(schema: type, prefix: str = "") -> list[tuple[str, dataclasses.Field[Any]]]:
+    hints = typing.get_type_hints(schema)
+    found: list[tuple[str, dataclasses.Field[Any]]] = []
+    for field in dataclasses.fields(schema):
+        name, inner = f"{prefix}{field.name}", hints[field.name]
+        is_group = isinstance(inner, type) and dataclasses.is_dataclass(inner)
+        found += _fields(inner, f"{name}.") if is_group else [(name, field)]
+    return found
+
+
 def run(verb: str, schema: type, function: Callable[[Any], int | None]) -> None:
     """Compose ``conf/<verb>.yaml`` with the command line, check it, call ``function(config)``.
 
     An error that the user can mend (``ValueError``, ``OSError``) becomes one line on stderr and
     exit code 1; anything else is our mistake and keeps its traceback. An integer that the
-    function returns is the exit code.
+    function returns is the exit code. ``--help`` is ours, not Hydra's, which knows no units.
     """
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(help_page(verb, schema, (function.__doc__ or "").strip().splitlines()[0]))
+        return
     import hydra
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf

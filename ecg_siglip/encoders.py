@@ -82,6 +82,18 @@ def as_image(signal_BLS: Tensor) -> Tensor:
     return signal_BLS[:, :, None].contiguous(memory_format=torch.channels_last)
 
 
+def largest(x_BC1P: Tensor) -> Tensor:
+    """Maximum over time, (B, C); its gradient goes to one place, as that of a max pool.
+
+    Notes
+    -----
+    ``amax`` shares the gradient among all places that equal the maximum. Compiled, with bfloat16,
+    it compares numbers that were rounded with numbers that were not, finds none, and divides by 0.
+    """
+    values: Tensor = x_BC1P[:, :, 0].max(dim=2).values
+    return values
+
+
 class ResidualBlock(nn.Module):
     """Two convolutions, squeeze-and-excitation, and a shortcut.
 
@@ -163,7 +175,7 @@ class ResNet1d(nn.Module):
 
     def forward(self, signal_BLS: Tensor) -> Tensor:
         x_BC1P = self.blocks(self.stem(as_image(signal_BLS)))
-        return torch.cat([x_BC1P.mean((2, 3)), x_BC1P.amax((2, 3))], dim=1)
+        return torch.cat([x_BC1P.mean((2, 3)), largest(x_BC1P)], dim=1)
 
 
 def _tricks_layer(
@@ -233,7 +245,7 @@ class XResNet1d(nn.Module):
 
     def forward(self, signal_BLS: Tensor) -> Tensor:
         x_BC1P = self.blocks(self.stem(as_image(signal_BLS)))
-        pooled_BF = torch.cat([x_BC1P.amax((2, 3)), x_BC1P.mean((2, 3))], dim=1)
+        pooled_BF = torch.cat([largest(x_BC1P), x_BC1P.mean((2, 3))], dim=1)
         return self.norm(pooled_BF[:, :, None, None])[:, :, 0, 0]
 
 

@@ -217,7 +217,8 @@ class Training:
         self.seconds = 0.0
         self.log_bytes = 0
         if settings.compile:
-            self.model.ecg.compile()
+            # A graph for each of the two sizes that a batch has: one for any size is slower.
+            self.model.ecg.compile(dynamic=False)
         self.bfloat16 = settings.precision == "bfloat16" or (
             settings.precision == "auto" and data.device.type == "cuda"
         )
@@ -283,9 +284,11 @@ class Training:
     def tune_probabilities(self, rows: np.ndarray) -> np.ndarray:
         """What the model, with the weights it has, says of the tuning fold, not calibrated."""
         self.model.eval()
-        with torch.inference_mode():
-            text_FD = self.model.encode_text(self.data.prompts)
-        y_prob = probabilities(self.model, text_FD, self.data.mapped[rows])
+        # As every later answer of the model is computed; and nothing is compiled for it.
+        with torch.compiler.set_stance("force_eager"):
+            with torch.inference_mode():
+                text_FD = self.model.encode_text(self.data.prompts)
+            y_prob = probabilities(self.model, text_FD, self.data.mapped[rows])
         self.model.train()
         return y_prob
 

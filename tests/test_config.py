@@ -101,6 +101,17 @@ def test_the_list_of_knobs_is_frozen(verb):
     assert sorted(config.knobs(SCHEMAS[verb])) == KNOBS[verb].split()
 
 
+@pytest.mark.parametrize("verb", SCHEMAS)
+def test_help_names_every_knob_with_its_meaning(verb, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [verb, "--help"])
+    config.run(verb, SCHEMAS[verb], compose)  # not called
+    page = capsys.readouterr().out
+    for name, field in fields(verb):
+        line = next(line for line in page.splitlines() if line.startswith(f"  {name}="))
+        assert field.metadata["doc"] in line
+    assert ("experiment=null" in page) == (verb == "train")
+
+
 RANGED = [
     pytest.param(verb, name, bound, toward, id=f"{verb}-{name}-{toward:+.0f}")
     for verb in SCHEMAS

@@ -83,6 +83,7 @@ trained with the objective `{objective}` by ecg_siglip {version}.
 
 - data: {data}
 - trained on folds {train_folds} ({n_train_records} records)
+- ECG encoder started {start}
 - thresholds, calibration and best epoch ({best_epoch}) from fold {tune_fold} ({n_tune_records}
   records)
 - limits: one database; rare findings have few examples; the labels are one or two cardiologists'
@@ -203,7 +204,9 @@ def model_card(about: dict[str, Any]) -> str:
         As ``Artifact.about``.
     """
     rows = [f"| {name} | {score:.3f} |" for name, score in about["tune_scores"].items() if score]
-    return CARD.format(**about, rows="\n".join(rows))
+    before = about.get("pretrained")
+    start = f"as that of {before['run']}, trained on {before['data']}" if before else "at random"
+    return CARD.format(**about, start=start, rows="\n".join(rows))
 
 
 def same_vocabulary(ours: Iterable[str], theirs: Iterable[str], where: str) -> None:

@@ -112,6 +112,9 @@ class EcgConfig:
     stem_stride: int = knob(2, "samples per step of the stem", 1, 50)
     n_heads: int = knob(4, "attention heads (transformer)", 1, 32)
     dropout: float = knob(0.2, "dropout on the pooled features", 0.0, 0.9)
+    weights: str | None = knob(
+        None, "finished run or model whose ECG encoder this one starts from; null: at random"
+    )
     locked: bool = knob(False, "keep the ECG encoder's weights as they start; only project")
     drop_path: float = knob(
         0.0, "chance that a block is skipped (resnet1d); dropout in it (transformer)", 0.0, 0.9

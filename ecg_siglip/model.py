@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ecg_siglip.encoders import FindingTable, TextEncoder, ecg_encoder, load_text_encoder
+from ecg_siglip.encoders import BatchNorm, FindingTable, TextEncoder, ecg_encoder, load_text_encoder
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
@@ -62,6 +62,7 @@ class EcgTextModel(nn.Module):
         self.dropout = nn.Dropout(config["ecg"]["dropout"])
         self.log_scale = nn.Parameter(torch.tensor(math.log(config["logit_scale"])))
         self.logit_bias = nn.Parameter(torch.tensor(float(config["logit_bias"])))
+        self.norm_ecg: nn.Module = nn.Identity()
         self.project_ecg: nn.Module = nn.Identity()
         self.project_text: nn.Module = nn.Identity()
         self.features_of: dict[str, Tensor] = {}  # of texts, where the encoder is locked
@@ -70,6 +71,9 @@ class EcgTextModel(nn.Module):
             self.log_scale.requires_grad_(False).zero_()
             self.logit_bias.requires_grad_(False).zero_()
         else:
+            # Features are means and maxima of what is not negative: uncentred, all ECGs would lie
+            # in one corner of the sphere, and cosines would start near 1.
+            self.norm_ecg = BatchNorm(self.ecg.n_features)
             self.project_ecg = nn.Linear(self.ecg.n_features, config["embed_dim"])
             self.project_text = nn.Linear(self.text.n_features, config["embed_dim"])
 
@@ -90,7 +94,8 @@ class EcgTextModel(nn.Module):
 
     def encode_ecg(self, signal_BLS: Tensor) -> Tensor:
         """Signals in mV at the model's sampling rate -> (B, D) float32, unit norm."""
-        features_BF = self.dropout(self.ecg(signal_BLS))
+        features_BF = self.norm_ecg(self.ecg(signal_BLS)[:, :, None, None])[:, :, 0, 0]
+        features_BF = self.dropout(features_BF)
         if self.is_linear:
             # One more feature, always 1: a finding's bias is the last number of its row.
             return functional.pad(features_BF.to(self.log_scale.dtype), (0, 1), value=1.0)

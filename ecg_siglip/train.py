@@ -9,7 +9,6 @@ Shape letters: B records of the batch, T texts, D embedding, F findings.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import math
 import operator
@@ -27,8 +26,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ecg_siglip import __version__, config, findings, ptbxl
+from ecg_siglip import __version__, config, ptbxl
 from ecg_siglip.batches import TrainingData
+from ecg_siglip.build import load_encoder, new_model, new_optimizer
 from ecg_siglip.checkpoint import (
     Artifact,
     clone,
@@ -39,16 +39,8 @@ from ecg_siglip.checkpoint import (
     save_state,
     write_atomic,
 )
-from ecg_siglip.encoders import BatchNorm, FindingTable, TextEncoder, ecg_encoder, text_encoder
 from ecg_siglip.evaluate import epoch_scores, headline, tune, without_nan
-from ecg_siglip.losses import (
-    Term,
-    bias_from_rate,
-    gather_rows,
-    pair_loss,
-    parse_terms,
-    ring_pair_loss,
-)
+from ecg_siglip.losses import Term, gather_rows, pair_loss, parse_terms, ring_pair_loss
 from ecg_siglip.metrics import scores as fold_scores
 from ecg_siglip.model import EcgTextModel, pick_device
 from ecg_siglip.predict import probabilities
@@ -131,65 +123,6 @@ def encode_texts(model: EcgTextModel, texts: list[str]) -> Tensor:
 # --------------------------------------------------------------------------------------- the loop
 
 
-def new_model(settings: config.TrainConfig, data: TrainingData, terms: list[Term]) -> EcgTextModel:
-    """An untrained model; its bias starts at the log-odds of the measured positive rate."""
-    torch.manual_seed(settings.seed)
-    ecg_knobs, text_knobs = dataclasses.asdict(settings.ecg), dataclasses.asdict(settings.text)
-    ecg_locked, text_locked = ecg_knobs.pop("locked"), text_knobs.pop("locked")
-    text_knobs.pop("language")
-    texts = [data.reports[row] for row in data.train_rows]
-    for language in findings.LANGUAGES:
-        texts += findings.prompts(data.codes, language)
-    bias = settings.objective.logit_bias
-    model_config = {
-        "embed_dim": settings.embed_dim,
-        "ecg": ecg_knobs,
-        "text": text_knobs,
-        "objective": {
-            "terms": settings.objective.terms,
-            "loss": settings.objective.loss,
-            "n_chunk": settings.objective.n_chunk,
-            "across": settings.objective.across,
-        },
-        "logit_scale": settings.objective.logit_scale,
-        "logit_bias": bias_from_rate(data.positive_rate(terms[0])) if bias is None else bias,
-    }
-    text: TextEncoder
-    if settings.text.name == "none":
-        text = FindingTable(data.prompts, ecg_encoder(**ecg_knobs).n_features)
-        with torch.no_grad():
-            text.bias.copy_(data.prior_logits())
-    else:
-        text = text_encoder(texts=texts, **text_knobs)
-    model = EcgTextModel(model_config, text)
-    if text_locked:
-        model.text.requires_grad_(False)
-    if ecg_locked:
-        model.ecg.requires_grad_(False)
-        for module in model.ecg.modules():
-            if isinstance(module, BatchNorm):
-                # A residual branch that starts at 0 would stay there.
-                torch.nn.init.ones_(module.weight)
-    return model.to(data.device)
-
-
-def new_optimizer(settings: config.TrainConfig, model: EcgTextModel) -> torch.optim.AdamW:
-    """AdamW; matrices decay, vectors and scalars do not; the text encoder has its own rate."""
-    groups: dict[tuple[float, float], list[Tensor]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            factor = settings.optim.text_lr if name.startswith("text.") else 1.0
-            decay = settings.optim.weight_decay if parameter.ndim > 1 else 0.0
-            groups.setdefault((factor, decay), []).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {"params": parameters, "factor": factor, "weight_decay": decay}
-            for (factor, decay), parameters in groups.items()
-        ],
-        lr=settings.optim.lr,
-    )
-
-
 def learning_rate(settings: config.OptimConfig, step: int, n_steps: int) -> float:
     """Linear warm-up, then half a cosine down to ``final_lr`` of the peak."""
     n_warmup = max(1, round(settings.warmup * n_steps))
@@ -214,6 +147,7 @@ class Training:
         self.epoch = self.step = 0  # step counts within the epoch
         self.losses: list[Tensor] = []
         self.best: dict[str, Any] = {}
+        self.pretrained: dict[str, Any] = {}
         self.seconds = 0.0
         self.log_bytes = 0
         if settings.compile:
@@ -223,6 +157,11 @@ class Training:
             settings.precision == "auto" and data.device.type == "cuda"
         )
         self.autocast = torch.autocast(data.device.type, torch.bfloat16, enabled=self.bfloat16)
+
+    def start_from(self, name: str) -> None:
+        """Let the ECG encoder begin with the weights of another model's, not at random."""
+        self.pretrained = load_encoder(self.model, name, self.settings, self.data)
+        self.averaged = clone(weights(self.model))
 
     def read_locked_texts(self) -> None:
         """Let a locked text encoder read once what it would be asked in every step."""
@@ -310,6 +249,7 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "losses": list(self.losses),
             "best": self.best,
+            "pretrained": self.pretrained,
             "epoch": self.epoch,
             "step": self.step,
             "seconds": self.seconds,
@@ -333,6 +273,7 @@ class Training:
         device = self.data.device
         self.averaged = {name: w.to(device) for name, w in state["averaged"].items()}
         self.losses, self.best = [loss.to(device) for loss in state["losses"]], state["best"]
+        self.pretrained = state.get("pretrained", {})
         self.epoch, self.step = state["epoch"], state["step"]
         self.seconds, self.log_bytes = state["seconds"], state["log_bytes"]
 
@@ -484,6 +425,8 @@ def train(settings: config.TrainConfig) -> None:
     training = Training(settings, data, ranks)
     if (run / "state.pt").exists():
         training.resume(load_state(run / "state.pt"), run / "state.pt")
+    elif settings.ecg.weights:
+        training.start_from(settings.ecg.weights)
     ranks.wait()
     if ranks.is_first:
         run.mkdir(parents=True, exist_ok=True)
@@ -538,6 +481,7 @@ def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
             "n_train_records": len(data.train_rows),
             "n_tune_records": len(tune_rows),
             "best_epoch": training.best["epoch"],
+            "pretrained": training.pretrained,
             "pairs": {term.name: data.pair_shares(term) for term in training.terms},
             "train_seconds": round(training.seconds, 1),
             "machine": machine(training),

@@ -49,7 +49,7 @@ KNOBS = {
         augment.wander_mv compile data.allow_missing data.cache_dir data.fs data.n_workers
         data.root data.task data.train_folds data.train_share data.tune_fold device
         ecg.depths ecg.drop_path ecg.dropout ecg.kernel_size ecg.locked ecg.n_heads ecg.name
-        ecg.stem_size ecg.stem_stride ecg.width embed_dim n_threads objective.across
+        ecg.stem_size ecg.stem_stride ecg.weights ecg.width embed_dim n_threads objective.across
         objective.exclude objective.logit_bias objective.logit_scale objective.loss
         objective.n_chunk objective.terms optim.batch_size optim.clip_norm optim.ema
         optim.final_lr optim.lr optim.n_epochs optim.text_lr optim.warmup

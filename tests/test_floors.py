@@ -13,7 +13,7 @@ FLOORS = [
     "cache clinical model paired report",
     "ptbxl checkpoint simulate ranks",
     "batches predict",
-    "evaluate",
+    "evaluate build",
     "train compare ensemble",
     "export app",
 ]

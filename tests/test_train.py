@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from ecg_siglip import config
 from ecg_siglip.batches import TrainingData
+from ecg_siglip.build import new_model
 from ecg_siglip.checkpoint import clone
 from ecg_siglip.encoders import BatchNorm
 from ecg_siglip.losses import bias_from_rate, parse_terms
@@ -27,7 +28,6 @@ from ecg_siglip.train import (
     batch_loss,
     learning_rate,
     load_data,
-    new_model,
     train,
     weights_of,
 )

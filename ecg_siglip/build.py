@@ -1,0 +1,133 @@
+"""What a run starts with: the model, at random or with an encoder of another, and its optimizer."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ecg_siglip import config, findings, ptbxl
+from ecg_siglip.batches import TrainingData
+from ecg_siglip.checkpoint import load_artifact
+from ecg_siglip.encoders import BatchNorm, FindingTable, TextEncoder, ecg_encoder, text_encoder
+from ecg_siglip.losses import Term, bias_from_rate
+from ecg_siglip.model import EcgTextModel
+
+
+def new_model(settings: config.TrainConfig, data: TrainingData, terms: list[Term]) -> EcgTextModel:
+    """An untrained model; its bias starts at the log-odds of the measured positive rate."""
+    torch.manual_seed(settings.seed)
+    ecg_knobs, text_knobs = dataclasses.asdict(settings.ecg), dataclasses.asdict(settings.text)
+    ecg_locked, text_locked = ecg_knobs.pop("locked"), text_knobs.pop("locked")
+    ecg_knobs.pop("weights")
+    text_knobs.pop("language")
+    texts = [data.reports[row] for row in data.train_rows]
+    for language in findings.LANGUAGES:
+        texts += findings.prompts(data.codes, language)
+    bias = settings.objective.logit_bias
+    model_config = {
+        "embed_dim": settings.embed_dim,
+        "ecg": ecg_knobs,
+        "text": text_knobs,
+        "objective": {
+            "terms": settings.objective.terms,
+            "loss": settings.objective.loss,
+            "n_chunk": settings.objective.n_chunk,
+            "across": settings.objective.across,
+        },
+        "logit_scale": settings.objective.logit_scale,
+        "logit_bias": bias_from_rate(data.positive_rate(terms[0])) if bias is None else bias,
+    }
+    text: TextEncoder
+    if settings.text.name == "none":
+        text = FindingTable(data.prompts, ecg_encoder(**ecg_knobs).n_features)
+        with torch.no_grad():
+            text.bias.copy_(data.prior_logits())
+    else:
+        text = text_encoder(texts=texts, **text_knobs)
+    model = EcgTextModel(model_config, text)
+    if text_locked:
+        model.text.requires_grad_(False)
+    if ecg_locked:
+        model.ecg.requires_grad_(False)
+        for module in model.ecg.modules():
+            if isinstance(module, BatchNorm):
+                # A residual branch that starts at 0 would stay there.
+                torch.nn.init.ones_(module.weight)
+    return model.to(data.device)
+
+
+def new_optimizer(settings: config.TrainConfig, model: EcgTextModel) -> torch.optim.AdamW:
+    """AdamW; matrices decay, vectors and scalars do not; the text encoder has its own rate."""
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            factor = settings.optim.text_lr if name.startswith("text.") else 1.0
+            decay = settings.optim.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((factor, decay), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": parameters, "factor": factor, "weight_decay": decay}
+            for (factor, decay), parameters in groups.items()
+        ],
+        lr=settings.optim.lr,
+    )
+
+
+def load_encoder(
+    model: EcgTextModel, name: str, settings: config.TrainConfig, data: TrainingData
+) -> dict[str, Any]:
+    """Give the model the ECG encoder of a finished run.
+
+    Parameters
+    ----------
+    model : EcgTextModel
+        Its ECG encoder is overwritten; projection, text encoder, scale and bias stay.
+    name : str
+        Name of a run in ``settings.run.root``, folder of a model, or name on the hub.
+    settings : config.TrainConfig
+    data : TrainingData
+
+    Returns
+    -------
+    dict
+        Where the encoder comes from, for ``about``: run, data, folds, and what it started from.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model, if its encoder is another one or sees other signals, or if it
+        has learned from records that this run shall not see before it is scored.
+    """
+    folder = Path(settings.run.root) / name / "model"
+    artifact = load_artifact(folder if folder.is_dir() else name)
+    where = f"ecg.weights={name}"
+    if not isinstance(artifact.model, EcgTextModel):
+        raise ValueError(f"{where}: an ensemble has no one encoder; expected one of its members")
+    seen, wanted = artifact.waveform, ptbxl.waveform_spec(settings.waveform)
+    sees = {"fs": "to_fs", "duration_s": "duration_s", "low_hz": "low_hz", "high_hz": "high_hz"}
+    differing = [
+        f"waveform.{knob}={seen.get(k)}" for knob, k in sees.items() if seen.get(k) != wanted[k]
+    ]
+    theirs, ours = artifact.model.config["ecg"], model.config["ecg"]
+    # Dropout belongs to the run, not to the weights.
+    shape = [k for k in ours if k not in ("dropout", "drop_path")]
+    differing += [f"ecg.{k}={theirs.get(k)}" for k in shape if theirs.get(k) != ours[k]]
+    if differing:
+        raise ValueError(f"{where}: its encoder has {', '.join(differing)}; expected the same here")
+    before: dict[str, Any] = artifact.about
+    while before:
+        folds = {*before["train_folds"], before["tune_fold"]} - {*settings.data.train_folds}
+        folds -= {settings.data.tune_fold} - {*before["train_folds"]}
+        if before["data"] == data.version and folds:
+            raise ValueError(
+                f"{where}: {before['run']} has seen fold {min(folds)} of the same records, which "
+                "this run does not learn from: its scores would be too good"
+            )
+        before = before.get("pretrained") or {}
+    model.ecg.load_state_dict(artifact.model.ecg.state_dict())
+    kept = ("run", "data", "train_folds", "tune_fold", "n_train_records", "commit", "pretrained")
+    return {key: artifact.about[key] for key in kept if artifact.about.get(key)}

@@ -12,7 +12,7 @@ N_RECORDS ?= 1000
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format notebook study curves results wheel-test clean
+.PHONY: help setup demo test lint format notebook pretrain study curves results bench wheel-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,14 @@ notebook: demo ## run the notebooks on the demo and store what they show
 	  [NotebookClient(page, resources=where, record_timing=False).execute() for page in pages.values()]; \
 	  [nbformat.write(page, path) for path, page in pages.items()]'
 
+# What `experiment=best` starts from: an ECG encoder that has seen simulated ECGs only.
+N_PRETRAIN ?= 24000
+
+pretrain: $(READY) ## simulate ECGs and train runs/pretrain, the encoder experiment=best starts from
+	@test -f data/pretrain/ptbxl_database.csv || \
+	  $(BIN)/python -m ecg_siglip.simulate data.root=data/pretrain n_records=$(N_PRETRAIN) seed=1
+	$(BIN)/python -m ecg_siglip.train experiment=pretrain
+
 # Rows of the study: conf/experiment/*.yaml. All of them take hours on a CPU.
 ROWS ?= bank,finding,diagonal,shared,shared_rare,jaccard,idf_jaccard,report_diagonal,report,clip,$\
 bank_report_003,bank_report_01,bank_report_03,bce,xresnet1d101,random
@@ -102,6 +110,17 @@ curves: $(READY) ## train along the batch size and the number of records: BATCHE
 
 results: $(READY) ## every number and figure of README.md and docs/, from results/runs/: PTBXL=
 	$(BIN)/python results/build.py $(PTBXL)
+
+bench: $(READY) ## every figure of docs/performance.md, on this machine; 20 minutes on two cores
+	@test -f data/bench/ptbxl_database.csv || $(BIN)/python -m ecg_siglip.simulate \
+	  data.root=data/bench n_records=2000 records500=true
+	@test -d runs/bench/model || $(BIN)/python -m ecg_siglip.train experiment=fast run.name=bench \
+	  data.root=data/bench optim.n_epochs=1
+	$(BIN)/python benchmarks/verbs.py runs/bench data/bench/records100/00000/00001_lr
+	$(BIN)/python benchmarks/data.py data/bench
+	$(BIN)/python benchmarks/training.py data/bench
+	$(BIN)/python benchmarks/loss.py
+	$(BIN)/python benchmarks/report.py
 
 wheel-test: $(READY) ## build the wheel, install it elsewhere, run every verb of it
 	.ci/wheel

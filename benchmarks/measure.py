@@ -77,7 +77,16 @@ def apart(program: str, *words: object) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def commit() -> str:
+    """The commit that this was measured at."""
+    words = ["git", "-C", str(OUT.parent), "describe", "--always", "--dirty", "--abbrev=7"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    return done.stdout.strip() or "unknown"
+
+
 def keep(name: str, rows: list[dict[str, object]]) -> None:
-    """Write the rows of a program to ``results/<name>.json``."""
-    OUT.mkdir(exist_ok=True)
-    (OUT / f"{name}.json").write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1))
+    """Write the rows of a program to ``results/cpu/<name>.json``, or ``results/cuda/``."""
+    folder = OUT / device().type
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"machine": machine(), "commit": commit(), "rows": rows}
+    (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")

@@ -1,9 +1,12 @@
-"""Training: records a second, share of the device's peak, against a plain DataLoader.
+"""Training: records a second, share of the device's limits, against a plain DataLoader.
 
-    python benchmarks/training.py DATA_ROOT
+    python benchmarks/training.py DATA_ROOT                  # every encoder at 100 and 500 Hz
+    python benchmarks/training.py DATA_ROOT ENCODER FS       # one, as JSON
+    python benchmarks/training.py DATA_ROOT --whole          # a GPU: the whole default training
 
-DATA_ROOT is a folder as ``simulate`` or ``ptbxl`` leaves it. The peer is what one would write
-first: the same model, fed by ``torch.utils.data.DataLoader`` that reads each record with wfdb.
+DATA_ROOT is a folder as ``simulate records500=true`` or ``ptbxl`` leaves it. The peer is what one
+would write first: the same model, fed by ``torch.utils.data.DataLoader`` that reads each record
+with wfdb.
 """
 
 from __future__ import annotations
@@ -11,40 +14,76 @@ from __future__ import annotations
 import itertools
 import json
 import sys
+import tempfile
 import time
 
 import measure
 import numpy as np
 import torch
 import wfdb
+from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from ecg_siglip import config
 from ecg_siglip.batches import TrainingData
-from ecg_siglip.train import Ranks, Training, load_data
+from ecg_siglip.train import Ranks, Training, load_data, train
 
 N_STEPS = 10
+N_RECORDS = 17418  # of folds 1-8 of PTB-XL
 ENCODERS = {
     "resnet1d": {},
     "transformer": {"width": 192, "depths": [6], "stem_size": 21, "stem_stride": 10},
     "xresnet1d101": {"name": "xresnet1d", "width": 64, "depths": [3, 4, 23, 3], "dropout": 0.5},
 }
+# Where a step spends its time: kinds of work by the names of PyTorch's operations.
+KINDS = {
+    "convolutions": ("convolution", "conv"),
+    "batch norm": ("batch_norm", "native_batch"),
+    "matrix products": ("addmm", "::mm", "::bmm", "matmul", "linear"),
+    "optimizer, averaging": ("_foreach", "_fused", "adam"),
+    "copies and casts": ("copy_", "contiguous", "clone", "::to", "cat", "index", "Memcpy"),
+}
 
 
-def settings_for(root: str, encoder: str, precision: str) -> config.TrainConfig:
+class Bytes(TorchDispatchMode):
+    """Counts what the operations read and write, bytes; views move nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            moved = [t for t in tree_leaves((args, kwargs, out)) if isinstance(t, torch.Tensor)]
+            self.total += sum(t.numel() * t.element_size() for t in moved)
+        return out
+
+
+def settings_for(root: str, encoder: str, fs: int) -> config.TrainConfig:
     settings = config.TrainConfig()
-    settings.data.root, settings.run.name, settings.precision = root, "benchmark", precision
+    settings.data.root, settings.run.name, settings.precision = root, "benchmark", "bfloat16"
+    settings.data.fs = settings.waveform.fs = fs
     settings.ecg.name = encoder
     for knob, value in ENCODERS[encoder].items():
         setattr(settings.ecg, knob, value)
     return settings
 
 
-def peak_flops(dtype: torch.dtype) -> float:
-    """What the device reaches in one large matrix product, FLOP/s."""
-    n = 8192 if torch.cuda.is_available() else 2048
-    a = torch.randn(n, n, device=measure.device(), dtype=dtype)
-    return 2 * n**3 / measure.seconds(lambda: a @ a)
+def limits() -> tuple[float, float]:
+    """FLOP/s that the device reaches in a large product (bfloat16), bytes/s in a large copy."""
+    on_gpu = torch.cuda.is_available()
+    n = 8192 if on_gpu else 2048
+    a = torch.randn(n, n, device=measure.device(), dtype=torch.bfloat16)
+    block = torch.empty((1 << 30) if on_gpu else (1 << 27), device=measure.device())
+    other = torch.empty_like(block)
+    copied = 2 * block.numel() * block.element_size()
+    return (
+        2 * n**3 / measure.seconds(lambda: a @ a),
+        copied / measure.seconds(lambda: other.copy_(block)),
+    )
 
 
 class Wfdb(torch.utils.data.Dataset):
@@ -67,7 +106,7 @@ def steps(training: Training, batches) -> float:
         training.run_step(batch, len(batches))
     training.losses[-1].item()
     start = time.perf_counter()
-    timed = batches[3 : 4 + N_STEPS]
+    timed = list(itertools.islice(itertools.cycle(batches), 3, 4 + N_STEPS))
     for batch, coming in itertools.pairwise(timed):
         training.data.read_ahead(coming, 0)
         training.run_step(batch, len(batches))
@@ -83,52 +122,107 @@ def plain_steps(training: Training, loaded, n_workers: int) -> float:
     )
     given: dict[str, torch.Tensor] = {}
     data.signals = lambda rows, epoch: given["signal"]  # type: ignore[method-assign]
-    count, start = 0, time.perf_counter()
+    start, counted = time.perf_counter(), 0
     for i, (signal, rows) in enumerate(loader):
-        if i == 1:
-            start = time.perf_counter()
+        if len(rows) < batch_size:
+            break
         given["signal"] = signal.to(data.device)
         training.run_step(rows.numpy(), len(loader))
-        count = i
-        if i == N_STEPS // 2:
+        if i == 0:
+            training.losses[-1].item()
+            start = time.perf_counter()
+        counted = i
+        if i == N_STEPS:
             break
     training.losses[-1].item()
-    return (time.perf_counter() - start) / max(1, count)
+    return (time.perf_counter() - start) / max(1, counted)
+
+
+def where_time_goes(training: Training, batches) -> dict[str, float]:
+    """Share of the device's time of a step, by kind of operation."""
+    on_gpu = torch.cuda.is_available()
+    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * on_gpu
+    with profile(activities=activities) as profiler:
+        for batch in batches[:3]:
+            training.run_step(batch, len(batches))
+        training.losses[-1].item()
+    shares: dict[str, float] = {}
+    for event in profiler.key_averages():
+        taken = event.self_device_time_total if on_gpu else event.self_cpu_time_total
+        kind = next(
+            (kind for kind, names in KINDS.items() if any(n in event.key for n in names)),
+            "all else (activations, pooling, loss, augmentation)",
+        )
+        shares[kind] = shares.get(kind, 0.0) + taken
+    total = sum(shares.values())
+    return {kind: taken / total for kind, taken in sorted(shares.items(), key=lambda kv: -kv[1])}
+
+
+def one(root: str, encoder: str, fs: int) -> dict[str, object]:
+    """A row of the table."""
+    flops_limit, bytes_limit = limits()
+    settings = settings_for(root, encoder, fs)
+    loaded = load_data(settings, progress=False)
+    data = TrainingData(loaded, settings, measure.device())
+    training = Training(settings, data, Ranks())
+    batches = data.batches(0)
+    if len(batches) < 4:
+        raise SystemExit(f"{root}: {len(batches)} batches; expected at least 4")
+    with FlopCounterMode(display=False) as counter:
+        training.run_step(batches[0], len(batches))
+    with Bytes() as moved:
+        training.run_step(batches[0], len(batches))
+    flops = counter.get_total_flops()
+    step_s = steps(training, batches)
+    data_s = measure.seconds(lambda: data.signals(batches[0], 0))
+    shares = where_time_goes(training, batches)
+    plain_s = plain_steps(training, loaded, 2)
+    size = len(batches[0])
+    # The least time that the device's limits allow for these FLOPs and these bytes.
+    roofline_s = max(flops / flops_limit, moved.total / bytes_limit)
+    return {
+        "encoder": encoder,
+        "fs": fs,
+        "batch_size": size,
+        "records_per_s": size / step_s,
+        "plain_records_per_s": settings.optim.batch_size / plain_s,
+        "ratio": size / step_s * plain_s / settings.optim.batch_size,
+        "gflop_per_record": flops / size / 1e9,
+        "mbyte_per_record": moved.total / size / 1e6,
+        "limit_tflops": flops_limit / 1e12,
+        "limit_gbytes": bytes_limit / 1e9,
+        "share_of_flops": flops / step_s / flops_limit,
+        "share_of_roofline": roofline_s / step_s,
+        "data_share_of_step": data_s / step_s,
+        "where": shares,
+    }
+
+
+def whole(root: str) -> dict[str, object]:
+    """Seconds of a complete default training on as many records as PTB-XL trains on."""
+    settings = config.TrainConfig()
+    settings.data.root, settings.run.name = root, "whole"
+    settings.save_every_s = 1e6
+    with tempfile.TemporaryDirectory() as folder:
+        settings.run.root = folder
+        load_data(settings, progress=True)  # the cache is built once, not in each training
+        start = time.perf_counter()
+        train(settings)
+        return {"n_epochs": settings.optim.n_epochs, "seconds": time.perf_counter() - start}
 
 
 def main() -> None:
-    root = sys.argv[1]
-    precision = "bfloat16"
-    peak = peak_flops(torch.bfloat16)
-    rows = []
-    for encoder in ENCODERS:
-        settings = settings_for(root, encoder, precision)
-        loaded = load_data(settings, progress=True)
-        data = TrainingData(loaded, settings, measure.device())
-        training = Training(settings, data, Ranks())
-        batches = data.batches(0)
-        if len(batches) < 6:
-            raise SystemExit(f"{root}: {len(batches)} batches; expected at least 6")
-        with FlopCounterMode(display=False) as counter:
-            training.run_step(batches[0], len(batches))
-        step_s = steps(training, batches)
-        data_s = measure.seconds(lambda d=data, b=batches: d.signals(b[0], 0))
-        plain_s = plain_steps(training, loaded, 2)
-        size = len(batches[0])
-        rows.append(
-            {
-                "encoder": encoder,
-                "fs": settings.data.fs,
-                "records_per_s": size / step_s,
-                "plain_records_per_s": size / plain_s,
-                "ratio": plain_s / step_s,
-                "gflop_per_record": counter.get_total_flops() / size / 1e9,
-                "share_of_peak": counter.get_total_flops() / step_s / peak,
-                "data_share_of_step": data_s / step_s,
-            }
-        )
-        print(json.dumps(rows[-1]), flush=True)
-    measure.keep("training", rows)
+    root, words = sys.argv[1], sys.argv[2:]
+    if words == ["--whole"]:
+        measure.keep("whole", [whole(root)])
+    elif words:
+        print(json.dumps(one(root, words[0], int(words[1]))))
+    else:
+        rows = []
+        for fs, encoder in itertools.product((100, 500), ENCODERS):
+            rows.append(measure.apart("training.py", root, encoder, fs))
+            print(json.dumps(rows[-1]), flush=True)
+        measure.keep("training", rows)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,160 @@
+"""The tables of docs/performance.md, from what the other programs left in ``results/``.
+
+    python benchmarks/report.py
+
+What stands between ``<!-- bench: NAME -->`` and ``<!-- /bench -->`` is written here, never by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import measure
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
+BLOCK = re.compile(r"(<!-- bench: (\w+) -->\n).*?(<!-- /bench -->)", re.S)
+DEVICES = {"cuda": "GPU", "cpu": "CPU"}
+MISSING = "Not measured yet.\n"
+
+
+def read(name: str) -> list[tuple[str, dict]]:
+    """What each device left under that name."""
+    found = []
+    for device in DEVICES:
+        path = measure.OUT / device / f"{name}.json"
+        if path.is_file():
+            found.append((device, json.loads(path.read_text())))
+    return found
+
+
+def table(head: list[str], rows: list[list[object]]) -> str:
+    lines = [head, ["---"] * len(head), *[[str(cell) for cell in row] for row in rows]]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def data() -> str:
+    head = ["processes", "records", "ours, ms a record", "loop of `wfdb.rdrecord`", "times as fast"]
+    parts = []
+    for _, result in read("data"):
+        rows = [
+            [
+                row["n_workers"],
+                row["n_records"],
+                f"{row['cache_ms_per_record']:.2f}",
+                f"{row['wfdb_loop_ms_per_record']:.2f}",
+                f"{row['ratio']:.1f}",
+            ]
+            for row in result["rows"]
+        ]
+        parts.append(on(result) + table(head, rows))
+    return "\n".join(parts) or MISSING
+
+
+def loss() -> str:
+    head = ["targets", "B", "T", "against", "memory", "time", "gradients differ by"]
+    parts = []
+    for _, result in read("loss"):
+        rows = []
+        for row in result["rows"]:
+            for peer, name in (("whole", "the whole matrix"), ("siglip", "transformers' SigLIP")):
+                if peer not in row:
+                    continue
+                fused, other = row["fused"], row[peer]
+                n_texts = 71 if row["rule"] == "bank" else row["n"]
+                words = [row["rule"], f"{row['n']:,}", f"{n_texts:,}", name]
+                if "failed" in other:
+                    cells = ["it does not fit", f"{fused['seconds']:.1f} s"]
+                elif not other["bytes"]:
+                    cells = ["-", f"{fused['seconds'] / other['seconds']:.2f}"]
+                else:
+                    cells = [
+                        f"{fused['bytes'] / other['bytes']:.2f}",
+                        f"{fused['seconds'] / other['seconds']:.2f}",
+                    ]
+                differ = row.get("gradient_difference") if peer == "whole" else None
+                rows.append([*words, *cells, "" if differ is None else f"{differ:.0e}"])
+        parts.append(on(result) + table(head, rows))
+    return "\n".join(parts) or MISSING
+
+
+def training() -> str:
+    head = ["encoder", "fs, Hz", "records/s", "fed by a DataLoader and wfdb", "times as fast"]
+    head += ["data, share of a step", "GFLOP a record", "of the FLOP limit", "of the roofline"]
+    parts = []
+    for _, result in read("training"):
+        rows = []
+        for row in result["rows"]:
+            if "failed" in row:
+                continue
+            rows.append(
+                [
+                    f"`{row['encoder']}`",
+                    row["fs"],
+                    f"{row['records_per_s']:,.0f}",
+                    f"{row['plain_records_per_s']:,.0f}",
+                    f"{row['ratio']:.1f}",
+                    f"{100 * row['data_share_of_step']:.1f} %",
+                    f"{row['gflop_per_record']:.2f}",
+                    f"{100 * row['share_of_flops']:.0f} %",
+                    f"{100 * row['share_of_roofline']:.0f} %",
+                ]
+            )
+        first = result["rows"][0]
+        limits = (
+            f"Measured limits: {first['limit_tflops']:.2f} TFLOP/s (bfloat16 product), "
+            f"{first['limit_gbytes']:.0f} GB/s (copy). "
+        )
+        parts.append(limits + on(result) + table(head, rows))
+    return "\n".join(parts) or MISSING
+
+
+def profile() -> str:
+    parts = []
+    for _, result in read("training"):
+        rows = [row for row in result["rows"] if row.get("fs") == 100]
+        kinds = list(rows[0]["where"])
+        head = ["kind of work", *[f"`{row['encoder']}`" for row in rows]]
+        cells = [
+            [kind, *[f"{100 * row['where'].get(kind, 0.0):.0f} %" for row in rows]]
+            for kind in kinds
+        ]
+        parts.append(on(result) + table(head, cells))
+    return "\n".join(parts) or MISSING
+
+
+def verbs() -> str:
+    parts = []
+    for _, result in read("verbs"):
+        rows = [[row["what"], f"{row['value']:,.1f}"] for row in result["rows"]]
+        parts.append(on(result) + table(["what", ""], rows))
+    return "\n".join(parts) or MISSING
+
+
+def whole() -> str:
+    parts = []
+    for _, result in read("whole"):
+        row = result["rows"][0]
+        parts.append(
+            on(result) + table(["epochs", "seconds"], [[row["n_epochs"], f"{row['seconds']:.0f}"]])
+        )
+    return "\n".join(parts) or MISSING
+
+
+def on(result: dict) -> str:
+    return f"{result['machine']}; commit {result['commit']}.\n\n"
+
+
+BLOCKS = {f.__name__: f for f in (data, loss, training, profile, verbs, whole)}
+
+
+def main() -> None:
+    page = PAGE.read_text("utf-8")
+    page = BLOCK.sub(lambda found: found[1] + "\n" + BLOCKS[found[2]]() + "\n" + found[3], page)
+    PAGE.write_text(page, "utf-8")
+    print(f"wrote {PAGE}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,9 @@
 """A batch is a pure function of (seed, epoch); texts and targets say what the records say."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -200,3 +204,48 @@ def test_a_batch_that_cannot_be_read_ahead_fails_where_it_is_needed(make):
     data.read_ahead(rows, 0)
     with pytest.raises(IndexError):
         data.signals(rows, 0)
+
+
+LARGE = """
+import resource, sys
+import numpy as np, torch
+from ecg_siglip import config, findings, ptbxl
+from ecg_siglip.batches import TrainingData
+
+n, path = 200_000, sys.argv[1]
+with open(path, "wb") as file:
+    file.truncate(n * 12 * 1000 * 2)  # a file of holes: 4.8 GB that take no room on disk
+signals = np.memmap(path, np.int16, "r", shape=(n, 12, 1000))
+codes = findings.task_codes("all")
+y_true = np.zeros((n, len(codes)), bool)
+y_true[:, 0] = True
+nothing = np.zeros(0)
+data = ptbxl.PtbXl(
+    np.arange(n), np.arange(n), np.repeat(np.arange(1, 11), n // 10), codes, y_true, nothing,
+    [""] * n, [], signals, 100.0, "large", 0,
+)
+settings = config.TrainConfig()
+settings.optim.batch_size = 512
+training = TrainingData(data, settings, torch.device("cpu"))
+batches = training.batches(0)
+training.signals(batches[0], 0)
+status = open("/proc/self/status").read()
+used = 1024 * int(status.split("VmData:")[1].split()[0])
+resource.setrlimit(resource.RLIMIT_DATA, (used + (768 << 20),) * 2)
+for batch, coming in zip(batches[1:9], batches[2:10]):
+    training.read_ahead(coming, 0)
+    assert training.signals(batch, 0).shape == (len(batch), 12, 1000)
+try:
+    np.array(signals)
+except MemoryError:
+    print("the whole set would not have fitted")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_batches_of_a_set_larger_than_memory_are_read_from_disk(tmp_path):
+    words = [sys.executable, "-c", LARGE, str(tmp_path / "signals.npy")]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "the whole set would not have fitted\n"

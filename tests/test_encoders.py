@@ -1,5 +1,8 @@
 """Every encoder keeps one contract; tokens survive saving; nothing is downloaded."""
 
+import copy
+import shutil
+
 import pytest
 import torch
 
@@ -129,3 +132,20 @@ def test_a_table_of_findings_knows_its_own_prompts_only(tmp_path):
     assert again.tokenize(["atrial flutter"])[0].tolist() == [[1]]
     with pytest.raises(ValueError, match="text=none.*'torsade'"):
         table.tokenize(["torsade"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_with_bfloat16_the_gradient_is_that_of_the_plain_encoder():
+    knobs = {"width": 8, "depths": [1], "kernel_size": 3, "stem_size": 5, "stem_stride": 2}
+    torch.manual_seed(0)
+    plain = ecg_encoder("resnet1d", **knobs, drop_path=0.0)
+    compiled = copy.deepcopy(plain)
+    compiled.compile(dynamic=False)
+    signal, weight = torch.randn(16, 12, 200), torch.randn(16, 16)
+    for encoder in (plain, compiled):
+        with torch.autocast("cpu", torch.bfloat16):
+            out = encoder(signal)
+        (out.float() * weight).sum().backward()
+    for ours, theirs in zip(compiled.parameters(), plain.parameters(), strict=True):
+        assert ((ours.grad - theirs.grad).norm() / theirs.grad.norm()) < 0.2

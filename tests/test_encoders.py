@@ -137,15 +137,20 @@ def test_a_table_of_findings_knows_its_own_prompts_only(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_compiled_with_bfloat16_the_gradient_is_that_of_the_plain_encoder():
-    knobs = {"width": 8, "depths": [1], "kernel_size": 3, "stem_size": 5, "stem_stride": 2}
+    knobs = {"width": 16, "depths": [2], "kernel_size": 3, "stem_size": 5, "stem_stride": 2}
     torch.manual_seed(0)
     plain = ecg_encoder("resnet1d", **knobs, drop_path=0.0)
+    for name, parameter in plain.named_parameters():
+        if "norm" in name:  # no branch starts at 0
+            torch.nn.init.normal_(parameter, 1.0, 0.1)
     compiled = copy.deepcopy(plain)
     compiled.compile(dynamic=False)
-    signal, weight = torch.randn(16, 12, 200), torch.randn(16, 16)
+    signal, weight = torch.randn(16, 12, 400), torch.randn(16, plain.n_features)
+    gradients = []
     for encoder in (plain, compiled):
         with torch.autocast("cpu", torch.bfloat16):
             out = encoder(signal)
         (out.float() * weight).sum().backward()
-    for ours, theirs in zip(compiled.parameters(), plain.parameters(), strict=True):
-        assert ((ours.grad - theirs.grad).norm() / theirs.grad.norm()) < 0.2
+        gradients.append(torch.cat([p.grad.flatten() for p in encoder.parameters()]))
+    # A maximum may lie elsewhere when numbers are rounded otherwise: the direction is what counts.
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.95

@@ -77,12 +77,13 @@ class TrainingData:
         self.reports = data.reports
         self.prompts = findings.prompts(data.codes, settings.text.language)
         self.device, self.settings = device, settings
+        self.y_true = data.y_true  # for the host, which shall not wait for the device to say it
         self.labels = torch.from_numpy(data.y_true.astype(np.float32)).to(device)
         self.train_rows = share_of(
             data.fold(*settings.data.train_folds), data.ecg_id, settings.data.train_share
         )
         excluded = [self.column(code) for code in settings.objective.exclude]
-        self.weights = finding_weights(self.labels[torch.from_numpy(self.train_rows)], excluded)
+        self.weights = finding_weights(self.labels[self._here(self.train_rows)], excluded)
         self.mapped, self.version = data.signals, data.version
         self.reader = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
         self.ahead: dict[tuple[int, bytes], Future[Read]] = {}
@@ -95,6 +96,10 @@ class TrainingData:
             raise ValueError(f"objective.exclude: {code} is no finding of this task")
         return self.codes.index(code)
 
+    def _here(self, values: np.ndarray) -> Tensor:
+        """On the device, without waiting for what the device is doing."""
+        return torch.from_numpy(values).to(self.device, non_blocking=True)
+
     def batches(self, epoch: int) -> list[np.ndarray]:
         """The rows of each step: every training record once an epoch, in steps of equal size."""
         order = np.random.default_rng([self.settings.seed, epoch]).permutation(self.train_rows)
@@ -105,7 +110,7 @@ class TrainingData:
         """Signals (B, 12, S) float32 mV on the device, augmented as the epoch asks."""
         microvolts, params = self._taken(rows, epoch)
         if self.resident is not None:
-            microvolts = self.resident[torch.from_numpy(rows).to(self.device)]
+            microvolts = self.resident[self._here(rows)]
         assert microvolts is not None
         # From pinned memory a copy does not hold up the host.
         signal_BLS = microvolts.to(self.device, non_blocking=True).float() / waveform.UV_PER_MV
@@ -160,12 +165,12 @@ class TrainingData:
         signal_BLS = self.signals(rows, epoch)
         if blend is None:
             return signal_BLS
-        share_B = torch.from_numpy(blend.share_B).to(signal_BLS)
+        share_B = self._here(blend.share_B).to(signal_BLS.dtype)
         order = np.argsort(rows)
         place = order[np.searchsorted(rows, blend.partners, sorter=order).clip(max=len(rows) - 1)]
         if np.array_equal(rows[place], blend.partners):
             # The partners are of this very batch, and augmented alike: nothing is read again.
-            other_BLS = signal_BLS[torch.from_numpy(place).to(self.device)]
+            other_BLS = signal_BLS[self._here(place)]
         else:
             other_BLS = self.signals(blend.partners, epoch)
         return torch.lerp(other_BLS, signal_BLS, share_B[:, None, None])
@@ -194,10 +199,9 @@ class TrainingData:
             return self.prompts, np.full(n_findings, -1), everything
         if kind == "report":
             told = np.array([row for row in rows if self.reports[row].strip()], np.int64)
-            return [self.reports[row] for row in told], told, self.labels[torch.from_numpy(told)]
+            return [self.reports[row] for row in told], told, self.labels[self._here(told)]
         texts, own, named = [], [], []
-        y_true = self.labels[torch.from_numpy(rows).to(self.device)].bool().cpu().numpy()
-        for row, present in zip(rows, y_true, strict=True):
+        for row, present in zip(rows, self.y_true[rows], strict=True):
             columns = np.flatnonzero(present)
             if not len(columns):
                 continue
@@ -208,7 +212,7 @@ class TrainingData:
             own.append(row)
             named.append(np.isin(np.arange(n_findings), chosen))
         labels = np.array(named, np.float32).reshape(-1, n_findings)
-        return texts, np.array(own, np.int64), torch.from_numpy(labels).to(self.device)
+        return texts, np.array(own, np.int64), self._here(labels)
 
     def blended_targets(
         self, term: Term, rows: np.ndarray, blend: Blend | None, own: np.ndarray, named: Tensor
@@ -218,12 +222,11 @@ class TrainingData:
         if blend is None:
             return first
         second = self.targets(term, blend.partners, own, named)
-        return BlendedTargets(first, second, torch.from_numpy(blend.share_B).to(self.labels))
+        return BlendedTargets(first, second, self._here(blend.share_B).to(self.labels.dtype))
 
     def targets(self, term: Term, rows: np.ndarray, own: np.ndarray, named: Tensor) -> PairTargets:
         """What the pairs of the ECGs ``rows`` and the texts of ``texts`` should be."""
-        index = torch.from_numpy(rows).to(self.device)
-        own_index = torch.from_numpy(own).to(self.device)
+        index, own_index = self._here(rows), self._here(own)
         return PairTargets(term.targets, self.labels[index], named, index, own_index, self.weights)
 
     def prior_logits(self) -> Tensor:
@@ -231,7 +234,7 @@ class TrainingData:
 
         Half a record is added to either side, so that a finding never seen has some, too.
         """
-        n_positive = self.labels[torch.from_numpy(self.train_rows).to(self.device)].sum(0)
+        n_positive = self.labels[self._here(self.train_rows)].sum(0)
         return torch.log((n_positive + 0.5) / (len(self.train_rows) - n_positive + 0.5)).cpu()
 
     def positive_rate(self, term: Term) -> float:

@@ -74,6 +74,7 @@ def new_optimizer(settings: config.TrainConfig, model: EcgTextModel) -> torch.op
             for (factor, decay), parameters in groups.items()
         ],
         lr=settings.optim.lr,
+        fused=model.device.type == "cuda" or None,
     )
 
 

@@ -143,7 +143,8 @@ class Training:
         self.model = new_model(settings, data, self.terms).train()
         self.read_locked_texts()
         self.optimizer = new_optimizer(settings, self.model)
-        self.averaged = clone(weights(self.model))
+        self.current = weights(self.model)
+        self.averaged = clone(self.current)
         self.epoch = self.step = 0  # step counts within the epoch
         self.losses: list[Tensor] = []
         self.best: dict[str, Any] = {}
@@ -161,7 +162,7 @@ class Training:
     def start_from(self, name: str) -> None:
         """Let the ECG encoder begin with the weights of another model's, not at random."""
         self.pretrained = load_encoder(self.model, name, self.settings, self.data)
-        self.averaged = clone(weights(self.model))
+        self.averaged = clone(self.current)
 
     def read_locked_texts(self) -> None:
         """Let a locked text encoder read once what it would be asked in every step."""
@@ -197,8 +198,8 @@ class Training:
             # CLIP's bound: a scale above 100 only sharpens what is already decided.
             self.model.log_scale.clamp_(max=math.log(100.0))
             decay = min(settings.ema, (1 + done) / (10 + done))
-            current = list(weights(self.model).values())
-            torch._foreach_lerp_(list(self.averaged.values()), current, 1 - decay)
+            averaged, current = list(self.averaged.values()), list(self.current.values())
+            torch._foreach_lerp_(averaged, current, 1 - decay)
         self.losses.append(loss)
         self.step += 1
 

@@ -159,7 +159,7 @@ class ObjectiveConfig:
 
 @dataclass
 class OptimConfig:
-    n_epochs: int = knob(100, "passes over the training folds", 1, 10000)
+    n_epochs: int = knob(60, "passes over the training folds", 1, 10000)
     batch_size: int = knob(128, "records per step, over all devices", 1, 1 << 20)
     lr: float = knob(2e-3, "peak learning rate of AdamW", 1e-8, 1.0)
     final_lr: float = knob(0.5, "rate at the last step, as a share of the peak", 0.0, 1.0)

@@ -85,7 +85,8 @@ TUNE_FOLD ?= 8
 FOLD ?= 9
 # Batch size and learning rate, which goes with the square root of it.
 BATCHES ?= 32:1e-3 64:1.41e-3 128:2e-3 256:2.83e-3 512:4e-3 1024:5.66e-3 2048:8e-3
-SHARES ?= 0.1 0.25 0.5
+# Share of the training records and epochs: fewer records are seen more often.
+SHARES ?= 0.1:160 0.25:80 0.5:50
 ON := data.root=$(PTBXL) 'data.train_folds=[$(TRAIN_FOLDS)]' data.tune_fold=$(TUNE_FOLD)
 ROW := $${hydra:runtime.choices.experiment}_s$${seed}
 comma := ,
@@ -99,14 +100,15 @@ curves: $(READY) ## train along the batch size and the number of records: BATCHE
 	@set -e; for pair in $(BATCHES); do \
 	  $(BIN)/python -m ecg_siglip.train -m experiment=bank,diagonal,shared,jaccard seed=$(SEEDS) $(ON) \
 	    optim.batch_size=$${pair%:*} optim.lr=$${pair#*:} 'run.name=b$${optim.batch_size}_$(ROW)'; \
-	done; for share in $(SHARES); do \
-	  $(BIN)/python -m ecg_siglip.train -m experiment=bank seed=$(SEEDS) $(ON) \
-	    data.train_share=$$share 'run.name=share$${data.train_share}_$(ROW)'; \
+	done; for pair in $(SHARES); do \
+	  $(BIN)/python -m ecg_siglip.train -m experiment=best seed=$(SEEDS) $(ON) \
+	    data.train_share=$${pair%:*} optim.n_epochs=$${pair#*:} \
+	    'run.name=share$${data.train_share}_$(ROW)'; \
 	done
 	$(BIN)/python -m ecg_siglip.compare fold=$(FOLD) x=optim.batch_size out=comparison_batch_size \
 	  'runs=[b*_bank_s*,b*_diagonal_s*,b*_shared_s*,b*_jaccard_s*]'
 	$(BIN)/python -m ecg_siglip.compare fold=$(FOLD) x=data.train_share out=comparison_records \
-	  'runs=[share*_bank_s*,bank_s*]'
+	  'runs=[share*_best_s*,best_s*]'
 
 results: $(READY) ## every number and figure of README.md and docs/, from results/runs/: PTBXL=
 	$(BIN)/python results/build.py $(PTBXL)

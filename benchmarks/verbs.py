@@ -6,8 +6,10 @@ python benchmarks/verbs.py RUN RECORD      # a run folder, a record to ask about
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -26,6 +28,25 @@ def fastest(words: list[str], n: int = 3) -> float:
     return min(times)
 
 
+def peak_mib(words: list[str]) -> float:
+    """Memory of a program at its height, MiB."""
+    process = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(words)}: ended with {status}")
+    return usage.ru_maxrss / 1024
+
+
+def copies(record: Path, n: int, folder: Path) -> Path:
+    """A folder in which a record lies n times."""
+    for i in range(n):
+        place = folder / f"{i:06d}"
+        place.mkdir(parents=True)
+        for part in record.parent.glob(f"{record.name}.*"):
+            (place / part.name).symlink_to(part.resolve())
+    return folder
+
+
 def main() -> None:
     run, record = Path(sys.argv[1]), sys.argv[2]
     rows: list[dict[str, object]] = [
@@ -37,12 +58,20 @@ def main() -> None:
     rows.append(
         {"what": "predict, first answer, s", "value": fastest([*ask, f"records=[{record}]"])}
     )
+    with tempfile.TemporaryDirectory() as folder:
+        for n in (100, 10_000):
+            many = copies(Path(record), n, Path(folder) / str(n))
+            start = time.perf_counter()
+            mib = peak_mib([*ask, f"records=[{many}]"])
+            taken = time.perf_counter() - start
+            rows.append({"what": f"predict, memory over {n:,} records, MiB", "value": mib})
+        rows.append({"what": "predict, records a second from files", "value": n / taken})
     from ecg_siglip.predict import Predictor
 
     predictor = Predictor.load(run / "model")
     signals = np.zeros((1024, 12, 1000), np.int16)
     taken = measure.seconds(lambda: predictor.probabilities(signals), 3)
-    rows.append({"what": "predict, records a second in batches", "value": len(signals) / taken})
+    rows.append({"what": "predict, records a second in memory", "value": len(signals) / taken})
     for row in rows:
         print(json.dumps(row))
     measure.keep("verbs", rows)

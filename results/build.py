@@ -49,11 +49,14 @@ GROUPS: dict[str, dict[str, Any]] = {
         "baseline": "bank",
     },
     "recipes": {
-        "runs": ["best_s*", "best_bce_s*", "best_xresnet1d101_s*", "best_ensemble", "bank_s*"],
+        "runs": [
+            *("best_s*", "best_ensemble", "best_bce_s*", "scratch_s*", "bank_s*"),
+            *("xresnet1d101_s*", "best_xresnet1d101_s*"),
+        ],
         "baseline": "best",
     },
     "batch_size": {"runs": ["b*_bank_s*", "b*_diagonal_s*", "b*_shared_s*", "b*_jaccard_s*"]},
-    "learning_curve": {"runs": ["share*_s*", "bank_s*"], "x": "data.train_share"},
+    "learning_curve": {"runs": ["share*_s*", "best_s*"], "x": "data.train_share"},
 }
 GROUPS["batch_size"]["x"] = "optim.batch_size"
 

@@ -131,8 +131,8 @@ def group_runs(runs: list[Run]) -> list[Row]:
     ]
 
 
-def _recipe(run: Run, without: str = "") -> str:
-    own = ("run.name", "run.root", "data.root", "seed", without, *config.FREE_KNOBS)
+def _recipe(run: Run, without: tuple[str, ...] = ()) -> str:
+    own = ("run.name", "run.root", "data.root", "seed", *without, *config.FREE_KNOBS)
     knobs = [name for name in config.knobs(TrainConfig) if name not in own]
     values = {name: operator.attrgetter(name)(run.settings) for name in knobs}
     return json.dumps([values, run.about.get("members")])
@@ -266,7 +266,7 @@ def along(rows: list[Row], result: dict[str, Any], knob: str) -> dict[str, Any]:
     """
     if knob not in config.knobs(TrainConfig):
         raise ValueError(f"x={knob}: no knob of train; expected one like optim.batch_size")
-    recipes = [_recipe(row.runs[0], without=knob) for row in rows]
+    recipes = [_recipe(row.runs[0], without=(knob, *_following(rows, knob))) for row in rows]
     # A line is called by its objective, unless another line has the same.
     labels = dict(zip(recipes, (line["objective"] for line in result["rows"]), strict=True))
     used = list(labels.values())
@@ -282,6 +282,20 @@ def along(rows: list[Row], result: dict[str, Any], knob: str) -> dict[str, Any]:
                 points = panels.setdefault(heading, {}).setdefault(labels[recipe], [])
                 points.append((float(value), line["scores"][score]))
     return panels
+
+
+def _following(rows: list[Row], knob: str) -> tuple[str, ...]:
+    """Knobs that go with another one, as a learning rate with the batch size: for each value of
+    that they have one of their own, in all rows."""
+    found = []
+    for name in config.knobs(TrainConfig):
+        values: dict[str, set[str]] = {}
+        for row in rows:
+            at, value = (operator.attrgetter(k)(row.runs[0].settings) for k in (knob, name))
+            values.setdefault(str(at), set()).add(str(value))
+        if all(len(seen) == 1 for seen in values.values()):
+            found.append(name)
+    return tuple(found)
 
 
 def compare(settings: config.CompareConfig) -> None:

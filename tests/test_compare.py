@@ -153,6 +153,19 @@ def test_lines_of_a_curve_are_recipes_and_not_only_objectives(evaluated, tmp_pat
     }
 
 
+def test_what_goes_with_the_axis_does_not_part_a_line(evaluated, tmp_path):
+    for size, lr in ((32, 0.1), (64, 0.2)):
+        for name, terms in (("a", "bank"), ("b", "findings/shared")):
+            knobs = {"optim": {"lr": lr, "batch_size": size}, "objective": {"terms": terms}}
+            seeded(evaluated, tmp_path, f"{name}{size}_s0", 0, 0.5, **knobs)
+    rows = group_runs([read_run(tmp_path, f"{n}{b}_s0", 10) for n in "ab" for b in (32, 64)])
+    lines = along(rows, summary(rows, rows[0], n_resamples=5), "optim.batch_size")["macro AUROC"]
+    assert {name: [x for x, _ in points] for name, points in lines.items()} == {
+        "a32": [32.0, 64.0],
+        "b32": [32.0, 64.0],
+    }
+
+
 def test_the_same_seed_twice_is_no_second_seed(evaluated, tmp_path):
     for name in ("a_s0", "copy_s0"):
         seeded(evaluated, tmp_path, name, 0, 0.5)

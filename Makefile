@@ -122,6 +122,7 @@ bench: $(READY) ## every figure of docs/performance.md, on this machine; 20 minu
 	$(BIN)/python benchmarks/data.py data/bench
 	$(BIN)/python benchmarks/training.py data/bench
 	$(BIN)/python benchmarks/loss.py
+	$(BIN)/python benchmarks/fingerprint.py data/bench
 	$(BIN)/python benchmarks/report.py
 
 wheel-test: $(READY) ## build the wheel, install it elsewhere, run every verb of it

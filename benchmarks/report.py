@@ -132,6 +132,16 @@ def verbs() -> str:
     return "\n".join(parts) or MISSING
 
 
+def fingerprint() -> str:
+    names = {"loss": "loss", "macro_auroc": "macro AUROC", "macro_auprc": "macro AP"}
+    names |= {"micro_f1": "micro F1 at 0.5"}
+    parts = []
+    for _, result in read("fingerprint"):
+        rows = [[row["path"], *[f"{row[key]:.5f}" for key in names]] for row in result["rows"]]
+        parts.append(on(result) + table(["path", *names.values()], rows))
+    return "\n".join(parts) or MISSING
+
+
 def whole() -> str:
     parts = []
     for _, result in read("whole"):
@@ -146,7 +156,7 @@ def on(result: dict) -> str:
     return f"{result['machine']}; commit {result['commit']}.\n\n"
 
 
-BLOCKS = {f.__name__: f for f in (data, loss, training, profile, verbs, whole)}
+BLOCKS = {f.__name__: f for f in (data, loss, training, profile, verbs, fingerprint, whole)}
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
     python benchmarks/fingerprint.py DATA_ROOT
 
-The first row is the plain way: float32, the pair matrix in one piece, one process, nothing compiled.
+The first row is the plain way: float32, one process, the pair matrix whole, nothing compiled.
 """
 
 from __future__ import annotations

@@ -250,6 +250,13 @@ class PredictConfig:
 
 
 @dataclass
+class ExportConfig:
+    run: RunConfig = group(RunConfig)
+    model: str | None = knob(None, "folder or hub name of a model; null: the run's")
+    out: str | None = knob(None, "file to write; null: model.onnx in the run's folder")
+
+
+@dataclass
 class PtbxlData:
     root: str = knob("???", "folder to download to and to cache from")
     fs: int = knob(100, "sampling rate of the files, Hz: 100 or 500", 100, 500)

@@ -14,6 +14,7 @@ SCHEMAS = {
     "compare": config.CompareConfig,
     "ensemble": config.EnsembleConfig,
     "evaluate": config.EvaluateConfig,
+    "export": config.ExportConfig,
     "predict": config.PredictConfig,
     "ptbxl": config.PtbxlConfig,
     "simulate": config.SimulateConfig,
@@ -31,6 +32,9 @@ KNOBS = {
     "evaluate": """
         batch_size data.allow_missing data.cache_dir data.n_workers data.root device fold
         labelled_only n_bootstrap report run.name run.root
+    """,
+    "export": """
+        model out run.name run.root
     """,
     "predict": """
         batch_size device model records run.name run.root threshold_rule

@@ -58,7 +58,7 @@ def test_every_command_composes(command):
 
 def test_the_readme_shows_every_verb_and_the_scan_finds_them():
     shown = {verb_and_overrides(c)[0] for c in commands((ROOT / "README.md").read_text("utf-8"))}
-    assert shown == {*("simulate", "ptbxl", "train", "evaluate", "predict", "compare", "ensemble")}
+    assert shown == {path.stem for path in config.CONF_DIR.glob("*.yaml")}
 
 
 def test_the_readme_lists_every_objective_and_no_other():

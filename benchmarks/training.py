@@ -40,10 +40,12 @@ ENCODERS = {
 # Where a step spends its time: kinds of work by the names of PyTorch's operations.
 KINDS = {
     "convolutions": ("convolution", "conv"),
-    "batch norm": ("batch_norm", "native_batch"),
-    "matrix products": ("addmm", "::mm", "::bmm", "matmul", "linear"),
-    "optimizer, averaging": ("_foreach", "_fused", "adam"),
+    "batch norm": ("batch_norm", "bn_"),
+    "matrix products": ("addmm", "::mm", "::bmm", "gemm"),
+    "optimizer, averaging": ("_foreach", "_fused", "lerp", "addc", "::sqrt", "Optimizer", "adam"),
     "copies and casts": ("copy_", "contiguous", "clone", "::to", "cat", "index", "Memcpy"),
+    "activations": ("relu", "clamp_min", "threshold", "gelu", "sigmoid", "softmax", "dropout"),
+    "sums and products (shortcuts, gates)": ("::add", "::mul", "::div", "::sub", "::sum"),
 }
 
 
@@ -151,7 +153,7 @@ def where_time_goes(training: Training, batches) -> dict[str, float]:
         taken = event.self_device_time_total if on_gpu else event.self_cpu_time_total
         kind = next(
             (kind for kind, names in KINDS.items() if any(n in event.key for n in names)),
-            "all else (activations, pooling, loss, augmentation)",
+            "all else (pooling, loss, augmentation, host)",
         )
         shares[kind] = shares.get(kind, 0.0) + taken
     total = sum(shares.values())

@@ -18,6 +18,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 _HOMES = {
+    "EcgClassifier": "classifier",
     "EcgTextModel": "model",
     "Finding": "predict",
     "Predictor": "predict",

@@ -14,7 +14,7 @@ FLOORS = [
     "ptbxl checkpoint simulate ranks",
     "batches predict",
     "evaluate build",
-    "train compare ensemble",
+    "train compare ensemble classifier",
     "export app",
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}

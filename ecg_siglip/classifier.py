@@ -1,0 +1,138 @@
+"""A trained model as a scikit-learn style classifier, for notebooks and pipelines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ecg_siglip import records, waveform
+from ecg_siglip.evaluate import tune
+from ecg_siglip.metrics import DEFAULT_RULE, apply_thresholds
+from ecg_siglip.predict import Predictor
+
+Ecgs = str | Path | records.Record | Iterable[str | Path | records.Record] | np.ndarray
+
+
+class EcgClassifier:
+    """ECGs to findings: ``predict_proba``, ``predict``, and ``fit`` to another hospital.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    rule : str
+        Which thresholds ``predict`` decides by.
+    fs : float, optional
+        Sampling rate of arrays, Hz; records know theirs.
+
+    Attributes
+    ----------
+    classes_ : ndarray of str, shape (n_findings,)
+        Codes of the findings, in the order of all columns.
+
+    Raises
+    ------
+    ValueError
+        If the rule is unknown, or the model has no thresholds of it.
+
+    Notes
+    -----
+    ECGs are paths, ``Record`` objects, lists of either, or an array (n_records, 12, n_samples), mV,
+    leads in the order of ``waveform.LEADS``, at ``fs``.
+
+    Examples
+    --------
+    ::
+
+        classifier = EcgClassifier.from_pretrained("runs/r1/model")
+        classifier.predict_proba(["00001_lr", "00002_lr"])  # (2, 71)
+        classifier.classes_[classifier.predict("00001_lr")[0]]
+    """
+
+    def __init__(self, predictor: Predictor, rule: str = DEFAULT_RULE, fs: float | None = None):
+        known = predictor.artifact.thresholds
+        if rule not in known:
+            raise ValueError(f"rule={rule}: expected one of {', '.join(known)}")
+        self.predictor, self.rule, self.fs = predictor, rule, fs
+        self.classes_ = np.array(predictor.artifact.codes)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        rule: str = DEFAULT_RULE,
+        fs: float | None = None,
+        device: str = "auto",
+    ) -> EcgClassifier:
+        """From a folder (``runs/<name>/model``) or the hub; errors as ``Predictor.load``."""
+        return cls(Predictor.load(name, device), rule, fs)
+
+    def predict_proba(self, X: Ecgs) -> np.ndarray:
+        """Calibrated probabilities, (n_records, n_findings) float64.
+
+        Raises
+        ------
+        ValueError
+            If a record cannot be read or used, naming it; if an array has another shape, or no
+            sampling rate was given for it.
+        """
+        return self.predictor.probabilities(self._prepared(X))
+
+    def predict(self, X: Ecgs) -> np.ndarray:
+        """Which findings are present, (n_records, n_findings) bool; errors as above."""
+        thresholds = self.predictor.artifact.thresholds[self.rule]
+        return apply_thresholds(self.predict_proba(X), thresholds)
+
+    def fit(self, X: Ecgs, y: ArrayLike) -> EcgClassifier:
+        """Find calibration and thresholds anew on these records; the model's weights stay.
+
+        Parameters
+        ----------
+        X : ECGs
+            Of the place where the model shall answer, a few hundred or more, none of which is
+            scored afterwards.
+        y : array of shape (n_records, n_findings), bool
+
+        Returns
+        -------
+        EcgClassifier
+            This one.
+
+        Raises
+        ------
+        ValueError
+            As ``predict_proba``; if ``y`` has another shape or other values than 0 and 1.
+        """
+        truth, signals = np.asarray(y), self._prepared(X)
+        wanted = (len(signals), len(self.classes_))
+        if truth.shape != wanted or not np.isin(truth, (0, 1)).all():
+            raise ValueError(f"y: expected 0 and 1 of shape {wanted}, got {truth.shape}")
+        artifact = self.predictor.artifact
+        plain = np.tile([1.0, 0.0], (len(self.classes_), 1))  # not calibrated
+        self.predictor.artifact = replace(artifact, calibration=plain)
+        calibration, thresholds, _ = tune(truth.astype(bool), self.predictor.probabilities(signals))
+        self.predictor.artifact = replace(artifact, calibration=calibration, thresholds=thresholds)
+        return self
+
+    def _prepared(self, X: Ecgs) -> np.ndarray:
+        """As the model sees them: (n_records, 12, n_samples) int16, uV."""
+        if isinstance(X, np.ndarray) and X.dtype.kind in "fiu":
+            if X.ndim != 3 or X.shape[1] != len(waveform.LEADS):
+                raise ValueError(f"array: expected (n_records, 12, n_samples), got {X.shape}")
+            if self.fs is None:
+                raise ValueError("array: expected its sampling rate, as EcgClassifier(..., fs=500)")
+            found = [
+                records.Record(
+                    str(i), signal.astype(np.float32), float(self.fs), waveform.LEADS, ()
+                )
+                for i, signal in enumerate(X)
+            ]
+        else:
+            given = [X] if isinstance(X, str | Path | records.Record) else list(X)
+            found = [r if isinstance(r, records.Record) else records.read(r) for r in given]
+        if not found:
+            raise ValueError("no ECG: expected at least one")
+        return np.stack([self.predictor.prepare(record) for record in found])

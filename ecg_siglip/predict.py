@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ecg_siglip import config, findings, metrics, records, waveform
+from ecg_siglip import config, findings, metrics, quality, records, waveform
 from ecg_siglip.checkpoint import Artifact, load_artifact
 from ecg_siglip.model import Model, pick_device
 from ecg_siglip.ranks import Ranks
@@ -226,6 +226,8 @@ def readable(
             )
         if duration_s < spec["duration_s"] - 0.05:
             warnings.append(f"{duration_s:g} s of signal, padded to {spec['duration_s']:g} s")
+        ordered = waveform.order_leads(record.signal, record.leads, record.name)
+        warnings += quality.warnings(ordered, record.fs)
         yield str(path), signal, warnings
 
 

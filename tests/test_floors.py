@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "ecg_siglip"
 FLOORS = [
     "config records waveform findings encoders losses metrics plots charts beats download",
-    "cache clinical model paired report",
+    "cache clinical model paired report quality",
     "ptbxl checkpoint simulate ranks",
     "batches predict",
     "evaluate build",
@@ -23,10 +23,10 @@ ONLY = {
     "checkpoint": {"config", "findings", "model"},
     "predict": {
         *("checkpoint", "config", "findings", "metrics", "model", "plots", "ranks"),
-        *("records", "waveform"),
+        *("quality", "records", "waveform"),
     },
 }
-LIGHT = ["records", "waveform", "findings", "metrics", "paired"]
+LIGHT = ["records", "waveform", "findings", "metrics", "paired", "quality"]
 LIGHT += ["plots", "report", "charts", "beats", "clinical", "download"]
 ROOMS = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "ecg_siglip"
 FLOORS = [
     "config records waveform findings encoders losses metrics plots charts beats download",
-    "cache clinical model paired report quality",
+    "cache clinical model operating paired report quality",
     "ptbxl checkpoint simulate ranks",
     "batches predict",
     "evaluate build",

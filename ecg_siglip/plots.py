@@ -24,13 +24,18 @@ MM_PER_INCH = 25.4
 INK, MUTED = "#1f2933", "#6b7785"
 PAPER, FINE, COARSE = "#fffaf8", "#f8d9d4", "#eba79e"
 TRACE = "#111418"
+MARK = (0.13, 0.45, 0.85)  # blue stands out from red paper, for the colour-blind as well
 
 
 # ------------------------------------------------------------------------------- the ECG itself
 
 
 def ecg_figure(
-    signal: ArrayLike, fs: float, title: str = "", lines: Sequence[str] | None = None
+    signal: ArrayLike,
+    fs: float,
+    title: str = "",
+    lines: Sequence[str] | None = None,
+    marked: ArrayLike | None = None,
 ) -> Figure:
     """A 12-lead ECG on paper, at 25 mm/s and 10 mm/mV when printed at its own size.
 
@@ -43,6 +48,8 @@ def ecg_figure(
         Bold, above the paper.
     lines : sequence of str, optional
         Set below the title.
+    marked : array of shape (12, n_samples), 0 to 1, optional
+        How strongly each sample is marked behind its trace, as by ``explain.attribute``.
 
     Returns
     -------
@@ -69,6 +76,9 @@ def ecg_figure(
         raise ValueError(f"signal: expected finite values in mV, got NaN or infinity in lead {bad}")
     if not fs > 0:
         raise ValueError(f"fs: expected a sampling rate above 0 Hz, got {fs}")
+    marks = np.zeros(signal.shape) if marked is None else np.asarray(marked, dtype=np.float64)
+    if marks.shape != signal.shape or not ((marks >= 0) & (marks <= 1)).all():
+        raise ValueError(f"marked: expected numbers from 0 to 1 of shape {signal.shape}")
 
     whole_s = signal.shape[1] / fs
     signal = signal[:, : round(10 * fs)]
@@ -115,6 +125,17 @@ def ecg_figure(
         for lead, first, last in row:
             x = start + np.arange(first, last) / fs * MM_PER_S
             y = baseline + height[LEADS.index(lead), first:last]
+            strength = marks[LEADS.index(lead), first:last]
+            if strength.any():
+                points = np.stack([x, y], axis=1)
+                band = LineCollection(
+                    list(np.stack([points[:-1], points[1:]], axis=1)),
+                    colors=[(*MARK, alpha) for alpha in np.maximum(strength[:-1], strength[1:])],
+                    linewidths=7,
+                    zorder=2,
+                    gid=f"marked-{lead}",
+                )
+                ax.add_collection(band)
             trace: dict[str, Any] = {"color": TRACE, "zorder": 3, "solid_joinstyle": "round"}
             ax.plot(x, y, lw=0.9, gid=f"lead-{lead}", **trace)
             if first:

@@ -13,7 +13,7 @@ FLOORS = [
     "cache clinical model operating paired report quality",
     "ptbxl checkpoint simulate ranks",
     "batches predict",
-    "evaluate build",
+    "evaluate build explain",
     "train compare ensemble classifier",
     "export app",
 ]

@@ -69,3 +69,16 @@ def test_the_twelve_leads_stand_in_four_columns_of_2_5_s_that_follow_in_time():
 def test_a_signal_that_cannot_be_drawn_is_refused(bad, message):
     with pytest.raises(ValueError, match=message):
         plots.ecg_figure(bad, 100)
+
+
+def test_marks_lie_behind_the_traces_of_their_leads():
+    marks = np.zeros((12, 1000))
+    marks[6, 100:200] = 1.0
+    marks[6, 550:650] = 0.5  # where V1 stands on paper, 5 s to 7.5 s
+    figure = plots.ecg_figure(np.random.default_rng(0).normal(size=(12, 1000)), 100, marked=marks)
+    bands = [c for c in figure.axes[0].collections if (c.get_gid() or "").startswith("marked-")]
+    assert [band.get_gid() for band in bands] == ["marked-V1"]
+    assert bands[0].get_colors()[:, 3].max() == 0.5
+    for bad in (np.zeros((12, 10)), np.full((12, 1000), 2.0)):
+        with pytest.raises(ValueError, match="marked: expected numbers from 0 to 1"):
+            plots.ecg_figure(np.ones((12, 1000)), 100, marked=bad)

@@ -1,0 +1,123 @@
+"""Why a finding: which leads and moments of the ECG speak for it, and which against.
+
+Shape letters: K findings asked about, L leads (12), S samples, C cells of a lead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ecg_siglip import waveform
+from ecg_siglip.predict import Predictor
+
+CELL_S = 0.1  # about the length of a QRS complex
+N_STEPS = 32
+
+
+def attribute(
+    predictor: Predictor, signal: np.ndarray, codes: Sequence[str], n_steps: int = N_STEPS
+) -> np.ndarray:
+    """How much each sample of each lead adds to the log-odds of each finding.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    signal : ndarray of shape (12, n_samples), int16, uV
+        As ``Predictor.prepare`` gives it.
+    codes : sequence of str, K of them
+        Findings of the model.
+    n_steps : int
+        Points of the path from no signal to this one.
+
+    Returns
+    -------
+    ndarray of shape (K, 12, n_samples), float32
+        Log-odds, positive where the sample speaks for the finding; all samples of a finding add up
+        to the log-odds of the ECG less that of an ECG without any signal.
+
+    Raises
+    ------
+    ValueError
+        If captum is not there, or a code is none of the model's.
+
+    Notes
+    -----
+    Integrated gradients, Sundararajan et al. 2017 (arXiv:1703.01365), from 0 mV in all leads: each
+    lead as its own baseline would have it, if nothing happened.
+    """
+    try:
+        from captum.attr import IntegratedGradients
+    except ImportError as error:
+        raise ValueError(
+            "attribution needs the package captum: pip install 'ecg_siglip[explain]'"
+        ) from error
+    known = predictor.artifact.codes
+    for code in codes:
+        if code not in known:
+            raise ValueError(
+                f"{code}: no finding of this model; expected one of {', '.join(known)}"
+            )
+    model = predictor.artifact.model
+    # Made in inference mode, it could not take part in a gradient.
+    text_FD = predictor.text_FD.clone()
+
+    def logits(signal_BLS: Tensor) -> Tensor:
+        return model.logits(model.encode_ecg(signal_BLS), text_FD)
+
+    signal_1LS = torch.from_numpy(waveform.from_int16(signal)[None]).to(model.device)
+    method = IntegratedGradients(logits)
+    found = [
+        method.attribute(
+            signal_1LS, target=known.index(code), n_steps=n_steps, internal_batch_size=n_steps
+        )
+        for code in codes
+    ]
+    shape = (0, *signal.shape)
+    return torch.cat(found).float().cpu().numpy() if found else np.zeros(shape, np.float32)
+
+
+def cells(attribution: np.ndarray, fs: float) -> np.ndarray:
+    """Attributions (..., 12, n_samples) added up by stretches of 0.1 s: (..., 12, C)."""
+    edges = np.arange(0, attribution.shape[-1], max(1, round(CELL_S * fs)))
+    return np.add.reduceat(attribution, edges, axis=-1)
+
+
+def deletion_curve(
+    predictor: Predictor, signal: np.ndarray, code: str, importance: np.ndarray, shares: np.ndarray
+) -> np.ndarray:
+    """Log-odds of a finding while the ECG is blanked, what matters most first.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    signal : ndarray of shape (12, n_samples), int16, uV
+    code : str
+    importance : ndarray of shape (12, C)
+        As ``cells`` gives it; what is higher goes first.
+    shares : ndarray of float in [0, 1]
+        Parts of all cells that are blanked.
+
+    Returns
+    -------
+    ndarray of the shape of ``shares``, float64
+
+    Notes
+    -----
+    Petsiuk et al. 2018 (arXiv:1806.07421): an explanation that is right makes the curve fall faster
+    than blanking at random. Blanked is 0 mV, the baseline of ``attribute``.
+    """
+    size = -(-signal.shape[1] // importance.shape[1])
+    order = np.argsort(-importance, axis=None, kind="stable")
+    blanked = []
+    for share in shares:
+        gone = np.zeros(importance.size, bool)
+        gone[order[: round(share * importance.size)]] = True
+        mask = np.repeat(gone.reshape(importance.shape), size, axis=1)[:, : signal.shape[1]]
+        blanked.append(np.where(mask, 0, signal))
+    y_prob = predictor.probabilities(np.stack(blanked))
+    p = y_prob[:, predictor.artifact.codes.index(code)].clip(1e-12, 1 - 1e-12)
+    return np.log(p / (1 - p))

@@ -20,7 +20,7 @@ from ecg_siglip import charts, plots
 from ecg_siglip.charts import RULES
 
 
-def _inline(figure: Figure, kind: str, alt: str) -> dict[str, str]:
+def inline(figure: Figure, kind: str, alt: str) -> dict[str, str]:
     """A figure as an image inside the page: svg keeps its size in mm, png is small for charts."""
     buffer = io.BytesIO()
     if kind == "svg":
@@ -158,13 +158,13 @@ def write(
         "decision": (charts.decision_figure(y_true, y_prob, codes), "Decision curves"),
         "thresholds": (charts.threshold_figure(*tune, codes, thresholds), "F1 against threshold"),
     }
-    figures = {name: _inline(figure, "png", alt) for name, (figure, alt) in drawn.items()}
+    figures = {name: inline(figure, "png", alt) for name, (figure, alt) in drawn.items()}
     cases = [
         {
             "record": case["record"],
             "why": case["why"],
             "answers": _answers(case, name_of),
-            "figure": _inline(
+            "figure": inline(
                 plots.ecg_figure(case["signal"], case["fs"], title=f"Record {case['record']}"),
                 "svg",
                 f"12-lead ECG of record {case['record']}",

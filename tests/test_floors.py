@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ecg_siglip"
 FLOORS = [
     "config records waveform findings encoders losses metrics plots charts beats download",
     "cache clinical model operating paired report quality",
-    "ptbxl checkpoint simulate ranks",
+    "ptbxl checkpoint simulate ranks sheet",
     "batches predict",
     "evaluate build explain",
     "train compare ensemble classifier",
@@ -27,7 +27,7 @@ ONLY = {
     },
 }
 LIGHT = ["records", "waveform", "findings", "metrics", "paired", "quality"]
-LIGHT += ["plots", "report", "charts", "beats", "clinical", "download"]
+LIGHT += ["plots", "report", "sheet", "operating", "charts", "beats", "clinical", "download"]
 ROOMS = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 
 

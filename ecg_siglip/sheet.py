@@ -1,0 +1,161 @@
+"""One record on one sheet: the ECG on its paper, what is in it, how sure, and why. HTML or PDF."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ecg_siglip import plots, report
+
+SUFFIXES = (".html", ".pdf")
+N_SHOWN = 12  # findings with a bar: those present, then the likeliest others
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A finding as it stands on the sheet."""
+
+    code: str
+    name: str
+    probability: float
+    threshold: float
+    present: bool
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What is said of a record.
+
+    Attributes
+    ----------
+    record : str
+    signal : ndarray of shape (12, n_samples), mV
+    fs : float, Hz
+    bars : sequence of Bar
+        All findings.
+    warnings : sequence of str
+    marks : mapping of code to ndarray of shape (12, n_samples), 0 to 1
+        What speaks for a finding, where it was asked for.
+    """
+
+    record: str
+    signal: np.ndarray
+    fs: float
+    bars: Sequence[Bar]
+    warnings: Sequence[str] = ()
+    marks: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def shown(self) -> list[Bar]:
+        """Those present, then the likeliest others."""
+        return sorted(self.bars, key=lambda bar: (not bar.present, -bar.probability))[:N_SHOWN]
+
+
+def strength(attribution: np.ndarray, fs: float) -> np.ndarray:
+    """Attributions (12, n_samples) as marks from 0 to 1: what speaks for it, over 0.1 s."""
+    width = max(1, round(0.1 * fs))
+    kernel = np.hanning(width + 2)[1:-1]
+    positive = np.apply_along_axis(np.convolve, 1, attribution, kernel / kernel.sum(), "same")
+    positive = positive.clip(min=0)
+    top = np.percentile(positive, 99.5)
+    marks: np.ndarray = (positive / top).clip(0, 1) if top > 0 else np.zeros_like(positive)
+    return np.where(marks > 0.15, 0.75 * marks, 0.0)
+
+
+def check_path(path: str | Path) -> None:
+    """Refuse a sheet that is neither HTML nor PDF.
+
+    Raises
+    ------
+    ValueError
+    """
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise ValueError(f"report={path}: expected a name that ends in .html or .pdf")
+
+
+def write(path: str | Path, sheets: Sequence[Sheet], model: str, rule: str) -> None:
+    """Write the sheets to one file, HTML or PDF by its suffix.
+
+    Parameters
+    ----------
+    path : str or Path
+        Appears whole or not at all.
+    sheets : sequence of Sheet
+    model : str
+        Which model answered, with its version.
+    rule : str
+        By which thresholds a finding is called present.
+
+    Raises
+    ------
+    ValueError
+        If the suffix is neither ``.html`` nor ``.pdf``.
+    OSError
+        If the file cannot be written.
+    """
+    check_path(path)
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if path.suffix.lower() == ".pdf":
+            _write_pdf(partial, sheets, model, rule)
+        else:
+            partial.write_text(_html(sheets, model, rule), encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _html(sheets: Sequence[Sheet], model: str, rule: str) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    drawn = []
+    for sheet in sheets:
+        name_of = {bar.code: bar.name for bar in sheet.bars}
+        plain = plots.ecg_figure(sheet.signal, sheet.fs)
+        why = [
+            {
+                "code": code,
+                "name": name_of[code],
+                "figure": report.inline(
+                    plots.ecg_figure(sheet.signal, sheet.fs, marked=marked),
+                    "png",
+                    f"What speaks for {name_of[code]}, marked on the ECG",
+                ),
+            }
+            for code, marked in sheet.marks.items()
+        ]
+        figure = report.inline(plain, "svg", f"12-lead ECG of {sheet.record}")
+        drawn.append({"sheet": sheet, "figure": figure, "why": why})
+    written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    template = environment.get_template("sheet.html.j2")
+    return template.render(drawn=drawn, model=model, rule=rule, written=written)
+
+
+def _write_pdf(path: Path, sheets: Sequence[Sheet], model: str, rule: str) -> None:
+    from matplotlib.backends.backend_pdf import PdfPages
+
+    with PdfPages(path, metadata={"Title": "ECG findings", "Creator": "ecg_siglip"}) as pages:
+        for sheet in sheets:
+            lines = [
+                f"{bar.probability:6.2f}  {bar.name} ({bar.code})"
+                for bar in sheet.shown()
+                if bar.present
+            ] or ["none of the findings"]
+            lines += [f"Warning: {sentence}" for sentence in sheet.warnings]
+            lines.append(f"{model}, thresholds {rule}")
+            pages.savefig(plots.ecg_figure(sheet.signal, sheet.fs, sheet.record, lines))
+            for code, marked in sheet.marks.items():
+                title = f"{sheet.record}: what speaks for {code}"
+                pages.savefig(plots.ecg_figure(sheet.signal, sheet.fs, title, marked=marked))

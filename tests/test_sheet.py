@@ -1,0 +1,64 @@
+"""A sheet says what is in the record, how sure and why; it is whole or not there."""
+
+import re
+
+import numpy as np
+import pytest
+
+from ecg_siglip import sheet
+from ecg_siglip.sheet import Bar, Sheet
+
+
+@pytest.fixture
+def example():
+    signal = np.random.default_rng(0).normal(0, 0.2, (12, 1000))
+    marks = np.zeros((12, 1000))
+    marks[6, 500:600] = 1.0
+    bars = [Bar(f"C{i}", f"finding <{i}>", i / 40, 0.5, i / 40 >= 0.5) for i in range(30)]
+    return Sheet("a/00001_lr", signal, 100.0, bars, ["noise in V3 (0.1 mV)"], {"C29": marks})
+
+
+def test_the_page_says_all_of_it_and_loads_nothing_from_elsewhere(example, tmp_path):
+    sheet.write(tmp_path / "deep" / "out.html", [example, example], "r1 (0.1.0)", "expected_f1")
+    page = (tmp_path / "deep" / "out.html").read_text("utf-8")
+    assert page.count("<h1>a/00001_lr</h1>") == 2
+    assert page.count('class="bar present"') == 2 * 10
+    assert page.count('class="bar') == 2 * sheet.N_SHOWN
+    for said in ("noise in V3", "r1 (0.1.0)", "What speaks for", "not for diagnosis", "0.72"):
+        assert said in page, said
+    assert "finding &lt;29&gt;" in page, "names are text, not markup"
+    assert not re.search(r"(?:src|href)=\"(?!data:)", page)
+    assert "default-src 'none'" in page
+
+
+def test_the_likeliest_findings_come_first_those_present_before_the_others(example):
+    shown = example.shown()
+    assert [bar.code for bar in shown[:2]] == ["C29", "C28"]
+    assert [bar.present for bar in shown] == [True] * 10 + [False] * 2
+
+
+def test_a_pdf_has_a_page_for_the_record_and_for_each_reason(example, tmp_path):
+    sheet.write(tmp_path / "out.pdf", [example], "r1 (0.1.0)", "expected_f1")
+    content = (tmp_path / "out.pdf").read_bytes()
+    assert content.startswith(b"%PDF")
+    assert len(re.findall(rb"/Type /Page\b", content)) == 2
+
+
+def test_only_html_and_pdf_are_written_and_nothing_is_left_behind(example, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"report=.*out\.doc: expected a name that ends in \.html"):
+        sheet.write(tmp_path / "out.doc", [example], "m", "f1")
+    monkeypatch.setattr(sheet.report, "inline", lambda *words: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        sheet.write(tmp_path / "out.html", [example], "m", "f1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_marks_are_where_the_attribution_is_positive():
+    attribution = np.zeros((12, 1000))
+    attribution[3, 200:220], attribution[4, 200:220] = 1.0, -1.0
+    marks = sheet.strength(attribution, 100)
+    assert marks.shape == (12, 1000)
+    assert 0.5 < marks[3, 210] <= 1
+    assert not marks[4].any()
+    assert not marks[3, :180].any()
+    assert not sheet.strength(np.zeros((12, 1000)), 100).any()

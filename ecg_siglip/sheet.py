@@ -62,7 +62,7 @@ def strength(attribution: np.ndarray, fs: float) -> np.ndarray:
     kernel = np.hanning(width + 2)[1:-1]
     positive = np.apply_along_axis(np.convolve, 1, attribution, kernel / kernel.sum(), "same")
     positive = positive.clip(min=0)
-    top = np.percentile(positive, 99.5)
+    top = np.percentile(positive[positive > 0], 98) if (positive > 0).any() else 0.0
     marks: np.ndarray = (positive / top).clip(0, 1) if top > 0 else np.zeros_like(positive)
     return np.where(marks > 0.15, 0.75 * marks, 0.0)
 

@@ -121,6 +121,9 @@ class Artifact:
         Slope and intercept, see ``metrics.calibrate``.
     thresholds : dict of str to ndarray of shape (n_findings,), float64
         By threshold rule.
+    operating : dict of str to ndarray of shape (n_findings,), float64
+        By wanted sensitivity or precision, see ``operating.thresholds``; empty in models from
+        before them.
     about : dict
         Where it comes from: run, data version, folds, scores on the tuning fold.
     """
@@ -131,6 +134,7 @@ class Artifact:
     waveform: dict[str, Any]
     calibration: np.ndarray
     thresholds: dict[str, np.ndarray]
+    operating: dict[str, np.ndarray]
     about: dict[str, Any]
 
 
@@ -151,6 +155,7 @@ def save_artifact(folder: Path, artifact: Artifact, card: str) -> None:
             waveform=artifact.waveform,
             calibration=artifact.calibration.tolist(),
             thresholds={rule: t.tolist() for rule, t in artifact.thresholds.items()},
+            operating={wanted: t.tolist() for wanted, t in artifact.operating.items()},
             about=artifact.about,
         )
         (beside / "README.md").write_text(card)
@@ -182,6 +187,7 @@ def load_artifact(name: str | Path) -> Artifact:
             waveform=dict(config["waveform"]),
             calibration=np.array(config["calibration"], dtype=np.float64),
             thresholds={rule: np.array(t) for rule, t in config["thresholds"].items()},
+            operating={k: np.array(t) for k, t in config.get("operating", {}).items()},
             about=dict(config["about"]),
         )
     except KeyError as error:
@@ -189,6 +195,7 @@ def load_artifact(name: str | Path) -> Artifact:
     findings.names(codes)
     sizes = {"prompts": len(artifact.prompts), "calibration": len(artifact.calibration)}
     sizes |= {f"thresholds/{rule}": len(t) for rule, t in artifact.thresholds.items()}
+    sizes |= {f"operating/{wanted}": len(t) for wanted, t in artifact.operating.items()}
     for part, size in sizes.items():
         if size != len(codes):
             raise ValueError(f"model {name}: {size} {part}, expected one for {len(codes)} codes")

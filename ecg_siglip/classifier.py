@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ecg_siglip import records, waveform
+from ecg_siglip import operating, records, waveform
 from ecg_siglip.evaluate import tune
 from ecg_siglip.metrics import DEFAULT_RULE, apply_thresholds
 from ecg_siglip.predict import Predictor
@@ -113,8 +113,14 @@ class EcgClassifier:
         artifact = self.predictor.artifact
         plain = np.tile([1.0, 0.0], (len(self.classes_), 1))  # not calibrated
         self.predictor.artifact = replace(artifact, calibration=plain)
-        calibration, thresholds, _ = tune(truth.astype(bool), self.predictor.probabilities(signals))
-        self.predictor.artifact = replace(artifact, calibration=calibration, thresholds=thresholds)
+        y_prob = self.predictor.probabilities(signals)
+        calibration, thresholds, calibrated = tune(truth.astype(bool), y_prob)
+        self.predictor.artifact = replace(
+            artifact,
+            calibration=calibration,
+            thresholds=thresholds,
+            operating=operating.thresholds(calibrated),
+        )
         return self
 
     def _prepared(self, X: Ecgs) -> np.ndarray:

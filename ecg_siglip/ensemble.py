@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ecg_siglip import __version__, config
+from ecg_siglip import __version__, config, operating
 from ecg_siglip.checkpoint import (
     Artifact,
     load_artifact,
@@ -89,7 +89,14 @@ def ensemble(settings: config.EnsembleConfig) -> None:
         "tune_scores": without_nan(scores),
     }
     artifact = Artifact(
-        model, first.codes, first.prompts, first.waveform, calibration, thresholds, about
+        model=model,
+        codes=first.codes,
+        prompts=first.prompts,
+        waveform=first.waveform,
+        calibration=calibration,
+        thresholds=thresholds,
+        operating=operating.thresholds(calibrated),
+        about=about,
     )
     trained.run = settings.run
     run.mkdir(parents=True)

@@ -63,6 +63,7 @@ def metadata(artifact: Artifact) -> dict[str, str]:
         "codes": list(artifact.codes),
         "names": findings.names(artifact.codes),
         "thresholds": {rule: t.tolist() for rule, t in artifact.thresholds.items()},
+        "operating": {wanted: t.tolist() for wanted, t in artifact.operating.items()},
         "about": about,
         "use": "For research, not for diagnosis.",
     }

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ecg_siglip import __version__, config, ptbxl
+from ecg_siglip import __version__, config, operating, ptbxl
 from ecg_siglip.batches import TrainingData
 from ecg_siglip.build import load_encoder, new_model, new_optimizer
 from ecg_siglip.checkpoint import (
@@ -496,6 +496,7 @@ def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
             waveform=ptbxl.waveform_spec(settings.waveform),
             calibration=calibration,
             thresholds=thresholds,
+            operating=operating.thresholds(calibrated),
             about=about,
         )
         save_artifact(run / "model", artifact, model_card(about))

@@ -239,9 +239,19 @@ class PredictWaveform:
 
 
 @dataclass
+class ReadConfig:
+    fs: float | None = knob(
+        None, "sampling rate of files that state none, Hz (tables, .npy)", 50.0, 20000.0
+    )
+    units: str | None = knob(None, "units of files that state none", choices=("uV", "mV", "V"))
+    leads: list[str] = knob([], "leads of files that name none, in their order: [I,II,...]")
+
+
+@dataclass
 class PredictConfig:
     run: RunConfig = group(RunConfig)
-    records: list[str] = knob([], "files to read, with or without suffix")
+    records: list[str] = knob([], "files of any format; a folder: every record below it")
+    read: ReadConfig = group(ReadConfig)
     model: str | None = knob(None, "folder or hub name of a model; null: the run's")
     threshold_rule: str = knob("expected_f1", "which thresholds decide", choices=THRESHOLD_RULES)
     waveform: PredictWaveform = group(PredictWaveform)

@@ -189,7 +189,7 @@ def answer(record: str, answers: list[Finding], model: str, warnings: list[str])
 
 
 def expand(paths: list[str]) -> list[Path]:
-    """The records meant: a folder stands for every WFDB record below it.
+    """The records meant: a folder stands for every record below it (``records.find``).
 
     Raises
     ------
@@ -201,18 +201,23 @@ def expand(paths: list[str]) -> list[Path]:
     expanded: list[Path] = []
     for path in map(Path, paths):
         # A folder without a record stays as it is named, to be refused like any bad record.
-        expanded += (sorted(path.rglob("*.hea")) if path.is_dir() else []) or [path]
+        expanded += (records.find(path) if path.is_dir() else []) or [path]
     return expanded
 
 
 def readable(
-    predictor: Predictor, paths: list[Path], allow_short: bool, allow_flat: bool
+    predictor: Predictor,
+    paths: list[Path],
+    allow_short: bool,
+    allow_flat: bool,
+    read: config.ReadConfig | None = None,
 ) -> Iterator[tuple[str, np.ndarray | None, list[str]]]:
     """Each record prepared, with warnings; ``None`` after its error went to stderr."""
+    stated = read or config.ReadConfig()
     spec = predictor.artifact.waveform
     for path in paths:
         try:
-            record = records.read(path)
+            record = records.read(path, stated.fs, stated.units, stated.leads)
             signal = predictor.prepare(record, allow_short, allow_flat)
         except (ValueError, OSError) as error:
             print(f"predict: {config.one_line(error)}", file=sys.stderr)
@@ -263,8 +268,9 @@ def answered(
 ) -> tuple[list[str], bool]:
     """The JSON lines of a batch of records, and whether all of them could be read."""
     names, signals, warnings = [], [], []
+    allowed = settings.waveform
     for name, signal, notes in readable(
-        predictor, paths, settings.waveform.allow_short, settings.waveform.allow_flat
+        predictor, paths, allowed.allow_short, allowed.allow_flat, settings.read
     ):
         if signal is not None:
             names.append(name)

@@ -33,8 +33,8 @@ KNOBS = {
         labelled_only n_bootstrap report run.name run.root
     """,
     "predict": """
-        batch_size device model records run.name run.root threshold_rule
-        waveform.allow_flat waveform.allow_short
+        batch_size device model read.fs read.leads read.units records run.name run.root
+        threshold_rule waveform.allow_flat waveform.allow_short
     """,
     "ptbxl": """
         data.allow_missing data.cache_dir data.fs data.n_workers data.root download

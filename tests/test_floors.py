@@ -9,7 +9,9 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "ecg_siglip"
 FLOORS = [
-    "config records waveform findings encoders losses metrics plots charts beats download",
+    "config waveform wfdb_files devices tables findings encoders losses metrics plots charts beats "
+    "download",
+    "records",
     "cache clinical model paired report",
     "ptbxl checkpoint simulate ranks",
     "batches predict",
@@ -26,7 +28,8 @@ ONLY = {
         *("records", "waveform"),
     },
 }
-LIGHT = ["records", "waveform", "findings", "metrics", "paired"]
+LIGHT = ["records", "wfdb_files", "devices", "tables"]
+LIGHT += ["waveform", "findings", "metrics", "paired"]
 LIGHT += ["plots", "report", "charts", "beats", "clinical", "download"]
 ROOMS = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 

@@ -17,7 +17,8 @@ import numpy as np
 
 Stated = tuple[np.ndarray, float, list[str], list[str], list[str]]
 
-MAX_XML_BYTES = 1 << 24
+# DICOM and XML become objects in memory, many times their size.
+MAX_PARSED_BYTES = 1 << 24
 MAX_XML_TAGS = 1 << 19
 # SOP classes 12-lead, general, ambulatory and general 32-bit ECG (DICOM PS3.4 B.5).
 ECG_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.9.1.{i}" for i in range(1, 5))
@@ -67,13 +68,11 @@ def read_edf(content: bytes) -> Stated:
     edfio = _library("edfio", "EDF")
     if content[192:197] == b"EDF+D":
         raise ValueError("a discontinuous recording (EDF+D), expected one without gaps")
-    n_signals, n_records = int(content[252:256]), int(content[236:244])
-    if n_signals < 1 or n_records < 1:
-        raise ValueError(f"expected signals and samples, got {n_signals} and {n_records} records")
+    n_signals, n_records = _whole(content[252:256]), _whole(content[236:244])
     counts = content[256 + 216 * n_signals : 256 + 224 * n_signals]
-    per_record = [int(counts[i : i + 8]) for i in range(0, len(counts), 8)]
-    if min(per_record, default=0) < 1 or int(content[184:192]) != 256 * (n_signals + 1):
-        raise ValueError("malformed EDF header")
+    per_record = [_whole(counts[i : i + 8]) for i in range(0, len(counts), 8)]
+    if _whole(content[184:192]) != 256 * (n_signals + 1):
+        raise ValueError(f"malformed EDF header, expected {256 * (n_signals + 1)} bytes of it")
     n_bytes = 256 * (n_signals + 1) + 2 * n_records * sum(per_record)
     if n_bytes != len(content):
         raise ValueError(f"expected {n_bytes} bytes as the header says, got {len(content)}")
@@ -93,6 +92,14 @@ def read_edf(content: bytes) -> Stated:
         rows.append((signal.digital.astype(np.float64) - low) * gain + physical_low)
     units = [signal.physical_dimension for signal in chosen]
     return np.stack(rows), rates[0], units, [signal.label for signal in chosen], []
+
+
+def _whole(field: bytes) -> int:
+    """A field of an EDF header that counts something."""
+    number = field.strip()
+    if not number.isdigit() or int(number) == 0:
+        raise ValueError(f"malformed EDF header, expected a whole number above 0, got {number!r}")
+    return int(number)
 
 
 def read_dicom(content: bytes) -> Stated:
@@ -115,14 +122,16 @@ def read_dicom(content: bytes) -> Stated:
     Raises
     ------
     ValueError
-        If it is no ECG waveform, compressed, not as long as it says, has no original group, or the
-        leads are spread over several.
+        If it is no ECG waveform, larger than 16 MiB, compressed, not as long as it says, has no
+        original group, or the leads are spread over several.
 
     Notes
     -----
     DICOM PS3.3 C.10.9. Median beats are derived groups and are left out.
     """
     pydicom = _library("pydicom", "DICOM")
+    if len(content) > MAX_PARSED_BYTES:
+        raise ValueError(f"larger than {MAX_PARSED_BYTES >> 20} MiB of DICOM")
     # Before anything else is read: a deflated file would be unpacked, however large.
     meta = pydicom.filereader.read_dataset(
         io.BytesIO(content[132:]), False, True, stop_when=lambda tag, vr, length: tag.group != 2
@@ -210,7 +219,7 @@ def read_xml(content: bytes) -> Stated:
     Parameters
     ----------
     content : bytes
-        XML of at most 16 MiB, without entities of its own.
+        At most 16 MiB, without entities or attributes of its own definition.
 
     Returns
     -------
@@ -224,8 +233,8 @@ def read_xml(content: bytes) -> Stated:
     Raises
     ------
     ValueError
-        If it is of another kind, too large, defines entities, lacks what makes a signal, or has
-        leads of different length.
+        If it is of another kind, too large, defines entities or attributes, lacks what makes a
+        signal, or has leads of different length.
 
     Notes
     -----
@@ -233,14 +242,22 @@ def read_xml(content: bytes) -> Stated:
     I and II and are added.
     """
     xml = _library("defusedxml.ElementTree", "XML", "defusedxml")
-    if len(content) > MAX_XML_BYTES or content.count(b"<") > MAX_XML_TAGS:
-        raise ValueError(f"larger than {MAX_XML_BYTES >> 20} MiB or {MAX_XML_TAGS} tags of XML")
-    root = xml.fromstring(content)
+    if len(content) > MAX_PARSED_BYTES or content.count(b"<") > MAX_XML_TAGS:
+        raise ValueError(f"larger than {MAX_PARSED_BYTES >> 20} MiB or {MAX_XML_TAGS} tags of XML")
+    parser = xml.XMLParser()
+    parser.parser.AttlistDeclHandler = _no_attributes
+    parser.feed(content)
+    root = parser.close()
     for element in root.iter():
         element.tag = str(element.tag).rpartition("}")[2]
     if root.tag not in XML_READERS:
         raise ValueError(f"expected AnnotatedECG or RestingECG, got <{root.tag[:40]}>")
     return XML_READERS[root.tag](root)
+
+
+def _no_attributes(element: str, *_: Any) -> None:
+    # A megabyte that every one of a million elements would get.
+    raise ValueError(f"the file defines attributes of <{element[:40]}>, expected none")
 
 
 def _aecg(root: Any) -> Stated:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import gzip
 import io
 import re
+import warnings
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,10 +111,10 @@ def read(
     Reads local files only. Every error is one line that begins with the name of the record.
     """
     path = Path(path)
-    base = path.with_suffix("") if path.suffix.lower() in WFDB_SUFFIXES else path
-    header = base.with_name(f"{base.name}.hea")
     name, kind = _name(path), "WFDB"
     try:
+        base = path.with_suffix("") if path.suffix.lower() in WFDB_SUFFIXES else path
+        header = base.with_name(f"{base.name}.hea")
         if header.is_file() and (base is not path or not path.is_file()):
             stated = wfdb_files.read(header)
         elif not path.is_file():
@@ -125,7 +127,10 @@ def read(
             if not reader:
                 known = ", ".join(["WFDB", *(name for name, *_ in FORMATS)])
                 raise ValueError(f"content of no known format, expected one of {known}")
-            stated = reader(content)
+            with warnings.catch_warnings():
+                # What a library could mend is not the user's concern; what it could not, raises.
+                warnings.simplefilter("ignore")
+                stated = reader(content)
         return _record(name, stated, fs, units, leads)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"record {name}: {_one_line(error)}") from error
@@ -171,7 +176,7 @@ def _is_record(path: Path) -> bool:
         if head.startswith(GZIP):
             with gzip.open(path) as unzipped:
                 head = unzipped.read(HEAD_BYTES)
-    except (OSError, EOFError, ValueError):
+    except (OSError, EOFError, zlib.error):
         return False
     kind, reader = _format(head)
     if kind == "XML":

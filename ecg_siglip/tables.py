@@ -22,6 +22,10 @@ Stated = tuple[np.ndarray, float | None, list[str], list[str] | None, list[str]]
 
 # Most that a header may promise, or that is unpacked: 256 MiB, or as many samples as float64.
 MAX_BYTES = 1 << 28
+MAX_TEXT_BYTES = 1 << 26
+MAX_COMMENT = 1 << 16  # characters before the first row
+MAX_COLUMNS = 1000
+MAX_NAME = 200  # characters
 # `# fs: 500 Hz` or `# sampling_rate=500`; `# units: mV`
 FS_KEYS = ("fs", "sampling_rate", "sampling_frequency", "sample_rate")
 UNIT_KEYS = ("unit", "units")
@@ -58,17 +62,22 @@ def read_text(content: bytes) -> Stated:
     # pandas takes half a second to import.
     import pandas as pd
 
+    if len(content) > MAX_TEXT_BYTES:
+        raise ValueError(f"a table of {len(content)} bytes, expected at most {MAX_TEXT_BYTES}")
     text = _decoded(content)
     comments, start = [], 0
-    while text.startswith("#", start):
+    while text.startswith("#", start) and start < MAX_COMMENT:
         end = text.find("\n", start)
         end = len(text) if end < 0 else end + 1
         comments.append(text[start:end].strip("# \t\r\n"))
         start = end
     body = text[start:].lstrip("\r\n")
     cells, mark = _cells(body)
-    if len(cells) < 2:
-        raise ValueError("expected a table of at least two columns with , ; or tab between them")
+    if not 2 <= len(cells) <= MAX_COLUMNS or max(map(len, cells)) > MAX_NAME:
+        raise ValueError(
+            f"expected a table of 2 to {MAX_COLUMNS} columns with , ; or tab between them, got "
+            f"{len(cells)}"
+        )
     if 8 * (body.count(mark) + body.count("\n")) > MAX_BYTES:
         raise ValueError(f"more than {MAX_BYTES // 8} cells, which is the most that is read")
     named = not all(map(is_number, cells))
@@ -80,12 +89,16 @@ def read_text(content: bytes) -> Stated:
         decimal=decimal,
         header=None,
         skiprows=int(named),
-        names=range(len(cells)),
+        names=range(len(cells) + 1),
         index_col=False,
         dtype=np.float64,
         skipinitialspace=True,
     )
     values = frame.to_numpy().T
+    # A mark at the end of every row is no column.
+    if not np.isnan(values[-1]).all():
+        raise ValueError(f"expected {len(cells)} columns as in the first row, got more")
+    values = values[:-1]
     return _columns(cells if named else None, values, _notes(comments), comments)
 
 
@@ -112,6 +125,8 @@ def read_parquet(content: bytes) -> Stated:
     file = pq.ParquetFile(io.BytesIO(content))
     about = file.metadata
     row_groups = [about.row_group(i) for i in range(about.num_row_groups)]
+    if about.num_columns > MAX_COLUMNS:
+        raise ValueError(f"expected at most {MAX_COLUMNS} columns, got {about.num_columns}")
     n_bytes = max(
         8 * about.num_rows * about.num_columns,
         sum(group.total_byte_size for group in row_groups),
@@ -174,6 +189,8 @@ def read_npz(content: bytes) -> Stated:
         If an array is missing, pickled, of another kind, or more than 256 MiB when unpacked.
     """
     arrays = {}
+    if content.count(b"PK\x01\x02") > MAX_COLUMNS:
+        raise ValueError(f"expected an archive of at most {MAX_COLUMNS} files, got more")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
         if "signal" not in members:
@@ -187,8 +204,8 @@ def read_npz(content: bytes) -> Stated:
                 # No further than the archive promises, whatever it holds.
                 arrays[key] = _array(file.read(member.file_size))
     signal = _signal(arrays["signal"])
-    leads = list(map(str, arrays["leads"].ravel())) if "leads" in arrays else None
-    units = list(map(str, arrays["units"].ravel())) if "units" in arrays else [""]
+    leads = _words(arrays["leads"]) if "leads" in arrays else None
+    units = _words(arrays["units"]) if "units" in arrays else [""]
     fs = arrays.get("fs")
     if fs is not None and (fs.size != 1 or fs.dtype.kind not in "iuf"):
         raise ValueError(f"expected one number as fs, got {fs.dtype} of shape {fs.shape}")
@@ -252,8 +269,8 @@ def _cells(text: str) -> tuple[list[str], str]:
 
 def _notes(comments: list[str]) -> dict[str, str]:
     """``key: value`` and ``key=value`` among the comments."""
-    pairs = (re.fullmatch(r"([\w ]+?)\s*[:=]\s*(.*)", comment) for comment in comments)
-    return {pair[1].lower().replace(" ", "_"): pair[2] for pair in pairs if pair}
+    pairs = (re.split("[:=]", comment, maxsplit=1) for comment in comments)
+    return {p[0].strip().lower().replace(" ", "_"): p[1].strip() for p in pairs if len(p) == 2}
 
 
 def _columns(
@@ -275,7 +292,13 @@ def _columns(
             if fs is not None and not abs(found - fs) <= 1e-3 * fs:
                 raise ValueError(f"column {name} goes at {found:g} Hz, but the file states {fs:g}")
             fs = found if fs is None else fs
-        elif name or not np.array_equal(values[i], np.arange(values.shape[1])):
+        elif not name and (
+            np.isnan(values[i]).all() or np.array_equal(values[i], np.arange(values.shape[1]))
+        ):
+            continue  # the row's number, or a mark at its end
+        elif not name:
+            raise ValueError(f"column {i + 1} has no name")
+        else:
             lead, own = split_unit(name)
             leads.append(lead)
             units.append(own or unit)
@@ -323,6 +346,14 @@ def _array(content: bytes) -> np.ndarray:
         raise ValueError(f"the array promises {n_promised} bytes, the file has {n_bytes}")
     flat = np.frombuffer(content, dtype, offset=file.tell())
     return flat.reshape(shape, order="F" if in_fortran_order else "C")
+
+
+def _words(array: np.ndarray) -> list[str]:
+    if array.size > MAX_COLUMNS or array.dtype.kind != "U":
+        raise ValueError(
+            f"expected at most {MAX_COLUMNS} words, got {array.dtype} of shape {array.shape}"
+        )
+    return list(map(str, array.ravel()))
 
 
 def _signal(array: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 # Most that a header may name or promise: 256 MiB of files, and of samples as float64.
 MAX_BYTES = 1 << 28
 MAX_HEADER_BYTES = 1 << 20
+MAX_LEADS = 1000
 BYTES_PER_SAMPLE = {
     "8": 1.0, "80": 1.0, "16": 2.0, "61": 2.0, "160": 2.0, "24": 3.0, "32": 4.0,
     "212": 1.5, "310": 4 / 3, "311": 4 / 3,
@@ -108,6 +109,8 @@ def _check_header(lines: list[str]) -> list[str]:
     n_leads = int(fields[1])
     if n_leads == 0:
         raise ValueError("expected signals, the header has none")
+    if n_leads > MAX_LEADS:
+        raise ValueError(f"expected at most {MAX_LEADS} leads, the header says {n_leads}")
     if re.search(r"/\d+$", fields[0]):
         raise ValueError("expected one segment, got a multi-segment header")
     rate = re.match(r"\d+\.?\d*", fields[2]) if len(fields) > 2 else None

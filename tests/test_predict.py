@@ -91,6 +91,26 @@ def test_a_folder_stands_for_its_records_and_the_batch_size_changes_nothing(ask,
         assert a["probabilities"] == pytest.approx(b["probabilities"], abs=1e-5)
 
 
+def test_a_folder_stands_for_records_of_any_format(ask, path, tmp_path):
+    """Once each; tables that state no rate or units by what is given for all."""
+    record = records.read(path)
+    np.savez(tmp_path / "a.npz", signal=record.signal, fs=record.fs, leads=record.leads, units="mV")
+    table = pd.DataFrame(record.signal.T, columns=list(record.leads))
+    table.to_csv(tmp_path / "b.csv", index=False)
+    rewritten(path, tmp_path, "c")
+    (tmp_path / "notes.txt").write_text("no record\n")
+    code, answers, errors = ask(tmp_path)
+    assert code == 1
+    assert len(answers) == 2
+    assert errors == ["predict: record b: the file states no sampling rate: give read.fs=... in Hz"]
+    code, answers, errors = ask(tmp_path, **{"read.fs": 100.0, "read.units": "mV"})
+    assert (code, errors) == (0, [])
+    names = [answer["record"].removeprefix(f"{tmp_path}/") for answer in answers]
+    assert names == ["a.npz", "b.csv", "c.hea"]
+    for answer in answers:
+        assert answer["probabilities"] == pytest.approx(answers[0]["probabilities"], abs=1e-4)
+
+
 def bad_records():
     def flat(p):
         p[:, 3] = 0.2

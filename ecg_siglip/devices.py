@@ -11,6 +11,7 @@ import base64
 import importlib
 import io
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ LEAD_CODES = {
     "1": "I", "2": "II", "3": "V1", "4": "V2", "5": "V3", "6": "V4", "7": "V5", "8": "V6",
     "61": "III", "62": "aVR", "63": "aVL", "64": "aVF",
 }  # fmt: skip
+VOLTS = re.compile(r"([um\u00b5]?V)?", re.I)
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 # What MUSE does not store, since it follows from leads I and II (Einthoven, Goldberger).
 FROM_I_II = {"III": (-1.0, 1.0), "aVR": (-0.5, -0.5), "aVL": (1.0, -0.5), "aVF": (-0.5, 1.0)}
@@ -58,14 +60,14 @@ def read_edf(content: bytes) -> Stated:
     ------
     ValueError
         If the recording is discontinuous (EDF+D) or not as long as its header says, has no signal
-        in uV, mV or V, several sampling rates among those, or a range of zero.
+        in uV, mV, V or an unstated unit, several sampling rates among those, or an empty range.
 
     Notes
     -----
     Kemp et al. 1992, doi:10.1016/0013-4694(92)90009-7; Kemp and Olivan 2003,
     doi:10.1016/S1388-2457(03)00123-8. Signals in other units (respiration, SpO2) are left out.
     """
-    edfio = _library("edfio", "EDF")
+    edfio = _library("edfio")
     if content[192:197] == b"EDF+D":
         raise ValueError("a discontinuous recording (EDF+D), expected one without gaps")
     n_signals, n_records = _whole(content[252:256]), _whole(content[236:244])
@@ -77,7 +79,7 @@ def read_edf(content: bytes) -> Stated:
     if n_bytes != len(content):
         raise ValueError(f"expected {n_bytes} bytes as the header says, got {len(content)}")
     edf = edfio.read_edf(content, header_encoding="latin-1")
-    chosen = [s for s in edf.signals if not s.physical_dimension.strip("VvuUmM\u00b5 ")]
+    chosen = [s for s in edf.signals if re.fullmatch(VOLTS, s.physical_dimension.strip())]
     rates = sorted({float(signal.sampling_frequency) for signal in chosen})
     if len(rates) != 1:
         got = ", ".join(f"{rate:g} Hz" for rate in rates) or "no signal in uV, mV or V"
@@ -129,7 +131,7 @@ def read_dicom(content: bytes) -> Stated:
     -----
     DICOM PS3.3 C.10.9. Median beats are derived groups and are left out.
     """
-    pydicom = _library("pydicom", "DICOM")
+    pydicom = _library("pydicom")
     if len(content) > MAX_PARSED_BYTES:
         raise ValueError(f"larger than {MAX_PARSED_BYTES >> 20} MiB of DICOM")
     # Before anything else is read: a deflated file would be unpacked, however large.
@@ -241,7 +243,7 @@ def read_xml(content: bytes) -> Stated:
     HL7 V3 Annotated ECG R1. MUSE stores I, II and V1 to V6; III, aVR, aVL and aVF follow from
     I and II and are added.
     """
-    xml = _library("defusedxml.ElementTree", "XML", "defusedxml")
+    xml = _library("defusedxml.ElementTree")
     if len(content) > MAX_PARSED_BYTES or content.count(b"<") > MAX_XML_TAGS:
         raise ValueError(f"larger than {MAX_PARSED_BYTES >> 20} MiB or {MAX_XML_TAGS} tags of XML")
     parser = xml.XMLParser()
@@ -364,10 +366,11 @@ def _number(text: str | None, what: str) -> float:
     return number
 
 
-def _library(name: str, kind: str, package: str | None = None) -> Any:
+def _library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
+        package = name.partition(".")[0]
         raise ValueError(
-            f"{kind} needs the package {package or name}: pip install 'ecg_siglip[formats]'"
+            f"reading it needs the package {package}: pip install 'ecg_siglip[formats]'"
         ) from error

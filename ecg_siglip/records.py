@@ -24,7 +24,7 @@ from ecg_siglip import devices, tables, waveform, wfdb_files
 MAX_BYTES = 1 << 28
 HEAD_BYTES = 4096
 GZIP = b"\x1f\x8b"
-# Slower than twice the QRS complex's own frequencies, or faster than any electrocardiograph.
+# Below, no QRS complex is left; above, nothing is recorded.
 FS_HZ = (50.0, 20_000.0)
 MV_PER_UNIT = {
     "uv": 1e-3, "\u00b5v": 1e-3, "\u03bcv": 1e-3, "mv": 1.0, "v": 1e3,
@@ -103,15 +103,16 @@ def read(
     ValueError
         If the content is of no known format or malformed, is larger than 256 MiB or would be when
         unpacked, is no ECG, states no sampling rate, units or leads and the caller neither, or
-        states others than the caller; if units are not uV, mV or V, or the leads were cut into
-        strips for printing; if the package that reads the format is not installed.
+        states others than the caller; if the rate is outside 50 to 20000 Hz, units are not uV, mV
+        or V, or the leads were cut into strips for printing; if the package that reads the format
+        is not installed.
 
     Notes
     -----
     Reads local files only. Every error is one line that begins with the name of the record.
     """
     path = Path(path)
-    name, kind = _name(path), "WFDB"
+    name = _name(path)
     try:
         base = path.with_suffix("") if path.suffix.lower() in WFDB_SUFFIXES else path
         header = base.with_name(f"{base.name}.hea")
@@ -120,17 +121,14 @@ def read(
         elif not path.is_file():
             raise FileNotFoundError(_not_there(path, header))
         else:
-            kind, content = "gzip", _content(path)
+            content = _content(path)
             kind, reader = _format(content[:HEAD_BYTES])
             if not reader and base is not path:
                 raise FileNotFoundError(_not_there(path, header))
             if not reader:
                 known = ", ".join(["WFDB", *(name for name, *_ in FORMATS)])
                 raise ValueError(f"content of no known format, expected one of {known}")
-            with warnings.catch_warnings():
-                # What a library could mend is not the user's concern; what it could not, raises.
-                warnings.simplefilter("ignore")
-                stated = reader(content)
+            stated = _stated(content, kind, reader)
         return _record(name, stated, fs, units, leads)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"record {name}: {_one_line(error)}") from error
@@ -138,9 +136,6 @@ def read(
         raise OSError(f"record {name}: {_one_line(error)}") from error
     except ValueError as error:
         raise ValueError(f"record {name}: {_one_line(error)}") from error
-    except Exception as error:  # whatever a library makes of a damaged file
-        said = f"{type(error).__name__}: {_one_line(error)}"
-        raise ValueError(f"record {name}: malformed {kind} ({said})") from error
 
 
 def find(folder: str | Path) -> list[Path]:
@@ -202,13 +197,30 @@ def _content(path: Path) -> bytes:
     with path.open("rb") as file:
         content = file.read(MAX_BYTES + 1)
     if content.startswith(GZIP) and len(content) <= MAX_BYTES:
-        with gzip.open(io.BytesIO(content)) as unzipped:
-            content = unzipped.read(MAX_BYTES + 1)
+        try:
+            with gzip.open(io.BytesIO(content)) as unzipped:
+                content = unzipped.read(MAX_BYTES + 1)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"malformed gzip ({_one_line(error)})") from error
     if len(content) > MAX_BYTES:
         raise ValueError(f"larger than {MAX_BYTES >> 20} MiB, which is the most that is read")
     if not content:
         raise ValueError("the file is empty")
     return content
+
+
+def _stated(content: bytes, kind: str, reader: Callable[[bytes], Any]) -> Any:
+    """What the reader returns; whatever its library makes of a damaged file as ``ValueError``."""
+    try:
+        with warnings.catch_warnings():
+            # What a library could mend is not the user's concern; what it could not, raises.
+            warnings.simplefilter("ignore")
+            return reader(content)
+    except ValueError as error:
+        raise ValueError(f"{kind}: {_one_line(error)}") from error
+    except Exception as error:
+        said = f"{type(error).__name__}: {_one_line(error)}"
+        raise ValueError(f"malformed {kind} ({said})") from error
 
 
 def _record(
@@ -218,7 +230,8 @@ def _record(
     signal, stated_fs, stated_units, stated_leads, comments = stated
     fs = _agreed_fs(stated_fs, fs)
     names = _agreed_leads(stated_leads, leads)
-    signal = tables.oriented(signal, len(names))
+    if stated_leads is None:
+        signal = tables.oriented(signal, len(names))
     if signal.shape[1] == 0:
         raise ValueError("0 s of signal, expected some")
     if len(stated_units) == 1:
@@ -282,11 +295,10 @@ def _check_layout(signal: np.ndarray) -> None:
     if n_pieces < 8 or len(signal) < N_STRIPS:
         return
     pieces = signal[:, : signal.shape[1] // n_pieces * n_pieces].reshape(len(signal), n_pieces, -1)
-    moves = pieces.max(axis=2) - pieces.min(axis=2) >= waveform.FLAT_MV
-    if not np.isfinite(signal).all():
-        finite = np.isfinite(pieces)
-        low = np.where(finite, pieces, np.inf).min(axis=2)
-        moves = np.where(finite, pieces, -np.inf).max(axis=2) - low >= waveform.FLAT_MV
+    low, high, finite = pieces, pieces, np.isfinite(pieces)
+    if not finite.all():
+        low, high = np.where(finite, pieces, np.inf), np.where(finite, pieces, -np.inf)
+    moves = high.max(axis=2) - low.min(axis=2) >= waveform.FLAT_MV
     first = moves.argmax(axis=1)
     last = n_pieces - moves[:, ::-1].argmax(axis=1)
     strips = moves.any(axis=1) & (last - first <= STRIP * n_pieces)

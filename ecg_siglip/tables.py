@@ -57,7 +57,8 @@ def read_text(content: bytes) -> Stated:
     Raises
     ------
     ValueError
-        If a cell is no number, the time does not go forward evenly, or there are too many cells.
+        If a cell is no number, a row longer than the first, the time does not go forward evenly,
+        or there are more than 64 MiB or 1000 columns.
     """
     # pandas takes half a second to import.
     import pandas as pd
@@ -81,6 +82,12 @@ def read_text(content: bytes) -> Stated:
     if 8 * (body.count(mark) + body.count("\n")) > MAX_BYTES:
         raise ValueError(f"more than {MAX_BYTES // 8} cells, which is the most that is read")
     named = not all(map(is_number, cells))
+    if len(cells) > 2 and cells in (
+        [str(i + first) for i in range(len(cells))] for first in (0, 1)
+    ):
+        raise ValueError(
+            "the first row numbers the columns, expected names of leads or no such row"
+        )
     rows = body.split("\n", 2)[1 if named else 0 :]
     decimal = "," if mark != "," and rows and "," in rows[0] else "."
     frame = pd.read_csv(
@@ -231,8 +238,10 @@ def oriented(signal: np.ndarray, n_leads: int) -> np.ndarray:
     Raises
     ------
     ValueError
-        If neither side is as long as there are leads.
+        If neither side is as long as there are leads, or both are.
     """
+    if signal.shape == (n_leads, n_leads):
+        raise ValueError(f"shape {signal.shape} does not tell leads from samples")
     if n_leads not in signal.shape:
         raise ValueError(f"expected {n_leads} leads as named, got shape {signal.shape}")
     return signal if signal.shape[0] == n_leads else signal.T

@@ -383,6 +383,12 @@ def test_strips_beside_a_rhythm_strip_are_refused(tmp_path: Path):
     refused(write(tmp_path, ragged), "print layout")
 
 
+def test_infinite_samples_are_left_to_the_check(tmp_path: Path):
+    signal = ecg().astype(float)
+    signal[:, 100:200] = np.inf
+    assert np.isinf(records.read(write(tmp_path, npz(ecg(), signal=signal))).signal).any()
+
+
 def test_a_short_record_padded_with_zeros_is_no_layout(tmp_path: Path):
     uv = ecg()
     uv[:, 1000:] = 0
@@ -540,6 +546,7 @@ def replaced(content: bytes, old: str, new: str) -> bytes:
         (lambda: npz(ecg(), fs=1e12), "expected a sampling rate of 50 to 20000 Hz"),
         (lambda: npz(ecg(), fs=np.nan), "expected a sampling rate"),
         (lambda: npz(ecg(), leads=LEADS[:5]), "expected 5 leads as named, got shape (5000, 12)"),
+        (lambda: npz(ecg()[:, :12]), "shape (12, 12) does not tell leads from samples"),
         (lambda: npz(ecg(), signal=ecg().astype(complex)), "array of numbers"),
         (lambda: npz(ecg(), units=["mV"] * 3), "expected a unit for each of 12 leads, got 3"),
         (lambda: npz(ecg()[:, :0]), "0 s of signal"),
@@ -547,6 +554,7 @@ def replaced(content: bytes, old: str, new: str) -> bytes:
         (lambda: csv(ecg()) + b"a,b,c\n", "could not convert"),
         (lambda: tsv(ecg()).replace(b"9998,0", b"99980,0"), "even steps"),
         (lambda: b"I,II\nx,y\n", "could not convert"),
+        (lambda: pd.DataFrame(ecg().T).to_csv(index=False).encode(), "numbers the columns"),
         (lambda: b"hello world", "expected a table of 2 to 1000 columns"),
         (lambda: b"," * 5000 + b"\n1,2\n", "expected a table of 2 to 1000 columns"),
         (lambda: b"I,a" + b" " * 100_000 + b"b\n1,2\n", "expected a table of 2 to 1000 columns"),

@@ -194,15 +194,18 @@ def _format(head: bytes) -> tuple[str, Callable[[bytes], Any] | None]:
 
 def _content(path: Path) -> bytes:
     """The bytes of a file, unzipped if they are zipped; never more than ``MAX_BYTES``."""
-    with path.open("rb") as file:
-        content = file.read(MAX_BYTES + 1)
-    if content.startswith(GZIP) and len(content) <= MAX_BYTES:
+    size = path.stat().st_size
+    content = b""
+    if size <= MAX_BYTES:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES)
+    if content.startswith(GZIP):
         try:
             with gzip.open(io.BytesIO(content)) as unzipped:
                 content = unzipped.read(MAX_BYTES + 1)
         except (OSError, EOFError, zlib.error) as error:
             raise ValueError(f"malformed gzip ({_one_line(error)})") from error
-    if len(content) > MAX_BYTES:
+    if max(size, len(content)) > MAX_BYTES:
         raise ValueError(f"larger than {MAX_BYTES >> 20} MiB, which is the most that is read")
     if not content:
         raise ValueError("the file is empty")

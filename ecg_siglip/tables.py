@@ -58,7 +58,7 @@ def read_text(content: bytes) -> Stated:
     ------
     ValueError
         If a cell is no number, a row longer than the first, the time does not go forward evenly,
-        or there are more than 64 MiB or 1000 columns.
+        rates or units contradict each other, or there are more than 64 MiB or 1000 columns.
     """
     # pandas takes half a second to import.
     import pandas as pd
@@ -309,6 +309,8 @@ def _columns(
             raise ValueError(f"column {i + 1} has no name")
         else:
             lead, own = split_unit(name)
+            if own and unit and own.lower() != unit.lower():
+                raise ValueError(f"column {name} contradicts the file's unit {unit}")
             leads.append(lead)
             units.append(own or unit)
             kept.append(i)

@@ -551,6 +551,8 @@ def replaced(content: bytes, old: str, new: str) -> bytes:
         (lambda: npz(ecg(), units=["mV"] * 3), "expected a unit for each of 12 leads, got 3"),
         (lambda: npz(ecg()[:, :0]), "0 s of signal"),
         (lambda: csv(ecg()).replace(b"fs: 500 Hz", b"fs: fast"), "expected a sampling rate in Hz"),
+        (lambda: csv(ecg()).replace(b"V6", b"V6 (uV)"), "contradicts the file's unit mV"),
+        (lambda: b"# fs: 250\n" + tsv(ecg()), "goes at 500 Hz, but the file states 250"),
         (lambda: csv(ecg()) + b"a,b,c\n", "could not convert"),
         (lambda: tsv(ecg()).replace(b"9998,0", b"99980,0"), "even steps"),
         (lambda: b"I,II\nx,y\n", "could not convert"),

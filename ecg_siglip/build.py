@@ -12,9 +12,10 @@ from torch import Tensor
 from ecg_siglip import config, findings, ptbxl
 from ecg_siglip.batches import TrainingData
 from ecg_siglip.checkpoint import load_artifact
-from ecg_siglip.encoders import BatchNorm, FindingTable, TextEncoder, ecg_encoder, text_encoder
+from ecg_siglip.encoders import BatchNorm, ecg_encoder
 from ecg_siglip.losses import Term, bias_from_rate
 from ecg_siglip.model import EcgTextModel
+from ecg_siglip.text_encoders import FindingTable, TextEncoder, text_encoder
 
 
 def new_model(settings: config.TrainConfig, data: TrainingData, terms: list[Term]) -> EcgTextModel:

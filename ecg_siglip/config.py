@@ -239,11 +239,30 @@ class PredictWaveform:
 
 
 @dataclass
+class ReadConfig:
+    fs: float | None = knob(
+        None, "sampling rate of files that state none, Hz (tables, .npy)", 50.0, 20000.0
+    )
+    units: str | None = knob(None, "units of files that state none", choices=("uV", "mV", "V"))
+    leads: list[str] = knob([], "leads of files that name none, in their order: [I,II,...]")
+
+
+@dataclass
 class PredictConfig:
     run: RunConfig = group(RunConfig)
-    records: list[str] = knob([], "files to read, with or without suffix")
+    records: list[str] = knob([], "files of any format; a folder: every record below it")
+    read: ReadConfig = group(ReadConfig)
     model: str | None = knob(None, "folder or hub name of a model; null: the run's")
     threshold_rule: str = knob("expected_f1", "which thresholds decide", choices=THRESHOLD_RULES)
+    operating_point: str = knob(
+        "balanced",
+        "screening: miss few (sensitivity); balanced: threshold_rule; confirm: be sure (precision)",
+        choices=("screening", "balanced", "confirm"),
+    )
+    sensitivity: float = knob(0.9, "wanted of each finding: 0.8, 0.9, 0.95 or 0.98", 0.8, 0.98)
+    precision: float = knob(0.8, "wanted of each finding: 0.5, 0.7, 0.8 or 0.9", 0.5, 0.9)
+    report: str | None = knob(None, "also write a sheet a record: a name in .html or .pdf")
+    n_reasons: int = knob(0, "findings of a sheet whose reasons are drawn", 0, 12)
     waveform: PredictWaveform = group(PredictWaveform)
     batch_size: int = knob(64, "records per step", 1, 1 << 20)
     device: str = knob("auto", "auto, cpu, cuda", choices=("auto", "cpu", "cuda"))

@@ -5,44 +5,50 @@ Shape letters: K findings asked about, L leads (12), S samples, C cells of a lea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ecg_siglip import waveform
-from ecg_siglip.predict import Predictor
+from ecg_siglip.model import Model
 
 CELL_S = 0.1  # about the length of a QRS complex
 N_STEPS = 32
 
 
 def attribute(
-    predictor: Predictor, signal: np.ndarray, codes: Sequence[str], n_steps: int = N_STEPS
+    model: Model,
+    text_FD: Tensor,
+    signal: np.ndarray,
+    columns: Sequence[int],
+    n_steps: int = N_STEPS,
 ) -> np.ndarray:
     """How much each sample of each lead adds to the log-odds of each finding.
 
     Parameters
     ----------
-    predictor : Predictor
+    model : EcgTextModel or Ensemble
+    text_FD : Tensor of shape (n_findings, D)
+        What ``model.encode_text`` made of the prompts.
     signal : ndarray of shape (12, n_samples), int16, uV
         As ``Predictor.prepare`` gives it.
-    codes : sequence of str, K of them
-        Findings of the model.
+    columns : sequence of int, K of them
+        Which findings.
     n_steps : int
         Points of the path from no signal to this one.
 
     Returns
     -------
     ndarray of shape (K, 12, n_samples), float32
-        Log-odds, positive where the sample speaks for the finding; all samples of a finding add up
-        to the log-odds of the ECG less that of an ECG without any signal.
+        Log-odds before calibration, positive where the sample speaks for the finding; all samples
+        of a finding add up to the log-odds of the ECG less that of an ECG without any signal.
 
     Raises
     ------
     ValueError
-        If captum is not there, or a code is none of the model's.
+        If captum is not there.
 
     Notes
     -----
@@ -55,26 +61,17 @@ def attribute(
         raise ValueError(
             "attribution needs the package captum: pip install 'ecg_siglip[explain]'"
         ) from error
-    known = predictor.artifact.codes
-    for code in codes:
-        if code not in known:
-            raise ValueError(
-                f"{code}: no finding of this model; expected one of {', '.join(known)}"
-            )
-    model = predictor.artifact.model
     # Made in inference mode, it could not take part in a gradient.
-    text_FD = predictor.text_FD.clone()
+    asked_FD = text_FD.clone()
 
     def logits(signal_BLS: Tensor) -> Tensor:
-        return model.logits(model.encode_ecg(signal_BLS), text_FD)
+        return model.logits(model.encode_ecg(signal_BLS), asked_FD)
 
     signal_1LS = torch.from_numpy(waveform.from_int16(signal)[None]).to(model.device)
     method = IntegratedGradients(logits)
     found = [
-        method.attribute(
-            signal_1LS, target=known.index(code), n_steps=n_steps, internal_batch_size=n_steps
-        )
-        for code in codes
+        method.attribute(signal_1LS, target=column, n_steps=n_steps, internal_batch_size=n_steps)
+        for column in columns
     ]
     shape = (0, *signal.shape)
     return torch.cat(found).float().cpu().numpy() if found else np.zeros(shape, np.float32)
@@ -87,15 +84,18 @@ def cells(attribution: np.ndarray, fs: float) -> np.ndarray:
 
 
 def deletion_curve(
-    predictor: Predictor, signal: np.ndarray, code: str, importance: np.ndarray, shares: np.ndarray
+    probability: Callable[[np.ndarray], np.ndarray],
+    signal: np.ndarray,
+    importance: np.ndarray,
+    shares: np.ndarray,
 ) -> np.ndarray:
     """Log-odds of a finding while the ECG is blanked, what matters most first.
 
     Parameters
     ----------
-    predictor : Predictor
+    probability : function
+        From ECGs (n, 12, n_samples) int16, uV to the probability of the finding in each, (n,).
     signal : ndarray of shape (12, n_samples), int16, uV
-    code : str
     importance : ndarray of shape (12, C)
         As ``cells`` gives it; what is higher goes first.
     shares : ndarray of float in [0, 1]
@@ -118,6 +118,5 @@ def deletion_curve(
         gone[order[: round(share * importance.size)]] = True
         mask = np.repeat(gone.reshape(importance.shape), size, axis=1)[:, : signal.shape[1]]
         blanked.append(np.where(mask, 0, signal))
-    y_prob = predictor.probabilities(np.stack(blanked))
-    p = y_prob[:, predictor.artifact.codes.index(code)].clip(1e-12, 1 - 1e-12)
+    p = probability(np.stack(blanked)).clip(1e-12, 1 - 1e-12)
     return np.log(p / (1 - p))

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ecg_siglip.encoders import BatchNorm, FindingTable, TextEncoder, ecg_encoder, load_text_encoder
+from ecg_siglip.encoders import BatchNorm, ecg_encoder
+from ecg_siglip.text_encoders import FindingTable, TextEncoder, load_text_encoder
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
@@ -46,7 +47,7 @@ class EcgTextModel(nn.Module):
         ``ecg`` and ``text`` (the knobs of the encoders), ``embed_dim``, ``logit_scale`` and
         ``logit_bias`` (where they start). Kept as ``config``, saved as ``config.json``.
     text : SmallTextEncoder, HfTextEncoder or FindingTable
-        The text encoder, see ``encoders``. With a ``FindingTable`` the model is a supervised
+        The text encoder, see ``text_encoders``. With a ``FindingTable`` the model is a supervised
         classifier: ``logit = weight . features + bias``, no text and no norm.
 
     Notes

@@ -8,31 +8,44 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ecg_siglip import config, findings, metrics, quality, records, waveform
+from ecg_siglip import config, explain, findings, metrics, operating, quality, records, waveform
 from ecg_siglip.checkpoint import Artifact, load_artifact
 from ecg_siglip.model import Model, pick_device
 from ecg_siglip.ranks import Ranks
 
+MOST_SHEETS = 200  # of a report: a sheet is half a megabyte
+
 
 @dataclass(frozen=True)
 class Finding:
-    """One answer: is the finding in the record?"""
+    """One answer: is the finding in the record?
+
+    Attributes
+    ----------
+    code, name : str
+    probability, threshold : float in [0, 1]
+    present : bool
+        The probability reaches the threshold.
+    certainty : {"sure", "likely", "possible", "unlikely", ""}
+        Reaches the threshold of the wanted precision; is present short of that; is not, but cannot
+        be excluded at the wanted sensitivity; can. Empty for models that have no such thresholds.
+    """
 
     code: str
     name: str
     probability: float
     threshold: float
     present: bool
+    certainty: str = ""
 
 
 @torch.inference_mode()
@@ -143,53 +156,128 @@ class Predictor:
         return metrics.calibrate(raw, self.artifact.calibration)
 
     def findings(
-        self, probabilities: np.ndarray, rule: str = metrics.DEFAULT_RULE
+        self,
+        probabilities: np.ndarray,
+        rule: str = metrics.DEFAULT_RULE,
+        sensitivity: float = operating.SENSITIVITY,
+        precision: float = operating.PRECISION,
     ) -> list[Finding]:
         """One record's probabilities (n_findings,) as findings, present or not.
+
+        Parameters
+        ----------
+        probabilities : ndarray of shape (n_findings,), float in [0, 1]
+        rule : str
+            A threshold rule, or ``sensitivity_0.9`` or ``precision_0.8``, see ``operating``.
+        sensitivity, precision : float
+            Where ``certainty`` draws its lines.
 
         Raises
         ------
         ValueError
-            If the model was saved without thresholds of that rule.
+            If the model was saved without thresholds of that rule, sensitivity or precision.
         """
-        if rule not in self.artifact.thresholds:
-            raise ValueError(
-                f"threshold_rule={rule}: this model has thresholds for "
-                f"{', '.join(self.artifact.thresholds)}; expected one of them"
-            )
-        thresholds = self.artifact.thresholds[rule]
-        present = metrics.apply_thresholds(probabilities[None], thresholds)[0]
-        codes = self.artifact.codes
+        artifact = self.artifact
+        known = artifact.thresholds | artifact.operating
+        low, high = f"sensitivity_{sensitivity:g}", f"precision_{precision:g}"
+        for wanted in (rule, low, high) if artifact.operating else (rule,):
+            if wanted not in known:
+                raise ValueError(
+                    f"{wanted}: this model has thresholds for {', '.join(known)}; expected one of "
+                    "them"
+                )
+        present = metrics.apply_thresholds(probabilities[None], known[rule])[0]
+        certainty = np.full(len(artifact.codes), "", object)
+        if artifact.operating:
+            certainty = np.where(probabilities >= known[low], "possible", "unlikely").astype(object)
+            certainty[present] = "likely"
+            certainty[present & (probabilities >= known[high])] = "sure"
         return [
-            Finding(code, name, float(p), float(t), bool(here))
-            for code, name, p, t, here in zip(
-                codes, findings.names(codes), probabilities, thresholds, present, strict=True
+            Finding(*words, float(p), float(t), bool(here), str(sure))
+            for words, p, t, here, sure in zip(
+                zip(artifact.codes, findings.names(artifact.codes), strict=True),
+                probabilities,
+                known[rule],
+                present,
+                certainty,
+                strict=True,
             )
         ]
 
+    def attribute(self, signal: np.ndarray, codes: Sequence[str]) -> np.ndarray:
+        """What speaks for findings in a prepared record, see ``explain.attribute``.
 
-def answer(record: str, answers: list[Finding], model: str, warnings: list[str]) -> dict[str, Any]:
-    """The JSON that ``predict`` prints for a record; the likeliest finding comes first."""
-    present = sorted((f for f in answers if f.present), key=lambda f: -f.probability)
-    return {
-        "record": record,
-        "findings": [
+        Parameters
+        ----------
+        signal : ndarray of shape (12, n_samples), int16, uV
+        codes : sequence of str, K of them
+
+        Returns
+        -------
+        ndarray of shape (K, 12, n_samples), float32, log-odds before calibration
+
+        Raises
+        ------
+        ValueError
+            If a code is none of the model's, or captum is not there.
+        """
+        known = self.artifact.codes
+        for code in codes:
+            if code not in known:
+                raise ValueError(
+                    f"{code}: no finding of this model; expected one of {', '.join(known)}"
+                )
+        columns = [known.index(code) for code in codes]
+        return explain.attribute(self.artifact.model, self.text_FD, signal, columns)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is said of a record.
+
+    Attributes
+    ----------
+    record : str
+        Its path.
+    signal : ndarray of shape (12, n_samples), int16, uV
+        What the model saw.
+    findings : list of Finding
+        All of them, in the model's order.
+    warnings : list of str
+    """
+
+    record: str
+    signal: np.ndarray
+    findings: list[Finding]
+    warnings: list[str]
+
+    def to_json(self, model: str) -> str:
+        """The line that ``predict`` prints; the likeliest finding comes first."""
+        likely = sorted(self.findings, key=lambda f: -f.probability)
+        found = [
             {
                 "code": f.code,
                 "name": f.name,
                 "probability": round(f.probability, 6),
                 "threshold": round(f.threshold, 6),
+                **({"certainty": f.certainty} if f.certainty else {}),
             }
-            for f in present
-        ],
-        "probabilities": {f.code: round(f.probability, 6) for f in answers},
-        "model": model,
-        "warnings": warnings,
-    }
+            for f in likely
+            if f.present
+        ]
+        content = {
+            "record": self.record,
+            "findings": found,
+            "not_excluded": [f.code for f in likely if f.certainty == "possible"],
+            "probabilities": {f.code: round(f.probability, 6) for f in self.findings},
+            "model": model,
+            "warnings": self.warnings,
+        }
+        return json.dumps(content, ensure_ascii=False)
 
 
 def expand(paths: list[str]) -> list[Path]:
-    """The records meant: a folder stands for every WFDB record below it.
+    """The records meant: a folder stands for every record below it (``records.find``).
 
     Raises
     ------
@@ -201,18 +289,23 @@ def expand(paths: list[str]) -> list[Path]:
     expanded: list[Path] = []
     for path in map(Path, paths):
         # A folder without a record stays as it is named, to be refused like any bad record.
-        expanded += (sorted(path.rglob("*.hea")) if path.is_dir() else []) or [path]
+        expanded += (records.find(path) if path.is_dir() else []) or [path]
     return expanded
 
 
 def readable(
-    predictor: Predictor, paths: list[Path], allow_short: bool, allow_flat: bool
+    predictor: Predictor,
+    paths: list[Path],
+    allow_short: bool,
+    allow_flat: bool,
+    read: config.ReadConfig | None = None,
 ) -> Iterator[tuple[str, np.ndarray | None, list[str]]]:
     """Each record prepared, with warnings; ``None`` after its error went to stderr."""
+    stated = read or config.ReadConfig()
     spec = predictor.artifact.waveform
     for path in paths:
         try:
-            record = records.read(path)
+            record = records.read(path, stated.fs, stated.units, stated.leads)
             signal = predictor.prepare(record, allow_short, allow_flat)
         except (ValueError, OSError) as error:
             print(f"predict: {config.one_line(error)}", file=sys.stderr)
@@ -231,15 +324,48 @@ def readable(
         yield str(path), signal, warnings
 
 
+def rule_of(settings: config.PredictConfig) -> str:
+    """The thresholds that decide, by operating point."""
+    return {
+        "screening": f"sensitivity_{settings.sensitivity:g}",
+        "balanced": settings.threshold_rule,
+        "confirm": f"precision_{settings.precision:g}",
+    }[settings.operating_point]
+
+
+def check_report(settings: config.PredictConfig, n_records: int) -> None:
+    """Refuse a report before the work, not after it.
+
+    Raises
+    ------
+    ValueError
+        If it is neither HTML nor PDF, or of more records than one reads.
+    """
+    if settings.report is not None:
+        from ecg_siglip import sheet
+
+        sheet.check_path(settings.report)
+        if n_records > MOST_SHEETS:
+            raise ValueError(
+                f"report={settings.report}: {n_records} records; expected {MOST_SHEETS} at most, a "
+                "sheet each"
+            )
+    elif settings.n_reasons:
+        raise ValueError("n_reasons: reasons are drawn in a report; expected report=out.html")
+
+
 def predict(settings: config.PredictConfig) -> int:
     """Answer for every record with one JSON line on stdout; 1 if a record could not be read."""
     paths = expand(settings.records)
+    check_report(settings, len(paths))
     if not settings.run.name and settings.model is None:
         raise ValueError("no model named: expected run.name=... or model=...")
     folder = Path(settings.run.root) / settings.run.name / "model"
     if settings.model is None and not folder.is_dir():
         raise ValueError(f"{folder}: no trained model there; expected the name of a finished run")
     ranks = Ranks.join(settings.device)
+    if settings.report and ranks.n > 1:
+        raise ValueError("report: written by one process; expected no torchrun")
     predictor = Predictor.load(settings.model or folder, settings.device)
     about = predictor.artifact.about
     model = f"{about['run']} ({about['version']})"
@@ -247,38 +373,69 @@ def predict(settings: config.PredictConfig) -> int:
         paths[start : start + settings.batch_size]
         for start in range(0, len(paths), settings.batch_size)
     ]
-    failed = False
+    failed, drawn = False, []
     for start in range(0, len(batches), ranks.n):
         mine = batches[start + ranks.rank : start + ranks.rank + 1]
-        lines, all_read = answered(predictor, mine[0], settings, model) if mine else ([], True)
+        answers = answered(predictor, mine[0], settings) if mine else []
+        all_read = not mine or len(answers) == len(mine[0])
+        lines = [answer.to_json(model) for answer in answers]
         for part in ranks.gathered(json.dumps([lines, all_read]).encode()):
             lines, all_read = json.loads(part)
             failed |= not all_read
             if ranks.is_first and lines:
                 print("\n".join(lines), flush=True)
+        drawn += answers if settings.report else []
+    if drawn:
+        write_report(settings, predictor, drawn, model)
     ranks.leave()
     return int(failed)
 
 
 def answered(
-    predictor: Predictor, paths: list[Path], settings: config.PredictConfig, model: str
-) -> tuple[list[str], bool]:
-    """The JSON lines of a batch of records, and whether all of them could be read."""
-    names, signals, warnings = [], [], []
-    for name, signal, notes in readable(
-        predictor, paths, settings.waveform.allow_short, settings.waveform.allow_flat
-    ):
-        if signal is not None:
-            names.append(name)
-            signals.append(signal)
-            warnings.append(notes)
-    lines = []
-    if signals:
-        y_prob = predictor.probabilities(np.stack(signals), settings.batch_size)
-        for name, row, notes in zip(names, y_prob, warnings, strict=True):
-            found = predictor.findings(row, settings.threshold_rule)
-            lines.append(json.dumps(answer(name, found, model, notes), ensure_ascii=False))
-    return lines, len(signals) == len(paths)
+    predictor: Predictor, paths: list[Path], settings: config.PredictConfig
+) -> list[Answer]:
+    """The answers for those records of a batch that could be read."""
+    allowed = settings.waveform
+    read = [
+        (name, signal, warnings)
+        for name, signal, warnings in readable(
+            predictor, paths, allowed.allow_short, allowed.allow_flat, settings.read
+        )
+        if signal is not None
+    ]
+    if not read:
+        return []
+    y_prob = predictor.probabilities(np.stack([signal for _, signal, _ in read]))
+    levels = (rule_of(settings), settings.sensitivity, settings.precision)
+    return [
+        Answer(name, signal, predictor.findings(row, *levels), warnings)
+        for (name, signal, warnings), row in zip(read, y_prob, strict=True)
+    ]
+
+
+def write_report(
+    settings: config.PredictConfig, predictor: Predictor, answers: list[Answer], model: str
+) -> None:
+    """A sheet a record, with the reasons for its likeliest findings."""
+    # matplotlib takes as long to import as all the rest: only who wants to see it waits for it.
+    from ecg_siglip import sheet
+
+    assert settings.report is not None
+    fs = float(predictor.artifact.waveform["to_fs"])
+    sheets = []
+    for answer in tqdm(answers, "sheets", disable=None, leave=False):
+        present = sorted((f for f in answer.findings if f.present), key=lambda f: -f.probability)
+        asked = [f.code for f in present[: settings.n_reasons]]
+        reasons = predictor.attribute(answer.signal, asked) if asked else np.empty(0)
+        marks = {code: sheet.strength(r, fs) for code, r in zip(asked, reasons, strict=True)}
+        bars = [
+            sheet.Bar(f.code, f.name, f.probability, f.threshold, f.present)
+            for f in answer.findings
+        ]
+        signal = waveform.from_int16(answer.signal)
+        sheets.append(sheet.Sheet(answer.record, signal, fs, bars, answer.warnings, marks))
+    sheet.write(settings.report, sheets, model, rule_of(settings))
+    print(f"predict: wrote {settings.report}", file=sys.stderr)
 
 
 def main() -> None:

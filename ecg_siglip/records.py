@@ -1,34 +1,50 @@
-"""A record on disk to its signal in mV, with sampling rate and lead names.
+"""A record on disk, in any format, to its signal in mV, with sampling rate and lead names.
 
-The formats are WFDB's: a ``.hea`` header beside its samples in a ``.dat`` file, or in the ``.mat``
-file of the PhysioNet challenges 2020 and 2021.
+The readers (``wfdb_files``, ``devices``, ``tables``) return what a file states; this page finds
+the reader by the file's content, fills in what the caller states, and refuses what contradicts.
 """
 
 from __future__ import annotations
 
+import gzip
+import io
 import re
-import shutil
-import tempfile
+import warnings
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-SUFFIXES = ("", ".hea", ".dat", ".mat")
-MV_PER_UNIT = {"uv": 1e-3, "\u00b5v": 1e-3, "\u03bcv": 1e-3, "mv": 1.0, "v": 1e3}
-BYTES_PER_SAMPLE = {
-    "8": 1.0, "80": 1.0, "16": 2.0, "61": 2.0, "160": 2.0, "24": 3.0, "32": 4.0,
-    "212": 1.5, "310": 4 / 3, "311": 4 / 3,
-}  # fmt: skip
-# gain(baseline)/unit
-GAIN = r"(\d+\.?\d*(?:e[+-]?\d+)?)(?:\(-?\d+\))?(?:/(\S+))?"
+from ecg_siglip import devices, tables, waveform, wfdb_files
 
-PLAIN_FIRST = r"[\w-]+ \d+ (?P<fs>\d+(?:\.\d+)?) (?P<n_samples>\d+)"
-PLAIN_LEAD = (
-    r"(?P<file>\S+) 16 (?P<gain>\d+(?:\.\d+)?)(?:\((?P<baseline>-?\d+)\))?(?:/\S+)? "
-    r"\d+ (?P<adc_zero>-?\d+) -?\d+ -?\d+ \d+ (?P<lead>[A-Za-z0-9]+)"
+# Largest file, before and after it is unzipped.
+MAX_BYTES = 1 << 28
+HEAD_BYTES = 4096
+GZIP = b"\x1f\x8b"
+# Below, no QRS complex is left; above, nothing is recorded.
+FS_HZ = (50.0, 20_000.0)
+MV_PER_UNIT = {
+    "uv": 1e-3, "\u00b5v": 1e-3, "\u03bcv": 1e-3, "mv": 1.0, "v": 1e3,
+    "microvolt": 1e-3, "microvolts": 1e-3, "millivolt": 1.0, "millivolts": 1.0,
+    "volt": 1e3, "volts": 1e3,
+}  # fmt: skip
+WFDB_SUFFIXES = (".hea", ".dat", ".mat")
+# Name, what the content begins with, who reads it.
+FORMATS: tuple[tuple[str, bytes, Callable[[bytes], Any]], ...] = (
+    ("EDF", rb"0 {7}", devices.read_edf),
+    ("DICOM", rb"(?s).{128}DICM", devices.read_dicom),
+    ("NumPy", rb"\x93NUMPY", tables.read_npy),
+    ("NumPy archive", rb"PK\x03\x04", tables.read_npz),
+    ("Parquet", rb"PAR1", tables.read_parquet),
+    ("XML", rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\x00]*<", devices.read_xml),
+    ("table", rb"[^\x00-\x08\x0e-\x1f]+\Z", tables.read_text),
 )
+# A lead that moves only in this share of the record, or less, is a strip of a print layout.
+STRIP = 0.35
+N_STRIPS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +59,9 @@ class Record:
         NaN where the file marks a sample as invalid.
     fs : float, Hz
     leads : tuple of str, length n_leads
-        As the file writes them.
+        As the file writes them, or as the caller stated them.
     comments : tuple of str
-        Lines of the header that begin with ``#``, without it.
+        Lines of the header that begin with ``#``, without it; statements of the device.
     """
 
     name: str
@@ -55,13 +71,26 @@ class Record:
     comments: tuple[str, ...]
 
 
-def read(path: str | Path) -> Record:
+def read(
+    path: str | Path,
+    fs: float | None = None,
+    units: str | None = None,
+    leads: Sequence[str] | None = None,
+) -> Record:
     """The record at a path.
 
     Parameters
     ----------
     path : str or Path
-        With or without one of the suffixes ``.hea``, ``.dat``, ``.mat``.
+        WFDB with or without one of the suffixes ``.hea``, ``.dat``, ``.mat``; EDF and EDF+; a
+        DICOM ECG waveform; HL7 aECG or GE MUSE as XML; CSV, TSV, Parquet, ``.npy`` or ``.npz``.
+        Whatever the suffix, the content decides; gzip around it is taken off.
+    fs : float, Hz, 50 to 20000, optional
+        Sampling rate, where the file states none.
+    units : str, optional
+        uV, mV or V, where the file states none.
+    leads : sequence of str, optional
+        Names in the order of the file, where it has none.
 
     Returns
     -------
@@ -70,191 +99,231 @@ def read(path: str | Path) -> Record:
     Raises
     ------
     FileNotFoundError
-        If the header, or a file that it names, is not there.
+        If the file, or one that its header names, is not there.
     ValueError
-        If the suffix is of no known format, the header is malformed, has no signals, no sampling
-        rate, no gain, units other than uV, mV or V, or contradicts the size of its files.
+        If the content is of no known format or malformed, is larger than 256 MiB or would be when
+        unpacked, is no ECG, states no sampling rate, units or leads and the caller neither, or
+        states others than the caller; if the rate is outside 50 to 20000 Hz, units are not uV, mV
+        or V, or the leads were cut into strips for printing; if the package that reads the format
+        is not installed.
 
     Notes
     -----
-    Reads local files only.
+    Reads local files only. Every error is one line that begins with the name of the record.
     """
     path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(
-            f"record {path.name}: unknown format {path.suffix}, expected one of "
-            f"{', '.join(SUFFIXES[1:])}, or none of them"
-        )
-    return _read_wfdb(path.with_suffix("") if path.suffix else path)
-
-
-def _read_wfdb(base: Path) -> Record:
-    """Read ``base``.hea and the files it names by the wfdb library."""
-    name, header = base.name, base.parent / f"{base.name}.hea"
-    if not header.is_file():
-        raise FileNotFoundError(f"record {name}: no header, looked for {header}")
-    text = _decoded(header.read_bytes())
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    comments = tuple(line.strip("# \t") for line in lines if line.startswith("#"))
-    lines = [line for line in lines if not line.startswith("#")]
-    scales = _check_header(name, lines)
-    for file in _files(lines):
-        if not header.with_name(file).is_file():
-            raise FileNotFoundError(
-                f"record {name}: the header names {file}, which is not in {header.parent}"
-            )
-    plain = _plain_record(base, lines)
-    if plain is not None:
-        samples, fs, leads = plain
-        signal = np.ascontiguousarray((samples * scales).T, dtype=np.float32)
-        return Record(name, signal, fs, leads, comments)
-    record = _wfdb_record(base, lines)
-    if None in record.sig_name:
-        raise ValueError(f"record {name}: lead {record.sig_name.index(None) + 1} has no name")
-    signal = np.ascontiguousarray((record.p_signal * scales).T, dtype=np.float32)
-    return Record(name, signal, float(record.fs), tuple(record.sig_name), comments)
-
-
-def _decoded(raw: bytes) -> str:
-    """Text of a header; older ones write their micro signs and umlauts in Latin-1."""
+    name = _name(path)
     try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
+        base = path.with_suffix("") if path.suffix.lower() in WFDB_SUFFIXES else path
+        header = base.with_name(f"{base.name}.hea")
+        if header.is_file() and (base is not path or not path.is_file()):
+            stated = wfdb_files.read(header)
+        elif not path.is_file():
+            raise FileNotFoundError(_not_there(path, header))
+        else:
+            content = _content(path)
+            kind, reader = _format(content[:HEAD_BYTES])
+            if not reader and base is not path:
+                raise FileNotFoundError(_not_there(path, header))
+            if not reader:
+                known = ", ".join(["WFDB", *(name for name, *_ in FORMATS)])
+                raise ValueError(f"content of no known format, expected one of {known}")
+            stated = _stated(content, kind, reader)
+        return _record(name, stated, fs, units, leads)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"record {name}: {_one_line(error)}") from error
+    except OSError as error:
+        raise OSError(f"record {name}: {_one_line(error)}") from error
+    except ValueError as error:
+        raise ValueError(f"record {name}: {_one_line(error)}") from error
 
 
-def _files(lines: list[str]) -> list[str]:
-    return list(dict.fromkeys(line.split()[0] for line in lines[1:]))
+def find(folder: str | Path) -> list[Path]:
+    """Every record below a folder.
 
+    Parameters
+    ----------
+    folder : str or Path
 
-def _check_header(name: str, lines: list[str]) -> np.ndarray:
-    """mV per unit of each lead, after refusing what wfdb would guess, misread or follow blindly.
-
-    wfdb takes a missing or zero gain as 200, a missing rate as 250 Hz, and drops what is not
-    ASCII, which turns a micro sign followed by V into V.
+    Returns
+    -------
+    list of Path, sorted
+        Of a WFDB record its header. A table is a record if a column bears the name of a lead, or
+        if it has numbers alone; XML, if it is of a kind that ``read`` knows.
     """
-    fields = lines[0].split() if lines else []
-    if len(fields) < 2 or not fields[1].isdecimal():
-        raise ValueError(
-            f"record {name}: malformed header, expected 'name n_leads fs n_samples' in its first "
-            f"line, got {lines[0][:60] if lines else 'nothing'!r}"
-        )
-    n_leads = int(fields[1])
-    if n_leads == 0:
-        raise ValueError(f"record {name}: expected signals, the header has none")
-    if re.search(r"/\d+$", fields[0]):
-        raise ValueError(f"record {name}: expected one segment, got a multi-segment header")
-    rate = re.match(r"\d+\.?\d*", fields[2]) if len(fields) > 2 else None
-    if not rate or float(rate[0]) == 0:
-        raise ValueError(f"record {name}: expected a sampling rate in the header, got none")
-    if len(lines) - 1 != n_leads:
-        raise ValueError(
-            f"record {name}: the header says {n_leads} lead(s) but describes {len(lines) - 1}"
-        )
-    scales = []
-    for line in lines[1:]:
-        parts = line.split()
-        if Path(parts[0]).name != parts[0] or "\\" in parts[0] or parts[0] == "..":
-            raise ValueError(
-                f"record {name}: expected samples beside the header, got the path {parts[0]}"
-            )
-        field = parts[2] if len(parts) > 2 else ""
-        match = re.fullmatch(GAIN, field)
-        if not match or float(match[1]) == 0:
-            raise ValueError(
-                f"record {name}: expected a gain as in 1000/mV, got {field!r} for lead {parts[-1]}"
-            )
-        unit = match[2] or "mV"
-        if unit.lower() not in MV_PER_UNIT:
-            raise ValueError(
-                f"record {name}: expected units uV, mV or V, got {unit} for lead {parts[-1]}"
-            )
-        scales.append(MV_PER_UNIT[unit.lower()])
-    return np.array(scales)
-
-
-def _plain_record(base: Path, lines: list[str]) -> tuple[np.ndarray, float, tuple[str, ...]] | None:
-    """Samples in the header's unit (n_samples, n_leads), fs and leads of the plainest of records.
-
-    All leads in one file of 16-bit samples and nothing unusual in the header, as in PTB-XL: this is
-    what wfdb reads, bit for bit, in a tenth of the time, which its header parser takes. None for
-    anything else, and for whatever is wrong: that is wfdb's to read or refuse.
-    """
-    first = re.fullmatch(PLAIN_FIRST, lines[0])
-    rows = [re.fullmatch(PLAIN_LEAD, line) for line in lines[1:]]
-    if first is None or not all(rows):
-        return None
-    fields = [row.groupdict() for row in rows if row]
-    files = {field["file"] for field in fields}
-    if len(files) != 1:
-        return None
-    path, n_samples = base.with_name(files.pop()), int(first["n_samples"])
-    if path.stat().st_size != 2 * len(fields) * n_samples or n_samples == 0:
-        return None
-    digital = np.fromfile(path, "<i2").reshape(n_samples, len(fields))
-    zero = [float(field["baseline"] or field["adc_zero"]) for field in fields]
-    samples = (digital - np.array(zero)) / np.array([float(field["gain"]) for field in fields])
-    samples[digital == -32768] = np.nan
-    return samples, float(first["fs"]), tuple(field["lead"] for field in fields)
-
-
-def _wfdb_record(base: Path, lines: list[str]) -> Any:
-    """``wfdb.rdrecord``, by way of a mended copy where wfdb cannot read the original.
-
-    Part of the challenge's headers write their own name with the suffix ``.mat``, which wfdb does
-    not parse; and it takes ``::`` in a path for the address of an archive.
-    """
-    first = re.sub(r"^(\S+)\.mat(?=\s)", r"\1", lines[0])
-    if first == lines[0] and "::" not in str(base.absolute()):
-        return _rdrecord(base.absolute())
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, base.name)
-        header = "\n".join([first, *lines[1:]]) + "\n"
-        Path(folder, f"{base.name}.hea").write_text(header, encoding="utf-8")
-        for file in _files(lines):
-            shutil.copyfile(base.with_name(file), copy.with_name(file))
-        return _rdrecord(copy)
-
-
-def _rdrecord(base: Path) -> Any:
-    """``wfdb.rdrecord`` with its errors in one line, and the sizes of the files checked."""
-    # wfdb brings pandas along: half a second that importing this room should not cost.
-    import wfdb
-
-    try:
-        record = wfdb.rdrecord(str(base))
-    except Exception as error:
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        try:
-            record = wfdb.rdheader(str(base))
-        except Exception:
-            raise ValueError(f"record {base.name}: malformed header ({said})") from error
-        n_bytes = sum(base.with_name(file).stat().st_size for file in record.file_name)
-        if record.sig_len == 0 or (record.sig_len is None and n_bytes == 0):
-            raise ValueError(f"record {base.name}: 0 s of signal, expected some") from error
-        _check_sizes(base, record)
-        raise ValueError(f"record {base.name}: wfdb cannot read it ({said})") from error
-    _check_sizes(base, record)
-    return record
-
-
-def _check_sizes(base: Path, record: Any) -> None:
-    """Hold the files to the number of samples that the header promises."""
-    for file in dict.fromkeys(record.file_name):
-        channels = [i for i, other in enumerate(record.file_name) if other == file]
-        fmt = record.fmt[channels[0]]
-        if fmt not in BYTES_PER_SAMPLE or record.sig_len is None:
+    found = []
+    for path in sorted(Path(folder).rglob("*")):
+        suffix = path.suffix.lower()
+        if not path.is_file():
             continue
-        frame = BYTES_PER_SAMPLE[fmt] * sum(record.samps_per_frame[i] or 1 for i in channels)
-        n_bytes = base.with_name(file).stat().st_size - (record.byte_offset[channels[0]] or 0)
-        n_samples = int(n_bytes / frame + 1e-6)
-        if n_samples < record.sig_len:
-            raise ValueError(
-                f"record {base.name}: {file} is truncated, expected {record.sig_len} samples for "
-                f"{len(channels)} lead(s), got {n_samples}"
-            )
-        if n_samples > record.sig_len + 1:
-            raise ValueError(
-                f"record {base.name}: {file} is longer than its header says, expected "
-                f"{record.sig_len} samples for {len(channels)} lead(s), got {n_samples}"
-            )
+        if suffix == ".hea" or (
+            not (suffix in WFDB_SUFFIXES and path.with_suffix(".hea").is_file())
+            and _is_record(path)
+        ):
+            found.append(path)
+    return found
+
+
+def _is_record(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+        if head.startswith(GZIP):
+            with gzip.open(path) as unzipped:
+                head = unzipped.read(HEAD_BYTES)
+    except (OSError, EOFError, zlib.error):
+        return False
+    kind, reader = _format(head)
+    if kind == "XML":
+        root = rb"<(\w+:)?(AnnotatedECG|RestingECG)\b"
+        return re.search(root, head.replace(b"\0", b"")) is not None
+    if kind == "table":
+        cells = tables.first_row(head)
+        names = {waveform.lead_name(tables.split_unit(cell)[0]) for cell in cells}
+        numbers_alone = len(cells) > 1 and all(map(tables.is_number, cells))
+        return numbers_alone or not names.isdisjoint(waveform.LEADS)
+    return reader is not None
+
+
+def _format(head: bytes) -> tuple[str, Callable[[bytes], Any] | None]:
+    for name, beginning, reader in FORMATS:
+        if re.match(beginning, head):
+            return name, reader
+    return "file", None
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file, unzipped if they are zipped; never more than ``MAX_BYTES``."""
+    size = path.stat().st_size
+    content = b""
+    if size <= MAX_BYTES:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES)
+    if content.startswith(GZIP):
+        try:
+            with gzip.open(io.BytesIO(content)) as unzipped:
+                content = unzipped.read(MAX_BYTES + 1)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"malformed gzip ({_one_line(error)})") from error
+    if max(size, len(content)) > MAX_BYTES:
+        raise ValueError(f"larger than {MAX_BYTES >> 20} MiB, which is the most that is read")
+    if not content:
+        raise ValueError("the file is empty")
+    return content
+
+
+def _stated(content: bytes, kind: str, reader: Callable[[bytes], Any]) -> Any:
+    """What the reader returns; whatever its library makes of a damaged file as ``ValueError``."""
+    try:
+        with warnings.catch_warnings():
+            # What a library could mend is not the user's concern; what it could not, raises.
+            warnings.simplefilter("ignore")
+            return reader(content)
+    except ValueError as error:
+        raise ValueError(f"{kind}: {_one_line(error)}") from error
+    except Exception as error:
+        said = f"{type(error).__name__}: {_one_line(error)}"
+        raise ValueError(f"malformed {kind} ({said})") from error
+
+
+def _record(
+    name: str, stated: Any, fs: float | None, units: str | None, leads: Sequence[str] | None
+) -> Record:
+    """What the file states and what the caller states as one record in mV."""
+    signal, stated_fs, stated_units, stated_leads, comments = stated
+    fs = _agreed_fs(stated_fs, fs)
+    names = _agreed_leads(stated_leads, leads)
+    if stated_leads is None:
+        signal = tables.oriented(signal, len(names))
+    if signal.shape[1] == 0:
+        raise ValueError("0 s of signal, expected some")
+    if len(stated_units) == 1:
+        stated_units = stated_units * len(names)
+    mv = [_agreed_unit(unit, units, lead) for unit, lead in zip(stated_units, names, strict=True)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        signal = np.ascontiguousarray(signal * np.array(mv)[:, None], dtype=np.float32)
+    _check_layout(signal)
+    return Record(name, signal, fs, tuple(names), tuple(comments))
+
+
+def _agreed_fs(stated: float | None, given: float | None) -> float:
+    fs = given if stated is None else stated
+    if fs is None:
+        raise ValueError("the file states no sampling rate: give read.fs=... in Hz")
+    low, high = FS_HZ
+    if not low <= fs <= high:
+        raise ValueError(f"expected a sampling rate of {low:g} to {high:g} Hz, got {fs:g} Hz")
+    if given is not None and not abs(given - fs) <= 1e-3 * fs:
+        raise ValueError(f"the file states {fs:g} Hz, which contradicts read.fs={given:g}")
+    return float(fs)
+
+
+def _agreed_leads(stated: list[str] | None, given: Sequence[str] | None) -> list[str]:
+    names = list(given or []) if stated is None else stated
+    if not names:
+        raise ValueError(
+            "the file does not name its leads: give read.leads=[I,II,...] in the order of the file"
+        )
+    if given and list(map(waveform.lead_name, names)) != list(map(waveform.lead_name, given)):
+        raise ValueError(
+            f"the file states leads {', '.join(names)}, which contradicts "
+            f"read.leads=[{','.join(given)}]"
+        )
+    return names
+
+
+def _agreed_unit(stated: str, given: str | None, lead: str) -> float:
+    """mV in a unit of this lead."""
+    unit = stated or given
+    if not unit:
+        raise ValueError(f"the file states no units for lead {lead}: give read.units=uV, mV or V")
+    mv = MV_PER_UNIT.get(unit.strip().lower())
+    if mv is None:
+        raise ValueError(f"expected units uV, mV or V, got {unit} for lead {lead}")
+    if given and MV_PER_UNIT.get(given.strip().lower()) != mv:
+        raise ValueError(
+            f"the file states {unit} for lead {lead}, which contradicts read.units={given}"
+        )
+    return mv
+
+
+def _check_layout(signal: np.ndarray) -> None:
+    """Refuse what was cut for printing: four times 2.5 s in 10 s, each lead in its own quarter.
+
+    Time is looked at in 40 pieces; a lead is there from the first to the last piece in which it
+    moves. Leads that all end together are a short record, not a layout: somewhere else another
+    lead has to go on.
+    """
+    n_pieces = min(40, signal.shape[1] // 2)
+    if n_pieces < 8 or len(signal) < N_STRIPS:
+        return
+    pieces = signal[:, : signal.shape[1] // n_pieces * n_pieces].reshape(len(signal), n_pieces, -1)
+    low, high, finite = pieces, pieces, np.isfinite(pieces)
+    if not finite.all():
+        low, high = np.where(finite, pieces, np.inf), np.where(finite, pieces, -np.inf)
+    moves = high.max(axis=2) - low.min(axis=2) >= waveform.FLAT_MV
+    first = moves.argmax(axis=1)
+    last = n_pieces - moves[:, ::-1].argmax(axis=1)
+    strips = moves.any(axis=1) & (last - first <= STRIP * n_pieces)
+    if strips.sum() >= N_STRIPS and np.ptp(np.flatnonzero(moves.any(axis=0))) > n_pieces / 2:
+        raise ValueError(
+            f"{strips.sum()} of {len(signal)} leads have signal in a third of the record or less: "
+            "a print layout of short strips, expected every lead over the whole length"
+        )
+
+
+def _not_there(path: Path, header: Path) -> str:
+    if path.is_dir():
+        return f"{path} is a folder without a record"
+    if path.suffix and path.suffix.lower() not in WFDB_SUFFIXES:
+        return f"no such file: {path}"
+    return f"no header, looked for {header}"
+
+
+def _name(path: Path) -> str:
+    """The file's name without suffix; what follows the dots of a DICOM UID is none."""
+    return re.sub(r"(?<=.)\.[A-Za-z]\w*(\.gz)?$", "", path.name) or str(path)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -6,6 +6,7 @@ evaluation and prediction share. The augmentations of training stand at the end 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -13,6 +14,14 @@ from typing import Any
 import numpy as np
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+# What devices write before the name proper: "Lead I", "ECG II", "EKG_V1", "MDC_ECG_LEAD_aVR".
+PREFIX = re.compile(r"(?:mdc_ecg_lead_|(?:lead|ecg|ekg)[\s_.:-]*)*")
+# ML: limb electrodes on the torso (Holter, MIT-BIH); D: derivation, in the Romance languages.
+SPELLINGS = {
+    **{lead.lower(): lead for lead in LEADS},
+    **{f"{mark}{lead.lower()}": lead for mark in ("ml", "d") for lead in ("I", "II", "III")},
+    **{f"d{i}": lead for i, lead in enumerate(("I", "II", "III"), 1)},
+}
 
 # How far the typical lead swings (`swing_mv`) in anything that can be a 12-lead ECG in mV.
 PLAUSIBLE_MV = (0.02, 10.0)
@@ -23,6 +32,27 @@ UV_PER_MV = 1000
 INT16_LIMIT = 32767
 
 
+def lead_name(name: str) -> str:
+    """A lead's name as in ``LEADS``, whatever device wrote it.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    str
+        One of ``LEADS``, or the name itself, without spaces around it, if it is none of them.
+
+    Examples
+    --------
+    >>> [lead_name(name) for name in ("AVR", "Lead I", "EKG II", "MDC_ECG_LEAD_V1", "MLII", "X")]
+    ['aVR', 'I', 'II', 'V1', 'II', 'X']
+    """
+    key = name.strip().lower()
+    return SPELLINGS.get(PREFIX.sub("", key, count=1), name.strip())
+
+
 def order_leads(signal: np.ndarray, names: Sequence[str], record: str = "") -> np.ndarray:
     """The twelve leads in the order of ``LEADS``, found by name.
 
@@ -30,8 +60,8 @@ def order_leads(signal: np.ndarray, names: Sequence[str], record: str = "") -> n
     ----------
     signal : ndarray of shape (n_leads, n_samples)
     names : sequence of str, length n_leads
-        In any order, upper or lower case, with or without surrounding spaces. Leads beyond the
-        twelve (X, Y, Z, V7 ...) are left out.
+        In any order and in the spelling of any device (``lead_name``). Leads beyond the twelve
+        (X, Y, Z, V7 ...) are left out.
     record : str
         Name of the record, for messages.
 
@@ -49,9 +79,9 @@ def order_leads(signal: np.ndarray, names: Sequence[str], record: str = "") -> n
             f"{_of(record)}expected a signal (n_leads, n_samples) with {len(names)} leads as "
             f"named, got shape {signal.shape}"
         )
-    keys = [name.strip().lower() for name in names]
-    doubled = [lead for lead in LEADS if keys.count(lead.lower()) > 1]
-    missing = [lead for lead in LEADS if lead.lower() not in keys]
+    keys = [lead_name(name) for name in names]
+    doubled = [lead for lead in LEADS if keys.count(lead) > 1]
+    missing = [lead for lead in LEADS if lead not in keys]
     if doubled or missing:
         faults = [
             f"{word} {', '.join(leads)}"
@@ -62,7 +92,7 @@ def order_leads(signal: np.ndarray, names: Sequence[str], record: str = "") -> n
             f"{_of(record)}expected each of the 12 leads once, got {'; '.join(faults)} "
             f"(leads: {', '.join(map(str, names)) or 'none'})"
         )
-    return signal[[keys.index(lead.lower()) for lead in LEADS]]
+    return signal[[keys.index(lead) for lead in LEADS]]
 
 
 def swing_mv(signal: np.ndarray) -> float:
@@ -173,6 +203,8 @@ def resample(signal: np.ndarray, fs: float, to_fs: float) -> np.ndarray:
     from scipy.signal import resample_poly
 
     ratio = Fraction(to_fs).limit_denominator(1000) / Fraction(fs).limit_denominator(1000)
+    # A rate such as 499.973 Hz must not ask for a filter of gigabytes.
+    ratio = ratio.limit_denominator(20_000)
     resampled = resample_poly(
         signal.astype(np.float64), ratio.numerator, ratio.denominator, axis=1, padtype="line"
     )

@@ -37,7 +37,8 @@ KNOBS = {
         model out run.name run.root
     """,
     "predict": """
-        batch_size device model records run.name run.root threshold_rule
+        batch_size device model n_reasons operating_point precision read.fs read.leads
+        read.units records report run.name run.root sensitivity threshold_rule
         waveform.allow_flat waveform.allow_short
     """,
     "ptbxl": """

@@ -6,11 +6,9 @@ import shutil
 import pytest
 import torch
 
-from ecg_siglip.encoders import (
-    ECG_ENCODERS,
+from ecg_siglip.encoders import ECG_ENCODERS, as_image, ecg_encoder
+from ecg_siglip.text_encoders import (
     FindingTable,
-    as_image,
-    ecg_encoder,
     load_text_encoder,
     pool_tokens,
     text_encoder,

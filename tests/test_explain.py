@@ -30,7 +30,8 @@ def log_odds(predictor, signal, code):
 
 def test_it_adds_up_to_the_difference_from_no_signal(predictor, signals):
     code = predictor.artifact.codes[5]
-    (found,) = attribute(predictor, signals[0], [code], n_steps=200)
+    model, text_FD = predictor.artifact.model, predictor.text_FD
+    (found,) = attribute(model, text_FD, signals[0], [5], n_steps=200)
     assert found.shape == signals[0].shape
     slope = predictor.artifact.calibration[5, 0]
     zero = np.zeros_like(signals[0])
@@ -43,10 +44,14 @@ def test_taking_away_what_matters_changes_more_than_taking_at_random(predictor, 
     gain = []
     for signal in signals:
         code = predictor.artifact.codes[3]
-        (found,) = attribute(predictor, signal, [code])
+        (found,) = predictor.attribute(signal, [code])
         importance = cells(found, 100)
-        ours = deletion_curve(predictor, signal, code, importance, shares)
-        chance = deletion_curve(predictor, signal, code, rng.random(importance.shape), shares)
+
+        def probability(signals):
+            return predictor.probabilities(signals)[:, 3]
+
+        ours = deletion_curve(probability, signal, importance, shares)
+        chance = deletion_curve(probability, signal, rng.random(importance.shape), shares)
         assert ours[0] == pytest.approx(chance[0])
         gain.append((chance - ours)[1:].mean())
     assert np.mean(gain) > 0
@@ -63,8 +68,9 @@ def test_cells_keep_the_sum_and_the_place():
 
 def test_mistakes_are_named(predictor, signals, monkeypatch):
     with pytest.raises(ValueError, match=r"XYZ: no finding of this model; expected one of"):
-        attribute(predictor, signals[0], ["XYZ"])
-    assert attribute(predictor, signals[0], []).shape == (0, 12, 1000)
+        predictor.attribute(signals[0], ["XYZ"])
+    model, text_FD = predictor.artifact.model, predictor.text_FD
+    assert attribute(model, text_FD, signals[0], []).shape == (0, 12, 1000)
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     with pytest.raises(ValueError, match=r"needs the package captum: pip install"):
-        attribute(predictor, signals[0], ["SR"])
+        predictor.attribute(signals[0], ["SR"])

@@ -9,11 +9,13 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "ecg_siglip"
 FLOORS = [
-    "config records waveform findings encoders losses metrics plots charts beats download",
-    "cache clinical model operating paired report quality",
-    "ptbxl checkpoint simulate ranks sheet",
+    "config waveform wfdb_files devices tables findings encoders losses metrics plots charts beats "
+    "download",
+    "records text_encoders operating quality report",
+    "cache clinical model paired",
+    "ptbxl checkpoint simulate ranks sheet explain",
     "batches predict",
-    "evaluate build explain",
+    "evaluate build",
     "train compare ensemble classifier",
     "export app",
 ]
@@ -22,11 +24,12 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.spl
 ONLY = {
     "checkpoint": {"config", "findings", "model"},
     "predict": {
-        *("checkpoint", "config", "findings", "metrics", "model", "plots", "ranks"),
-        *("quality", "records", "waveform"),
+        *("checkpoint", "config", "explain", "findings", "metrics", "model", "operating"),
+        *("quality", "ranks", "records", "sheet", "waveform"),
     },
 }
-LIGHT = ["records", "waveform", "findings", "metrics", "paired", "quality"]
+LIGHT = ["records", "wfdb_files", "devices", "tables", "quality"]
+LIGHT += ["waveform", "findings", "metrics", "paired"]
 LIGHT += ["plots", "report", "sheet", "operating", "charts", "beats", "clinical", "download"]
 ROOMS = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 

@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from ecg_siglip.encoders import text_encoder
 from ecg_siglip.model import EcgTextModel, pick_device
+from ecg_siglip.text_encoders import text_encoder
 
 TEXTS = ["sinus rhythm", "atrial fibrillation", "left bundle branch block"]
 

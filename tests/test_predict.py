@@ -73,7 +73,57 @@ def test_findings_are_those_above_their_threshold_likeliest_first(ask, trained, 
     assert {finding["code"] for finding in answer["findings"]} == expected
     probabilities = [finding["probability"] for finding in answer["findings"]]
     assert probabilities == sorted(probabilities, reverse=True)
-    assert set(answer) == {"record", "findings", "probabilities", "model", "warnings"}
+    keys = {"record", "findings", "not_excluded", "probabilities", "model", "warnings"}
+    assert set(answer) == keys
+
+
+def test_screening_calls_more_than_confirming_and_doubt_lies_between(ask, trained, path):
+    stored = json.loads((trained / "model" / "config.json").read_text())
+    codes, limits = stored["codes"], stored["operating"]
+    called = {}
+    for point, wanted in (("screening", "sensitivity_0.95"), ("confirm", "precision_0.8")):
+        _, (answer,), _ = ask(path, operating_point=point, sensitivity=0.95)
+        called[point] = {finding["code"] for finding in answer["findings"]}
+        p = answer["probabilities"]
+        reach = zip(codes, limits[wanted], strict=True)
+        assert called[point] == {c for c, t in reach if p[c] >= round(t, 6)}
+    assert called["confirm"] < called["screening"]
+    _, (answer,), _ = ask(path, sensitivity=0.95, threshold_rule="f1")
+    present = {finding["code"] for finding in answer["findings"]}
+    assert set(answer["not_excluded"]) == called["screening"] - present
+    for finding in answer["findings"]:
+        assert (finding["certainty"] == "sure") == (finding["code"] in called["confirm"])
+
+
+def test_a_level_that_the_model_does_not_have_is_refused(ask, path):
+    with pytest.raises(ValueError, match=r"sensitivity_0\.85: this model has thresholds for"):
+        ask(path, sensitivity=0.85)
+
+
+def test_the_report_has_a_sheet_for_each_record_that_could_be_read(ask, path, tmp_path):
+    pytest.importorskip("captum", reason="needs the extra [explain]")
+    out = tmp_path / "out.html"
+    bad = tmp_path / "nothing"
+    code, answers, errors = ask(
+        path, bad, report=str(out), n_reasons=1, operating_point="screening"
+    )
+    assert (code, len(answers)) == (1, 1)
+    assert errors[-1] == f"predict: wrote {out}"
+    page = out.read_text("utf-8")
+    assert page.count("<h1>") == 1
+    assert str(path) in page
+    assert page.count("<details") == 1
+
+
+def test_a_report_that_cannot_be_is_refused_before_the_work(ask, path, tmp_path):
+    for knobs, said in (
+        ({"report": "out.txt"}, r"report=out\.txt: expected a name that ends"),
+        ({"n_reasons": 3}, r"n_reasons: reasons are drawn in a report"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            ask(path, **knobs)
+    with pytest.raises(ValueError, match=r"report=out\.pdf: 201 records; expected 200 at most"):
+        ask(*[path] * 201, report="out.pdf")
 
 
 def test_no_finding_at_all_is_an_answer(trained, path):
@@ -89,6 +139,26 @@ def test_a_folder_stands_for_its_records_and_the_batch_size_changes_nothing(ask,
     for a, b in zip(together, alone, strict=True):
         assert a["record"] == b["record"]
         assert a["probabilities"] == pytest.approx(b["probabilities"], abs=1e-5)
+
+
+def test_a_folder_stands_for_records_of_any_format(ask, path, tmp_path):
+    """Once each; tables that state no rate or units by what is given for all."""
+    record = records.read(path)
+    np.savez(tmp_path / "a.npz", signal=record.signal, fs=record.fs, leads=record.leads, units="mV")
+    table = pd.DataFrame(record.signal.T, columns=list(record.leads))
+    table.to_csv(tmp_path / "b.csv", index=False)
+    rewritten(path, tmp_path, "c")
+    (tmp_path / "notes.txt").write_text("no record\n")
+    code, answers, errors = ask(tmp_path)
+    assert code == 1
+    assert len(answers) == 2
+    assert errors == ["predict: record b: the file states no sampling rate: give read.fs=... in Hz"]
+    code, answers, errors = ask(tmp_path, **{"read.fs": 100.0, "read.units": "mV"})
+    assert (code, errors) == (0, [])
+    names = [answer["record"].removeprefix(f"{tmp_path}/") for answer in answers]
+    assert names == ["a.npz", "b.csv", "c.hea"]
+    for answer in answers:
+        assert answer["probabilities"] == pytest.approx(answers[0]["probabilities"], abs=1e-4)
 
 
 def bad_records():

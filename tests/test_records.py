@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import wfdb
 
-from ecg_siglip import records
+from ecg_siglip import records, wfdb_files
 
 NAMES = ["I", "II", "III"]
 N_SAMPLES = 500
@@ -136,7 +136,7 @@ def test_no_samples_at_all(base: Path):
 
 def test_header_promises_more_than_memory(base: Path):
     edit(base, "100 500", "100 50000000000000")
-    refused(base, "truncated", "got 500")
+    refused(base, "promises 150000000000000 samples", "expected at most 33554432")
 
 
 def test_wrong_lead_count(base: Path):
@@ -169,6 +169,9 @@ def test_too_few_leads_for_the_samples(base: Path):
         ("rec.dat", "/etc/hostname", "got the path /etc/hostname"),
         ("rec.dat", "..\\rec.dat", "got the path"),
         ("rec.dat 16", "rec.dat 99", "wfdb cannot read it"),
+        ("rec.dat 16", "rec.dat 16x1000000000", "the header promises"),
+        ("rec.dat 16", "rec.dat 16:1000000000", "the header promises"),
+        ("rec.dat 16", "rec.dat sixteen", "expected a format as in 16"),
         (" I\n", "\n", "lead 1 has no name"),
     ],
 )
@@ -198,8 +201,10 @@ def test_header_without_signals(base: Path, content: bytes, word: str):
     refused(base, word)
 
 
-def test_unknown_suffix_lists_the_known(tmp_path: Path):
-    refused(tmp_path / "rec.xyz", ".xyz", ".hea", ".dat", ".mat")
+def test_unknown_content_lists_the_known(tmp_path: Path):
+    (tmp_path / "rec.xyz").write_bytes(bytes(range(256)))
+    refused(tmp_path / "rec.xyz", "WFDB, EDF, DICOM, NumPy")
+    refused(tmp_path / "rec.abc", "no such file", error=FileNotFoundError)
 
 
 LEAD = "rec.dat 16 1000.0(0)/mV 16 0"
@@ -221,16 +226,16 @@ def test_the_short_way_reads_what_wfdb_reads(base, microvolts, monkeypatch, new,
     microvolts[7, 1] = -32768
     microvolts.tofile(base.with_suffix(".dat"))
     edit(base, LEAD, new)
-    taken, short_way = [], records._plain_record
+    taken, short_way = [], wfdb_files._plain_record
 
     def watched(*args):
         taken.append(short_way(*args) is not None)
         return short_way(*args)
 
-    monkeypatch.setattr(records, "_plain_record", watched)
+    monkeypatch.setattr(wfdb_files, "_plain_record", watched)
     ours = records.read(base)
     assert taken == [is_plain]
-    monkeypatch.setattr(records, "_plain_record", lambda *_: None)
+    monkeypatch.setattr(wfdb_files, "_plain_record", lambda *_: None)
     theirs = records.read(base)
     np.testing.assert_array_equal(ours.signal, theirs.signal)
     assert np.isnan(ours.signal).any()
@@ -273,7 +278,8 @@ def test_truncated_challenge_record(shared_challenge: Path, tmp_path: Path):
 def test_import_stays_light():
     code = (
         "import sys, ecg_siglip.records, ecg_siglip.waveform;"
-        "heavy = ('wfdb', 'pandas', 'scipy.signal', 'torch', 'hydra');"
+        "heavy = ('wfdb', 'pandas', 'scipy.signal', 'torch', 'hydra', 'edfio', 'pydicom',"
+        "'defusedxml', 'pyarrow', 'xml.etree');"
         "print([module for module in heavy if module in sys.modules])"
     )
     root = Path(records.__file__).parents[1]

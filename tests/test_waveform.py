@@ -133,6 +133,14 @@ def test_resampling_does_not_alias():
     assert np.abs(waveform.resample(fast, 500, 100)[:, 100:-100]).max() < 0.01
 
 
+def test_an_odd_rate_needs_no_filter_of_gigabytes():
+    resampled = waveform.resample(ecg(5000, 500), 499.973, FS)
+    assert abs(resampled.shape[1] - 1000) <= 1
+    np.testing.assert_allclose(
+        resampled[:, :1000], waveform.resample(ecg(5000, 500), 500, FS), atol=0.1
+    )
+
+
 def test_resampling_does_not_ring_at_the_ends_of_an_offset_signal():
     drift = np.linspace(5.0, 6.0, 5000)[None]
     np.testing.assert_allclose(waveform.resample(drift, 500, 100)[0], drift[0, ::5], atol=0.001)

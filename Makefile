@@ -70,6 +70,9 @@ notebook: demo ## run the notebooks on the demo and store what they show
 # What `experiment=best` starts from: an ECG encoder that has seen simulated ECGs only.
 N_PRETRAIN ?= 24000
 
+runs/pretrain/model:
+	$(MAKE) pretrain
+
 pretrain: $(READY) ## simulate ECGs and train runs/pretrain, the encoder experiment=best starts from
 	@test -f data/pretrain/ptbxl_database.csv || \
 	  $(BIN)/python -m ecg_siglip.simulate data.root=data/pretrain n_records=$(N_PRETRAIN) seed=1
@@ -86,7 +89,7 @@ FOLD ?= 9
 # Batch size and learning rate, which goes with the square root of it.
 BATCHES ?= 32:1e-3 64:1.41e-3 128:2e-3 256:2.83e-3 512:4e-3 1024:5.66e-3 2048:8e-3
 # Share of the training records and epochs: fewer records are seen more often.
-SHARES ?= 0.1:160 0.25:80 0.5:50
+SHARES ?= 0.1:160 0.25:80 0.5:50 1.0:40
 ON := data.root=$(PTBXL) 'data.train_folds=[$(TRAIN_FOLDS)]' data.tune_fold=$(TUNE_FOLD)
 ROW := $${hydra:runtime.choices.experiment}_s$${seed}
 comma := ,
@@ -96,7 +99,7 @@ study: $(READY) ## train and compare the rows of docs/results.md: ROWS=, SEEDS=,
 	$(BIN)/python -m ecg_siglip.compare fold=$(FOLD) \
 	  'runs=[$(subst $(comma),_s*$(comma),$(ROWS))_s*]'
 
-curves: $(READY) ## train along the batch size and the number of records: BATCHES=, SHARES=, SEEDS=
+curves: $(READY) runs/pretrain/model ## train along the batch size and the number of records: BATCHES=, SHARES=, SEEDS=
 	@set -e; for pair in $(BATCHES); do \
 	  $(BIN)/python -m ecg_siglip.train -m experiment=bank,diagonal,shared,jaccard seed=$(SEEDS) $(ON) \
 	    optim.batch_size=$${pair%:*} optim.lr=$${pair#*:} 'run.name=b$${optim.batch_size}_$(ROW)'; \
@@ -108,7 +111,7 @@ curves: $(READY) ## train along the batch size and the number of records: BATCHE
 	$(BIN)/python -m ecg_siglip.compare fold=$(FOLD) x=optim.batch_size out=comparison_batch_size \
 	  'runs=[b*_bank_s*,b*_diagonal_s*,b*_shared_s*,b*_jaccard_s*]'
 	$(BIN)/python -m ecg_siglip.compare fold=$(FOLD) x=data.train_share out=comparison_records \
-	  'runs=[share*_best_s*,best_s*]'
+	  'runs=[share*_best_s*]'
 
 results: $(READY) ## every number and figure of README.md and docs/, from results/runs/: PTBXL=
 	$(BIN)/python results/build.py $(PTBXL)

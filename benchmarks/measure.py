@@ -79,9 +79,12 @@ def apart(program: str, *words: object) -> dict[str, float]:
 
 def commit() -> str:
     """The commit that this was measured at."""
-    words = ["git", "-C", str(OUT.parent), "describe", "--always", "--dirty", "--abbrev=7"]
-    done = subprocess.run(words, capture_output=True, text=True)
-    return done.stdout.strip() or "unknown"
+    git = ["git", "-C", str(OUT.parents[1])]
+    head = subprocess.run([*git, "rev-parse", "--short=7", "HEAD"], capture_output=True, text=True)
+    # The figures themselves, written a moment ago, do not make the code another one.
+    code = [*git, "status", "--porcelain", "--", "ecg_siglip", "conf", "benchmarks/*.py"]
+    changed = subprocess.run(code, capture_output=True, text=True).stdout.strip()
+    return (head.stdout.strip() or "unknown") + ("-dirty" if changed else "")
 
 
 def keep(name: str, rows: list[dict[str, object]]) -> None:

@@ -147,7 +147,11 @@ def whole() -> str:
     for _, result in read("whole"):
         row = result["rows"][0]
         parts.append(
-            on(result) + table(["epochs", "seconds"], [[row["n_epochs"], f"{row['seconds']:.0f}"]])
+            on(result)
+            + table(
+                ["training records", "epochs", "seconds"],
+                [[f"{row['n_records']:,}", row["n_epochs"], f"{row['seconds']:.0f}"]],
+            )
         )
     return "\n".join(parts) or MISSING
 

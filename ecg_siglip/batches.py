@@ -82,6 +82,14 @@ class TrainingData:
         self.train_rows = share_of(
             data.fold(*settings.data.train_folds), data.ecg_id, settings.data.train_share
         )
+        smallest = len(self.train_rows) // math.ceil(
+            len(self.train_rows) / settings.optim.batch_size
+        )
+        if smallest < 2:
+            raise ValueError(
+                f"optim.batch_size={settings.optim.batch_size}: {len(self.train_rows)} training "
+                "records leave a step of one, and batch normalisation needs two; expected another"
+            )
         excluded = [self.column(code) for code in settings.objective.exclude]
         self.weights = finding_weights(self.labels[self._here(self.train_rows)], excluded)
         self.mapped, self.version = data.signals, data.version

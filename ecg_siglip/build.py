@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ecg_siglip import config, findings, ptbxl
 from ecg_siglip.batches import TrainingData
-from ecg_siglip.checkpoint import load_artifact
+from ecg_siglip.checkpoint import ancestors, load_artifact, same_records
 from ecg_siglip.encoders import BatchNorm, ecg_encoder
 from ecg_siglip.losses import Term, bias_from_rate
 from ecg_siglip.model import EcgTextModel
@@ -79,6 +79,27 @@ def new_optimizer(settings: config.TrainConfig, model: EcgTextModel) -> torch.op
     )
 
 
+def find_encoder(name: str, settings: config.TrainConfig) -> str | Path:
+    """Folder of the model meant by ``ecg.weights``, or its name on the hub (``owner/name``).
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    run = Path(settings.run.root) / name
+    if (run / "model").is_dir():
+        return run / "model"
+    if (Path(name) / "config.json").is_file() or (name.count("/") == 1 and not run.exists()):
+        return name
+    found = "has not finished its training" if run.exists() else "is no run there"
+    hint = "; `make pretrain` makes it" if name == "pretrain" else ""
+    raise ValueError(
+        f"ecg.weights={name}: {run} {found}; expected a finished run, the folder of a model, or "
+        f"owner/name on the hub{hint}"
+    )
+
+
 def load_encoder(
     model: EcgTextModel, name: str, settings: config.TrainConfig, data: TrainingData
 ) -> dict[str, Any]:
@@ -104,9 +125,8 @@ def load_encoder(
         If there is no such model, if its encoder is another one or sees other signals, or if it
         has learned from records that this run shall not see before it is scored.
     """
-    folder = Path(settings.run.root) / name / "model"
-    artifact = load_artifact(folder if folder.is_dir() else name)
     where = f"ecg.weights={name}"
+    artifact = load_artifact(find_encoder(name, settings))
     if not isinstance(artifact.model, EcgTextModel):
         raise ValueError(f"{where}: an ensemble has no one encoder; expected one of its members")
     seen, wanted = artifact.waveform, ptbxl.waveform_spec(settings.waveform)
@@ -120,16 +140,16 @@ def load_encoder(
     differing += [f"ecg.{k}={theirs.get(k)}" for k in shape if theirs.get(k) != ours[k]]
     if differing:
         raise ValueError(f"{where}: its encoder has {', '.join(differing)}; expected the same here")
-    before: dict[str, Any] = artifact.about
-    while before:
+    for before in ancestors(artifact.about):
         folds = {*before["train_folds"], before["tune_fold"]} - {*settings.data.train_folds}
         folds -= {settings.data.tune_fold} - {*before["train_folds"]}
-        if before["data"] == data.version and folds:
+        if not same_records(before["data"], data.version):
+            print(f"{where}: {before['run']} learned from other records ({before['data']})")
+        elif folds:
             raise ValueError(
                 f"{where}: {before['run']} has seen fold {min(folds)} of the same records, which "
                 "this run does not learn from: its scores would be too good"
             )
-        before = before.get("pretrained") or {}
     model.ecg.load_state_dict(artifact.model.ecg.state_dict())
     kept = ("run", "data", "train_folds", "tune_fold", "n_train_records", "commit", "pretrained")
     return {key: artifact.about[key] for key in kept if artifact.about.get(key)}

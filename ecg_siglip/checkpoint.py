@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -214,6 +214,19 @@ def model_card(about: dict[str, Any]) -> str:
     before = about.get("pretrained")
     start = f"as that of {before['run']}, trained on {before['data']}" if before else "at random"
     return CARD.format(**about, start=start, rows="\n".join(rows))
+
+
+def ancestors(about: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """An ``about`` and those of the models that its encoder started from, one after the other."""
+    before: dict[str, Any] | None = about
+    while before:
+        yield before
+        before = before.get("pretrained")
+
+
+def same_records(ours: str, theirs: str) -> bool:
+    """Whether two ``PtbXl.version`` are of one table, however many of its records lay there."""
+    return ours.rpartition(" ")[2] == theirs.rpartition(" ")[2]
 
 
 def same_vocabulary(ours: Iterable[str], theirs: Iterable[str], where: str) -> None:

@@ -1,4 +1,4 @@
-"""A trained model as a scikit-learn style classifier, for notebooks and pipelines."""
+"""A trained model as a classifier in scikit-learn's manner, for notebooks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from ecg_siglip import operating, records, waveform
 from ecg_siglip.evaluate import tune
 from ecg_siglip.metrics import DEFAULT_RULE, apply_thresholds
-from ecg_siglip.predict import Predictor
+from ecg_siglip.predict import Predictor, probabilities
 
 Ecgs = str | Path | records.Record | Iterable[str | Path | records.Record] | np.ndarray
 
@@ -110,17 +110,17 @@ class EcgClassifier:
         wanted = (len(signals), len(self.classes_))
         if truth.shape != wanted or not np.isin(truth, (0, 1)).all():
             raise ValueError(f"y: expected 0 and 1 of shape {wanted}, got {truth.shape}")
-        artifact = self.predictor.artifact
-        plain = np.tile([1.0, 0.0], (len(self.classes_), 1))  # not calibrated
-        self.predictor.artifact = replace(artifact, calibration=plain)
-        y_prob = self.predictor.probabilities(signals)
+        before = self.predictor.artifact
+        y_prob = probabilities(before.model, self.predictor.text_FD, signals)  # not calibrated
         calibration, thresholds, calibrated = tune(truth.astype(bool), y_prob)
-        self.predictor.artifact = replace(
-            artifact,
+        after = replace(
+            before,
             calibration=calibration,
             thresholds=thresholds,
             operating=operating.thresholds(calibrated),
         )
+        # Another one, whole: the first may be shared.
+        self.predictor = Predictor(after, before.model.device)
         return self
 
     def _prepared(self, X: Ecgs) -> np.ndarray:

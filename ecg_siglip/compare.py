@@ -285,10 +285,10 @@ def along(rows: list[Row], result: dict[str, Any], knob: str) -> dict[str, Any]:
 
 
 def _following(rows: list[Row], knob: str) -> tuple[str, ...]:
-    """Knobs that go with another one, as a learning rate with the batch size: for each value of
-    that they have one of their own, in all rows."""
+    """Knobs of the optimizer that go with another one, as a learning rate with the batch size: for
+    each value of that they have one of their own, in all rows."""
     found = []
-    for name in config.knobs(TrainConfig):
+    for name in (knob for knob in config.knobs(TrainConfig) if knob.startswith("optim.")):
         values: dict[str, set[str]] = {}
         for row in rows:
             at, value = (operator.attrgetter(k)(row.runs[0].settings) for k in (knob, name))

@@ -160,7 +160,7 @@ class ObjectiveConfig:
 @dataclass
 class OptimConfig:
     n_epochs: int = knob(60, "passes over the training folds", 1, 10000)
-    batch_size: int = knob(128, "records per step, over all devices", 1, 1 << 20)
+    batch_size: int = knob(128, "records per step, over all devices", 2, 1 << 20)
     lr: float = knob(2e-3, "peak learning rate of AdamW", 1e-8, 1.0)
     final_lr: float = knob(0.5, "rate at the last step, as a share of the peak", 0.0, 1.0)
     text_lr: float = knob(1.0, "factor on the learning rate of the text encoder", 0.0, 10.0)
@@ -427,9 +427,11 @@ def help_page(verb: str, schema: type, summary: str) -> str:
                 lines += [f"    {path.stem:18} {about}"]
         lines += [""]
     lines += ["Knobs, what they are if nothing is said, what they mean:"]
+    defaults = _defaults(verb)
     for name, field in _fields(schema):
         made = field.default_factory
         default = field.default if made is dataclasses.MISSING else made()
+        default = defaults.get(name, default)
         low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))
         allowed = ", ".join(choices) if choices else ""
         if low is not None:
@@ -443,6 +445,29 @@ def help_page(verb: str, schema: type, summary: str) -> str:
         "The configuration as composed: --cfg job. Hydra's own flags: --hydra-help.",
     ]
     return "\n".join(lines)
+
+
+def _defaults(verb: str) -> dict[str, Any]:
+    """What ``conf/<verb>.yaml`` and the sets that it takes say instead of the schema's defaults."""
+    import yaml
+
+    def said(path: Path) -> dict[str, Any]:
+        return yaml.safe_load(path.read_text("utf-8")) or {}
+
+    def flat(tree: dict[str, Any], prefix: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in tree.items():
+            inner = isinstance(value, dict)
+            found |= flat(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+        return found
+
+    own = said(CONF_DIR / f"{verb}.yaml")
+    found: dict[str, Any] = {}
+    for entry in own.pop("defaults", []):
+        for group_name, option in entry.items() if isinstance(entry, dict) else ():
+            path = CONF_DIR / group_name / f"{option}.yaml"
+            found |= flat(said(path), f"{group_name}.") if path.is_file() else {}
+    return found | flat(own, "")
 
 
 def _fields(schema: type, prefix: str = "") -> list[tuple[str, dataclasses.Field[Any]]]:

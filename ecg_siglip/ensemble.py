@@ -114,6 +114,13 @@ def ensemble(settings: config.EnsembleConfig) -> None:
 def joined(abouts: list[dict[str, Any]], names: list[str]) -> dict[str, Any]:
     """Where an ensemble comes from: what its members share, and what each brings."""
 
+    starts = [about.get("pretrained") or {} for about in abouts]
+    if any(start != starts[0] for start in starts):
+        before = ", ".join(dict.fromkeys(str(start.get("run", "at random")) for start in starts))
+        raise ValueError(
+            f"runs: their ECG encoders started differently ({before}); expected one start for all"
+        )
+
     def every(key: str) -> str:
         return ", ".join(dict.fromkeys(str(about.get(key, "not noted")) for about in abouts))
 

@@ -79,8 +79,12 @@ def attribute(
 
 def cells(attribution: np.ndarray, fs: float) -> np.ndarray:
     """Attributions (..., 12, n_samples) added up by stretches of 0.1 s: (..., 12, C)."""
-    edges = np.arange(0, attribution.shape[-1], max(1, round(CELL_S * fs)))
+    edges = np.arange(0, attribution.shape[-1], _cell_size(fs))
     return np.add.reduceat(attribution, edges, axis=-1)
+
+
+def _cell_size(fs: float) -> int:
+    return max(1, round(CELL_S * fs))
 
 
 def deletion_curve(
@@ -88,6 +92,7 @@ def deletion_curve(
     signal: np.ndarray,
     importance: np.ndarray,
     shares: np.ndarray,
+    fs: float,
 ) -> np.ndarray:
     """Log-odds of a finding while the ECG is blanked, what matters most first.
 
@@ -100,6 +105,7 @@ def deletion_curve(
         As ``cells`` gives it; what is higher goes first.
     shares : ndarray of float in [0, 1]
         Parts of all cells that are blanked.
+    fs : float, Hz
 
     Returns
     -------
@@ -110,7 +116,7 @@ def deletion_curve(
     Petsiuk et al. 2018 (arXiv:1806.07421): an explanation that is right makes the curve fall faster
     than blanking at random. Blanked is 0 mV, the baseline of ``attribute``.
     """
-    size = -(-signal.shape[1] // importance.shape[1])
+    size = _cell_size(fs)
     order = np.argsort(-importance, axis=None, kind="stable")
     blanked = []
     for share in shares:

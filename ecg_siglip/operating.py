@@ -46,14 +46,17 @@ def thresholds(y_prob: ArrayLike) -> dict[str, np.ndarray]:
     expected_NF = np.cumsum(sorted_NF, axis=0)
     precision_NF = expected_NF / np.arange(1, len(p_NF) + 1)[:, None]
     sensitivity_NF = expected_NF / np.maximum(expected_NF[-1:], 1e-300)
+    last_NF = np.diff(sorted_NF, axis=0, append=-1.0) != 0
     columns = np.arange(p_NF.shape[1])
     found = {}
     for wanted in SENSITIVITIES:
         first_F = np.argmax(sensitivity_NF >= wanted - 1e-12, axis=0)
         found[f"sensitivity_{wanted:g}"] = sorted_NF[first_F, columns]
     for wanted in PRECISIONS:
-        # Expected precision only falls with every further record: the last one still above it.
-        n_called_F = (precision_NF >= wanted).sum(axis=0)
+        # Expected precision only falls with every further record: the last one still above it, of
+        # several with the same probability all or none.
+        n_called_F = ((precision_NF >= wanted) & last_NF).cumsum(axis=0).argmax(axis=0) + 1
+        n_called_F *= ((precision_NF >= wanted) & last_NF).any(axis=0)
         cut_F = sorted_NF[np.maximum(n_called_F - 1, 0), columns]
         found[f"precision_{wanted:g}"] = np.where(n_called_F > 0, cut_F, wanted)
     return found

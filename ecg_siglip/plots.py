@@ -157,9 +157,10 @@ def ecg_figure(
     ax.text(right, 2.5, "Research use only, not for diagnosis", fontsize=8, color=MUTED, ha="right")
     line_y = top + header - 4
     if title:
-        ax.text(left, line_y, title, fontsize=12, fontweight="bold", color=INK)
+        ax.text(left, line_y, title, fontsize=12, fontweight="bold", color=INK, parse_math=False)
     for i, line in enumerate(lines or ()):
-        ax.text(left, line_y - 5.0 * (i + bool(title)), line, fontsize=9, color=INK)
+        below = 5.0 * (i + bool(title))
+        ax.text(left, line_y - below, line, fontsize=9, color=INK, parse_math=False)
     return figure
 
 

@@ -319,7 +319,10 @@ def readable(
             )
         if duration_s < spec["duration_s"] - 0.05:
             warnings.append(f"{duration_s:g} s of signal, padded to {spec['duration_s']:g} s")
-        ordered = waveform.order_leads(record.signal, record.leads, record.name)
+        # Of the part that the model looks at.
+        n_spare = max(0, record.signal.shape[1] - round(spec["duration_s"] * record.fs))
+        seen = slice(n_spare // 2, record.signal.shape[1] - (n_spare - n_spare // 2))
+        ordered = waveform.order_leads(record.signal[:, seen], record.leads, record.name)
         warnings += quality.warnings(ordered, record.fs)
         yield str(path), signal, warnings
 

@@ -14,7 +14,7 @@ FS = 100.0  # the rate that the limits were set at, Hz
 NOISE_MV = 0.04  # of the noisiest second, standard deviation
 DRIFT_MV = 2.0  # range of the medians of each second
 FLAT_S = 0.5
-CLIPPED = 3  # samples in a row at the largest or smallest value of the lead
+CLIPPED_S = 0.03  # at the largest or smallest value of the lead
 CLIPPED_MV = 1.0  # below that an amplifier does not clip
 CONTRADICTION_MV = 0.1
 SWAPPED = -0.4  # correlation of the slopes of I and V6
@@ -41,7 +41,7 @@ def warnings(signal: np.ndarray, fs: float) -> list[str]:
     from the same side and is not touched by it. Limb leads: Einthoven's law, I + III = II.
     """
     signal = np.asarray(signal, np.float64)
-    found = [*_flat(signal, fs), *_clipped(signal)]
+    found = [*_flat(signal, fs), *_clipped(signal, fs)]
     at_fs = waveform.resample(signal, fs, FS)
     found += _noisy(at_fs) + _drifting(at_fs)
     return found + _electrodes(at_fs)
@@ -56,18 +56,18 @@ def _flat(signal: np.ndarray, fs: float) -> list[str]:
     ]
 
 
-def _clipped(signal: np.ndarray) -> list[str]:
-    found = []
+def _clipped(signal: np.ndarray, fs: float) -> list[str]:
+    found, n_clipped = [], max(3, round(CLIPPED_S * fs))
     for lead, row in zip(waveform.LEADS, signal, strict=True):
         for extreme in (row.max(), row.min()):
             long = _longest_run((row == extreme)[None])[0]
-            if abs(extreme) >= CLIPPED_MV and long >= CLIPPED and np.ptp(row):
+            if abs(extreme) >= CLIPPED_MV and long >= n_clipped and np.ptp(row):
                 found.append(f"lead {lead} is cut off at {extreme:.1f} mV")
     return found
 
 
 def _noisy(signal: np.ndarray) -> list[str]:
-    bend = np.abs(_seconds(np.diff(signal, n=2, axis=1)))
+    bend = np.abs(np.diff(_seconds(signal), n=2, axis=2))
     # 1.4826: standard deviation from the median; 6: the variance that second differences add.
     noise_mv = (1.4826 * np.median(bend, axis=2) / np.sqrt(6)).max(axis=1)
     return _leads("noise", noise_mv, NOISE_MV)

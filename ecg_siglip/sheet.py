@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ecg_siglip import plots, report
 
 SUFFIXES = (".html", ".pdf")
-N_SHOWN = 12  # findings with a bar: those present, then the likeliest others
+N_SHOWN = 12  # findings with a bar at least: all that are present, then the likeliest others
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,9 @@ class Sheet:
     marks: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def shown(self) -> list[Bar]:
-        """Those present, then the likeliest others."""
-        return sorted(self.bars, key=lambda bar: (not bar.present, -bar.probability))[:N_SHOWN]
+        """All that are present, then the likeliest others."""
+        n_shown = max(N_SHOWN, sum(bar.present for bar in self.bars))
+        return sorted(self.bars, key=lambda bar: (not bar.present, -bar.probability))[:n_shown]
 
 
 def strength(attribution: np.ndarray, fs: float) -> np.ndarray:

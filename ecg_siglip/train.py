@@ -141,6 +141,7 @@ class Training:
         self.terms = parse_terms(settings.objective.terms)
         # A pretrained encoder comes in evaluation mode.
         self.model = new_model(settings, data, self.terms).train()
+        self.model.keep_tokens(data.prompts)
         self.read_locked_texts()
         self.optimizer = new_optimizer(settings, self.model)
         self.current = weights(self.model)

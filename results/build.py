@@ -56,7 +56,7 @@ GROUPS: dict[str, dict[str, Any]] = {
         "baseline": "best",
     },
     "batch_size": {"runs": ["b*_bank_s*", "b*_diagonal_s*", "b*_shared_s*", "b*_jaccard_s*"]},
-    "learning_curve": {"runs": ["share*_s*", "best_s*"], "x": "data.train_share"},
+    "learning_curve": {"runs": ["share*_s*"], "x": "data.train_share"},
 }
 GROUPS["batch_size"]["x"] = "optim.batch_size"
 

@@ -34,6 +34,11 @@ def test_an_epoch_sees_every_training_record_once_in_steps_of_equal_size(make):
     assert max(sizes) - min(sizes) <= 1
 
 
+def test_a_step_of_one_record_is_refused_before_it_comes(make):
+    with pytest.raises(ValueError, match=r"optim\.batch_size=2: 123 training records leave a step"):
+        make(**{"optim.batch_size": 2})
+
+
 def test_the_order_depends_on_seed_and_epoch_alone(make):
     data = make()
     order = np.concatenate(data.batches(3)).tolist()

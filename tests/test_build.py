@@ -47,6 +47,17 @@ def test_an_encoder_that_has_seen_the_fold_to_be_scored_is_refused(trained, trai
         training.start_from(str(trained / "model"))
 
 
+def test_records_that_are_missing_do_not_make_it_another_data_set(trained, train_config, tmp_path):
+    shutil.copytree(trained / "model", tmp_path / "fewer")
+    path = tmp_path / "fewer" / "config.json"
+    stored = json.loads(path.read_text())
+    stored["about"]["data"] = stored["about"]["data"].replace("150 records", "149 records")
+    path.write_text(json.dumps(stored))
+    folds = {"data.train_folds": [1, 2, 3], "data.tune_fold": 4}
+    with pytest.raises(ValueError, match=r"small has seen fold 4 of the same records"):
+        begun(train_config(**folds)).start_from(str(tmp_path / "fewer"))
+
+
 def test_the_folds_of_the_encoder_before_that_count_as_well(trained, train_config, tmp_path):
     def about(name, **changed):
         config_json = tmp_path / name / "config.json"
@@ -75,6 +86,14 @@ def test_another_encoder_is_refused_naming_what_differs(trained, train_config, k
         begun(train_config(**{knob: value})).start_from(str(trained / "model"))
 
 
-def test_a_run_that_is_not_there_is_refused(train_config):
-    with pytest.raises(ValueError, match=r"no such folder"):
-        begun(train_config()).start_from("./nowhere/model")
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("pretrain", r"is no run there; expected a finished run.*; `make pretrain` makes it$"),
+        ("begun", r"begun has not finished its training; expected a finished run"),
+    ],
+)
+def test_a_run_that_is_not_there_or_not_finished_is_refused(train_config, tmp_path, name, said):
+    (tmp_path / "runs" / "begun").mkdir(parents=True)
+    with pytest.raises(ValueError, match=said):
+        begun(train_config()).start_from(name)

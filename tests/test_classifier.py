@@ -57,6 +57,22 @@ def test_fitted_to_other_records_it_answers_for_those_and_keeps_its_order(classi
     assert np.array_equal(classifier.fit(paths, truth).predict_proba(paths), once)
 
 
+def test_a_fit_that_fails_changes_nothing_and_another_classifier_is_not_touched(
+    classifier, paths, monkeypatch
+):
+    other = EcgClassifier(classifier.predictor)
+    before = classifier.predict_proba(paths[:5])
+    truth = np.arange(40 * 71).reshape(40, 71) % 3 == 0
+    with monkeypatch.context() as broken:
+        broken.setattr("ecg_siglip.classifier.tune", lambda *words: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            classifier.fit(paths, truth)
+    assert np.array_equal(classifier.predict_proba(paths[:5]), before)
+    classifier.fit(paths, truth)
+    assert not np.array_equal(classifier.predict_proba(paths[:5]), before)
+    assert np.array_equal(other.predict_proba(paths[:5]), before)
+
+
 def test_mistakes_are_named(classifier, trained, paths):
     with pytest.raises(ValueError, match=r"rule=best: expected one of fixed_0\.5"):
         EcgClassifier.from_pretrained(trained / "model", rule="best")

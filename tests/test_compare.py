@@ -166,6 +166,15 @@ def test_what_goes_with_the_axis_does_not_part_a_line(evaluated, tmp_path):
     }
 
 
+def test_recipes_with_a_point_each_are_not_one_line(evaluated, tmp_path):
+    for size, terms in ((32, "bank"), (64, "findings/shared")):
+        knobs = {"optim": {"batch_size": size, "lr": size / 1e4}, "objective": {"terms": terms}}
+        seeded(evaluated, tmp_path, f"r{size}_s0", 0, 0.5, **knobs)
+    rows = group_runs([read_run(tmp_path, f"r{b}_s0", 10) for b in (32, 64)])
+    lines = along(rows, summary(rows, rows[0], n_resamples=5), "optim.batch_size")["macro AUROC"]
+    assert len(lines) == 2
+
+
 def test_the_same_seed_twice_is_no_second_seed(evaluated, tmp_path):
     for name in ("a_s0", "copy_s0"):
         seeded(evaluated, tmp_path, name, 0, 0.5)

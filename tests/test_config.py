@@ -117,6 +117,20 @@ def test_help_names_every_knob_with_its_meaning(verb, monkeypatch, capsys):
     assert ("experiment=null" in page) == (verb == "train")
 
 
+@pytest.mark.parametrize("verb", SCHEMAS)
+def test_help_says_what_a_knob_is_if_nothing_is_said(verb, monkeypatch, capsys, door):
+    monkeypatch.setattr(sys, "argv", [verb, "--help"])
+    config.run(verb, SCHEMAS[verb], compose)
+    page = capsys.readouterr().out.splitlines()
+    missing = [line.split("=")[0].strip() for line in page if line.partition("=")[2][:4] == "??? "]
+    composed = door(verb, *(f"{name}=x" for name in missing))
+    for name, _ in fields(verb):
+        value = "???" if name in missing else operator.attrgetter(name)(composed)
+        shown = "null" if value is None else str(value).replace(" ", "")
+        line = next(line for line in page if line.startswith(f"  {name}="))
+        assert line.removeprefix(f"  {name}=").split(" ")[0] == shown
+
+
 RANGED = [
     pytest.param(verb, name, bound, toward, id=f"{verb}-{name}-{toward:+.0f}")
     for verb in SCHEMAS

@@ -50,8 +50,8 @@ def test_taking_away_what_matters_changes_more_than_taking_at_random(predictor, 
         def probability(signals):
             return predictor.probabilities(signals)[:, 3]
 
-        ours = deletion_curve(probability, signal, importance, shares)
-        chance = deletion_curve(probability, signal, rng.random(importance.shape), shares)
+        ours = deletion_curve(probability, signal, importance, shares, 100)
+        chance = deletion_curve(probability, signal, rng.random(importance.shape), shares, 100)
         assert ours[0] == pytest.approx(chance[0])
         gain.append((chance - ours)[1:].mean())
     assert np.mean(gain) > 0

@@ -42,6 +42,12 @@ def test_more_sensitivity_is_a_lower_threshold_and_more_precision_a_higher_one(f
         assert (sign * np.diff(ordered, axis=0) >= 0).all()
 
 
+def test_of_equal_probabilities_all_are_called_or_none():
+    found = operating.thresholds(np.array([[0.99], *[[0.75]] * 6]))
+    assert found["precision_0.8"] == [0.99]
+    assert found["precision_0.7"] == [0.75]
+
+
 def test_a_finding_that_no_record_comes_near_to_is_called_by_nobody_short_of_the_wanted():
     found = operating.thresholds(np.full((50, 1), 0.01))
     assert found["precision_0.8"] == [0.8]

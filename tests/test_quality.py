@@ -45,6 +45,19 @@ def test_a_fault_is_named_with_its_lead(clean, lead, fault, said):
     assert len(found) == 1, found
 
 
+@pytest.mark.parametrize("fs", [100, 500, 1000])
+def test_the_flat_top_of_a_broad_wave_is_not_cut_off(fs):
+    time = np.arange(10 * fs) / fs
+    wave = 1.2 * np.exp(-(((time % 1 - 0.5) / 0.08) ** 2))
+    signal = np.round(np.outer(np.linspace(0.6, 1.4, 12), wave) / 0.00488) * 0.00488
+    assert not any("cut off" in sentence for sentence in warnings(signal, fs))
+
+
+def test_noise_in_the_last_second_is_noise(clean):
+    clean[LEAD["V3"], -475:] += np.random.default_rng(0).normal(0, 0.5, 475)
+    assert any("noise in V3" in sentence for sentence in warnings(clean, 500))
+
+
 def test_exchanged_arms_are_suspected(clean):
     swapped = clean.copy()
     swapped[LEAD["I"]] *= -1

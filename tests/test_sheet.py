@@ -1,5 +1,6 @@
 """A sheet says what is in the record, how sure and why; it is whole or not there."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -35,6 +36,18 @@ def test_the_likeliest_findings_come_first_those_present_before_the_others(examp
     shown = example.shown()
     assert [bar.code for bar in shown[:2]] == ["C29", "C28"]
     assert [bar.present for bar in shown] == [True] * 10 + [False] * 2
+
+
+def test_every_finding_that_is_present_is_shown(example):
+    many = [Bar(f"P{i}", "present", 0.9, 0.5, True) for i in range(20)]
+    shown = Sheet("r", example.signal, 100.0, [*example.bars, *many]).shown()
+    assert sum(bar.present for bar in shown) == 30 == len(shown)
+
+
+def test_a_name_is_no_formula(example, tmp_path):
+    odd = dataclasses.replace(example, record="data/$x_{/a$")
+    sheet.write(tmp_path / "out.pdf", [odd], "m", "f1")
+    assert (tmp_path / "out.pdf").stat().st_size > 1000
 
 
 def test_a_pdf_has_a_page_for_the_record_and_for_each_reason(example, tmp_path):

@@ -129,7 +129,8 @@ def test_a_model_of_another_vocabulary_is_refused(trained, settings, tmp_path):
         keys = ("codes", "prompts", "calibration") if part is stored else ()
         for key in keys:
             part[key].pop()
-    stored["thresholds"] = {rule: values[:-1] for rule, values in stored["thresholds"].items()}
+    for kind in ("thresholds", "operating"):
+        stored[kind] = {rule: values[:-1] for rule, values in stored[kind].items()}
     path.write_text(json.dumps(stored))
     with pytest.raises(ValueError, match="another vocabulary"):
         evaluate(settings(**root))

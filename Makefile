@@ -111,7 +111,7 @@ curves: $(READY) runs/pretrain/model ## train along the batch size and the numbe
 	$(BIN)/python -m ecg_siglip.compare fold=$(FOLD) x=optim.batch_size out=comparison_batch_size \
 	  'runs=[b*_bank_s*,b*_diagonal_s*,b*_shared_s*,b*_jaccard_s*]'
 	$(BIN)/python -m ecg_siglip.compare fold=$(FOLD) x=data.train_share out=comparison_records \
-	  'runs=[share*_best_s*]'
+	  'runs=[share[01]*_best_s*]'
 
 results: $(READY) ## every number and figure of README.md and docs/, from results/runs/: PTBXL=
 	$(BIN)/python results/build.py $(PTBXL)

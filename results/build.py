@@ -55,8 +55,15 @@ GROUPS: dict[str, dict[str, Any]] = {
         ],
         "baseline": "best",
     },
-    "batch_size": {"runs": ["b*_bank_s*", "b*_diagonal_s*", "b*_shared_s*", "b*_jaccard_s*"]},
-    "learning_curve": {"runs": ["share*_s*"], "x": "data.train_share"},
+    "batch_size": {
+        "runs": [
+            "b[0-9]*_bank_s*",
+            "b[0-9]*_diagonal_s*",
+            "b[0-9]*_shared_s*",
+            "b[0-9]*_jaccard_s*",
+        ]
+    },
+    "learning_curve": {"runs": ["share[01]*_s*"], "x": "data.train_share"},
 }
 GROUPS["batch_size"]["x"] = "optim.batch_size"
 

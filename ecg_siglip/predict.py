@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ from ecg_siglip import config, explain, findings, metrics, operating, quality, r
 from ecg_siglip.checkpoint import Artifact, load_artifact
 from ecg_siglip.model import Model, pick_device
 from ecg_siglip.ranks import Ranks
+
+if TYPE_CHECKING:
+    from ecg_siglip import sheet
 
 MOST_SHEETS = 200  # of a report: a sheet is half a megabyte
 
@@ -293,14 +297,22 @@ def expand(paths: list[str]) -> list[Path]:
     return expanded
 
 
+Refused = Callable[[Path, Exception], None]
+
+
+def to_stderr(path: Path, error: Exception) -> None:
+    print(f"predict: {config.one_line(error)}", file=sys.stderr)
+
+
 def readable(
     predictor: Predictor,
     paths: list[Path],
     allow_short: bool,
     allow_flat: bool,
     read: config.ReadConfig | None = None,
+    refused: Refused = to_stderr,
 ) -> Iterator[tuple[str, np.ndarray | None, list[str]]]:
-    """Each record prepared, with warnings; ``None`` after its error went to stderr."""
+    """Each record prepared, with warnings; ``None`` after ``refused`` was told its error."""
     stated = read or config.ReadConfig()
     spec = predictor.artifact.waveform
     for path in paths:
@@ -308,7 +320,7 @@ def readable(
             record = records.read(path, stated.fs, stated.units, stated.leads)
             signal = predictor.prepare(record, allow_short, allow_flat)
         except (ValueError, OSError) as error:
-            print(f"predict: {config.one_line(error)}", file=sys.stderr)
+            refused(path, error)
             yield str(path), None, []
             continue
         duration_s = record.signal.shape[1] / record.fs
@@ -395,14 +407,17 @@ def predict(settings: config.PredictConfig) -> int:
 
 
 def answered(
-    predictor: Predictor, paths: list[Path], settings: config.PredictConfig
+    predictor: Predictor,
+    paths: list[Path],
+    settings: config.PredictConfig,
+    refused: Refused = to_stderr,
 ) -> list[Answer]:
     """The answers for those records of a batch that could be read."""
     allowed = settings.waveform
     read = [
         (name, signal, warnings)
         for name, signal, warnings in readable(
-            predictor, paths, allowed.allow_short, allowed.allow_flat, settings.read
+            predictor, paths, allowed.allow_short, allowed.allow_flat, settings.read, refused
         )
         if signal is not None
     ]
@@ -416,27 +431,33 @@ def answered(
     ]
 
 
+def sheet_of(predictor: Predictor, answer: Answer, codes: Sequence[str]) -> sheet.Sheet:
+    """An answer as a sheet, with the reasons for these findings (errors as ``attribute``)."""
+    # matplotlib takes as long to import as all the rest: only who wants to see it waits for it.
+    from ecg_siglip import sheet
+
+    fs = float(predictor.artifact.waveform["to_fs"])
+    reasons = predictor.attribute(answer.signal, codes) if codes else np.empty(0)
+    marks = {code: sheet.strength(r, fs) for code, r in zip(codes, reasons, strict=True)}
+    bars = [
+        sheet.Bar(f.code, f.name, f.probability, f.threshold, f.present, f.certainty)
+        for f in answer.findings
+    ]
+    signal = waveform.from_int16(answer.signal)
+    return sheet.Sheet(answer.record, signal, fs, bars, answer.warnings, marks)
+
+
 def write_report(
     settings: config.PredictConfig, predictor: Predictor, answers: list[Answer], model: str
 ) -> None:
     """A sheet a record, with the reasons for its likeliest findings."""
-    # matplotlib takes as long to import as all the rest: only who wants to see it waits for it.
     from ecg_siglip import sheet
 
     assert settings.report is not None
-    fs = float(predictor.artifact.waveform["to_fs"])
     sheets = []
     for answer in tqdm(answers, "sheets", disable=None, leave=False):
         present = sorted((f for f in answer.findings if f.present), key=lambda f: -f.probability)
-        asked = [f.code for f in present[: settings.n_reasons]]
-        reasons = predictor.attribute(answer.signal, asked) if asked else np.empty(0)
-        marks = {code: sheet.strength(r, fs) for code, r in zip(asked, reasons, strict=True)}
-        bars = [
-            sheet.Bar(f.code, f.name, f.probability, f.threshold, f.present)
-            for f in answer.findings
-        ]
-        signal = waveform.from_int16(answer.signal)
-        sheets.append(sheet.Sheet(answer.record, signal, fs, bars, answer.warnings, marks))
+        sheets.append(sheet_of(predictor, answer, [f.code for f in present[: settings.n_reasons]]))
     sheet.write(settings.report, sheets, model, rule_of(settings))
     print(f"predict: wrote {settings.report}", file=sys.stderr)
 

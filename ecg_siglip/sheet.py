@@ -18,13 +18,14 @@ N_SHOWN = 12  # findings with a bar at least: all that are present, then the lik
 
 @dataclass(frozen=True)
 class Bar:
-    """A finding as it stands on the sheet."""
+    """A finding as it stands on the sheet; how certain it is as ``predict.Finding`` says it."""
 
     code: str
     name: str
     probability: float
     threshold: float
     present: bool
+    certainty: str = ""
 
 
 @dataclass(frozen=True)

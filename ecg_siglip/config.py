@@ -276,6 +276,29 @@ class ExportConfig:
 
 
 @dataclass
+class AppConfig:
+    run: RunConfig = group(RunConfig)
+    model: str | None = knob(None, "folder or hub name of a model; null: the run's")
+    host: str = knob("127.0.0.1", "address to listen on; any other lets other machines ask")
+    port: int = knob(7860, "port to listen on; 0: any that is free", 0, 65535)
+    hosts: list[str] = knob([], "further names by which the page may be called; '*': any")
+    max_mb: float = knob(32.0, "largest upload, all of its files together, MB", 0.001, 256.0)
+    max_files: int = knob(200, "files of an upload", 1, 1000)
+    max_waiting: int = knob(64, "who may wait for an answer; others are asked to come back", 1, 4096)
+    timeout_s: float = knob(60.0, "longest wait for an answer, s", 0.1, 3600.0)
+    threshold_rule: str = knob("expected_f1", "which thresholds decide", choices=THRESHOLD_RULES)
+    operating_point: str = knob(
+        "balanced",
+        "screening: miss few (sensitivity); balanced: threshold_rule; confirm: be sure (precision)",
+        choices=("screening", "balanced", "confirm"),
+    )
+    sensitivity: float = knob(0.9, "wanted of each finding: 0.8, 0.9, 0.95 or 0.98", 0.8, 0.98)
+    precision: float = knob(0.8, "wanted of each finding: 0.5, 0.7, 0.8 or 0.9", 0.5, 0.9)
+    n_threads: int | None = knob(None, "CPU threads; null: PyTorch's choice", 1, 1024)
+    device: str = knob("auto", "auto, cpu, cuda", choices=("auto", "cpu", "cuda"))
+
+
+@dataclass
 class PtbxlData:
     root: str = knob("???", "folder to download to and to cache from")
     fs: int = knob(100, "sampling rate of the files, Hz: 100 or 500", 100, 500)
@@ -338,6 +361,11 @@ def check(config: Any, prefix: str = "") -> None:
 def knobs(schema: type) -> list[str]:
     """All knobs of a configuration, dotted, in the order of the page."""
     return [name for name, _ in _fields(schema)]
+
+
+def meaning(schema: type, name: str) -> str:
+    """What a knob does, with its unit."""
+    return str(dict(_fields(schema))[name].metadata["doc"])
 
 
 def find_runs(root: Path, patterns: list[str]) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 from ecg_siglip import config, encoders, findings, losses, metrics
 
 SCHEMAS = {
+    "app": config.AppConfig,
     "compare": config.CompareConfig,
     "ensemble": config.EnsembleConfig,
     "evaluate": config.EvaluateConfig,
@@ -22,6 +23,10 @@ SCHEMAS = {
 }
 # Adding a knob is a decision: it has to be added here as well.
 KNOBS = {
+    "app": """
+        device host hosts max_files max_mb max_waiting model n_threads operating_point port
+        precision run.name run.root sensitivity threshold_rule timeout_s
+    """,
     "compare": """
         baseline data.allow_missing data.cache_dir data.n_workers data.root device fold
         n_resamples out root runs x

@@ -15,9 +15,10 @@ FLOORS = [
     "cache clinical model paired",
     "ptbxl checkpoint simulate ranks sheet explain",
     "batches predict",
-    "evaluate build",
-    "train compare ensemble classifier",
-    "export app",
+    "evaluate build ask",
+    "train compare ensemble classifier desk",
+    "export serve",
+    "app",
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
 # Narrower than the floors allow: who answers for one record needs no data set and no loss.

@@ -166,6 +166,12 @@ class Asked:
         """The words are those of no finding that the model knows."""
         return not self.meant
 
+    @property
+    def misread(self) -> bool:
+        """The text tower took the words for something else: its probability tells nothing."""
+        codes = [near.code for near in self.meant]
+        return bool(self.read_as) and self.read_as[0].code not in codes
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
 
@@ -179,6 +185,7 @@ class Asked:
             "meant": rows(self.meant),
             "far": self.far,
             "read_as": rows(self.read_as),
+            "misread": self.misread,
             "uncalibrated": None if self.probability is None else round(self.probability, 6),
             "notes": list(self.notes),
         }
@@ -288,11 +295,6 @@ def ask(predictor: Predictor, signal: np.ndarray, question: str) -> Asked:
         notes.append(
             "These words are far from all that the model was trained on: take nothing from the "
             "probability."
-        )
-    elif read_as and read_as[0].code not in [near.code for near in meant]:
-        notes.append(
-            f"The text tower took the words for {read_as[0].name}: rely on the finding, not on its "
-            "probability for the words."
         )
     if probability is None:
         notes.append("This model has no text tower: only its findings can be asked for.")

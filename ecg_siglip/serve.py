@@ -68,7 +68,7 @@ ANSWER = {
                 {"question": "left ventricular hypertrophy?",
                  "meant": [{"code": "LVH", "name": "Left ventricular hypertrophy", "closeness": 1.0,
                             "probability": 0.12, "present": False}],
-                 "far": False, "read_as": [], "uncalibrated": 0.09, "notes": []}
+                 "far": False, "read_as": [], "misread": False, "uncalibrated": 0.09, "notes": []}
             ],
         }
     ],

@@ -1,0 +1,450 @@
+"""A web page for a trained model: drop an ECG, see it, its findings and why; ask in free words."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ecg_siglip import config, predict, report, serve, sheet
+from ecg_siglip.ask import N_SHOWN
+from ecg_siglip.desk import PREFIX, Busy, Desk, Read, keep, table
+
+OPERATING_POINTS = ("screening", "balanced", "confirm")
+# What every ECG has or has not; nobody asks first why it is there.
+NO_REASON_FIRST = ("NORM", "SR")
+# What could not be read stays for a second try (with a sampling rate, say), no longer than this.
+KEPT_S, SWEEP_S = 600.0, 30.0
+# From the hidden field that holds it into the reader's downloads: no file is left on the server.
+DOWNLOAD = """(held) => {
+  if (!held) return;
+  const [name, source] = held.split("|");
+  const link = document.createElement("a");
+  link.href = source; link.download = name; link.click();
+}"""
+
+
+def page(desk: Desk) -> Any:
+    """The page as Gradio's Blocks, not yet mounted.
+
+    Parameters
+    ----------
+    desk : Desk
+
+    Notes
+    -----
+    Uploads are removed as soon as they are answered for. All that is kept of a record is the answer,
+    in the memory of its session.
+    """
+    import gradio as gr
+
+    html = report.template("page.html.j2").module
+    about = desk.predictor.artifact.about
+
+    def answered(*given: Any) -> dict[Any, Any]:
+        """One ECG: its answer, drawn."""
+        paths, *said = given
+        if not paths:
+            return {}
+        try:
+            read = _read(desk, paths, *said)
+            if len(read.answers) + len(read.refused) != 1:
+                n = len(read.answers) + len(read.refused)
+                raise ValueError(f"{n} records; expected one here, see the tab for many")
+            if read.refused:
+                raise ValueError(read.refused[0][1])
+        except (ValueError, OSError, Busy) as error:
+            return {
+                problem: gr.update(value=html.error([config.one_line(error)]), visible=True),
+                again: gr.update(visible=True),
+            }
+        _remove(paths)
+        (answer,) = read.answers
+        present = sorted((f for f in answer.findings if f.present), key=lambda f: -f.probability)
+        others = sorted((f for f in answer.findings if not f.present), key=lambda f: -f.probability)
+        choices = [("nothing", "")] + [(f"{f.name} ({f.code})", f.code) for f in present + others]
+        first = [f.code for f in present if f.code not in NO_REASON_FIRST]
+        return shown(answer, said[0]) | {
+            files: None,
+            state: answer,
+            why: gr.update(choices=choices, value=(first or [""])[0]),
+            asked_html: "",
+            question: "",
+            problem: gr.update(visible=False),
+            again: gr.update(visible=False),
+            hint: gr.update(visible=False),
+            result: gr.update(visible=True),
+        }
+
+    def shown(answer: predict.Answer, point: str) -> dict[Any, Any]:
+        figure = _turn(desk, lambda: desk.drawn(answer, None))
+        rule = predict.rule_of(desk.knobs({"operating_point": point}))
+        return {
+            ecg_html: html.ecg(answer, figure, ""),
+            findings_html: html.findings(_turn(desk, lambda: desk.sheet(answer)), rule, desk.model),
+        }
+
+    def decided(answer: predict.Answer | None, point: str) -> dict[Any, Any]:
+        """The same ECG by other thresholds."""
+        if answer is None:
+            return {}
+        asked = desk.knobs({"operating_point": point})
+        try:
+            answer = desk.decide(answer, asked)
+        except ValueError as error:
+            return {problem: gr.update(value=html.error([str(error)]), visible=True)}
+        drawn, rule = _turn(desk, lambda: desk.sheet(answer)), predict.rule_of(asked)
+        return {
+            state: answer,
+            findings_html: html.findings(drawn, rule, desk.model),
+            problem: gr.update(visible=False),
+        }
+
+    def reasons(answer: predict.Answer | None, code: str) -> dict[Any, Any]:
+        """The ECG with what speaks for a finding marked."""
+        if answer is None:
+            return {}
+        try:
+            figure = _turn(desk, lambda: desk.drawn(answer, code or None))
+        except (ValueError, Busy) as error:
+            return {problem: gr.update(value=html.error([str(error)]), visible=True)}
+        name = next((f.name for f in answer.findings if f.code == code), "")
+        return {ecg_html: html.ecg(answer, figure, name)}
+
+    def asked_about(answer: predict.Answer | None, words: str) -> str:
+        """The answer to a question in free words."""
+        if answer is None or not words.strip():
+            return ""
+        try:
+            said = _turn(desk, lambda: desk.ask(answer, words))
+        except (ValueError, Busy) as error:
+            return str(html.error([str(error)]))
+        by_code = {bar.code: bar for bar in _turn(desk, lambda: desk.sheet(answer)).bars}
+        meant = [by_code[near.code] for near in said.meant]
+        meant.sort(key=lambda bar: -bar.probability)
+        rows = replace(_turn(desk, lambda: desk.sheet(answer)), bars=meant[:N_SHOWN])
+        return str(html.asked(said, rows if meant else None, len(meant) > 1))
+
+    def written(suffix: str) -> Callable[[predict.Answer | None, str, str], str]:
+        def write(answer: predict.Answer | None, code: str, point: str) -> str:
+            if answer is None:
+                return ""
+            rule = predict.rule_of(desk.knobs({"operating_point": point}))
+            codes = [code] if code else []
+            content = _turn(desk, lambda: desk.written(answer, codes, suffix, rule))
+            kind = {".html": "text/html", ".pdf": "application/pdf"}[suffix]
+            return _held(f"{Path(answer.record).stem}{suffix}", kind, content)
+
+        return write
+
+    def answered_many(*given: Any) -> dict[Any, Any]:
+        """Many ECGs as a table."""
+        paths, *said = given
+        if not paths:
+            return {}
+        try:
+            read = _read(desk, paths, *said)
+        except (ValueError, OSError, Busy) as error:
+            return {many_html: html.error([config.one_line(error)]), csv: gr.update(visible=False)}
+        _remove(paths)
+        return {
+            many_files: None,
+            many_html: html.many(read),
+            held_csv: _held("findings.csv", "text/csv", table(read).encode("utf-8-sig")),
+            csv: gr.update(visible=bool(read.answers)),
+        }
+
+    with gr.Blocks(title="ECG findings", analytics_enabled=False) as blocks:
+        gr.HTML(html.head(desk.model, about.get("n_train_records")))
+        state = gr.State(None, time_to_live=3600)
+        with gr.Tab("One ECG"):
+            with gr.Row(equal_height=True):
+                files = gr.File(
+                    label="Files of one ECG", file_count="multiple", height=140, scale=3
+                )
+                with gr.Column(scale=2, min_width=280):
+                    point = gr.Radio(
+                        OPERATING_POINTS,
+                        value=desk.settings.operating_point,
+                        label="Screening misses few, confirm calls only what is sure",
+                    )
+                    stated = _stated(gr)
+            problem = gr.HTML(visible=False)
+            again = gr.Button("Read again", visible=False, variant="primary")
+            hint = gr.HTML(html.hint())
+            with gr.Column(visible=False, elem_id="result") as result:
+                ecg_html = gr.HTML(elem_id="ecg")
+                with gr.Row():
+                    with gr.Column(scale=3, min_width=320):
+                        findings_html = gr.HTML(elem_id="findings")
+                    with gr.Column(scale=2, min_width=300):
+                        why = gr.Dropdown(
+                            [("nothing", "")], value="", label="Mark what speaks for", elem_id="why"
+                        )
+                        with gr.Group():
+                            question = gr.Textbox(
+                                label="Ask in English, German or Japanese",
+                                placeholder="is there a left bundle branch block?",
+                                elem_id="question",
+                                max_length=300,
+                                submit_btn=True,
+                            )
+                        asked_html = gr.HTML(elem_id="asked")
+                        with gr.Row():
+                            as_html = gr.Button("Sheet (HTML)", size="md", min_width=120)
+                            as_pdf = gr.Button("Sheet (PDF)", size="md", min_width=120)
+                        held = gr.Textbox(visible="hidden")
+        with gr.Tab("Many, as CSV"):
+            many_files = gr.File(
+                label=f"Files of many ECGs, up to {desk.settings.max_files}",
+                file_count="multiple",
+                height=140,
+                elem_id="many-files",
+            )
+            with gr.Row():
+                many_point = gr.Radio(
+                    OPERATING_POINTS, value=desk.settings.operating_point, label="Operating point"
+                )
+                with gr.Column():
+                    many_stated = _stated(gr)
+            many_html = gr.HTML(elem_id="many")
+            csv = gr.Button("Findings as CSV", visible=False, variant="primary")
+            held_csv = gr.Textbox(visible="hidden")
+
+        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
+        inputs = [files, point, *stated]
+        outputs = [files, state, ecg_html, findings_html, why, asked_html, question]
+        outputs += [problem, again, hint, result]
+        for event in (files.upload, again.click):
+            event(answered, inputs, outputs, **quiet).then(
+                reasons, [state, why], [ecg_html, problem], **quiet
+            )
+        point.input(decided, [state, point], [state, findings_html, problem], **quiet)
+        why.input(reasons, [state, why], [ecg_html, problem], **quiet)
+        question.submit(asked_about, [state, question], asked_html, **quiet)
+        for button, suffix in ((as_html, ".html"), (as_pdf, ".pdf")):
+            button.click(written(suffix), [state, why, point], held, **quiet).then(
+                None, held, None, js=DOWNLOAD
+            )
+        many_files.upload(
+            answered_many,
+            [many_files, many_point, *many_stated],
+            [many_files, many_html, held_csv, csv],
+            **quiet,
+        )
+        csv.click(None, held_csv, None, js=DOWNLOAD)
+    return blocks.queue(max_size=desk.settings.max_waiting, default_concurrency_limit=8)
+
+
+def _stated(gr: Any) -> list[Any]:
+    """The fields for what a file does not state, in the order that ``_read`` takes them."""
+    with gr.Accordion("What the file does not state", open=False):
+        with gr.Row():
+            fs = gr.Number(None, label="Sampling rate, Hz (read.fs)", min_width=130)
+            units = gr.Dropdown(
+                [("as the file says", ""), "uV", "mV", "V"],
+                value="",
+                label="Units (read.units)",
+                min_width=130,
+            )
+        leads = gr.Textbox("", label="Leads (read.leads)", placeholder="I, II, III, aVR, ...")
+        short = gr.Checkbox(False, label="Pad a record that is too short")
+        flat = gr.Checkbox(False, label="Accept a lead without any signal")
+    return [fs, units, leads, short, flat]
+
+
+def _turn(desk: Desk, work: Callable[[], Any]) -> Any:
+    """The result of a piece of work when its turn has come.
+
+    Raises
+    ------
+    Busy
+        If too many wait, or it was not there in time.
+    """
+    future = desk.submit(work)
+    try:
+        return future.result(desk.settings.timeout_s)
+    except TimeoutError as error:
+        future.cancel()
+        raise Busy(f"no answer within {desk.settings.timeout_s:g} s; please ask again") from error
+
+
+def _read(
+    desk: Desk,
+    paths: Sequence[str],
+    point: str,
+    fs: float | None,
+    units: str,
+    leads: str,
+    short: bool,
+    flat: bool,
+) -> Read:
+    """What becomes of files that Gradio has stored: read from a folder of their own, then gone."""
+    if len(paths) > desk.settings.max_files:
+        raise ValueError(f"{len(paths)} files; expected {desk.settings.max_files} at most")
+    asked = desk.knobs(
+        {
+            "operating_point": point,
+            "read.fs": float(fs) if fs else None,
+            "read.units": units,
+            "read.leads": serve.split_leads(leads),
+            "waveform.allow_short": short,
+            "waveform.allow_flat": flat,
+        }
+    )
+    gone = [path for path in paths if not Path(path).is_file()]
+    if gone:
+        raise ValueError("the files have been deleted meanwhile; please drop them again")
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
+        for path in paths:
+            with open(path, "rb") as file:
+                keep([(Path(path).name, file)], Path(folder))
+        return _turn(desk, lambda: desk.read(Path(folder), asked))
+
+
+def _remove(paths: Sequence[str]) -> None:
+    """Delete what Gradio has stored of an upload: each file lies in a folder of its own."""
+    for path in paths:
+        shutil.rmtree(Path(path).parent, ignore_errors=True)
+
+
+def sweep(uploads: Path, age_s: float) -> None:
+    """Delete what has lain in the folder of uploads for longer, broken-off uploads included."""
+    for path in uploads.iterdir():
+        with contextlib.suppress(OSError):  # gone meanwhile
+            if time.time() - path.stat().st_mtime > age_s:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _held(name: str, kind: str, content: bytes) -> str:
+    return f"{name}|data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def build(desk: Desk, uploads: Path) -> Any:
+    """The whole application behind its guard: the page at ``/``, the JSON interface beside it.
+
+    Parameters
+    ----------
+    desk : Desk
+    uploads : Path
+        Folder that Gradio stores uploads in; nothing else may lie there.
+
+    Raises
+    ------
+    ValueError
+        If a package is missing, or nobody says by which names a server for all may be called.
+    """
+    names = serve.hosts(desk.settings)
+    # Read when the first Blocks is made: no telemetry, and all files in one place.
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
+    try:
+        import gradio as gr
+        import python_multipart  # noqa: F401  (FastAPI reads uploads with it)
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise ValueError(
+            f"app needs the package {error.name}: pip install 'ecg_siglip[app]'"
+        ) from error
+    sans = ("system-ui", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif")
+    mounted = gr.mount_gradio_app(
+        serve.api(desk),
+        page(desk),
+        path="/",
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        ssr_mode=False,
+        pwa=False,
+        enable_monitoring=False,
+        max_file_size=int(desk.settings.max_mb * 1e6),
+        theme=gr.themes.Base(
+            primary_hue="blue", font=sans, font_mono=("ui-monospace", "Consolas", "monospace")
+        ),
+        css=str(report.template("page.html.j2").module.css()),
+    )
+    return serve.Guard(mounted, names, int(desk.settings.max_mb * 1e6))
+
+
+def app(settings: config.AppConfig) -> None:
+    """Serve a web page and a JSON interface for a run's model, on this machine only."""
+    if not settings.run.name and settings.model is None:
+        raise ValueError("no model named: expected run.name=... or model=...")
+    folder = Path(settings.run.root) / settings.run.name / "model"
+    if settings.model is None and not folder.is_dir():
+        raise ValueError(f"{folder}: no trained model there; expected the name of a finished run")
+    if settings.n_threads:
+        import torch
+
+        torch.set_num_threads(settings.n_threads)
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as uploads:
+        desk = Desk(predict.Predictor.load(settings.model or folder, settings.device), settings)
+        guarded = build(desk, Path(uploads))
+        import uvicorn
+
+        listening = _socket(settings.host, settings.port)
+        if settings.host not in serve.LOOPBACK:
+            print(
+                f"app: warning: listening on {settings.host}: whoever reaches this machine can "
+                "send ECGs, there is no password and no encryption",
+                file=sys.stderr,
+            )
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        print(f"http://{host}:{listening.getsockname()[1]}  (ctrl-c ends it)", flush=True)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                guarded, log_level="warning", server_header=False, timeout_graceful_shutdown=2
+            )
+        )
+        ended = threading.Event()
+
+        def sweeping() -> None:
+            while not ended.wait(SWEEP_S):
+                sweep(Path(uploads), KEPT_S)
+
+        threading.Thread(target=sweeping, daemon=True).start()
+        # Uvicorn hands the signal on when it is done; what was uploaded has to go all the same.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        with contextlib.suppress(KeyboardInterrupt):
+            try:
+                server.run(sockets=[listening])
+            finally:
+                ended.set()
+                desk.close()
+
+
+def _socket(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises
+    ------
+    OSError
+        If the port is taken or the address is none of this machine.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except OSError as error:
+        raise OSError(f"host={host} port={port}: {error.strerror or error}") from error
+    return listening
+
+
+def main() -> None:
+    config.run("app", config.AppConfig, app)
+
+
+if __name__ == "__main__":
+    main()

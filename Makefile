@@ -12,7 +12,7 @@ N_RECORDS ?= 1000
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format notebook pretrain study curves results bench wheel-test clean
+.PHONY: help setup demo test test-app screenshot lint format notebook pretrain study curves results bench wheel-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,13 @@ demo: $(READY) ## simulate ECGs, train on them, score, read one record; under 5 
 
 test: $(READY) ## every test, offline, under 5 minutes
 	$(BIN)/python -m pytest
+
+test-app: $(READY) ## the web page in headless Chromium (Debian: apt install chromium) and under load
+	$(BIN)/python -m pytest -m app tests/test_app.py
+
+screenshot: demo ## docs/app.png, the picture in README.md, from the demo
+	ECG_SIGLIP_SCREENSHOT=runs/$(RUN):$(DATA)/records100/00000/00129_lr \
+	  $(BIN)/python -m pytest -m app tests/test_app.py -k screenshot
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .
@@ -122,6 +129,7 @@ bench: $(READY) ## every figure of docs/performance.md, on this machine; 20 minu
 	@test -d runs/bench/model || $(BIN)/python -m ecg_siglip.train experiment=fast run.name=bench \
 	  data.root=data/bench optim.n_epochs=1
 	$(BIN)/python benchmarks/verbs.py runs/bench data/bench/records100/00000/00001_lr
+	$(BIN)/python benchmarks/app.py runs/bench data/bench/records100/00000/00001_lr
 	$(BIN)/python benchmarks/data.py data/bench
 	$(BIN)/python benchmarks/training.py data/bench
 	$(BIN)/python benchmarks/loss.py

@@ -132,6 +132,22 @@ def verbs() -> str:
     return "\n".join(parts) or MISSING
 
 
+def app() -> str:
+    head = ["clients", "answers a second", "p50, ms", "p90, ms", "p99, ms"]
+    parts = []
+    for _, result in read("app"):
+        rows = [
+            [
+                row["n_clients"],
+                f"{row['per_s']:.0f}",
+                *[f"{row[key]:.0f}" for key in ("p50_ms", "p90_ms", "p99_ms")],
+            ]
+            for row in result["rows"]
+        ]
+        parts.append(on(result) + table(head, rows))
+    return "\n".join(parts) or MISSING
+
+
 def fingerprint() -> str:
     names = {"loss": "loss", "macro_auroc": "macro AUROC", "macro_auprc": "macro AP"}
     names |= {"micro_f1": "micro F1 at 0.5"}
@@ -160,7 +176,7 @@ def on(result: dict) -> str:
     return f"{result['machine']}; commit {result['commit']}.\n\n"
 
 
-BLOCKS = {f.__name__: f for f in (data, loss, training, profile, verbs, fingerprint, whole)}
+BLOCKS = {f.__name__: f for f in (data, loss, training, profile, verbs, app, fingerprint, whole)}
 
 
 def main() -> None:

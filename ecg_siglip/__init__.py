@@ -10,7 +10,7 @@ The walk of one record::
     metrics.calibrate, thresholds  -> [Finding(code, name, probability, threshold, present)]
 
 Each verb is a module: ``python -m ecg_siglip.simulate``, ``.ptbxl``, ``.train``, ``.evaluate``,
-``.predict``, ``.compare``, ``.ensemble``, ``.export``. For research, not for diagnosis.
+``.predict``, ``.compare``, ``.ensemble``, ``.export``, ``.app``. For research, not for diagnosis.
 """
 
 from importlib import import_module

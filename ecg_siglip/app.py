@@ -130,11 +130,11 @@ def page(desk: Desk) -> Any:
             said = _turn(desk, lambda: desk.ask(answer, words))
         except (ValueError, Busy) as error:
             return str(html.error([str(error)]))
-        by_code = {bar.code: bar for bar in _turn(desk, lambda: desk.sheet(answer)).bars}
-        meant = [by_code[near.code] for near in said.meant]
-        meant.sort(key=lambda bar: -bar.probability)
-        rows = replace(_turn(desk, lambda: desk.sheet(answer)), bars=meant[:N_SHOWN])
-        return str(html.asked(said, rows if meant else None, len(meant) > 1))
+        drawn = _turn(desk, lambda: desk.sheet(answer))
+        by_code = {bar.code: bar for bar in drawn.bars}
+        meant = sorted((by_code[near.code] for near in said.meant), key=lambda b: -b.probability)
+        rows = replace(drawn, bars=meant[:N_SHOWN]) if meant else None
+        return str(html.asked(said, rows, len(meant) > 1))
 
     def written(suffix: str) -> Callable[[predict.Answer | None, str, str], str]:
         def write(answer: predict.Answer | None, code: str, point: str) -> str:
@@ -434,9 +434,11 @@ def _socket(host: str, port: int) -> socket.socket:
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listening = socket.socket(family, socket.SOCK_STREAM)
+        # The protocol has to be named, or asyncio leaves small packets waiting for 40 ms.
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
+        listening.listen(2048)  # whoever reads the address may ask at once
     except OSError as error:
         raise OSError(f"host={host} port={port}: {error.strerror or error}") from error
     return listening

@@ -336,7 +336,8 @@ def _plain(text: str) -> str:
 
 def _letters(text: str) -> Counter[str]:
     """Runs of two to four letters of the words that matter, and how often each is there."""
-    text = AROUND_JA.sub("", re.sub(r"[^\w\s]|_", " ", _plain(text)).strip())
+    text = NEGATION.sub(" ", re.sub(r"[^\w\s]|_", " ", _plain(text)))
+    text = AROUND_JA.sub("", text.strip())
     words = [word for word in text.split() if word not in _around()]
     grams: Counter[str] = Counter()
     for word in words:

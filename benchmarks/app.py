@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 import measure
@@ -29,12 +30,13 @@ BOUNDARY = "ecg-siglip-benchmark"
 
 
 @contextlib.contextmanager
-def served(run: Path, *knobs: str, **environment: str) -> Iterator[str]:
-    """The page of a run on a free port of loopback; its address."""
+def served(run: Path, *knobs: str, log: IO[str] | None = None, **environment: str) -> Iterator[str]:
+    """The page of a run on a free port of loopback, stderr in a log; its address."""
     words = [f"run.root={run.parent}", f"run.name={run.name}", "port=0", *knobs]
     process = subprocess.Popen(
         [sys.executable, "-m", "ecg_siglip.app", *words],
         stdout=subprocess.PIPE,
+        stderr=log,
         text=True,
         env=os.environ | environment,
     )

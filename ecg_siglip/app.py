@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ecg_siglip import config, predict, report, serve, sheet
+from ecg_siglip import config, predict, report, serve
 from ecg_siglip.ask import N_SHOWN
 from ecg_siglip.desk import PREFIX, Busy, Desk, Read, keep, table
 
@@ -44,19 +44,19 @@ def page(desk: Desk) -> Any:
 
     Notes
     -----
-    Uploads are removed as soon as they are answered for. All that is kept of a record is the answer,
-    in the memory of its session.
+    Uploads are removed as soon as they are answered for. All that is kept of a record is the
+    answer, in the memory of its session.
     """
     import gradio as gr
 
-    html = report.template("page.html.j2").module
+    html: Any = report.template("page.html.j2").module
     about = desk.predictor.artifact.about
 
-    def answered(*given: Any) -> dict[Any, Any]:
+    def answered(*given: Any) -> Any:
         """One ECG: its answer, drawn."""
         paths, *said = given
         if not paths:
-            return {}
+            return gr.skip()
         try:
             read = _read(desk, paths, *said)
             if len(read.answers) + len(read.refused) != 1:
@@ -68,6 +68,9 @@ def page(desk: Desk) -> Any:
             return {
                 problem: gr.update(value=html.error([config.one_line(error)]), visible=True),
                 again: gr.update(visible=True),
+                state: None,
+                hint: gr.update(visible=True),
+                result: gr.update(visible=False),
             }
         _remove(paths)
         (answer,) = read.answers
@@ -95,10 +98,10 @@ def page(desk: Desk) -> Any:
             findings_html: html.findings(_turn(desk, lambda: desk.sheet(answer)), rule, desk.model),
         }
 
-    def decided(answer: predict.Answer | None, point: str) -> dict[Any, Any]:
+    def decided(answer: predict.Answer | None, point: str) -> Any:
         """The same ECG by other thresholds."""
         if answer is None:
-            return {}
+            return gr.skip()
         asked = desk.knobs({"operating_point": point})
         try:
             answer = desk.decide(answer, asked)
@@ -111,10 +114,10 @@ def page(desk: Desk) -> Any:
             problem: gr.update(visible=False),
         }
 
-    def reasons(answer: predict.Answer | None, code: str) -> dict[Any, Any]:
+    def reasons(answer: predict.Answer | None, code: str) -> Any:
         """The ECG with what speaks for a finding marked."""
         if answer is None:
-            return {}
+            return gr.skip()
         try:
             figure = _turn(desk, lambda: desk.drawn(answer, code or None))
         except (ValueError, Busy) as error:
@@ -148,11 +151,11 @@ def page(desk: Desk) -> Any:
 
         return write
 
-    def answered_many(*given: Any) -> dict[Any, Any]:
+    def answered_many(*given: Any) -> Any:
         """Many ECGs as a table."""
         paths, *said = given
         if not paths:
-            return {}
+            return gr.skip()
         try:
             read = _read(desk, paths, *said)
         except (ValueError, OSError, Busy) as error:
@@ -169,7 +172,7 @@ def page(desk: Desk) -> Any:
         gr.HTML(html.head(desk.model, about.get("n_train_records")))
         state = gr.State(None, time_to_live=3600)
         with gr.Tab("One ECG"):
-            with gr.Row(equal_height=True):
+            with gr.Row():
                 files = gr.File(
                     label="Files of one ECG", file_count="multiple", height=140, scale=3
                 )
@@ -251,7 +254,12 @@ def _stated(gr: Any) -> list[Any]:
     """The fields for what a file does not state, in the order that ``_read`` takes them."""
     with gr.Accordion("What the file does not state", open=False):
         with gr.Row():
-            fs = gr.Number(None, label="Sampling rate, Hz (read.fs)", min_width=130)
+            fs = gr.Textbox(
+                "",
+                label="Sampling rate, Hz (read.fs)",
+                placeholder="as the file says",
+                min_width=130,
+            )
             units = gr.Dropdown(
                 [("as the file says", ""), "uV", "mV", "V"],
                 value="",
@@ -284,7 +292,7 @@ def _read(
     desk: Desk,
     paths: Sequence[str],
     point: str,
-    fs: float | None,
+    fs: str,
     units: str,
     leads: str,
     short: bool,
@@ -293,10 +301,14 @@ def _read(
     """What becomes of files that Gradio has stored: read from a folder of their own, then gone."""
     if len(paths) > desk.settings.max_files:
         raise ValueError(f"{len(paths)} files; expected {desk.settings.max_files} at most")
+    try:
+        fs_hz = float(fs) if fs.strip() else None
+    except ValueError as error:
+        raise ValueError(f"read.fs={fs[:20]}: expected a number, in Hz") from error
     asked = desk.knobs(
         {
             "operating_point": point,
-            "read.fs": float(fs) if fs else None,
+            "read.fs": fs_hz,
             "read.units": units,
             "read.leads": serve.split_leads(leads),
             "waveform.allow_short": short,
@@ -357,6 +369,7 @@ def build(desk: Desk, uploads: Path) -> Any:
         raise ValueError(
             f"app needs the package {error.name}: pip install 'ecg_siglip[app]'"
         ) from error
+    pieces: Any = report.template("page.html.j2").module
     sans = ("system-ui", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif")
     mounted = gr.mount_gradio_app(
         serve.api(desk),
@@ -372,7 +385,7 @@ def build(desk: Desk, uploads: Path) -> Any:
         theme=gr.themes.Base(
             primary_hue="blue", font=sans, font_mono=("ui-monospace", "Consolas", "monospace")
         ),
-        css=str(report.template("page.html.j2").module.css()),
+        css=str(pieces.css()),
     )
     return serve.Guard(mounted, names, int(desk.settings.max_mb * 1e6))
 

@@ -1,4 +1,4 @@
-"""Free words about an ECG: which finding is meant, and what the model makes of the words themselves.
+"""Free words about an ECG: which finding is meant, and what the model makes of the words.
 
 A text tower that was trained on the prompts of the findings knows no other words: it gives "pizza"
 and "left bundle branch block" embeddings that are near to something, neither to the right thing. So
@@ -35,7 +35,8 @@ MAX_CHARACTERS = 300
 # What is also said of a finding, beside its name and its prompts.
 ALSO_SAID = {
     "NORM": "normal ECG; nothing abnormal; healthy; Normalbefund; normales EKG; o.B.; 正常",
-    "LNGQT": "long QT; prolonged QT; QTc prolongation; lange QT-Zeit; QT-Verlängerung; QT延長症候群",
+    "LNGQT": "long QT; prolonged QT; QTc prolongation; lange QT-Zeit; QT-Verlängerung; "
+    "QT延長症候群",
     "DIG": "digoxin; digitalis; Digitalis-Wirkung",
     "EL": "hyperkalemia; hypokalemia; Hyperkaliämie; Hypokaliämie; 高カリウム血症; 低カリウム血症",
     "LVH": "LVH; left ventricular hypertrophy; Linksherzhypertrophie; 左室肥大",
@@ -47,8 +48,8 @@ ALSO_SAID = {
     "ILBBB": "iLBBB; incomplete LBBB; inkompletter LSB",
     "IRBBB": "iRBBB; incomplete RBBB; inkompletter RSB",
     "IVCD": "IVCD; wide QRS; broad QRS; breites QRS; 幅広いQRS",
-    "1AVB": "first degree block; 1st degree AV block; AV block 1; AVB I; AV-Block I; AV-Block 1. Grades"
-    "; I度房室ブロック; 1度房室ブロック",
+    "1AVB": "first degree block; 1st degree AV block; AV block 1; AVB I; AV-Block I; "
+    "AV-Block 1. Grades; I度房室ブロック; 1度房室ブロック",
     "2AVB": "second degree block; 2nd degree AV block; Mobitz; Wenckebach; AV-Block II; "
     "AV-Block 2. Grades; II度房室ブロック; 2度房室ブロック",
     "3AVB": "complete heart block; 3rd degree AV block; total AV block; AV-Block III; "
@@ -61,7 +62,8 @@ ALSO_SAID = {
     "PMI": "posterior infarct; posterior MI; posteriorer Infarkt; 後壁梗塞",
     "LAO/LAE": "LAE; left atrial enlargement; P mitrale; 左房拡大; 左房負荷",
     "RAO/RAE": "RAE; right atrial enlargement; P pulmonale; 右房拡大; 右房負荷",
-    "PVC": "PVC; VPB; VES; ventricular extrasystole; premature ventricular contraction; 心室性期外収縮",
+    "PVC": "PVC; VPB; VES; ventricular extrasystole; premature ventricular contraction; "
+    "心室性期外収縮",
     "PAC": "PAC; SVES; APB; atrial extrasystole; premature atrial contraction; 上室期外収縮; "
     "supraventrikuläre Extrasystole; 心房性期外収縮",
     "PRC(S)": "extrasystoles; ectopic beats; Extrasystolen; 期外収縮",
@@ -74,11 +76,14 @@ ALSO_SAID = {
     "LPR": "long PR; long PQ; PQ-Verlängerung; PQ延長",
     "LVOLT": "low voltage; Niedervoltage; 低電位",
     "HVOLT": "high voltage; Hochvoltage; 高電位",
-    "SR": "sinus rhythm; SR; Sinusrhythmus; regelmäßiger Rhythmus; regular rhythm; 洞調律; 洞リズム",
+    "SR": "sinus rhythm; SR; Sinusrhythmus; regelmäßiger Rhythmus; regular rhythm; 洞調律; "
+    "洞リズム",
     "AFIB": "AF; afib; a-fib; atrial fib; VHF; Vorhofflimmern; absolute Arrhythmie; 心房細動",
     "AFLT": "flutter; atrial flutter; Vorhofflattern; 心房粗動",
-    "STACH": "tachycardia; fast heart rate; heart too fast; Tachykardie; schneller Herzschlag; 頻脈",
-    "SBRAD": "bradycardia; slow heart rate; heart too slow; Bradykardie; langsamer Herzschlag; 徐脈",
+    "STACH": "tachycardia; fast heart rate; heart too fast; Tachykardie; "
+    "schneller Herzschlag; 頻脈",
+    "SBRAD": "bradycardia; slow heart rate; heart too slow; Bradykardie; "
+    "langsamer Herzschlag; 徐脈",
     "SVTAC": "SVT; supraventricular tachycardia; 上室性頻拍",
     "PSVT": "PSVT; AVNRT; paroxysmal tachycardia; 発作性上室性頻拍",
     "PACE": "pacemaker; paced rhythm; Schrittmacher; Schrittmacherrhythmus; ペースメーカー",
@@ -89,26 +94,27 @@ ALSO_SAID = {
     "CD": "conduction disturbance; Leitungsstörung; 伝導障害",
 }
 # What is asked as well, is none of PTB-XL's findings, and has letters of one that it is not.
-ELSEWHERE = (
-    "ventricular tachycardia; VT; ventricular fibrillation; VF; ventricular flutter; torsade de pointes; "
-    "Kammertachykardie; ventrikuläre Tachykardie; Kammerflimmern; Kammerflattern; 心室頻拍; 心室細動; "
-    "junctional rhythm; escape rhythm; asystole; Knotenrhythmus; Ersatzrhythmus; Asystolie; "
-    "接合部調律; 補充調律; 心静止; sinus arrest; sick sinus syndrome; Sinusarrest; 洞不全症候群; 洞停止; "
-    "Brugada syndrome; Brugada-Syndrom; ブルガダ症候群; short QT; kurze QT-Zeit; QT短縮; "
-    "early repolarization; frühe Repolarisation; 早期再分極; pericarditis; Perikarditis; 心膜炎; "
-    "atrial tachycardia; atriale Tachykardie; 心房頻拍; pulmonary embolism; Lungenembolie; 肺塞栓; dextrocardia; Dextrokardie; 右胸心; U wave; U-Welle; "
-    "hypothermia; Osborn wave; left axis deviation; right axis deviation; Linkstyp; Rechtstyp; "
-    "左軸偏位; 右軸偏位; heart failure; Herzinsuffizienz; 心不全; ejection fraction; valve; stenosis"
-).split(";")
+ELSEWHERE = """
+ventricular tachycardia; VT; ventricular fibrillation; VF; ventricular flutter; torsade de pointes;
+Kammertachykardie; ventrikuläre Tachykardie; Kammerflimmern; Kammerflattern; 心室頻拍; 心室細動;
+junctional rhythm; escape rhythm; asystole; Knotenrhythmus; Ersatzrhythmus; Asystolie; 接合部調律;
+補充調律; 心静止; sinus arrest; sick sinus syndrome; Sinusarrest; 洞不全症候群; 洞停止;
+atrial tachycardia; atriale Tachykardie; 心房頻拍; Brugada syndrome; Brugada-Syndrom; ブルガダ症候群;
+short QT; kurze QT-Zeit; QT短縮; early repolarization; frühe Repolarisation; 早期再分極; pericarditis;
+Perikarditis; 心膜炎; pulmonary embolism; Lungenembolie; 肺塞栓; dextrocardia; Dextrokardie; 右胸心;
+U wave; U-Welle; hypothermia; Osborn wave; left axis deviation; right axis deviation; Linkstyp;
+Rechtstyp; 左軸偏位; 右軸偏位; heart failure; Herzinsuffizienz; 心不全; ejection fraction; valve;
+stenosis
+"""
 # What a question has around its subject, in the three languages.
-AROUND = set(
-    "is there a an any the it this that in on at do does did can you see show shows shown have has "
-    "had patient ecg ekg sign signs evidence of for to present please what about are be we with "
-    "suspect suspected probable possible diagnosis finding findings who which "
-    "ist es das der die den dem des ein eine einen einer eines gibt liegt hat haben zeigt zeigen "
-    "man sieht sich vor da hier im am bei patient patientin zeichen hinweis hinweise auf für von "
-    "verdacht besteht befund bitte und oder sind".split()
-)
+AROUND = """
+is there a an any the it this that in on at do does did can you see show shows shown have has had
+patient ecg ekg sign signs evidence of for to present please what about are be we with suspect
+suspected probable possible diagnosis finding findings who which
+ist es das der die den dem des ein eine einen einer eines gibt liegt hat haben zeigt zeigen man
+sieht sich vor da hier im am bei patientin zeichen hinweis hinweise auf für von verdacht besteht
+befund bitte und oder sind
+"""
 AROUND_JA = re.compile(
     r"(この)?(患者|心電図)(に|で|は|の)*|(の)?(所見|徴候|疑い|可能性)|"
     r"(は|が|を)?(ありますか|あります|ありません|あるか|ある|認めますか|認められますか|見られますか|みられますか)"
@@ -349,7 +355,7 @@ def _letters(text: str) -> Counter[str]:
 
 @functools.cache
 def _around() -> set[str]:
-    return {_plain(word) for word in AROUND}
+    return {_plain(word) for word in AROUND.split()}
 
 
 @functools.cache
@@ -365,7 +371,7 @@ def _phrases(code: str) -> list[Counter[str]]:
 
 @functools.cache
 def _elsewhere() -> list[Counter[str]]:
-    return [_letters(phrase) for phrase in ELSEWHERE]
+    return [_letters(phrase) for phrase in ELSEWHERE.split(";")]
 
 
 @functools.cache

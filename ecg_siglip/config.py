@@ -284,7 +284,7 @@ class AppConfig:
     hosts: list[str] = knob([], "further names by which the page may be called; '*': any")
     max_mb: float = knob(32.0, "largest upload, all of its files together, MB", 0.001, 256.0)
     max_files: int = knob(200, "files of an upload", 1, 1000)
-    max_waiting: int = knob(64, "who may wait for an answer; others are asked to come back", 1, 4096)
+    max_waiting: int = knob(64, "who may wait for an answer; others shall come back", 1, 4096)
     timeout_s: float = knob(60.0, "longest wait for an answer, s", 0.1, 3600.0)
     threshold_rule: str = knob("expected_f1", "which thresholds decide", choices=THRESHOLD_RULES)
     operating_point: str = knob(

@@ -1,4 +1,4 @@
-"""Where uploaded ECGs are answered: files under safe names, one model, one thread that works for all.
+"""Where uploaded ECGs are answered: files under safe names, one model, one thread for all.
 
 Whoever asks, over the JSON interface or on the page, is served one after the other by one thread:
 the model is never used twice at a time, and the one that listens stays free to listen.
@@ -175,7 +175,9 @@ class Desk:
         figure = plots.ecg_figure(drawn.signal, drawn.fs, marked=marked)
         return report.inline(figure, "png", f"12-lead ECG of {answer.record}")
 
-    def written(self, answer: predict.Answer, codes: Sequence[str], suffix: str, rule: str) -> bytes:
+    def written(
+        self, answer: predict.Answer, codes: Sequence[str], suffix: str, rule: str
+    ) -> bytes:
         """The sheet of an answer as a file, ``.html`` or ``.pdf``; errors as ``sheet``."""
         with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
             path = Path(folder) / f"sheet{suffix}"
@@ -235,7 +237,8 @@ def records_among(folder: Path) -> list[Path]:
 
     Notes
     -----
-    Other than ``records.find`` it passes over nothing: who uploads a file is told what became of it.
+    Other than ``records.find`` it passes over nothing: who uploads a file is told what became of
+    it.
     """
     paths = sorted(path for path in folder.iterdir() if path.is_file())
     parts = set()
@@ -244,9 +247,7 @@ def records_among(folder: Path) -> list[Path]:
             stems = {header.with_suffix(suffix).name for suffix in (".dat", ".mat")}
             said = header.read_bytes()[: 1 << 20].decode("latin-1").splitlines()
             parts |= stems | {line.split()[0] for line in said[1:] if line.strip()}
-    whole = [path for path in paths if path.suffix.lower() == ".hea" or path.name not in parts]
-    # Errors of WFDB name the record by its header.
-    return whole
+    return [path for path in paths if path.suffix.lower() == ".hea" or path.name not in parts]
 
 
 def without(folder: Path, error: BaseException) -> str:

@@ -139,8 +139,7 @@ class Guard:
                 kept = [
                     (name, value)
                     for name, value in message.get("headers", [])
-                    if name.lower() not in ours
-                    and not name.lower().startswith(b"access-control-")
+                    if name.lower() not in ours and not name.lower().startswith(b"access-control-")
                 ]
                 fixed = re.match("/(assets|static)/", scope["path"])
                 added = [h for h in HEADERS if not (fixed and h[0] == b"cache-control")]
@@ -182,9 +181,7 @@ def _host(header: str) -> str:
         return ""
 
 
-async def _refuse(
-    status: int, error: str, receive: Receive, send: Send, max_bytes: int
-) -> None:
+async def _refuse(status: int, error: str, receive: Receive, send: Send, max_bytes: int) -> None:
     """Say no. The rest of the body is let in and forgotten, or the client would not listen."""
     content = json.dumps({"error": error}).encode()
     length = (b"content-length", str(len(content)).encode())

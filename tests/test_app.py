@@ -57,7 +57,8 @@ def test_the_page_names_its_model_and_loads_nothing_from_elsewhere(page, trained
     assert response.status_code == 200
     assert f"Model {trained.name}" in response.text
     assert "For research, not for diagnosis" in response.text
-    loaded = re.findall(r"<(?:script|link|img|iframe)[^>]*?(?:src|href)=\"([^\"]+)\"", response.text)
+    loads = r"<(?:script|link|img|iframe)[^>]*?(?:src|href)=\"([^\"]+)\""
+    loaded = re.findall(loads, response.text)
     assert loaded
     assert not [url for url in loaded if urlsplit(url).netloc]
     assert "default-src 'self'" in response.headers["content-security-policy"]
@@ -135,7 +136,7 @@ def test_mistakes_are_named(trained, monkeypatch):
         app(configured(config.AppConfig, ours))
 
 
-# ------------------------------------------------------------------- as a user starts it: make test-app
+# ------------------------------------------------------------- as a user starts it: make test-app
 
 
 @pytest.fixture(scope="module")
@@ -143,10 +144,15 @@ def server(trained, tmp_path_factory):
     """The address of a running server, and the only folder that it may write to."""
     import app as bench
 
-    place = tmp_path_factory.mktemp("temporary")
-    with bench.served(trained, "device=cpu", "n_threads=1", TMPDIR=str(place)) as url:
+    place, log = tmp_path_factory.mktemp("temporary"), tmp_path_factory.mktemp("log") / "stderr"
+    knobs = ("device=cpu", "n_threads=1")
+    with (
+        log.open("w") as file,
+        bench.served(trained, *knobs, log=file, TMPDIR=str(place)) as url,
+    ):
         yield url, place
     assert list(place.iterdir()) == [], "the server has left something behind"
+    assert "Traceback" not in log.read_text()
 
 
 @pytest.fixture
@@ -255,6 +261,7 @@ def test_a_bad_file_shows_an_error_and_can_be_read_once_more_is_said(visit, serv
     (tmp_path / "bad.csv").write_text("hello")
     drop(visit, [tmp_path / "bad.csv"])
     said = visit.inner_text("[role=alert]")
+    assert not visit.is_visible("#result")
     assert "record bad" in said
     assert "Traceback" not in visit.inner_text("body")
     assert str(server[1]) not in visit.inner_text("body")

@@ -225,7 +225,8 @@ def cut_off(chunks, declared=None):
     said, left = [], list(chunks)
 
     async def receive():
-        return {"type": "http.request", "body": left.pop(0) if left else b"", "more_body": bool(left)}
+        body = left.pop(0) if left else b""
+        return {"type": "http.request", "body": body, "more_body": bool(left)}
 
     async def send(message):
         said.append(message)

@@ -99,9 +99,10 @@ ventricular tachycardia; VT; ventricular fibrillation; VF; ventricular flutter; 
 Kammertachykardie; ventrikuläre Tachykardie; Kammerflimmern; Kammerflattern; 心室頻拍; 心室細動;
 junctional rhythm; escape rhythm; asystole; Knotenrhythmus; Ersatzrhythmus; Asystolie; 接合部調律;
 補充調律; 心静止; sinus arrest; sick sinus syndrome; Sinusarrest; 洞不全症候群; 洞停止;
-atrial tachycardia; atriale Tachykardie; 心房頻拍; Brugada syndrome; Brugada-Syndrom; ブルガダ症候群;
-short QT; kurze QT-Zeit; QT短縮; early repolarization; frühe Repolarisation; 早期再分極; pericarditis;
-Perikarditis; 心膜炎; pulmonary embolism; Lungenembolie; 肺塞栓; dextrocardia; Dextrokardie; 右胸心;
+atrial tachycardia; atriale Tachykardie; 心房頻拍; Brugada syndrome; Brugada-Syndrom;
+ブルガダ症候群; short QT; kurze QT-Zeit; QT短縮; early repolarization; frühe Repolarisation;
+早期再分極; pericarditis; Perikarditis; 心膜炎; pulmonary embolism; Lungenembolie; 肺塞栓;
+dextrocardia; Dextrokardie; 右胸心;
 U wave; U-Welle; hypothermia; Osborn wave; left axis deviation; right axis deviation; Linkstyp;
 Rechtstyp; 左軸偏位; 右軸偏位; heart failure; Herzinsuffizienz; 心不全; ejection fraction; valve;
 stenosis

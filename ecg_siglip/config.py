@@ -96,6 +96,9 @@ class AugmentConfig:
     gain: float = knob(0.2, "largest random change of amplitude, as a fraction", 0.0, 0.9)
     wander_mv: float = knob(0.1, "largest random baseline wander, mV", 0.0, 2.0)
     lead_mask: float = knob(0.1, "chance that a lead is blanked", 0.0, 0.9)
+    fewer_leads: float = knob(
+        0.0, "chance that a record comes with limb leads, some of V1-V6, I or II alone", 0.0, 1.0
+    )
     time_mask_s: float = knob(0.0, "longest stretch of time that is blanked, s", 0.0, 10.0)
     mixup: float = knob(
         0.4, "two records are blended, by shares from Beta(mixup, mixup); 0: none", 0.0, 10.0

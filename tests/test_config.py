@@ -50,7 +50,8 @@ KNOBS = {
         data.root n_records n_workers records500 seed
     """,
     "train": """
-        augment.gain augment.lead_mask augment.mixup augment.shift_s augment.time_mask_s
+        augment.fewer_leads augment.gain augment.lead_mask augment.mixup augment.shift_s
+        augment.time_mask_s
         augment.wander_mv compile data.allow_missing data.cache_dir data.fs data.n_workers
         data.root data.task data.train_folds data.train_share data.tune_fold device
         ecg.depths ecg.drop_path ecg.dropout ecg.kernel_size ecg.locked ecg.n_heads ecg.name

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ecg_siglip"
 FLOORS = [
     "config waveform wfdb_files devices tables findings encoders losses metrics plots charts beats "
     "download",
-    "records text_encoders operating quality report",
+    "records text_encoders operating quality report augmentation lead_sets",
     "cache clinical model paired",
     "ptbxl checkpoint simulate ranks sheet explain",
     "batches predict",
@@ -29,7 +29,7 @@ ONLY = {
     },
 }
 LIGHT = ["records", "wfdb_files", "devices", "tables", "quality"]
-LIGHT += ["waveform", "findings", "metrics", "paired"]
+LIGHT += ["waveform", "augmentation", "lead_sets", "findings", "metrics", "paired"]
 LIGHT += ["plots", "report", "sheet", "operating", "charts", "beats", "clinical", "download"]
 ROOMS = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 

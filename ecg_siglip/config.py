@@ -239,6 +239,9 @@ class EnsembleConfig:
 class PredictWaveform:
     allow_short: bool = knob(False, "pad shorter records with zeros instead of refusing them")
     allow_flat: bool = knob(False, "accept a lead without any signal instead of refusing it")
+    allow_missing_leads: bool = knob(
+        False, "answer without some leads; needs a model trained with augment.fewer_leads"
+    )
 
 
 @dataclass

@@ -17,7 +17,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ecg_siglip import config, explain, findings, metrics, operating, quality, records, waveform
+from ecg_siglip import (
+    config,
+    explain,
+    findings,
+    lead_sets,
+    metrics,
+    operating,
+    quality,
+    records,
+    waveform,
+)
 from ecg_siglip.checkpoint import Artifact, load_artifact
 from ecg_siglip.model import Model, pick_device
 from ecg_siglip.ranks import Ranks
@@ -38,6 +48,9 @@ class Finding:
     certainty : {"sure", "likely", "possible", "unlikely", ""}
         Reaches the threshold of the wanted precision; is present short of that; is not, but cannot
         be excluded at the wanted sensitivity; can. Empty for models that have no such thresholds.
+    seen : bool
+        False if its criteria lie in leads that the record does not have: then neither present nor
+        absent, whatever the probability.
     """
 
     code: str
@@ -46,6 +59,7 @@ class Finding:
     threshold: float
     present: bool
     certainty: str = ""
+    seen: bool = True
 
 
 @torch.inference_mode()
@@ -122,38 +136,56 @@ class Predictor:
         return cls(load_artifact(name), pick_device(device))
 
     def prepare(
-        self, record: records.Record, allow_short: bool = False, allow_flat: bool = False
+        self,
+        record: records.Record,
+        allow_short: bool = False,
+        allow_flat: bool = False,
+        allow_missing_leads: bool = False,
     ) -> np.ndarray:
         """What the model sees of a record: (12, n_samples) int16, uV.
 
         Raises
         ------
         ValueError
-            As ``waveform.prepare``: a missing or flat lead, NaN, wrong units, too short.
+            As ``waveform.prepare``: a missing or flat lead, NaN, wrong units, too short; or if
+            leads are missing and the model was not trained to see fewer.
         """
         spec = dict(self.artifact.waveform)
         spec["allow_short"] |= allow_short
         spec["allow_flat"] |= allow_flat
+        spec["allow_missing_leads"] = allow_missing_leads
         signal = waveform.prepare(
             record.signal, record.fs, record.leads, record=record.name, **spec
         )
+        try:
+            self.artifact.tuning(lead_sets.nearest(waveform.available(record.leads)))
+        except ValueError as error:
+            raise ValueError(f"record {record.name}: {error}") from error
         return waveform.to_int16(signal)
 
     def probabilities(
-        self, signals: np.ndarray, batch_size: int = 256, progress: bool = False
+        self,
+        signals: np.ndarray,
+        batch_size: int = 256,
+        progress: bool = False,
+        lead_set: str | None = "12",
     ) -> np.ndarray:
         """Calibrated probabilities of prepared records.
 
         Parameters
         ----------
         signals : ndarray of shape (n_records, 12, n_samples), int16, uV
+        lead_set : str
+            Which leads they have, see ``lead_sets.nearest``; null: do not calibrate.
 
         Returns
         -------
         ndarray of shape (n_records, n_findings), float64 in [0, 1]
         """
         raw = probabilities(self.artifact.model, self.text_FD, signals, batch_size, progress)
-        return metrics.calibrate(raw, self.artifact.calibration)
+        if lead_set is None:
+            return raw
+        return metrics.calibrate(raw, self.artifact.tuning(lead_set).calibration)
 
     def findings(
         self,
@@ -161,6 +193,7 @@ class Predictor:
         rule: str = metrics.DEFAULT_RULE,
         sensitivity: float = operating.SENSITIVITY,
         precision: float = operating.PRECISION,
+        available: np.ndarray | None = None,
     ) -> list[Finding]:
         """One record's probabilities (n_findings,) as findings, present or not.
 
@@ -171,35 +204,44 @@ class Predictor:
             A threshold rule, or ``sensitivity_0.9`` or ``precision_0.8``, see ``operating``.
         sensitivity, precision : float
             Where ``certainty`` draws its lines.
+        available : ndarray of shape (12,), bool, optional
+            Leads that the record has, see ``waveform.available``; null: all.
 
         Raises
         ------
         ValueError
             If the model was saved without thresholds of that rule, sensitivity or precision.
         """
-        artifact = self.artifact
-        known = artifact.thresholds | artifact.operating
+        codes = self.artifact.codes
+        if available is None:
+            available = np.ones(len(waveform.LEADS), bool)
+        tuning = self.artifact.tuning(lead_sets.nearest(available))
+        known = tuning.thresholds | tuning.operating
+        seen = ~lead_sets.unseen(codes, available)
         low, high = f"sensitivity_{sensitivity:g}", f"precision_{precision:g}"
-        for wanted in (rule, low, high) if artifact.operating else (rule,):
+        for wanted in (rule, low, high) if tuning.operating else (rule,):
             if wanted not in known:
                 raise ValueError(
                     f"{wanted}: this model has thresholds for {', '.join(known)}; expected one of "
                     "them"
                 )
-        present = metrics.apply_thresholds(probabilities[None], known[rule])[0]
-        certainty = np.full(len(artifact.codes), "", object)
-        if artifact.operating:
+        present = metrics.apply_thresholds(probabilities[None], known[rule])[0] & seen
+        certainty = np.full(len(codes), "", object)
+        if tuning.operating:
             certainty = np.where(probabilities >= known[low], "possible", "unlikely").astype(object)
             certainty[present] = "likely"
             certainty[present & (probabilities >= known[high])] = "sure"
+            certainty[~seen] = ""
         return [
-            Finding(*words, float(p), float(t), bool(here), str(sure))
-            for words, p, t, here, sure in zip(
-                zip(artifact.codes, findings.names(artifact.codes), strict=True),
+            Finding(code, name, float(p), float(t), bool(here), str(sure), bool(visible))
+            for code, name, p, t, here, sure, visible in zip(
+                codes,
+                findings.names(codes),
                 probabilities,
                 known[rule],
                 present,
                 certainty,
+                seen,
                 strict=True,
             )
         ]
@@ -269,7 +311,10 @@ class Answer:
             "record": self.record,
             "findings": found,
             "not_excluded": [f.code for f in likely if f.certainty == "possible"],
-            "probabilities": {f.code: round(f.probability, 6) for f in self.findings},
+            "cannot_be_seen": [f.code for f in self.findings if not f.seen],
+            "probabilities": {
+                f.code: round(f.probability, 6) if f.seen else None for f in self.findings
+            },
             "model": model,
             "warnings": self.warnings,
         }
@@ -293,24 +338,43 @@ def expand(paths: list[str]) -> list[Path]:
     return expanded
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A record as the model sees it.
+
+    Attributes
+    ----------
+    record : str
+        Its path.
+    signal : ndarray of shape (12, n_samples), int16, uV
+    available : ndarray of shape (12,), bool
+        Leads that the record has, see ``waveform.available``.
+    warnings : list of str
+    """
+
+    record: str
+    signal: np.ndarray
+    available: np.ndarray
+    warnings: list[str]
+
+
 def readable(
     predictor: Predictor,
     paths: list[Path],
-    allow_short: bool,
-    allow_flat: bool,
+    allowed: config.PredictWaveform,
     read: config.ReadConfig | None = None,
-) -> Iterator[tuple[str, np.ndarray | None, list[str]]]:
-    """Each record prepared, with warnings; ``None`` after its error went to stderr."""
+) -> Iterator[Prepared]:
+    """Each record that can be read, with warnings; the errors of the others go to stderr."""
     stated = read or config.ReadConfig()
     spec = predictor.artifact.waveform
     for path in paths:
         try:
             record = records.read(path, stated.fs, stated.units, stated.leads)
-            signal = predictor.prepare(record, allow_short, allow_flat)
+            signal = predictor.prepare(record, **vars(allowed))
         except (ValueError, OSError) as error:
             print(f"predict: {config.one_line(error)}", file=sys.stderr)
-            yield str(path), None, []
             continue
+        available = waveform.available(record.leads)
         duration_s = record.signal.shape[1] / record.fs
         warnings = []
         if duration_s > spec["duration_s"] + 0.05:
@@ -322,9 +386,10 @@ def readable(
         # Of the part that the model looks at.
         n_spare = max(0, record.signal.shape[1] - round(spec["duration_s"] * record.fs))
         seen = slice(n_spare // 2, record.signal.shape[1] - (n_spare - n_spare // 2))
-        ordered = waveform.order_leads(record.signal[:, seen], record.leads, record.name)
-        warnings += quality.warnings(ordered, record.fs)
-        yield str(path), signal, warnings
+        ordered = waveform.order_leads(record.signal[:, seen], record.leads, record.name, True)
+        warnings += quality.warnings(ordered, record.fs, available)
+        warnings += lead_sets.warnings(record.leads)
+        yield Prepared(str(path), signal, available, warnings)
 
 
 def rule_of(settings: config.PredictConfig) -> str:
@@ -398,22 +463,18 @@ def answered(
     predictor: Predictor, paths: list[Path], settings: config.PredictConfig
 ) -> list[Answer]:
     """The answers for those records of a batch that could be read."""
-    allowed = settings.waveform
-    read = [
-        (name, signal, warnings)
-        for name, signal, warnings in readable(
-            predictor, paths, allowed.allow_short, allowed.allow_flat, settings.read
-        )
-        if signal is not None
-    ]
+    read = list(readable(predictor, paths, settings.waveform, settings.read))
     if not read:
         return []
-    y_prob = predictor.probabilities(np.stack([signal for _, signal, _ in read]))
+    raw = predictor.probabilities(np.stack([each.signal for each in read]), lead_set=None)
     levels = (rule_of(settings), settings.sensitivity, settings.precision)
-    return [
-        Answer(name, signal, predictor.findings(row, *levels), warnings)
-        for (name, signal, warnings), row in zip(read, y_prob, strict=True)
-    ]
+    answers = []
+    for each, row in zip(read, raw, strict=True):
+        tuning = predictor.artifact.tuning(lead_sets.nearest(each.available))
+        y_prob = metrics.calibrate(row[None], tuning.calibration)[0]
+        found = predictor.findings(y_prob, *levels, available=each.available)
+        answers.append(Answer(each.record, each.signal, found, each.warnings))
+    return answers
 
 
 def write_report(

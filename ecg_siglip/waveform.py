@@ -28,6 +28,7 @@ LIMBS = 0.5 * np.array([[-2, 2, 0], [-2, 0, 2], [0, -2, 2], [2, -1, -1], [-1, 2,
 LEADS_FROM_ELECTRODES = np.vstack(
     [np.hstack([LIMBS, np.zeros((6, 6))]), np.hstack([np.full((6, 3), -1 / 3), np.eye(6)])]
 ).astype(np.float32)
+MISSING_HINT = "; `predict` goes on without them with waveform.allow_missing_leads=true"
 
 # How far the typical lead swings (`swing_mv`) in anything that can be a 12-lead ECG in mV.
 PLAUSIBLE_MV = (0.02, 10.0)
@@ -59,7 +60,32 @@ def lead_name(name: str) -> str:
     return SPELLINGS.get(PREFIX.sub("", key, count=1), name.strip())
 
 
-def order_leads(signal: np.ndarray, names: Sequence[str], record: str = "") -> np.ndarray:
+def available(names: Sequence[str]) -> np.ndarray:
+    """Which of the twelve leads are there, or follow from those that are.
+
+    Parameters
+    ----------
+    names : sequence of str
+        As devices spell them.
+
+    Returns
+    -------
+    ndarray of shape (12,), bool
+        In the order of ``LEADS``.
+
+    Notes
+    -----
+    Any two of the six limb leads give the other four: all are differences of three potentials.
+    """
+    keys = {lead_name(name) for name in names}
+    there = np.array([lead in keys for lead in LEADS])
+    there[:6] |= there[:6].sum() >= 2
+    return there
+
+
+def order_leads(
+    signal: np.ndarray, names: Sequence[str], record: str = "", allow_missing: bool = False
+) -> np.ndarray:
     """The twelve leads in the order of ``LEADS``, found by name.
 
     Parameters
@@ -70,6 +96,9 @@ def order_leads(signal: np.ndarray, names: Sequence[str], record: str = "") -> n
         (X, Y, Z, V7 ...) are left out.
     record : str
         Name of the record, for messages.
+    allow_missing : bool
+        Compute limb leads that are missing from two that are there; let other leads that are
+        missing be 0.
 
     Returns
     -------
@@ -78,7 +107,8 @@ def order_leads(signal: np.ndarray, names: Sequence[str], record: str = "") -> n
     Raises
     ------
     ValueError
-        If one of the twelve is missing or there twice, or names and signal differ in number.
+        If one of the twelve is there twice, or missing and not allowed to, or all are; or if names
+        and signal differ in number.
     """
     if signal.ndim != 2 or signal.shape[0] != len(names):
         raise ValueError(
@@ -88,17 +118,27 @@ def order_leads(signal: np.ndarray, names: Sequence[str], record: str = "") -> n
     keys = [lead_name(name) for name in names]
     doubled = [lead for lead in LEADS if keys.count(lead) > 1]
     missing = [lead for lead in LEADS if lead not in keys]
-    if doubled or missing:
+    if doubled or len(missing) == 12 or (missing and not allow_missing):
         faults = [
             f"{word} {', '.join(leads)}"
             for word, leads in (("missing", missing), ("more than once", doubled))
             if leads
         ]
+        hint = "" if doubled or len(missing) == 12 else MISSING_HINT
         raise ValueError(
             f"{_of(record)}expected each of the 12 leads once, got {'; '.join(faults)} "
-            f"(leads: {', '.join(map(str, names)) or 'none'})"
+            f"(leads: {', '.join(map(str, names)) or 'none'}){hint}"
         )
-    return signal[[keys.index(lead) for lead in LEADS]]
+    if not missing:
+        return signal[[keys.index(lead) for lead in LEADS]]
+    ordered = np.zeros((12, signal.shape[1]), signal.dtype)
+    there = np.flatnonzero([lead in keys for lead in LEADS])
+    ordered[there] = signal[[keys.index(LEADS[i]) for i in there]]
+    limb = there[there < 6]
+    if 2 <= len(limb) < 6:
+        derived = np.setdiff1d(np.arange(6), limb)
+        ordered[derived] = LIMBS[derived] @ np.linalg.pinv(LIMBS[limb]) @ ordered[limb]
+    return ordered
 
 
 def swing_mv(signal: np.ndarray) -> float:
@@ -127,7 +167,12 @@ def swing_mv(signal: np.ndarray) -> float:
     return float(np.median(np.quantile(deviation, 0.99, axis=1)))
 
 
-def check_signal(signal: np.ndarray, record: str = "", allow_flat: bool = False) -> None:
+def check_signal(
+    signal: np.ndarray,
+    record: str = "",
+    allow_flat: bool = False,
+    there: np.ndarray | None = None,
+) -> None:
     """Refuse what cannot be a 12-lead ECG in mV.
 
     Parameters
@@ -138,6 +183,8 @@ def check_signal(signal: np.ndarray, record: str = "", allow_flat: bool = False)
         Name of the record, for messages.
     allow_flat : bool
         Accept leads without any signal, as long as one lead has some.
+    there : ndarray of shape (12,), bool, optional
+        Leads that the record has; the others have no signal. Null: all.
 
     Raises
     ------
@@ -171,6 +218,8 @@ def check_signal(signal: np.ndarray, record: str = "", allow_flat: bool = False)
             f"{swing:.3g} mV: wrong units or gain?"
         )
     flat = np.ptp(signal, axis=1) < FLAT_MV
+    if there is not None and not flat[there].all():
+        flat &= there
     if flat.all() or (flat.any() and not allow_flat):
         hint = "" if flat.all() else "; accept with waveform.allow_flat=true"
         raise ValueError(f"{_of(record)}flat {_leads(flat)}, expected a signal in each{hint}")
@@ -366,6 +415,7 @@ def prepare(
     high_hz: float | None = None,
     allow_short: bool = False,
     allow_flat: bool = False,
+    allow_missing_leads: bool = False,
     record: str = "",
 ) -> np.ndarray:
     """What the model sees of a record.
@@ -381,6 +431,8 @@ def prepare(
         Corners of the zero-phase filter.
     allow_short, allow_flat : bool
         Pad shorter records; accept leads without signal.
+    allow_missing_leads : bool
+        Compute missing leads where others tell them, else let them be 0.
     record : str
         Name of the record, for messages.
 
@@ -398,8 +450,8 @@ def prepare(
     -----
     A 16-bit record with a gain of 1000/mV at ``to_fs``, without filter, comes out bit for bit.
     """
-    signal = order_leads(signal, leads, record)
-    check_signal(signal, record, allow_flat)
+    signal = order_leads(signal, leads, record, allow_missing_leads)
+    check_signal(signal, record, allow_flat, available(leads))
     signal = resample(signal, fs, to_fs)
     signal = bandpass(signal, to_fs, low_hz, high_hz)
     signal = fit_length(signal, round(to_fs * duration_s), allow_short, record, to_fs)

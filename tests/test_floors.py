@@ -25,7 +25,7 @@ ONLY = {
     "checkpoint": {"config", "findings", "model"},
     "predict": {
         *("checkpoint", "config", "explain", "findings", "metrics", "model", "operating"),
-        *("quality", "ranks", "records", "sheet", "waveform"),
+        *("lead_sets", "quality", "ranks", "records", "sheet", "waveform"),
     },
 }
 LIGHT = ["records", "wfdb_files", "devices", "tables", "quality"]

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ecg_siglip import findings
 from ecg_siglip.model import Model, load_model
+from ecg_siglip.neighbours import Neighbours
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -158,6 +159,8 @@ class Artifact:
         Where it comes from: run, data version, folds, scores on the tuning fold.
     fewer_leads : dict of str to Tuning
         By ``lead_sets.SETS``, without all 12; empty if it was not trained to see fewer.
+    neighbours : Neighbours, optional
+        The training records in the embedding; null for models saved without.
     """
 
     model: Model
@@ -169,6 +172,7 @@ class Artifact:
     operating: dict[str, np.ndarray]
     about: dict[str, Any]
     fewer_leads: dict[str, Tuning] = field(default_factory=dict)
+    neighbours: Neighbours | None = None
 
     def tuning(self, lead_set: str = "12") -> Tuning:
         """Calibration and thresholds for records with these leads, see ``lead_sets.SETS``.
@@ -207,6 +211,8 @@ def save_artifact(folder: Path, artifact: Artifact, card: str) -> None:
             fewer_leads={name: t.to_json() for name, t in artifact.fewer_leads.items()},
             about=artifact.about,
         )
+        if artifact.neighbours:
+            artifact.neighbours.save(beside)
         (beside / "README.md").write_text(card)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(beside, folder)

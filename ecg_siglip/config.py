@@ -248,6 +248,22 @@ class ReadConfig:
 
 
 @dataclass
+class WindowsConfig:
+    step_s: float | None = knob(
+        None,
+        "long records: from one window to the next, s; null: the model's length, no overlap",
+        0.1,
+        86400.0,
+    )
+    sustained_s: float = knob(
+        30.0,
+        "long records: for how long a finding has to be there, s; up to a window's: in any one",
+        0.0,
+        86400.0,
+    )
+
+
+@dataclass
 class PredictConfig:
     run: RunConfig = group(RunConfig)
     records: list[str] = knob([], "files of any format; a folder: every record below it")
@@ -264,7 +280,8 @@ class PredictConfig:
     report: str | None = knob(None, "also write a sheet a record: a name in .html or .pdf")
     n_reasons: int = knob(0, "findings of a sheet whose reasons are drawn", 0, 12)
     waveform: PredictWaveform = group(PredictWaveform)
-    batch_size: int = knob(64, "records per step", 1, 1 << 20)
+    windows: WindowsConfig = group(WindowsConfig)
+    batch_size: int = knob(64, "records, or windows of a long one, per step", 1, 1 << 20)
     device: str = knob("auto", "auto, cpu, cuda", choices=("auto", "cpu", "cuda"))
 
 

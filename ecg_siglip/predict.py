@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ecg_siglip import config, explain, findings, metrics, operating, quality, records, waveform
+from ecg_siglip import windows as cut
 from ecg_siglip.checkpoint import Artifact, load_artifact
 from ecg_siglip.model import Model, pick_device
 from ecg_siglip.ranks import Ranks
@@ -240,16 +241,19 @@ class Answer:
     record : str
         Its path.
     signal : ndarray of shape (12, n_samples), int16, uV
-        What the model saw.
+        What the model saw; of a longer record, the window that speaks most for its findings.
     findings : list of Finding
         All of them, in the model's order.
     warnings : list of str
+    course : windows.Course, optional
+        When the findings are there, in a record that was cut in windows.
     """
 
     record: str
     signal: np.ndarray
     findings: list[Finding]
     warnings: list[str]
+    course: cut.Course | None = None
 
     def to_json(self, model: str) -> str:
         """The line that ``predict`` prints; the likeliest finding comes first."""
@@ -261,6 +265,7 @@ class Answer:
                 "probability": round(f.probability, 6),
                 "threshold": round(f.threshold, 6),
                 **({"certainty": f.certainty} if f.certainty else {}),
+                **({"at_s": self.course.at_s(f.code)} if self.course else {}),
             }
             for f in likely
             if f.present
@@ -272,6 +277,7 @@ class Answer:
             "probabilities": {f.code: round(f.probability, 6) for f in self.findings},
             "model": model,
             "warnings": self.warnings,
+            **({"windows": self.course.to_json()} if self.course else {}),
         }
         return json.dumps(content, ensure_ascii=False)
 
@@ -299,13 +305,20 @@ def readable(
     allow_short: bool,
     allow_flat: bool,
     read: config.ReadConfig | None = None,
-) -> Iterator[tuple[str, np.ndarray | None, list[str]]]:
-    """Each record prepared, with warnings; ``None`` after its error went to stderr."""
+) -> Iterator[tuple[str, np.ndarray | records.Source | None, list[str]]]:
+    """Each record prepared, with warnings; ``None`` after its error went to stderr.
+
+    A record longer than the model's window comes as it is, to be read piece by piece.
+    """
     stated = read or config.ReadConfig()
     spec = predictor.artifact.waveform
     for path in paths:
         try:
-            record = records.read(path, stated.fs, stated.units, stated.leads)
+            source = records.source(path, stated.fs, stated.units, stated.leads)
+            if cut.is_long(source.duration_s, spec["duration_s"]):
+                yield str(path), source, []
+                continue
+            record = source.piece(0, source.n_samples)
             signal = predictor.prepare(record, allow_short, allow_flat)
         except (ValueError, OSError) as error:
             print(f"predict: {config.one_line(error)}", file=sys.stderr)
@@ -319,12 +332,15 @@ def readable(
             )
         if duration_s < spec["duration_s"] - 0.05:
             warnings.append(f"{duration_s:g} s of signal, padded to {spec['duration_s']:g} s")
-        # Of the part that the model looks at.
-        n_spare = max(0, record.signal.shape[1] - round(spec["duration_s"] * record.fs))
-        seen = slice(n_spare // 2, record.signal.shape[1] - (n_spare - n_spare // 2))
-        ordered = waveform.order_leads(record.signal[:, seen], record.leads, record.name)
-        warnings += quality.warnings(ordered, record.fs)
-        yield str(path), signal, warnings
+        yield str(path), signal, warnings + flaws(record, spec["duration_s"])
+
+
+def flaws(record: records.Record, duration_s: float) -> list[str]:
+    """What is suspicious about the part of a record that the model looks at."""
+    n_spare = max(0, record.signal.shape[1] - round(duration_s * record.fs))
+    seen = slice(n_spare // 2, record.signal.shape[1] - (n_spare - n_spare // 2))
+    ordered = waveform.order_leads(record.signal[:, seen], record.leads, record.name)
+    return quality.warnings(ordered, record.fs)
 
 
 def rule_of(settings: config.PredictConfig) -> str:
@@ -399,21 +415,64 @@ def answered(
 ) -> list[Answer]:
     """The answers for those records of a batch that could be read."""
     allowed = settings.waveform
-    read = [
-        (name, signal, warnings)
-        for name, signal, warnings in readable(
-            predictor, paths, allowed.allow_short, allowed.allow_flat, settings.read
-        )
-        if signal is not None
-    ]
-    if not read:
-        return []
-    y_prob = predictor.probabilities(np.stack([signal for _, signal, _ in read]))
-    levels = (rule_of(settings), settings.sensitivity, settings.precision)
-    return [
-        Answer(name, signal, predictor.findings(row, *levels), warnings)
-        for (name, signal, warnings), row in zip(read, y_prob, strict=True)
-    ]
+    found: dict[int, Answer] = {}
+    waiting: dict[int, tuple[str, np.ndarray, list[str]]] = {}
+    read = readable(predictor, paths, allowed.allow_short, allowed.allow_flat, settings.read)
+    for i, (name, seen, warnings) in enumerate(read):
+        if isinstance(seen, records.Source):
+            try:
+                found[i] = answered_in_windows(predictor, name, seen, settings)
+            except (ValueError, OSError) as error:
+                print(f"predict: {config.one_line(error)}", file=sys.stderr)
+        elif seen is not None:
+            waiting[i] = name, seen, warnings
+    if waiting:
+        y_prob = predictor.probabilities(np.stack([signal for _, signal, _ in waiting.values()]))
+        levels = levels_of(settings)
+        for (i, (name, signal, warnings)), row in zip(waiting.items(), y_prob, strict=True):
+            found[i] = Answer(name, signal, predictor.findings(row, *levels), warnings)
+    return [found[i] for i in sorted(found)]
+
+
+def answered_in_windows(
+    predictor: Predictor, name: str, source: records.Source, settings: config.PredictConfig
+) -> Answer:
+    """The answer for a record longer than the model's window.
+
+    Raises
+    ------
+    ValueError
+        If no part of it can be used.
+    """
+    allowed = settings.waveform
+    window_s = float(predictor.artifact.waveform["duration_s"])
+
+    def prepare(record: records.Record) -> np.ndarray:
+        return predictor.prepare(record, allowed.allow_short, allowed.allow_flat)
+
+    seen = cut.look(
+        source,
+        window_s,
+        settings.windows.step_s or window_s,
+        settings.batch_size,
+        prepare,
+        predictor.probabilities,
+        lambda record: flaws(record, window_s),
+    )
+    overall, best = seen.overall(settings.windows.sustained_s)
+    answer = predictor.findings(overall, *levels_of(settings))
+    thresholds = np.array([finding.threshold for finding in answer])
+    present = metrics.apply_thresholds(seen.probabilities, thresholds)
+    shown = cut.strongest(seen.probabilities, thresholds, np.array([f.present for f in answer]))
+    first = round(seen.starts_s[shown] * source.fs)
+    signal = prepare(source.piece(first, first + round(window_s * source.fs)))
+    course = cut.Course(seen, predictor.artifact.codes, present, best, shown)
+    return Answer(name, signal, answer, list(seen.warnings), course)
+
+
+def levels_of(settings: config.PredictConfig) -> tuple[str, float, float]:
+    """What ``Predictor.findings`` decides and draws its lines by."""
+    return rule_of(settings), settings.sensitivity, settings.precision
 
 
 def write_report(
@@ -436,7 +495,12 @@ def write_report(
             for f in answer.findings
         ]
         signal = waveform.from_int16(answer.signal)
-        sheets.append(sheet.Sheet(answer.record, signal, fs, bars, answer.warnings, marks))
+        drawn = sheet.Sheet(answer.record, signal, fs, bars, answer.warnings, marks)
+        if answer.course:
+            spans = {f.code: answer.course.stretches(f.code) for f in present}
+            note, duration_s = answer.course.note(), answer.course.windows.duration_s
+            drawn = replace(drawn, note=note, duration_s=duration_s, spans=spans)
+        sheets.append(drawn)
     sheet.write(settings.report, sheets, model, rule_of(settings))
     print(f"predict: wrote {settings.report}", file=sys.stderr)
 

@@ -39,7 +39,7 @@ KNOBS = {
     "predict": """
         batch_size device model n_reasons operating_point precision read.fs read.leads
         read.units records report run.name run.root sensitivity threshold_rule
-        waveform.allow_flat waveform.allow_short
+        waveform.allow_flat waveform.allow_short windows.step_s windows.sustained_s
     """,
     "ptbxl": """
         data.allow_missing data.cache_dir data.fs data.n_workers data.root download

@@ -12,7 +12,7 @@ FLOORS = [
     "config waveform wfdb_files devices tables findings encoders losses metrics plots charts beats "
     "download",
     "records text_encoders operating quality report",
-    "cache clinical model paired",
+    "cache clinical model paired windows",
     "ptbxl checkpoint simulate ranks sheet explain",
     "batches predict",
     "evaluate build",
@@ -25,11 +25,11 @@ ONLY = {
     "checkpoint": {"config", "findings", "model"},
     "predict": {
         *("checkpoint", "config", "explain", "findings", "metrics", "model", "operating"),
-        *("quality", "ranks", "records", "sheet", "waveform"),
+        *("quality", "ranks", "records", "sheet", "waveform", "windows"),
     },
 }
 LIGHT = ["records", "wfdb_files", "devices", "tables", "quality"]
-LIGHT += ["waveform", "findings", "metrics", "paired"]
+LIGHT += ["waveform", "findings", "metrics", "paired", "windows"]
 LIGHT += ["plots", "report", "sheet", "operating", "charts", "beats", "clinical", "download"]
 ROOMS = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 

@@ -268,7 +268,9 @@ class PredictConfig:
     run: RunConfig = group(RunConfig)
     records: list[str] = knob([], "files of any format; a folder: every record below it")
     read: ReadConfig = group(ReadConfig)
-    model: str | None = knob(None, "folder or hub name of a model; null: the run's")
+    model: str | None = knob(
+        None, "folder of a model, or owner/name[@revision] on the hub; null: the run's"
+    )
     threshold_rule: str = knob("expected_f1", "which thresholds decide", choices=THRESHOLD_RULES)
     operating_point: str = knob(
         "balanced",
@@ -288,8 +290,14 @@ class PredictConfig:
 @dataclass
 class ExportConfig:
     run: RunConfig = group(RunConfig)
-    model: str | None = knob(None, "folder or hub name of a model; null: the run's")
-    out: str | None = knob(None, "file to write; null: model.onnx in the run's folder")
+    model: str | None = knob(
+        None, "folder of a model, or owner/name[@revision] on the hub; null: the run's"
+    )
+    to: str = knob("onnx", "onnx: one file; hub: the Hugging Face hub", choices=("onnx", "hub"))
+    out: str | None = knob(None, "file to write; null: model.onnx in the run's folder (onnx)")
+    repo: str | None = knob(None, "owner/name, made if it is not there (hub)")
+    revision: str | None = knob(None, "branch, made if it is not there; null: main (hub)")
+    private: bool = knob(True, "a new repository is seen by its owner only (hub)")
 
 
 @dataclass

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ecg_siglip import __version__, config, operating
+from ecg_siglip.card import model_card
 from ecg_siglip.checkpoint import (
     Artifact,
     load_artifact,
-    model_card,
     same_vocabulary,
     save_artifact,
     write_atomic,
@@ -102,7 +102,8 @@ def ensemble(settings: config.EnsembleConfig) -> None:
     run.mkdir(parents=True)
     try:
         write_atomic(run / "config.yaml", config.to_yaml(trained).encode())
-        save_artifact(run / "model", artifact, model_card(about))
+        card = model_card(about, artifact.codes, artifact.waveform)
+        save_artifact(run / "model", artifact, card)
     except BaseException:
         shutil.rmtree(run, ignore_errors=True)  # made a moment ago, and of no use by halves
         raise
@@ -129,6 +130,7 @@ def joined(abouts: list[dict[str, Any]], names: list[str]) -> dict[str, Any]:
         "ecg": every("ecg"),
         "text": every("text"),
         "objective": every("objective"),
+        "seed": every("seed"),
         "best_epoch": every("best_epoch"),
         "machine": every("machine"),
         "commit": every("commit"),

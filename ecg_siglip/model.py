@@ -177,7 +177,8 @@ class EcgTextModel(nn.Module):
         Parameters
         ----------
         name : path or str
-            A folder, or the name of a repository on the Hugging Face hub.
+            A folder, or a repository on the Hugging Face hub: ``owner/name``, or
+            ``owner/name@revision``.
 
         Raises
         ------
@@ -268,7 +269,8 @@ def load_model(name: str | Path) -> Model:
     Parameters
     ----------
     name : path or str
-        A folder, or the name of a repository on the Hugging Face hub.
+        A folder, or a repository on the Hugging Face hub: ``owner/name``, or
+        ``owner/name@revision``.
 
     Raises
     ------
@@ -300,14 +302,9 @@ def _read_config(folder: Path, name: str | Path) -> dict[str, Any]:
 
 
 def _folder(name: str | Path) -> Path:
-    return Path(name) if Path(name).is_dir() else _from_hub(str(name))
+    if Path(name).is_dir():
+        return Path(name)
+    # Whoever has a folder does not wait for the hub's library.
+    from ecg_siglip import hub
 
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ValueError(f"model {name}: no such folder, and not on the hub: {error}") from error
+    return hub.download(str(name))

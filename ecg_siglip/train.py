@@ -29,11 +29,11 @@ from tqdm import tqdm
 from ecg_siglip import __version__, config, operating, ptbxl
 from ecg_siglip.batches import TrainingData
 from ecg_siglip.build import load_encoder, new_model, new_optimizer
+from ecg_siglip.card import model_card
 from ecg_siglip.checkpoint import (
     Artifact,
     clone,
     load_state,
-    model_card,
     same_vocabulary,
     save_artifact,
     save_state,
@@ -480,6 +480,7 @@ def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
             "objective": f"{settings.objective.terms} ({settings.objective.loss})",
             "train_folds": settings.data.train_folds,
             "tune_fold": settings.data.tune_fold,
+            "seed": settings.seed,
             "n_train_records": len(data.train_rows),
             "n_tune_records": len(tune_rows),
             "best_epoch": training.best["epoch"],
@@ -500,7 +501,8 @@ def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
             operating=operating.thresholds(calibrated),
             about=about,
         )
-        save_artifact(run / "model", artifact, model_card(about))
+        card = model_card(about, artifact.codes, artifact.waveform)
+        save_artifact(run / "model", artifact, card)
     print(f"\ntuning fold {settings.data.tune_fold}, thresholds tuned on it (so it flatters):")
     print(headline(scores))
     print(

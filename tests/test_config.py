@@ -34,7 +34,7 @@ KNOBS = {
         labelled_only n_bootstrap report run.name run.root
     """,
     "export": """
-        model out run.name run.root
+        model out private repo revision run.name run.root to
     """,
     "predict": """
         batch_size device model n_reasons operating_point precision read.fs read.leads

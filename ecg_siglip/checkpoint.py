@@ -8,8 +8,9 @@ from __future__ import annotations
 import io
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ import torch
 from torch import Tensor
 
 from ecg_siglip import findings
-from ecg_siglip.model import Model, load_model
+from ecg_siglip.card import model_card
+from ecg_siglip.model import Model, folder_of, load_model
 from ecg_siglip.neighbours import Neighbours
 
 
@@ -67,42 +69,6 @@ def load_state(path: Path) -> dict[str, Any]:
             f"{path}: damaged, or no training state ({type(error).__name__}); delete it to start "
             "the run anew"
         ) from error
-
-
-CARD = """---
-library_name: ecg_siglip
-license: apache-2.0
-tags: [ecg, 12-lead, siglip, multi-label]
----
-# {run}: findings of a 12-lead ECG
-
-**For research, not for diagnosis.** This is no medical device; nobody has tested it on patients.
-
-Names the findings of PTB-XL (SCP-ECG statements, task `{task}`) in a 12-lead ECG, several at once,
-each with a calibrated probability. Two towers, `{ecg}` for the signal and `{text}` for the words,
-trained with the objective `{objective}` by ecg_siglip {version}.
-
-- data: {data}
-- trained on folds {train_folds} ({n_train_records} records)
-- ECG encoder started {start}
-- thresholds, calibration and best epoch ({best_epoch}) from fold {tune_fold} ({n_tune_records}
-  records)
-- limits: one database; rare findings have few examples; the labels are one or two cardiologists'
-  reading of the record
-- the scores below are on the tuning fold, on which the thresholds were tuned: they flatter
-
-```python
-from ecg_siglip import Predictor, records
-
-predictor = Predictor.load("path/to/this/folder")
-signal = predictor.prepare(records.read("00001_lr"))
-print(predictor.findings(predictor.probabilities(signal[None])[0]))
-```
-
-| score on the tuning fold | |
-|---|---|
-{rows}
-"""
 
 
 @dataclass(frozen=True)
@@ -231,7 +197,8 @@ def load_artifact(name: str | Path) -> Artifact:
     ValueError
         If it is not there or not whole, or its vocabulary is not that of this version.
     """
-    model = load_model(name)
+    folder = folder_of(name)
+    model = load_model(folder)
     config = model.config
     try:
         codes = tuple(config["codes"])
@@ -246,6 +213,7 @@ def load_artifact(name: str | Path) -> Artifact:
                 name: Tuning.from_json(values)
                 for name, values in config.get("fewer_leads", {}).items()
             },
+            neighbours=Neighbours.load(folder, len(codes)),
         )
     except KeyError as error:
         raise ValueError(f"model {name}: config.json lacks {error}; a bare model?") from error
@@ -261,18 +229,43 @@ def load_artifact(name: str | Path) -> Artifact:
     return artifact
 
 
-def model_card(about: dict[str, Any]) -> str:
-    """The README.md of an artifact: what it is, from what, how good, what it is not for.
+def push_to_hub(
+    artifact: Artifact,
+    repo: str,
+    private: bool = True,
+    revision: str | None = None,
+    folds: Mapping[int, Mapping[str, float | None]] | None = None,
+) -> str:
+    """Put a model with its card on the Hugging Face hub; returns the address of the commit.
 
     Parameters
     ----------
-    about : dict
-        As ``Artifact.about``.
+    artifact : Artifact
+    repo : str
+        ``owner/name``; made if it is not there.
+    private : bool
+        Of a new repository; one that is there stays as it is.
+    revision : str, optional
+        A branch; made if it is not there.
+    folds : mapping of fold to scores, optional
+        For the card, as ``metrics.json`` has them.
+
+    Raises
+    ------
+    ValueError
+        As ``hub.upload``: no ``owner/name``, no token, no connection.
     """
-    rows = [f"| {name} | {score:.3f} |" for name, score in about["tune_scores"].items() if score]
-    before = about.get("pretrained")
-    start = f"as that of {before['run']}, trained on {before['data']}" if before else "at random"
-    return CARD.format(**about, start=start, rows="\n".join(rows))
+    from ecg_siglip import hub  # its library takes a third of a second to import
+
+    about = artifact.about
+    name = f"{repo}@{revision}" if revision else repo
+    card = model_card(about, artifact.codes, artifact.waveform, name, folds)
+    with tempfile.TemporaryDirectory() as folder:
+        # What says which records a model learned from stays with those who have the records.
+        bare = replace(artifact, neighbours=None)
+        save_artifact(Path(folder) / "model", bare, card)
+        message = f"{about['run']}, ecg_siglip {about['version']}"
+        return hub.upload(Path(folder) / "model", repo, message, private, revision)
 
 
 def ancestors(about: dict[str, Any]) -> Iterator[dict[str, Any]]:

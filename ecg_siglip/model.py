@@ -177,7 +177,8 @@ class EcgTextModel(nn.Module):
         Parameters
         ----------
         name : path or str
-            A folder, or the name of a repository on the Hugging Face hub.
+            A folder, or a repository on the Hugging Face hub: ``owner/name``, or
+            ``owner/name@revision``.
 
         Raises
         ------
@@ -185,7 +186,7 @@ class EcgTextModel(nn.Module):
             If there is no such folder and no such repository, or if a part of it is missing or
             does not fit the rest.
         """
-        folder = _folder(name)
+        folder = folder_of(name)
         return cls._from_folder(folder, name)
 
     @classmethod
@@ -268,14 +269,15 @@ def load_model(name: str | Path) -> Model:
     Parameters
     ----------
     name : path or str
-        A folder, or the name of a repository on the Hugging Face hub.
+        A folder, or a repository on the Hugging Face hub: ``owner/name``, or
+        ``owner/name@revision``.
 
     Raises
     ------
     ValueError
         As ``EcgTextModel.from_pretrained``.
     """
-    folder = _folder(name)
+    folder = folder_of(name)
     if not (folder / CONFIG).exists():
         raise ValueError(f"model {name}: {CONFIG} is missing")
     config = _read_config(folder, name)
@@ -299,15 +301,17 @@ def _read_config(folder: Path, name: str | Path) -> dict[str, Any]:
     return config
 
 
-def _folder(name: str | Path) -> Path:
-    return Path(name) if Path(name).is_dir() else _from_hub(str(name))
+def folder_of(name: str | Path) -> Path:
+    """Where a model lies: the folder itself, or what was fetched from the hub.
 
+    Raises
+    ------
+    ValueError
+        If there is neither.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    # Whoever has a folder does not wait for the hub's library.
+    from ecg_siglip import hub
 
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ValueError(f"model {name}: no such folder, and not on the hub: {error}") from error
+    return hub.download(str(name))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +23,13 @@ from ecg_siglip import (
     findings,
     lead_sets,
     metrics,
+    neighbours,
     operating,
     quality,
     records,
     waveform,
 )
+from ecg_siglip import windows as cut
 from ecg_siglip.checkpoint import Artifact, load_artifact
 from ecg_siglip.model import Model, pick_device
 from ecg_siglip.ranks import Ranks
@@ -63,13 +65,13 @@ class Finding:
 
 
 @torch.inference_mode()
-def probabilities(
+def forward(
     model: Model,
     text_FD: Tensor,
     signals: np.ndarray,
     batch_size: int = 256,
     progress: bool = False,
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """Probability of each text for each record, as the pair loss trained it (not calibrated).
 
     Parameters
@@ -87,18 +89,34 @@ def probabilities(
     Returns
     -------
     ndarray of shape (n_records, n_findings), float64 in [0, 1]
+    ndarray of shape (n_records, D), float32
+        Where the records lie in the embedding.
     """
     was_training = model.training
     model.eval()
-    parts = []
+    n_findings, n_features = text_FD.shape
+    y_prob = np.empty((len(signals), n_findings))
+    embedding_BD = np.empty((len(signals), n_features), np.float32)
     starts = range(0, len(signals), batch_size)
     for start in tqdm(starts, "records", disable=None if progress else True, leave=False):
-        batch = waveform.from_int16(np.asarray(signals[start : start + batch_size]))
+        here = slice(start, start + batch_size)
+        batch = waveform.from_int16(np.asarray(signals[here]))
         ecg_BD = model.encode_ecg(torch.from_numpy(batch).to(model.device))
-        logits_BF = model.logits(ecg_BD, text_FD)
-        parts.append(torch.sigmoid(logits_BF.double()).cpu().numpy())
+        y_prob[here] = torch.sigmoid(model.logits(ecg_BD, text_FD).double()).cpu().numpy()
+        embedding_BD[here] = ecg_BD.float().cpu().numpy()
     model.train(was_training)
-    return np.concatenate(parts) if parts else np.empty((0, len(text_FD)))
+    return y_prob, embedding_BD
+
+
+def probabilities(
+    model: Model,
+    text_FD: Tensor,
+    signals: np.ndarray,
+    batch_size: int = 256,
+    progress: bool = False,
+) -> np.ndarray:
+    """The first half of what ``forward`` gives, (n_records, n_findings)."""
+    return forward(model, text_FD, signals, batch_size, progress)[0]
 
 
 class Predictor:
@@ -168,7 +186,7 @@ class Predictor:
         signals: np.ndarray,
         batch_size: int = 256,
         progress: bool = False,
-        lead_set: str | None = "12",
+        lead_set: str = "12",
     ) -> np.ndarray:
         """Calibrated probabilities of prepared records.
 
@@ -176,16 +194,21 @@ class Predictor:
         ----------
         signals : ndarray of shape (n_records, 12, n_samples), int16, uV
         lead_set : str
-            Which leads they have, see ``lead_sets.nearest``; null: do not calibrate.
+            Which leads they have, see ``lead_sets.nearest``.
 
         Returns
         -------
         ndarray of shape (n_records, n_findings), float64 in [0, 1]
         """
-        raw = probabilities(self.artifact.model, self.text_FD, signals, batch_size, progress)
-        if lead_set is None:
-            return raw
+        raw, _ = self.forward(signals, batch_size, progress)
         return metrics.calibrate(raw, self.artifact.tuning(lead_set).calibration)
+
+    def forward(
+        self, signals: np.ndarray, batch_size: int = 256, progress: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Not calibrated probabilities of prepared records, and where they lie in the embedding;
+        see ``forward``."""
+        return forward(self.artifact.model, self.text_FD, signals, batch_size, progress)
 
     def findings(
         self,
@@ -274,6 +297,15 @@ class Predictor:
 
 
 @dataclass(frozen=True)
+class Similar:
+    """A training ECG like the record, with what is known of it."""
+
+    ecg_id: int
+    cosine: float
+    findings: list[str]
+
+
+@dataclass(frozen=True)
 class Answer:
     """What is said of a record.
 
@@ -282,16 +314,26 @@ class Answer:
     record : str
         Its path.
     signal : ndarray of shape (12, n_samples), int16, uV
-        What the model saw.
+        What the model saw; of a longer record, the window that speaks most for its findings.
     findings : list of Finding
         All of them, in the model's order.
     warnings : list of str
+    novelty : float in [0, 1], optional
+        See ``neighbours.Neighbours.novelty``; null where a lead is missing or the model was saved
+        without its training records.
+    similar : list of Similar
+        Training ECGs, the most similar first, as many as were asked for.
+    course : windows.Course, optional
+        When the findings are there, in a record that was cut in windows.
     """
 
     record: str
     signal: np.ndarray
     findings: list[Finding]
     warnings: list[str]
+    novelty: float | None = None
+    similar: list[Similar] = field(default_factory=list)
+    course: cut.Course | None = None
 
     def to_json(self, model: str) -> str:
         """The line that ``predict`` prints; the likeliest finding comes first."""
@@ -303,6 +345,7 @@ class Answer:
                 "probability": round(f.probability, 6),
                 "threshold": round(f.threshold, 6),
                 **({"certainty": f.certainty} if f.certainty else {}),
+                **({"at_s": self.course.at_s(f.code)} if self.course else {}),
             }
             for f in likely
             if f.present
@@ -317,6 +360,9 @@ class Answer:
             },
             "model": model,
             "warnings": self.warnings,
+            "novelty": None if self.novelty is None else round(self.novelty, 4),
+            **({"similar": [asdict(each) for each in self.similar]} if self.similar else {}),
+            **({"windows": self.course.to_json()} if self.course else {}),
         }
         return json.dumps(content, ensure_ascii=False)
 
@@ -358,18 +404,30 @@ class Prepared:
     warnings: list[str]
 
 
+@dataclass(frozen=True)
+class Long:
+    """A record longer than the model's window, to be read piece by piece."""
+
+    record: str
+    source: records.Source
+
+
 def readable(
     predictor: Predictor,
     paths: list[Path],
     allowed: config.PredictWaveform,
     read: config.ReadConfig | None = None,
-) -> Iterator[Prepared]:
-    """Each record that can be read, with warnings; the errors of the others go to stderr."""
+) -> Iterator[Prepared | Long]:
+    """Each record that can be read, in its place; the errors of the others go to stderr."""
     stated = read or config.ReadConfig()
     spec = predictor.artifact.waveform
     for path in paths:
         try:
-            record = records.read(path, stated.fs, stated.units, stated.leads)
+            source = records.source(path, stated.fs, stated.units, stated.leads)
+            if cut.is_long(source.duration_s, spec["duration_s"]):
+                yield Long(str(path), source)
+                continue
+            record = source.piece(0, source.n_samples)
             signal = predictor.prepare(record, **vars(allowed))
         except (ValueError, OSError) as error:
             print(f"predict: {config.one_line(error)}", file=sys.stderr)
@@ -383,13 +441,16 @@ def readable(
             )
         if duration_s < spec["duration_s"] - 0.05:
             warnings.append(f"{duration_s:g} s of signal, padded to {spec['duration_s']:g} s")
-        # Of the part that the model looks at.
-        n_spare = max(0, record.signal.shape[1] - round(spec["duration_s"] * record.fs))
-        seen = slice(n_spare // 2, record.signal.shape[1] - (n_spare - n_spare // 2))
-        ordered = waveform.order_leads(record.signal[:, seen], record.leads, record.name, True)
-        warnings += quality.warnings(ordered, record.fs, available)
-        warnings += lead_sets.warnings(record.leads)
+        warnings += lead_sets.warnings(record.leads) + flaws(record, spec["duration_s"])
         yield Prepared(str(path), signal, available, warnings)
+
+
+def flaws(record: records.Record, duration_s: float) -> list[str]:
+    """What is suspicious about the part of a record that the model looks at."""
+    n_spare = max(0, record.signal.shape[1] - round(duration_s * record.fs))
+    seen = slice(n_spare // 2, record.signal.shape[1] - (n_spare - n_spare // 2))
+    ordered = waveform.order_leads(record.signal[:, seen], record.leads, record.name, True)
+    return quality.warnings(ordered, record.fs, waveform.available(record.leads))
 
 
 def rule_of(settings: config.PredictConfig) -> str:
@@ -463,18 +524,107 @@ def answered(
     predictor: Predictor, paths: list[Path], settings: config.PredictConfig
 ) -> list[Answer]:
     """The answers for those records of a batch that could be read."""
-    read = list(readable(predictor, paths, settings.waveform, settings.read))
-    if not read:
-        return []
-    raw = predictor.probabilities(np.stack([each.signal for each in read]), lead_set=None)
-    levels = (rule_of(settings), settings.sensitivity, settings.precision)
-    answers = []
-    for each, row in zip(read, raw, strict=True):
-        tuning = predictor.artifact.tuning(lead_sets.nearest(each.available))
-        y_prob = metrics.calibrate(row[None], tuning.calibration)[0]
-        found = predictor.findings(y_prob, *levels, available=each.available)
-        answers.append(Answer(each.record, each.signal, found, each.warnings))
-    return answers
+    found: list[Answer | None] = []
+    waiting: dict[int, Prepared] = {}
+    for each in readable(predictor, paths, settings.waveform, settings.read):
+        if isinstance(each, Prepared):
+            waiting[len(found)] = each
+            found.append(None)
+            continue
+        try:
+            found.append(answered_in_windows(predictor, each, settings))
+        except (ValueError, OSError) as error:
+            print(f"predict: {config.one_line(error)}", file=sys.stderr)
+    if waiting:
+        signals = np.stack([each.signal for each in waiting.values()])
+        raw, embedding_BD = predictor.forward(signals)
+        for (i, each), y_prob, place in zip(waiting.items(), raw, embedding_BD, strict=True):
+            tuning = predictor.artifact.tuning(lead_sets.nearest(each.available))
+            calibrated = metrics.calibrate(y_prob[None], tuning.calibration)[0]
+            answer = predictor.findings(calibrated, *levels_of(settings), each.available)
+            said = Answer(each.record, each.signal, answer, each.warnings)
+            found[i] = with_neighbours(
+                said, predictor, place, bool(each.available.all()), settings.n_similar
+            )
+    return [answer for answer in found if answer]
+
+
+def with_neighbours(
+    answer: Answer, predictor: Predictor, embedding_D: np.ndarray, is_whole: bool, k: int
+) -> Answer:
+    """The answer with the training ECGs most like the record, and a warning if none is like it.
+
+    With fewer leads (``is_whole`` false) every record is unlike those with twelve: nothing is
+    said of it then.
+    """
+    known, codes = predictor.artifact.neighbours, predictor.artifact.codes
+    if known is None or not is_whole:
+        return answer
+    rows, cosines = known.nearest(embedding_D[None], k)
+    similar = [
+        Similar(int(known.ecg_id[row]), round(float(cosine), 4), named(known, row, codes))
+        for row, cosine in zip(rows[0], cosines[0], strict=True)
+    ]
+    novelty = float(known.novelty(embedding_D[None])[0])
+    warnings = answer.warnings
+    if novelty > neighbours.NOVEL:
+        unlike = (
+            "unlike the ECGs that the model learned from: further from the nearest of them than "
+            f"{100 * neighbours.NOVEL:g} % of those it was tuned on"
+        )
+        warnings = [*warnings, unlike]
+    return replace(answer, similar=similar, novelty=novelty, warnings=warnings)
+
+
+def named(known: neighbours.Neighbours, row: int, codes: Sequence[str]) -> list[str]:
+    """The findings of a training record."""
+    return [code for code, here in zip(codes, known.labels_NF[row], strict=True) if here]
+
+
+def answered_in_windows(predictor: Predictor, long: Long, settings: config.PredictConfig) -> Answer:
+    """The answer for a record longer than the model's window.
+
+    Raises
+    ------
+    ValueError
+        If no part of it can be used.
+    """
+    source = long.source
+    window_s = float(predictor.artifact.waveform["duration_s"])
+    leads = source.piece(0, 1).leads
+    available = waveform.available(leads)
+    lead_set = lead_sets.nearest(available)
+
+    def prepare(record: records.Record) -> np.ndarray:
+        return predictor.prepare(record, **vars(settings.waveform))
+
+    seen = cut.look(
+        source,
+        window_s,
+        settings.windows.step_s or window_s,
+        settings.batch_size,
+        prepare,
+        lambda signals: predictor.probabilities(signals, lead_set=lead_set),
+        lambda record: flaws(record, window_s),
+    )
+    overall, best = seen.overall(settings.windows.sustained_s)
+    answer = predictor.findings(overall, *levels_of(settings), available)
+    thresholds = np.array([finding.threshold for finding in answer])
+    visible = np.array([finding.seen for finding in answer])
+    present = metrics.apply_thresholds(seen.probabilities, thresholds) & visible
+    shown = cut.strongest(seen.probabilities, thresholds, np.array([f.present for f in answer]))
+    first = round(seen.starts_s[shown] * source.fs)
+    signal = prepare(source.piece(first, first + round(window_s * source.fs)))
+    course = cut.Course(seen, predictor.artifact.codes, present, best, shown)
+    warnings = [*lead_sets.warnings(leads), *seen.warnings]
+    said = Answer(long.record, signal, answer, warnings, course=course)
+    _, place = predictor.forward(signal[None])
+    return with_neighbours(said, predictor, place[0], bool(available.all()), settings.n_similar)
+
+
+def levels_of(settings: config.PredictConfig) -> tuple[str, float, float]:
+    """What ``Predictor.findings`` decides and draws its lines by."""
+    return rule_of(settings), settings.sensitivity, settings.precision
 
 
 def write_report(
@@ -497,7 +647,12 @@ def write_report(
             for f in answer.findings
         ]
         signal = waveform.from_int16(answer.signal)
-        sheets.append(sheet.Sheet(answer.record, signal, fs, bars, answer.warnings, marks))
+        drawn = sheet.Sheet(answer.record, signal, fs, bars, answer.warnings, marks)
+        if answer.course:
+            spans = {f.code: answer.course.stretches(f.code) for f in present}
+            note, duration_s = answer.course.note(), answer.course.windows.duration_s
+            drawn = replace(drawn, note=note, duration_s=duration_s, spans=spans)
+        sheets.append(drawn)
     sheet.write(settings.report, sheets, model, rule_of(settings))
     print(f"predict: wrote {settings.report}", file=sys.stderr)
 

@@ -29,11 +29,11 @@ from tqdm import tqdm
 from ecg_siglip import __version__, config, operating, ptbxl
 from ecg_siglip.batches import TrainingData
 from ecg_siglip.build import load_encoder, new_model, new_optimizer
+from ecg_siglip.card import model_card
 from ecg_siglip.checkpoint import (
     Artifact,
     clone,
     load_state,
-    model_card,
     same_vocabulary,
     save_artifact,
     save_state,
@@ -43,7 +43,8 @@ from ecg_siglip.evaluate import epoch_scores, headline, tune, tune_fewer_leads, 
 from ecg_siglip.losses import Term, gather_rows, pair_loss, parse_terms, ring_pair_loss
 from ecg_siglip.metrics import scores as fold_scores
 from ecg_siglip.model import EcgTextModel, pick_device
-from ecg_siglip.predict import probabilities
+from ecg_siglip.neighbours import Neighbours
+from ecg_siglip.predict import forward
 from ecg_siglip.ranks import Ranks
 
 N_CHECK = 50  # steps between looks at the loss: each look makes a GPU wait
@@ -222,16 +223,28 @@ class Training:
                 "a lower optim.lr or precision=float32 may help"
             )
 
-    def tune_probabilities(self, signals: np.ndarray) -> np.ndarray:
-        """What the model, with the weights it has, says of prepared records, not calibrated."""
+    def forward(self, signals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the model, with the weights it has, says of prepared records: probabilities, not
+        calibrated, and embeddings."""
         self.model.eval()
         # As every later answer of the model is computed; and nothing is compiled for it.
         with torch.compiler.set_stance("force_eager"):
             with torch.inference_mode():
                 text_FD = self.model.encode_text(self.data.prompts)
-            y_prob = probabilities(self.model, text_FD, signals)
+            found = forward(self.model, text_FD, signals)
         self.model.train()
-        return y_prob
+        return found
+
+    def tune_probabilities(self, signals: np.ndarray) -> np.ndarray:
+        """The first half of ``forward``."""
+        return self.forward(signals)[0]
+
+    def neighbours(self, tune_rows: np.ndarray) -> Neighbours:
+        """Where the training records lie, with the weights that the model has."""
+        data, rows = self.data, self.data.train_rows
+        _, train_ND = self.forward(data.mapped[rows])
+        _, tune_MD = self.forward(data.mapped[tune_rows])
+        return Neighbours.of(train_ND, data.ecg_id[rows], data.y_true[rows], tune_MD)
 
     def tune_scores(self, rows: np.ndarray, y_true: np.ndarray) -> dict[str, float]:
         """Score the averaged weights on the tuning fold; keep them if none were better."""
@@ -482,6 +495,7 @@ def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
             "objective": f"{settings.objective.terms} ({settings.objective.loss})",
             "train_folds": settings.data.train_folds,
             "tune_fold": settings.data.tune_fold,
+            "seed": settings.seed,
             "n_train_records": len(data.train_rows),
             "n_tune_records": len(tune_rows),
             "best_epoch": training.best["epoch"],
@@ -502,8 +516,10 @@ def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
             operating=operating.thresholds(calibrated),
             about=about,
             fewer_leads=tune_fewer_leads(y_tune, ask, signals) if fewer else {},
+            neighbours=training.neighbours(tune_rows) if settings.keep_embeddings else None,
         )
-        save_artifact(run / "model", artifact, model_card(about))
+        card = model_card(about, artifact.codes, artifact.waveform)
+        save_artifact(run / "model", artifact, card)
     print(f"\ntuning fold {settings.data.tune_fold}, thresholds tuned on it (so it flatters):")
     print(headline(scores))
     print(

@@ -209,7 +209,8 @@ def test_a_second_word_trains_like_the_first_and_leaves_what_the_design_names(tr
     names = {path.name for path in trained.iterdir()}
     assert names == {"config.yaml", "log.jsonl", "state.pt", "model", "tensorboard"}
     model = {path.name for path in (trained / "model").iterdir()}
-    assert model == {"model.safetensors", "config.json", "README.md", "text"}
+    files = {"model.safetensors", "neighbours.safetensors", "config.json", "README.md", "text"}
+    assert model == files
     about = json.loads((trained / "model" / "config.json").read_text())["about"]
     assert about["train_folds"] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert about["tune_fold"] == 9

@@ -24,7 +24,7 @@ from ecg_siglip.predict import Predictor
 from ecg_siglip.ranks import Ranks
 
 N_WORST = 6
-LEAD_SCORES = (
+SHORT_SCORES = (
     "macro_auroc_min5",
     "macro_auprc_min5",
     "prevalence/macro_f1_min5",
@@ -140,6 +140,7 @@ def evaluate(settings: config.EvaluateConfig) -> None:
     scores = metrics.scores(y_true, y_prob, artifact.thresholds, settings.n_bootstrap)
     per_finding = metrics.per_finding(y_true, y_prob, artifact.thresholds, settings.n_bootstrap)
     by_leads = scores_by_leads(predictor, data.signals[rows], y_true, settings.batch_size)
+    by_language = scores_by_language(predictor, data.signals[rows], y_true, settings.batch_size)
 
     folder = run / "evaluate" / f"fold{settings.fold}"
     beside = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
@@ -156,6 +157,8 @@ def evaluate(settings: config.EvaluateConfig) -> None:
         predictions(data, rows, y_true, y_prob).to_parquet(beside / "predictions.parquet")
         if by_leads:
             pd.DataFrame(by_leads).to_csv(beside / "leads.csv", index=False)
+        if by_language:
+            pd.DataFrame(by_language).to_csv(beside / "languages.csv", index=False)
         if settings.report:
             # Matplotlib and scikit-learn take a second that nobody else here has to wait.
             from ecg_siglip import report
@@ -175,6 +178,7 @@ def evaluate(settings: config.EvaluateConfig) -> None:
                 tune=(data.y_true[tune_rows], tune_prob),
                 worst=worst_called(artifact, data, rows, y_true, y_prob),
                 by_leads=by_leads,
+                by_language=by_language,
                 context=context(settings, trained, artifact, data),
                 rule=rule_of(artifact),
             )
@@ -225,8 +229,44 @@ def scores_by_leads(
         seen_scores, unseen_scores = scored(~unseen), scored(unseen)
         row: dict[str, Any] = {"leads": name, "title": lead_sets.TITLES[name]}
         row |= {"n_findings": int((~unseen).sum())}
-        row |= {key: seen_scores.get(key, math.nan) for key in LEAD_SCORES}
+        row |= {key: seen_scores.get(key, math.nan) for key in SHORT_SCORES}
         row["unseen_macro_auroc_min5"] = unseen_scores.get("macro_auroc_min5", math.nan)
+        rows.append(row)
+    return rows
+
+
+def scores_by_language(
+    predictor: Predictor, signals: np.ndarray, y_true: np.ndarray, batch_size: int
+) -> list[dict[str, Any]]:
+    """How well the records are answered when asked in each language, a row a language.
+
+    Calibration and thresholds stay those of the language that the model was tuned with: to change
+    the language needs no labels.
+
+    Returns
+    -------
+    list of dict
+        ``language``, the scores; ``mean_change`` of a probability against the tuned language, and
+        ``same_calls``, of all findings called in either language, the share called in both.
+        Empty if the model was trained in one language, or without words.
+    """
+    artifact = predictor.artifact
+    if artifact.about.get("language") != "mixed" or artifact.about["text"] == "none":
+        return []
+    limits, rule = artifact.thresholds, rule_of(artifact)
+    tuned, called = None, None
+    rows = []
+    for language in findings.LANGUAGES:
+        asked = Predictor(artifact, artifact.model.device, language)
+        y_prob = asked.probabilities(signals, batch_size)
+        said = metrics.apply_thresholds(y_prob, limits[rule])
+        if tuned is None or called is None:
+            tuned, called = y_prob, said
+        scores = metrics.scores(y_true, y_prob, limits, n_bootstrap=0)
+        row: dict[str, Any] = {"language": language}
+        row |= {key: scores[key] for key in SHORT_SCORES if key in scores}
+        row["mean_change"] = float(np.abs(y_prob - tuned).mean())
+        row["same_calls"] = float((said & called).sum() / max(1, (said | called).sum()))
         rows.append(row)
     return rows
 

@@ -114,6 +114,7 @@ def write(
     context: Mapping[str, str],
     rule: str = "expected_f1",
     by_leads: Sequence[Mapping[str, Any]] = (),
+    by_language: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Write the report of a fold: one HTML file with everything in it.
 
@@ -143,6 +144,8 @@ def write(
         Threshold rule of the headline.
     by_leads : sequence of mapping
         What ``evaluate.scores_by_leads`` returns; nothing is said of fewer leads if it is empty.
+    by_language : sequence of mapping
+        What ``evaluate.scores_by_language`` returns; nothing is said of languages if it is empty.
 
     Raises
     ------
@@ -203,6 +206,7 @@ def write(
         cases=cases,
         context=context,
         by_leads=by_leads,
+        by_language=by_language,
     )
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")

@@ -142,7 +142,8 @@ class Training:
         self.terms = parse_terms(settings.objective.terms)
         # A pretrained encoder comes in evaluation mode.
         self.model = new_model(settings, data, self.terms).train()
-        self.model.keep_tokens(data.prompts)
+        for prompts in data.prompts_in:
+            self.model.keep_tokens(prompts)
         self.read_locked_texts()
         self.optimizer = new_optimizer(settings, self.model)
         self.current = weights(self.model)
@@ -171,7 +172,8 @@ class Training:
         if not self.settings.text.locked or self.settings.text.name == "none":
             return
         kinds = {term.text for term in self.terms}
-        texts = self.data.prompts if "bank" in kinds else []
+        spoken = self.data.prompts_in if kinds - {"report"} else []
+        texts = [text for prompts in spoken for text in prompts]
         if "report" in kinds:
             texts = texts + [self.data.reports[row] for row in self.data.train_rows]
         self.model.features_of.clear()
@@ -492,6 +494,7 @@ def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
             "task": settings.data.task,
             "ecg": settings.ecg.name,
             "text": settings.text.name,
+            "language": settings.text.language,
             "objective": f"{settings.objective.terms} ({settings.objective.loss})",
             "train_folds": settings.data.train_folds,
             "tune_fold": settings.data.tune_fold,

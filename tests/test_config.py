@@ -37,7 +37,8 @@ KNOBS = {
         model out private repo revision run.name run.root to
     """,
     "predict": """
-        batch_size device model n_reasons n_similar operating_point precision read.fs read.leads
+        batch_size device language model n_reasons n_similar operating_point precision read.fs
+        read.leads
         read.units records report run.name run.root sensitivity threshold_rule
         waveform.allow_flat waveform.allow_missing_leads waveform.allow_short windows.step_s
         windows.sustained_s

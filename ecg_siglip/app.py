@@ -90,12 +90,17 @@ def page(desk: Desk) -> Any:
             result: gr.update(visible=True),
         }
 
+    def listed(answer: predict.Answer, rule: str) -> str:
+        drawn = _turn(desk, lambda: desk.sheet(answer))
+        unseen = [f.name for f in answer.findings if not f.seen]
+        return str(html.findings(drawn, rule, desk.model, unseen, answer.similar))
+
     def shown(answer: predict.Answer, point: str) -> dict[Any, Any]:
         figure = _turn(desk, lambda: desk.drawn(answer, None))
         rule = predict.rule_of(desk.knobs({"operating_point": point}))
         return {
             ecg_html: html.ecg(answer, figure, ""),
-            findings_html: html.findings(_turn(desk, lambda: desk.sheet(answer)), rule, desk.model),
+            findings_html: listed(answer, rule),
         }
 
     def decided(answer: predict.Answer | None, point: str) -> Any:
@@ -107,10 +112,9 @@ def page(desk: Desk) -> Any:
             answer = desk.decide(answer, asked)
         except ValueError as error:
             return {problem: gr.update(value=html.error([str(error)]), visible=True)}
-        drawn, rule = _turn(desk, lambda: desk.sheet(answer)), predict.rule_of(asked)
         return {
             state: answer,
-            findings_html: html.findings(drawn, rule, desk.model),
+            findings_html: listed(answer, predict.rule_of(asked)),
             problem: gr.update(visible=False),
         }
 
@@ -135,9 +139,11 @@ def page(desk: Desk) -> Any:
             return str(html.error([str(error)]))
         drawn = _turn(desk, lambda: desk.sheet(answer))
         by_code = {bar.code: bar for bar in drawn.bars}
-        meant = sorted((by_code[near.code] for near in said.meant), key=lambda b: -b.probability)
+        meant = [by_code[near.code] for near in said.meant if near.code in by_code]
+        meant.sort(key=lambda bar: -bar.probability)
         rows = replace(drawn, bars=meant[:N_SHOWN]) if meant else None
-        return str(html.asked(said, rows, len(meant) > 1))
+        unseen = [near.name for near in said.meant if near.code not in by_code]
+        return str(html.asked(said, rows, len(meant) > 1, unseen))
 
     def written(suffix: str) -> Callable[[predict.Answer | None, str, str], str]:
         def write(answer: predict.Answer | None, code: str, point: str) -> str:
@@ -252,7 +258,7 @@ def page(desk: Desk) -> Any:
 
 def _stated(gr: Any) -> list[Any]:
     """The fields for what a file does not state, in the order that ``_read`` takes them."""
-    with gr.Accordion("What the file does not state", open=False):
+    with gr.Accordion("What the file does not state, what is accepted", open=False):
         with gr.Row():
             fs = gr.Textbox(
                 "",
@@ -269,7 +275,13 @@ def _stated(gr: Any) -> list[Any]:
         leads = gr.Textbox("", label="Leads (read.leads)", placeholder="I, II, III, aVR, ...")
         short = gr.Checkbox(False, label="Pad a record that is too short")
         flat = gr.Checkbox(False, label="Accept a lead without any signal")
-    return [fs, units, leads, short, flat]
+        missing = gr.Checkbox(False, label="Answer without some leads, if the model can")
+        sustained = gr.Textbox(
+            "",
+            label="In a long record a finding has to be there for, s (windows.sustained_s)",
+            placeholder="30",
+        )
+    return [fs, units, leads, short, flat, missing, sustained]
 
 
 def _turn(desk: Desk, work: Callable[[], Any]) -> Any:
@@ -297,22 +309,22 @@ def _read(
     leads: str,
     short: bool,
     flat: bool,
+    missing: bool,
+    sustained: str,
 ) -> Read:
     """What becomes of files that Gradio has stored: read from a folder of their own, then gone."""
     if len(paths) > desk.settings.max_files:
         raise ValueError(f"{len(paths)} files; expected {desk.settings.max_files} at most")
-    try:
-        fs_hz = float(fs) if fs.strip() else None
-    except ValueError as error:
-        raise ValueError(f"read.fs={fs[:20]}: expected a number, in Hz") from error
     asked = desk.knobs(
         {
             "operating_point": point,
-            "read.fs": fs_hz,
+            "read.fs": _number("read.fs", fs),
             "read.units": units,
             "read.leads": serve.split_leads(leads),
             "waveform.allow_short": short,
             "waveform.allow_flat": flat,
+            "waveform.allow_missing_leads": missing,
+            "windows.sustained_s": _number("windows.sustained_s", sustained),
         }
     )
     gone = [path for path in paths if not Path(path).is_file()]
@@ -323,6 +335,14 @@ def _read(
             with open(path, "rb") as file:
                 keep([(Path(path).name, file)], Path(folder))
         return _turn(desk, lambda: desk.read(Path(folder), asked))
+
+
+def _number(knob: str, words: str) -> float | None:
+    """A number as somebody typed it, None for nothing."""
+    try:
+        return float(words) if words.strip() else None
+    except ValueError as error:
+        raise ValueError(f"{knob}={words[:20]}: expected a number") from error
 
 
 def _remove(paths: Sequence[str]) -> None:
@@ -402,7 +422,10 @@ def app(settings: config.AppConfig) -> None:
 
         torch.set_num_threads(settings.n_threads)
     with tempfile.TemporaryDirectory(prefix=PREFIX) as uploads:
-        desk = Desk(predict.Predictor.load(settings.model or folder, settings.device), settings)
+        predictor = predict.Predictor.load(
+            settings.model or folder, settings.device, settings.language
+        )
+        desk = Desk(predictor, settings)
         guarded = build(desk, Path(uploads))
         import uvicorn
 

@@ -18,8 +18,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TypeVar
 
-import numpy as np
-
 from ecg_siglip import ask, config, plots, predict, records, report, sheet
 
 T = TypeVar("T")
@@ -116,6 +114,7 @@ class Desk:
             operating_point=ours.operating_point,
             sensitivity=ours.sensitivity,
             precision=ours.precision,
+            n_similar=ours.n_similar,
         )
         for name, value in given.items():
             if value is None or value == "" or value == []:
@@ -156,9 +155,7 @@ class Desk:
 
     def decide(self, answer: predict.Answer, asked: config.PredictConfig) -> predict.Answer:
         """The same answer by other thresholds (errors as ``Predictor.findings``)."""
-        y_prob = np.array([finding.probability for finding in answer.findings])
-        levels = (predict.rule_of(asked), asked.sensitivity, asked.precision)
-        return replace(answer, findings=self.predictor.findings(y_prob, *levels))
+        return predict.decided(self.predictor, answer, asked)
 
     def ask(self, answer: predict.Answer, question: str) -> ask.Asked:
         """What a question means, and the model's answer; errors as ``ask.ask``."""

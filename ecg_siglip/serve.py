@@ -252,7 +252,7 @@ def answer_json(desk: Desk, read: Read, asked: Sequence[str]) -> dict[str, Any]:
                 row = said.to_dict()
                 for near in row["meant"]:
                     finding = probability[near["code"]]
-                    near["probability"] = round(finding.probability, 6)
+                    near["probability"] = round(finding.probability, 6) if finding.seen else None
                     near["present"] = finding.present
                 content["asked"].append(row)
         answers.append(content)
@@ -338,6 +338,10 @@ def api(desk: Desk) -> Any:
         leads: Annotated[str | None, said("read.leads", "I,II,...")] = None,
         allow_short: Annotated[bool, said("waveform.allow_short")] = False,
         allow_flat: Annotated[bool, said("waveform.allow_flat")] = False,
+        allow_missing_leads: Annotated[bool, said("waveform.allow_missing_leads")] = False,
+        step_s: Annotated[float | None, said("windows.step_s")] = None,
+        sustained_s: Annotated[float | None, said("windows.sustained_s")] = None,
+        n_similar: Annotated[int, said("n_similar")] = 0,
     ) -> JSONResponse:
         if len(files) > settings.max_files:
             raise HTTPException(413, f"{len(files)} files; expected {settings.max_files} at most")
@@ -350,6 +354,10 @@ def api(desk: Desk) -> Any:
                 "read.leads": split_leads(leads),
                 "waveform.allow_short": allow_short,
                 "waveform.allow_flat": allow_flat,
+                "waveform.allow_missing_leads": allow_missing_leads,
+                "windows.step_s": step_s,
+                "windows.sustained_s": sustained_s,
+                "n_similar": n_similar,
             }
         )
         with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:

@@ -112,7 +112,9 @@ class Guard:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        assert scope["type"] == "http", "nothing here speaks by websocket"
+        if scope["type"] != "http":  # nothing here speaks by websocket
+            await send({"type": "websocket.close", "code": 1008})
+            return
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         refusal = self._refusal(scope, headers)
         if refusal:

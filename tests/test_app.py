@@ -1,6 +1,7 @@
 """The page shows what predict says, keeps nothing, and asks nobody else; alone and under load."""
 
 import csv
+import io
 import json
 import os
 import re
@@ -338,7 +339,7 @@ def test_ended_it_leaves_nothing_behind(trained, tmp_path, how):
 
 
 @pytest.mark.app
-def test_a_screenshot_for_the_readme(request):
+def test_a_screenshot_for_the_readme():
     """``make screenshot`` says which run and record: ``runs/demo:data/demo/.../00129_lr``."""
     asked = os.environ.get("ECG_SIGLIP_SCREENSHOT")
     if not asked:
@@ -346,6 +347,7 @@ def test_a_screenshot_for_the_readme(request):
     import app as bench
 
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    image = pytest.importorskip("PIL.Image")
     run, record = map(Path, asked.split(":"))
     with bench.served(run.resolve()) as url, playwright.sync_playwright() as started:
         browser = started.chromium.launch(
@@ -359,5 +361,7 @@ def test_a_screenshot_for_the_readme(request):
         tab.press("#question textarea", "Enter")
         tab.wait_for_selector("#asked .asked")
         tab.evaluate("window.scrollTo(0, 0)")
-        tab.screenshot(path=ROOT / "docs" / "app.png", full_page=True)
+        content = tab.screenshot(full_page=True)
         browser.close()
+    picture = image.open(io.BytesIO(content)).convert("RGB").quantize(128)
+    picture.save(ROOT / "docs" / "app.png", optimize=True)

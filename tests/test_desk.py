@@ -4,9 +4,10 @@ import csv
 import io
 import threading
 
+import numpy as np
 import pytest
 
-from ecg_siglip import config, ptbxl
+from ecg_siglip import config, ptbxl, records, waveform
 from ecg_siglip.desk import Busy, Desk, Read, keep, records_among, safe_name, table
 from ecg_siglip.predict import Predictor
 
@@ -117,3 +118,20 @@ def test_the_table_has_a_row_for_each_and_no_formula(desk, tmp_path, parts):
     assert {row["record"] for row in rows[1:]} == {"'=cmd.csv", "plain.csv"}
     assert all(row["error"] for row in rows[1:])
     assert table(Read([], [("a", "no")])).startswith("record,")
+
+
+def test_a_long_record_is_decided_anew_as_well(desk, tmp_path, simulated):
+    path = simulated / ptbxl.read_metadata(simulated)["filename_lr"].iloc[0]
+    signal = np.tile(records.read(path).signal, 6).T
+    lines = [",".join(waveform.LEADS), *(",".join(f"{v:.3f}" for v in row) for row in signal)]
+    folder = uploaded(tmp_path / "in", {"long.csv": "\n".join(lines).encode()})
+    given = {"read.fs": 100.0, "read.units": "mV"}
+    (answer,) = desk.read(folder, desk.knobs(given)).answers
+    assert answer.course.windows.n == 6
+    asked = desk.knobs(given | {"operating_point": "screening"})
+    (anew,) = desk.read(folder, asked).answers
+    again = desk.decide(answer, asked)
+    assert again.findings == anew.findings
+    assert (again.course.present == anew.course.present).all()
+    assert desk.sheet(again).spans
+    assert desk.written(again, [], ".html", "sensitivity_0.9").count(b"When") == 1

@@ -74,6 +74,9 @@ class DataConfig:
     task: str = knob("all", "which PTB-XL statements are the findings", choices=TASKS)
     train_folds: list[int] = knob([1, 2, 3, 4, 5, 6, 7, 8], "strat_fold to learn from", 1, 10)
     train_share: float = knob(1.0, "share of the training records to learn from", 0.001, 1.0)
+    held_out: list[str] = knob(
+        [], "findings that training never hears of, to be asked for afterwards: [AFIB,IMI]"
+    )
     tune_fold: int = knob(9, "strat_fold for thresholds, calibration, the best epoch", 1, 10)
     allow_missing: bool = knob(False, "go on when listed records are absent on disk")
     cache_dir: str | None = knob(None, "folder of the waveform cache; null: root/cache")

@@ -115,6 +115,7 @@ def write(
     rule: str = "expected_f1",
     by_leads: Sequence[Mapping[str, Any]] = (),
     by_language: Sequence[Mapping[str, Any]] = (),
+    unheard: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Write the report of a fold: one HTML file with everything in it.
 
@@ -146,6 +147,8 @@ def write(
         What ``evaluate.scores_by_leads`` returns; nothing is said of fewer leads if it is empty.
     by_language : sequence of mapping
         What ``evaluate.scores_by_language`` returns; nothing is said of languages if it is empty.
+    unheard : sequence of mapping
+        What ``held_out.scores`` returns, of findings that training never heard of.
 
     Raises
     ------
@@ -207,6 +210,7 @@ def write(
         context=context,
         by_leads=by_leads,
         by_language=by_language,
+        unheard=unheard,
     )
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")

@@ -11,10 +11,10 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ecg_siglip"
 FLOORS = [
     "config waveform wfdb_files devices tables findings encoders losses metrics plots charts beats "
     "download hub",
-    "card records text_encoders operating quality report augmentation lead_sets neighbours",
+    "card records text_encoders operating quality report augmentation lead_sets neighbours concepts",
     "cache clinical model paired windows",
     "ptbxl checkpoint simulate ranks sheet explain",
-    "batches predict",
+    "batches predict held_out",
     "evaluate build",
     "train compare ensemble classifier",
     "export app",

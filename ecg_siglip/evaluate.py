@@ -17,36 +17,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ecg_siglip import config, findings, metrics, ptbxl, waveform
+from ecg_siglip import config, findings, metrics, ptbxl, transfer, waveform
 from ecg_siglip.checkpoint import Artifact, same_vocabulary
+from ecg_siglip.metrics import without_nan
 from ecg_siglip.predict import Predictor
 from ecg_siglip.ranks import Ranks
 
 N_WORST = 6
-
-
-def tune(
-    y_true: np.ndarray, y_prob: np.ndarray
-) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
-    """Calibration and, on calibrated probabilities, every rule's thresholds, of the tuning fold.
-
-    Parameters
-    ----------
-    y_true : ndarray of shape (n_records, n_findings), bool
-    y_prob : ndarray of shape (n_records, n_findings), float in [0, 1]
-
-    Returns
-    -------
-    calibration : ndarray of shape (n_findings, 2)
-    thresholds : dict of str to ndarray of shape (n_findings,)
-    calibrated : ndarray of shape (n_records, n_findings)
-    """
-    calibration = metrics.fit_calibration(y_true, y_prob)
-    calibrated = metrics.calibrate(y_prob, calibration)
-    thresholds = {
-        rule: metrics.tune_thresholds(y_true, calibrated, rule) for rule in metrics.THRESHOLD_RULES
-    }
-    return calibration, thresholds, calibrated
 
 
 def epoch_scores(y_true: np.ndarray, y_prob: np.ndarray) -> dict[str, float]:
@@ -62,24 +39,27 @@ def epoch_scores(y_true: np.ndarray, y_prob: np.ndarray) -> dict[str, float]:
 
 
 def load_data(
-    settings: config.EvaluateConfig, trained: config.TrainConfig, artifact: Artifact
+    settings: config.EvaluateData, trained: config.TrainConfig, artifact: Artifact
 ) -> ptbxl.PtbXl:
     """The data that a run is evaluated on, prepared as its artifact says."""
     data = ptbxl.load(
-        settings.data.root or trained.data.root,
+        settings.root or trained.data.root,
         fs=trained.data.fs,
         task=trained.data.task,
-        allow_missing=settings.data.allow_missing or trained.data.allow_missing,
-        cache_dir=settings.data.cache_dir or trained.data.cache_dir,
-        n_workers=settings.data.n_workers,
+        allow_missing=settings.allow_missing or trained.data.allow_missing,
+        cache_dir=settings.cache_dir or trained.data.cache_dir,
+        n_workers=settings.n_workers,
         waveform=artifact.waveform,
     )
-    same_vocabulary(artifact.codes, data.codes, where=str(settings.data.root or trained.data.root))
+    same_vocabulary(artifact.codes, data.codes, where=str(settings.root or trained.data.root))
     return data
 
 
 def evaluate(settings: config.EvaluateConfig) -> None:
-    """Score a run on a fold; writes ``runs/<name>/evaluate/fold<n>/`` whole or not at all."""
+    """Score a run on a fold; writes ``runs/<name>/evaluate/fold<n>/`` whole or not at all.
+
+    With ``data=challenge`` on the records of other hospitals, see ``transfer``.
+    """
     run = Path(settings.run.root) / settings.run.name
     if not (run / "model").is_dir():
         state = "training has not finished" if (run / "config.yaml").exists() else "no such run"
@@ -88,9 +68,12 @@ def evaluate(settings: config.EvaluateConfig) -> None:
     ranks = Ranks.join(settings.device)
     predictor = Predictor.load(run / "model", settings.device)
     artifact = predictor.artifact
+    if settings.data.kind == "challenge":
+        transfer.evaluate(settings, trained, predictor, ranks)
+        return
     if not ranks.is_first:
         ranks.wait()  # the first may have to build the cache
-    data = load_data(settings, trained, artifact)
+    data = load_data(settings.data, trained, artifact)
     if ranks.is_first:
         ranks.wait()
     rows = data.fold(settings.fold)
@@ -154,11 +137,6 @@ def evaluate(settings: config.EvaluateConfig) -> None:
     print(f"wrote {folder}/" + (" (open report.html)" if settings.report else ""))
 
 
-def without_nan(scores: dict[str, float]) -> dict[str, float | None]:
-    """JSON has no NaN: a score that cannot be said is null."""
-    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in scores.items()}
-
-
 def predictions(
     data: ptbxl.PtbXl, rows: np.ndarray, y_true: np.ndarray, y_prob: np.ndarray
 ) -> pd.DataFrame:
@@ -182,27 +160,15 @@ def worst_called(
     artifact: Artifact, data: ptbxl.PtbXl, rows: np.ndarray, y_true: np.ndarray, y_prob: np.ndarray
 ) -> list[dict[str, Any]]:
     """The records whose findings surprised the model most (largest cross-entropy)."""
-    inside = np.clip(y_prob, 1e-7, 1 - 1e-7)
-    surprise = -np.where(y_true, np.log(inside), np.log1p(-inside))
+    from ecg_siglip import report
+
     called = metrics.apply_thresholds(y_prob, artifact.thresholds[rule_of(artifact)])
-    codes = np.array(artifact.codes)
+    names = [str(ecg_id) for ecg_id in data.ecg_id[rows]]
     assert data.signals is not None
-    worst = []
-    for i in np.argsort(-surprise.sum(axis=1))[:N_WORST]:
-        top = surprise[i].argmax()
-        wrong = "missed" if y_true[i, top] else "called without a label"
-        worst.append(
-            {
-                "record": str(data.ecg_id[rows[i]]),
-                "signal": waveform.from_int16(np.asarray(data.signals[rows[i]])),
-                "fs": data.fs,
-                "probabilities": dict(zip(artifact.codes, y_prob[i].tolist(), strict=True)),
-                "findings": codes[called[i]].tolist(),
-                "true": codes[y_true[i]].tolist(),
-                "why": f"{codes[top]} {wrong}: probability {y_prob[i, top]:.2f}",
-            }
-        )
-    return worst
+    return [
+        case | {"signal": waveform.from_int16(np.asarray(data.signals[rows[i]])), "fs": data.fs}
+        for i, case in report.surprising(names, artifact.codes, y_true, y_prob, called, N_WORST)
+    ]
 
 
 def context(

@@ -11,10 +11,12 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ecg_siglip"
 FLOORS = [
     "config waveform wfdb_files devices tables findings encoders losses metrics plots charts beats "
     "download",
-    "records text_encoders operating quality report",
-    "cache clinical model paired",
+    "records text_encoders operating quality report snomed",
+    "cache clinical model paired challenge",
     "ptbxl checkpoint simulate ranks sheet explain",
     "batches predict",
+    "hospitals",
+    "transfer",
     "evaluate build",
     "train compare ensemble classifier",
     "export app",
@@ -31,6 +33,7 @@ ONLY = {
 LIGHT = ["records", "wfdb_files", "devices", "tables", "quality"]
 LIGHT += ["waveform", "findings", "metrics", "paired"]
 LIGHT += ["plots", "report", "sheet", "operating", "charts", "beats", "clinical", "download"]
+LIGHT += ["snomed", "challenge"]
 ROOMS = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 
 

@@ -60,12 +60,15 @@ def template(name: str) -> Template:
 
 
 def _headline(scores: Mapping[str, float], rule: str) -> list[dict[str, str]]:
+    # Of a small set, where no finding has as many, the others are better than nothing.
+    end = "_min5" if scores.get("n_findings_min5", 1) else ""
+    which = "findings with at least 5 positives" if end else "findings with a positive"
     cards = (
-        (f"{rule}/macro_f1_min5", "Macro F1", "findings with at least 5 positives"),
+        (f"{rule}/macro_f1{end}", "Macro F1", which),
         (f"{rule}/micro_f1", "Micro F1", "all record-finding pairs"),
         (f"{rule}/samples_f1", "F1 of a record", "mean over the records"),
-        ("macro_auroc_min5", "Macro AUROC", "findings with at least 5 positives"),
-        ("macro_auprc_min5", "Macro AUPRC", "findings with at least 5 positives"),
+        (f"macro_auroc{end}", "Macro AUROC", which),
+        (f"macro_auprc{end}", "Macro AUPRC", which),
         ("ece", "Calibration error", "15 equal-width bins; lower is better"),
     )
     return [

@@ -229,15 +229,16 @@ def tables(
     if "too_few" in anew:
         halves = f"Not done: {anew['too_few']}. " + halves
     else:
-        halves += f" Over {len(anew['findings'])} findings with enough positives in both halves."
+        halves += f" With enough positives in both halves: {', '.join(anew['findings'])}."
         for key in SHOWN:
             gain, low, high = (anew["difference"].get(key + end) for end in ("", "/low", "/high"))
             interval = "" if low is None or high is None else f" ({low:+.3f} to {high:+.3f})"
             shown = "–" if gain is None else f"{gain:+.3f}{interval}"
             lines.append([key, anew["as_it_is"][key], anew["retuned"][key], shown])
     several = [[q.code, q.name, ", ".join(q.findings)] for q in questions if len(q.findings) > 1]
-    head = ["code", "name", "why"]
-    name_of = {q.code: q.name for q in answered.questions}
+    reasons: dict[str, list[str]] = {}
+    for code, why in answered.unscored.items():
+        reasons.setdefault(why, []).append(code)
     return [
         {
             "title": "Thresholds and calibration found anew",
@@ -256,8 +257,8 @@ def tables(
             "title": "Not scored on this set",
             "about": "What the labels do not decide: never or seldom given, or given by a broader "
             "code.",
-            "head": head,
-            "rows": [[code, name_of[code], why] for code, why in answered.unscored.items()],
+            "head": ["why", "findings"],
+            "rows": [[why, ", ".join(codes)] for why, codes in reasons.items()],
         },
         {
             "title": "Codes without a counterpart",
@@ -268,7 +269,7 @@ def tables(
         {
             "title": "Records left out",
             "about": f"{len(answered.left_out)} of "
-            f"{len(answered.paths) + len(answered.left_out)}; the first hundred:",
+            f"{len(answered.paths) + len(answered.left_out)}; the first hundred by name.",
             "head": ["record", "why"],
             "rows": [list(item) for item in list(answered.left_out.items())[:100]],
         },

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecg_siglip import challenge, records, waveform
+from ecg_siglip import challenge, records, waveform, wfdb_files
 
 SPEC = {
     "to_fs": 100, "duration_s": 10.0, "low_hz": None, "high_hz": None,
@@ -56,6 +56,24 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
     assert np.allclose(record.signal, ecg_uv(500, 10) / 1000)
     found = challenge.read_labels(path)
     assert found == challenge.Labels(frozenset({426783006}), 60.0, "male")
+
+
+def test_the_short_way_reads_what_wfdb_reads(tmp_path, monkeypatch):
+    uv = ecg_uv(500, 10)
+    uv[3, 7] = -32768
+    for path in (
+        write(tmp_path, "E00001", first="E00001.mat", uv=uv),
+        write(tmp_path, "A1", uv=uv),
+    ):
+        lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+        assert wfdb_files._plain_record(path.with_suffix(""), lines) is not None
+        ours = records.read(path)
+        with monkeypatch.context() as patch:
+            patch.setattr(wfdb_files, "_plain_record", lambda *_: None)
+            theirs = records.read(path)
+        assert np.array_equal(ours.signal, theirs.signal, equal_nan=True)
+        assert np.isnan(ours.signal[3, 7])
+        assert (ours.fs, ours.leads, ours.comments) == (theirs.fs, theirs.leads, theirs.comments)
 
 
 @pytest.mark.parametrize(

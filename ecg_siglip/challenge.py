@@ -193,8 +193,8 @@ def prepare(path: Path, spec: dict[str, Any]) -> Prepared:
 
     Notes
     -----
-    Of a longer record the middle, as ``predict`` does; a shorter one is padded with zeros at its
-    end, which ``predict`` does when told to: no hospital's records are left out for their length.
+    Of a longer record the middle; a shorter one is padded with zeros at its end, which ``predict``
+    does only when told to: no hospital's records are left out for their length.
     """
     try:
         record = records.read(path)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ecg_siglip import operating, records, waveform
+from ecg_siglip.checkpoint import push_to_hub
 from ecg_siglip.metrics import DEFAULT_RULE, apply_thresholds
 from ecg_siglip.operating import tune
 from ecg_siglip.predict import Predictor, probabilities
@@ -66,9 +67,35 @@ class EcgClassifier:
         rule: str = DEFAULT_RULE,
         fs: float | None = None,
         device: str = "auto",
+        revision: str | None = None,
     ) -> EcgClassifier:
-        """From a folder (``runs/<name>/model``) or the hub; errors as ``Predictor.load``."""
-        return cls(Predictor.load(name, device), rule, fs)
+        """From a folder (``runs/<name>/model``) or the hub, ``owner/name`` or ``owner/name@revision``;
+        errors as ``Predictor.load``."""
+        return cls(Predictor.load(f"{name}@{revision}" if revision else name, device), rule, fs)
+
+    def push_to_hub(self, repo: str, private: bool = True, revision: str | None = None) -> str:
+        """Put the model on the Hugging Face hub, as it is after ``fit``.
+
+        Parameters
+        ----------
+        repo : str
+            ``owner/name``; made if it is not there.
+        private : bool
+            Of a new repository; one that is there stays as it is.
+        revision : str, optional
+            A branch; made if it is not there.
+
+        Returns
+        -------
+        str
+            Address of the commit.
+
+        Raises
+        ------
+        ValueError
+            If the name is none, there is no token with the right to write, or no connection.
+        """
+        return push_to_hub(self.predictor.artifact, repo, private, revision)
 
     def predict_proba(self, X: Ecgs) -> np.ndarray:
         """Calibrated probabilities, (n_records, n_findings) float64.

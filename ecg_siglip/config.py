@@ -96,6 +96,9 @@ class AugmentConfig:
     gain: float = knob(0.2, "largest random change of amplitude, as a fraction", 0.0, 0.9)
     wander_mv: float = knob(0.1, "largest random baseline wander, mV", 0.0, 2.0)
     lead_mask: float = knob(0.1, "chance that a lead is blanked", 0.0, 0.9)
+    fewer_leads: float = knob(
+        0.0, "chance that a record comes with limb leads, some of V1-V6, I or II alone", 0.0, 1.0
+    )
     time_mask_s: float = knob(0.0, "longest stretch of time that is blanked, s", 0.0, 10.0)
     mixup: float = knob(
         0.4, "two records are blended, by shares from Beta(mixup, mixup); 0: none", 0.0, 10.0
@@ -128,7 +131,11 @@ class TextConfig:
         "`small`: the built-in encoder; `none`: a supervised head without words, for comparison; "
         "else a Hugging Face name or folder",
     )
-    language: str = knob("en", "language of the finding prompts", choices=LANGUAGES)
+    language: str = knob(
+        "en",
+        "language of the finding prompts; mixed: another one each step, asked in English",
+        choices=(*LANGUAGES, "mixed"),
+    )
     vocab_size: int = knob(2048, "tokens of the built-in tokenizer", 300, 65536)
     width: int = knob(128, "channels of a token (built-in encoder)", 16, 2048)
     depth: int = knob(2, "layers (built-in encoder)", 1, 24)
@@ -188,6 +195,9 @@ class TrainConfig:
     )
     n_threads: int | None = knob(None, "CPU threads; null: PyTorch's choice", 1, 1024)
     compile: bool = knob(False, "torch.compile the ECG encoder")
+    keep_embeddings: bool = knob(
+        True, "the model holds its training records' numbers and embeddings: similar ECGs, novelty"
+    )
     save_every_s: float = knob(30.0, "time between saved states within an epoch, s", 0.0, 1e6)
 
 
@@ -253,6 +263,9 @@ class EnsembleConfig:
 class PredictWaveform:
     allow_short: bool = knob(False, "pad shorter records with zeros instead of refusing them")
     allow_flat: bool = knob(False, "accept a lead without any signal instead of refusing it")
+    allow_missing_leads: bool = knob(
+        False, "answer without some leads; needs a model trained with augment.fewer_leads"
+    )
 
 
 @dataclass
@@ -265,11 +278,29 @@ class ReadConfig:
 
 
 @dataclass
+class WindowsConfig:
+    step_s: float | None = knob(
+        None,
+        "long records: from one window to the next, s; null: the model's length, no overlap",
+        0.1,
+        86400.0,
+    )
+    sustained_s: float = knob(
+        30.0,
+        "long records: for how long a finding has to be there, s; up to a window's: in any one",
+        0.0,
+        86400.0,
+    )
+
+
+@dataclass
 class PredictConfig:
     run: RunConfig = group(RunConfig)
     records: list[str] = knob([], "files of any format; a folder: every record below it")
     read: ReadConfig = group(ReadConfig)
-    model: str | None = knob(None, "folder or hub name of a model; null: the run's")
+    model: str | None = knob(
+        None, "folder of a model, or owner/name[@revision] on the hub; null: the run's"
+    )
     threshold_rule: str = knob("expected_f1", "which thresholds decide", choices=THRESHOLD_RULES)
     operating_point: str = knob(
         "balanced",
@@ -280,16 +311,27 @@ class PredictConfig:
     precision: float = knob(0.8, "wanted of each finding: 0.5, 0.7, 0.8 or 0.9", 0.5, 0.9)
     report: str | None = knob(None, "also write a sheet a record: a name in .html or .pdf")
     n_reasons: int = knob(0, "findings of a sheet whose reasons are drawn", 0, 12)
+    language: str | None = knob(
+        None, "language to ask in; null: what the model was tuned with", choices=LANGUAGES
+    )
+    n_similar: int = knob(0, "training ECGs most like the record to name, with findings", 0, 100)
     waveform: PredictWaveform = group(PredictWaveform)
-    batch_size: int = knob(64, "records per step", 1, 1 << 20)
+    windows: WindowsConfig = group(WindowsConfig)
+    batch_size: int = knob(64, "records, or windows of a long one, per step", 1, 1 << 20)
     device: str = knob("auto", "auto, cpu, cuda", choices=("auto", "cpu", "cuda"))
 
 
 @dataclass
 class ExportConfig:
     run: RunConfig = group(RunConfig)
-    model: str | None = knob(None, "folder or hub name of a model; null: the run's")
-    out: str | None = knob(None, "file to write; null: model.onnx in the run's folder")
+    model: str | None = knob(
+        None, "folder of a model, or owner/name[@revision] on the hub; null: the run's"
+    )
+    to: str = knob("onnx", "onnx: one file; hub: the Hugging Face hub", choices=("onnx", "hub"))
+    out: str | None = knob(None, "file to write; null: model.onnx in the run's folder (onnx)")
+    repo: str | None = knob(None, "owner/name, made if it is not there (hub)")
+    revision: str | None = knob(None, "branch, made if it is not there; null: main (hub)")
+    private: bool = knob(True, "a new repository is seen by its owner only (hub)")
 
 
 @dataclass

@@ -1,6 +1,6 @@
-"""A model as one ONNX file: signal in, calibrated probabilities out, no Python needed.
+"""A model for elsewhere: on the Hugging Face hub, or as one ONNX file that needs no Python.
 
-Text encoder, prompts, scale, bias and calibration are folded into the numbers of the file; what an
+The ONNX file takes signals and gives calibrated probabilities: text encoder, prompts, scale, bias and calibration are folded into the numbers of the file; what an
 answer needs besides (leads, sampling rate, vocabulary, thresholds) stands in its metadata.
 
 Shape letters: B records, L leads (12), S samples, F findings, D embedding.
@@ -13,6 +13,7 @@ import io
 import json
 import logging
 import os
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from ecg_siglip import config, findings, waveform
-from ecg_siglip.checkpoint import Artifact, load_artifact, write_atomic
+from ecg_siglip.checkpoint import Artifact, load_artifact, push_to_hub, write_atomic
 from ecg_siglip.model import Model
 
 LARGEST_DIFFERENCE = 1e-4  # of a probability, between the file and PyTorch
@@ -147,11 +148,39 @@ def _quiet() -> Any:
                 logger.setLevel(level)
 
 
+def evaluated(run: Path, about: dict[str, Any]) -> dict[int, dict[str, float | None]]:
+    """What ``evaluate`` found of this very model: scores by fold, for its card."""
+    folds = {}
+    for path in sorted(run.glob("evaluate/fold*/metrics.json")):
+        theirs = path.with_name("about.json")
+        if theirs.exists() and json.loads(theirs.read_text()) == json.loads(json.dumps(about)):
+            folds[int(path.parent.name.removeprefix("fold"))] = json.loads(path.read_text())
+        else:
+            print(f"export: {path.parent} is of another model; not on the card", file=sys.stderr)
+    return folds
+
+
+def to_hub(settings: config.ExportConfig, run: Path) -> None:
+    """Put a run's model on the hub: weights, configuration, card; nothing else of the run."""
+    if settings.repo is None:
+        raise ValueError("repo is missing: say where on the hub, repo=owner/name")
+    artifact = load_artifact(settings.model or run / "model")
+    folds = evaluated(run, artifact.about) if settings.model is None else {}
+    address = push_to_hub(artifact, settings.repo, settings.private, settings.revision, folds)
+    scored = f"scores of fold {', '.join(map(str, folds))}" if folds else "no scores of a test fold"
+    print(f"wrote {address} (model and card, with {scored})")
+
+
 def export(settings: config.ExportConfig) -> None:
-    """Write a run's model as one ONNX file, signal to probabilities."""
+    """Write a run's model as one ONNX file, or put it on the Hugging Face hub."""
     if not settings.run.name and settings.model is None:
         raise ValueError("no model named: expected run.name=... or model=...")
     folder = Path(settings.run.root) / settings.run.name
+    if settings.model is None and not (folder / "model").is_dir():
+        raise ValueError(f"{folder}/model: no trained model; expected the name of a finished run")
+    if settings.to == "hub":
+        to_hub(settings, folder)
+        return
     out = Path(settings.out or folder / "model.onnx")
     if settings.model and not settings.out:
         raise ValueError("out is missing: say where the file shall go, out=model.onnx")

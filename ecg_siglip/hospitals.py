@@ -256,7 +256,10 @@ def retuned(answered: Answered, settings: config.EvaluateConfig) -> dict[str, An
         "findings": [answered.questions[i].code for i in enough],
     }
     if not enough:
-        return found | {"too_few": f"no finding has {n_least} positives in either half of the set"}
+        why = (
+            f"no finding has {n_least} positives, and as many negatives, in both halves of the set"
+        )
+        return found | {"too_few": why}
     before, truth = answered.y_prob[~here][:, enough], y_true[~here][:, enough]
     calibration, thresholds, _ = operating.tune(
         y_true[here][:, enough], answered.y_prob[here][:, enough]

@@ -67,7 +67,7 @@ class EcgTextModel(nn.Module):
         self.project_ecg: nn.Module = nn.Identity()
         self.project_text: nn.Module = nn.Identity()
         self.features_of: dict[str, Tensor] = {}  # of texts, where the encoder is locked
-        self.kept: tuple[list[str], Tensor, Tensor] | None = None  # texts and their tokens
+        self.kept: dict[tuple[str, ...], tuple[Tensor, Tensor]] = {}  # texts and their tokens
         self.is_linear = isinstance(text, FindingTable)
         if self.is_linear:
             self.log_scale.requires_grad_(False).zero_()
@@ -117,9 +117,8 @@ class EcgTextModel(nn.Module):
         known = [self.features_of[text] for text in texts if text in self.features_of]
         if texts and len(known) == len(texts):
             return self._embed(self.project_text(torch.stack(known)))
-        kept = self.kept
-        if kept is not None and kept[0] == texts:
-            return self.encode_tokens(*kept[1:])
+        if tuple(texts) in self.kept:
+            return self.encode_tokens(*self.kept[tuple(texts)])
         tokens_TN, mask_TN = self.text.tokenize(texts)
         return self.encode_tokens(tokens_TN.to(self.device), mask_TN.to(self.device))
 
@@ -127,7 +126,7 @@ class EcgTextModel(nn.Module):
         """Tokenize once what every step will ask; the tokens stay on the device that the model
         has now."""
         tokens_TN, mask_TN = self.text.tokenize(texts)
-        self.kept = list(texts), tokens_TN.to(self.device), mask_TN.to(self.device)
+        self.kept[tuple(texts)] = tokens_TN.to(self.device), mask_TN.to(self.device)
 
     @torch.no_grad()
     def read_locked(self, texts: list[str], batch_size: int = 64) -> None:
@@ -177,7 +176,8 @@ class EcgTextModel(nn.Module):
         Parameters
         ----------
         name : path or str
-            A folder, or the name of a repository on the Hugging Face hub.
+            A folder, or a repository on the Hugging Face hub: ``owner/name``, or
+            ``owner/name@revision``.
 
         Raises
         ------
@@ -185,7 +185,7 @@ class EcgTextModel(nn.Module):
             If there is no such folder and no such repository, or if a part of it is missing or
             does not fit the rest.
         """
-        folder = _folder(name)
+        folder = folder_of(name)
         return cls._from_folder(folder, name)
 
     @classmethod
@@ -268,14 +268,15 @@ def load_model(name: str | Path) -> Model:
     Parameters
     ----------
     name : path or str
-        A folder, or the name of a repository on the Hugging Face hub.
+        A folder, or a repository on the Hugging Face hub: ``owner/name``, or
+        ``owner/name@revision``.
 
     Raises
     ------
     ValueError
         As ``EcgTextModel.from_pretrained``.
     """
-    folder = _folder(name)
+    folder = folder_of(name)
     if not (folder / CONFIG).exists():
         raise ValueError(f"model {name}: {CONFIG} is missing")
     config = _read_config(folder, name)
@@ -299,15 +300,17 @@ def _read_config(folder: Path, name: str | Path) -> dict[str, Any]:
     return config
 
 
-def _folder(name: str | Path) -> Path:
-    return Path(name) if Path(name).is_dir() else _from_hub(str(name))
+def folder_of(name: str | Path) -> Path:
+    """Where a model lies: the folder itself, or what was fetched from the hub.
 
+    Raises
+    ------
+    ValueError
+        If there is neither.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    # Whoever has a folder does not wait for the hub's library.
+    from ecg_siglip import hub
 
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ValueError(f"model {name}: no such folder, and not on the hub: {error}") from error
+    return hub.download(str(name))

@@ -6,13 +6,14 @@ the reader by the file's content, fills in what the caller states, and refuses w
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import re
 import warnings
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ecg_siglip import devices, tables, waveform, wfdb_files
 # Largest file, before and after it is unzipped.
 MAX_BYTES = 1 << 28
 HEAD_BYTES = 4096
+WHOLE_S = 60.0  # a longer WFDB record can be read in pieces
 GZIP = b"\x1f\x8b"
 # Below, no QRS complex is left; above, nothing is recorded.
 FS_HZ = (50.0, 20_000.0)
@@ -113,10 +115,9 @@ def read(
     """
     path = Path(path)
     name = _name(path)
-    try:
-        base = path.with_suffix("") if path.suffix.lower() in WFDB_SUFFIXES else path
-        header = base.with_name(f"{base.name}.hea")
-        if header.is_file() and (base is not path or not path.is_file()):
+    with _naming(name):
+        base, header, is_wfdb = _wfdb_of(path)
+        if is_wfdb:
             stated = wfdb_files.read(header)
         elif not path.is_file():
             raise FileNotFoundError(_not_there(path, header))
@@ -130,6 +131,89 @@ def read(
                 raise ValueError(f"content of no known format, expected one of {known}")
             stated = _stated(content, kind, reader)
         return _record(name, stated, fs, units, leads)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A record that gives its pieces one by one.
+
+    Attributes
+    ----------
+    name : str
+    fs : float, Hz
+    n_samples : int
+        Of each lead.
+    piece : function of (first, last) to Record
+        The samples from ``first`` to ``last``, that one left out; errors as ``read``.
+    """
+
+    name: str
+    fs: float
+    n_samples: int
+    piece: Callable[[int, int], Record]
+
+    @property
+    def duration_s(self) -> float:
+        return self.n_samples / self.fs
+
+
+def source(
+    path: str | Path,
+    fs: float | None = None,
+    units: str | None = None,
+    leads: Sequence[str] | None = None,
+) -> Source:
+    """The record at a path, to be read in pieces.
+
+    Parameters
+    ----------
+    path, fs, units, leads
+        As ``read`` takes them.
+
+    Returns
+    -------
+    Source
+        A WFDB record of more than ``WHOLE_S`` stays on disk, whatever its length; of it, only
+        what is asked for is read. Any other record is read now.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As ``read``.
+    """
+    path = Path(path)
+    name = _name(path)
+    with _naming(name):
+        _, header, is_wfdb = _wfdb_of(path)
+        extent = wfdb_files.extent(header, WHOLE_S) if is_wfdb else None
+    if extent is None:
+        whole = read(path, fs, units, leads)
+
+        def cut(first: int, last: int) -> Record:
+            return replace(whole, signal=whole.signal[:, first:last])
+
+        return Source(name, whole.fs, whole.signal.shape[1], cut)
+
+    def piece(first: int, last: int) -> Record:
+        with _naming(name):
+            return _record(name, wfdb_files.read(header, (first, last)), fs, units, leads)
+
+    with _naming(name):
+        return Source(name, _agreed_fs(extent[0], fs), extent[1], piece)
+
+
+def _wfdb_of(path: Path) -> tuple[Path, Path, bool]:
+    """The path without a suffix of WFDB, its header, and whether that is what is meant."""
+    base = path.with_suffix("") if path.suffix.lower() in WFDB_SUFFIXES else path
+    header = base.with_name(f"{base.name}.hea")
+    return base, header, header.is_file() and (base is not path or not path.is_file())
+
+
+@contextlib.contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Errors as one line that begins with the name of the record."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise FileNotFoundError(f"record {name}: {_one_line(error)}") from error
     except OSError as error:

@@ -157,6 +157,8 @@ def write(
     worst: Sequence[Mapping[str, Any]],
     context: Mapping[str, str],
     rule: str = "expected_f1",
+    by_leads: Sequence[Mapping[str, Any]] = (),
+    by_language: Sequence[Mapping[str, Any]] = (),
     tables: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Write the report of a fold: one HTML file with everything in it.
@@ -185,6 +187,10 @@ def write(
         What a reader must know: run, data, fold, model, commit.
     rule : str
         Threshold rule of the headline.
+    by_leads : sequence of mapping
+        What ``evaluate.scores_by_leads`` returns; nothing is said of fewer leads if it is empty.
+    by_language : sequence of mapping
+        What ``evaluate.scores_by_language`` returns; nothing is said of languages if it is empty.
     tables : sequence of mapping
         Further sections: ``title``, ``about`` (a sentence), ``head`` (words), ``rows`` (lists of
         words and numbers).
@@ -249,6 +255,8 @@ def write(
         figures=figures,
         cases=cases,
         context=context,
+        by_leads=by_leads,
+        by_language=by_language,
         tables=tables,
     )
     path = Path(path)

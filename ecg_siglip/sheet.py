@@ -41,6 +41,12 @@ class Sheet:
     warnings : sequence of str
     marks : mapping of code to ndarray of shape (12, n_samples), 0 to 1
         What speaks for a finding, where it was asked for.
+    note : str
+        Which part of a longer record the signal is.
+    duration_s : float, s
+        Of a longer record, as are its spans.
+    spans : mapping of code to sequence of (from, to), s
+        When a finding is there.
     """
 
     record: str
@@ -49,11 +55,18 @@ class Sheet:
     bars: Sequence[Bar]
     warnings: Sequence[str] = ()
     marks: Mapping[str, np.ndarray] = field(default_factory=dict)
+    note: str = ""
+    duration_s: float = 0.0
+    spans: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
 
     def shown(self) -> list[Bar]:
         """All that are present, then the likeliest others."""
         n_shown = max(N_SHOWN, sum(bar.present for bar in self.bars))
         return sorted(self.bars, key=lambda bar: (not bar.present, -bar.probability))[:n_shown]
+
+    def share(self, code: str) -> str:
+        """Part of the record in which a finding is there."""
+        return f"{sum(end - start for start, end in self.spans[code]) / self.duration_s:.0%}"
 
 
 def strength(attribution: np.ndarray, fs: float) -> np.ndarray:
@@ -147,6 +160,7 @@ def _write_pdf(path: Path, sheets: Sequence[Sheet], model: str, rule: str) -> No
                 for bar in sheet.shown()
                 if bar.present
             ] or ["none of the findings"]
+            lines += [sheet.note] if sheet.note else []
             lines += [f"Warning: {sentence}" for sentence in sheet.warnings]
             lines.append(f"{model}, thresholds {rule}")
             pages.savefig(plots.ecg_figure(sheet.signal, sheet.fs, sheet.record, lines))

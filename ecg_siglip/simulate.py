@@ -244,8 +244,34 @@ def make_record(
     heart = clinical.with_findings(clinical.person(rng, age, is_woman), codes, rng)
     axis = beats.axis(clinical.qrs_of(heart))
     independent, _ = beats.ecg(heart, FS, DURATION_S, rng)
-    electrodes = beats.at_electrodes(independent)
     row: dict[str, Any] = {"scp_codes": str(codes), "report": report(list(codes), rng)}
+    signal, faults = with_faults(independent, rng)
+    row |= faults
+    row["heart_axis"] = next(name for limit, name in AXES if axis < limit)
+    row["pacemaker"] = "ja, pacemaker" if "PACE" in codes else None
+    extra = {"PVC", "PAC", "BIGU", "TRIGU", "PRC(S)"} & set(codes)
+    row["extra_beats"] = "ES" if extra else None
+    return signal.astype(np.float32), row
+
+
+def with_faults(
+    independent: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, dict[str, str]]:
+    """The twelve leads with the noise of their electrodes, and the columns that note it.
+
+    Parameters
+    ----------
+    independent : ndarray of shape (8, n_samples), mV, 500 Hz
+        As ``beats.ecg`` gives it.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    signal : ndarray of shape (12, n_samples), mV
+    columns : dict
+    """
+    electrodes = beats.at_electrodes(independent)
+    columns: dict[str, str] = {}
     for kind, (share, size) in FAULTS.items():
         worth_noting = rng.random() < share
         level = np.full(9, FAINT.get(kind, 0.0))
@@ -253,15 +279,10 @@ def make_record(
             chosen = rng.choice(9, size=int(rng.integers(1, 5)), replace=False)
             level[chosen] += size * rng.uniform(0.6, 1.6)
             named = [beats.ELECTRODES[i] for i in sorted(chosen)]
-            row[NOISE_COLUMNS[kind]] = f" , {','.join(named)}"
+            columns[NOISE_COLUMNS[kind]] = f" , {','.join(named)}"
         for i in np.flatnonzero(level):
             electrodes[i] += level[i] * beats.noise(kind, electrodes.shape[1], FS, rng)
-    signal = beats.twelve_leads(beats.at_leads(electrodes))
-    row["heart_axis"] = next(name for limit, name in AXES if axis < limit)
-    row["pacemaker"] = "ja, pacemaker" if "PACE" in codes else None
-    extra = {"PVC", "PAC", "BIGU", "TRIGU", "PRC(S)"} & set(codes)
-    row["extra_beats"] = "ES" if extra else None
-    return signal.astype(np.float32), row
+    return beats.twelve_leads(beats.at_leads(electrodes)), columns
 
 
 AXES = ((-90, "AXR"), (-30, "ALAD"), (0, "LAD"), (90, "MID"), (120, "RAD"), (181, "ARAD"))

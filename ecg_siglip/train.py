@@ -29,23 +29,24 @@ from tqdm import tqdm
 from ecg_siglip import __version__, config, operating, ptbxl
 from ecg_siglip.batches import TrainingData
 from ecg_siglip.build import load_encoder, new_model, new_optimizer
+from ecg_siglip.card import model_card
 from ecg_siglip.checkpoint import (
     Artifact,
     clone,
     load_state,
-    model_card,
     same_vocabulary,
     save_artifact,
     save_state,
     write_atomic,
 )
-from ecg_siglip.evaluate import epoch_scores, headline
+from ecg_siglip.evaluate import epoch_scores, headline, tune_fewer_leads
 from ecg_siglip.losses import Term, gather_rows, pair_loss, parse_terms, ring_pair_loss
 from ecg_siglip.metrics import scores as fold_scores
 from ecg_siglip.metrics import without_nan
 from ecg_siglip.model import EcgTextModel, pick_device
+from ecg_siglip.neighbours import Neighbours
 from ecg_siglip.operating import tune
-from ecg_siglip.predict import probabilities
+from ecg_siglip.predict import forward
 from ecg_siglip.ranks import Ranks
 
 N_CHECK = 50  # steps between looks at the loss: each look makes a GPU wait
@@ -143,7 +144,8 @@ class Training:
         self.terms = parse_terms(settings.objective.terms)
         # A pretrained encoder comes in evaluation mode.
         self.model = new_model(settings, data, self.terms).train()
-        self.model.keep_tokens(data.prompts)
+        for prompts in data.prompts_in:
+            self.model.keep_tokens(prompts)
         self.read_locked_texts()
         self.optimizer = new_optimizer(settings, self.model)
         self.current = weights(self.model)
@@ -172,7 +174,8 @@ class Training:
         if not self.settings.text.locked or self.settings.text.name == "none":
             return
         kinds = {term.text for term in self.terms}
-        texts = self.data.prompts if "bank" in kinds else []
+        spoken = self.data.prompts_in if kinds - {"report"} else []
+        texts = [text for prompts in spoken for text in prompts]
         if "report" in kinds:
             texts = texts + [self.data.reports[row] for row in self.data.train_rows]
         self.model.features_of.clear()
@@ -224,21 +227,33 @@ class Training:
                 "a lower optim.lr or precision=float32 may help"
             )
 
-    def tune_probabilities(self, rows: np.ndarray) -> np.ndarray:
-        """What the model, with the weights it has, says of the tuning fold, not calibrated."""
+    def forward(self, signals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the model, with the weights it has, says of prepared records: probabilities, not
+        calibrated, and embeddings."""
         self.model.eval()
         # As every later answer of the model is computed; and nothing is compiled for it.
         with torch.compiler.set_stance("force_eager"):
             with torch.inference_mode():
                 text_FD = self.model.encode_text(self.data.prompts)
-            y_prob = probabilities(self.model, text_FD, self.data.mapped[rows])
+            found = forward(self.model, text_FD, signals)
         self.model.train()
-        return y_prob
+        return found
+
+    def tune_probabilities(self, signals: np.ndarray) -> np.ndarray:
+        """The first half of ``forward``."""
+        return self.forward(signals)[0]
+
+    def neighbours(self, tune_rows: np.ndarray) -> Neighbours:
+        """Where the training records lie, with the weights that the model has."""
+        data, rows = self.data, self.data.train_rows
+        _, train_ND = self.forward(data.mapped[rows])
+        _, tune_MD = self.forward(data.mapped[tune_rows])
+        return Neighbours.of(train_ND, data.ecg_id[rows], data.y_true[rows], tune_MD)
 
     def tune_scores(self, rows: np.ndarray, y_true: np.ndarray) -> dict[str, float]:
         """Score the averaged weights on the tuning fold; keep them if none were better."""
         with weights_of(self.model, self.averaged):
-            scores = epoch_scores(y_true, self.tune_probabilities(rows))
+            scores = epoch_scores(y_true, self.tune_probabilities(self.data.mapped[rows]))
         if scores["macro_auprc"] >= self.best.get("macro_auprc", -1.0):
             best = clone(self.averaged)
             self.best = {**scores, "epoch": self.epoch + 1, "weights": best}
@@ -470,7 +485,9 @@ def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
     tune_rows = loaded.fold(settings.data.tune_fold)
     y_tune = loaded.y_true[tune_rows]
     with weights_of(training.model, training.best["weights"]):
-        calibration, thresholds, calibrated = tune(y_tune, training.tune_probabilities(tune_rows))
+        signals, ask = data.mapped[tune_rows], training.tune_probabilities
+        calibration, thresholds, calibrated = tune(y_tune, ask(signals))
+        fewer = settings.augment.fewer_leads > 0
         scores = fold_scores(y_tune, calibrated, thresholds, n_bootstrap=0)
         about = {
             "run": settings.run.name,
@@ -479,9 +496,11 @@ def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
             "task": settings.data.task,
             "ecg": settings.ecg.name,
             "text": settings.text.name,
+            "language": settings.text.language,
             "objective": f"{settings.objective.terms} ({settings.objective.loss})",
             "train_folds": settings.data.train_folds,
             "tune_fold": settings.data.tune_fold,
+            "seed": settings.seed,
             "n_train_records": len(data.train_rows),
             "n_tune_records": len(tune_rows),
             "best_epoch": training.best["epoch"],
@@ -501,8 +520,11 @@ def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
             thresholds=thresholds,
             operating=operating.thresholds(calibrated),
             about=about,
+            fewer_leads=tune_fewer_leads(y_tune, ask, signals) if fewer else {},
+            neighbours=training.neighbours(tune_rows) if settings.keep_embeddings else None,
         )
-        save_artifact(run / "model", artifact, model_card(about))
+        card = model_card(about, artifact.codes, artifact.waveform)
+        save_artifact(run / "model", artifact, card)
     print(f"\ntuning fold {settings.data.tune_fold}, thresholds tuned on it (so it flatters):")
     print(headline(scores))
     print(

@@ -38,7 +38,8 @@ def evaluate(
     """Score a run on other hospitals; writes ``runs/<name>/evaluate/challenge/`` whole or not."""
     if ranks.n > 1:
         raise ValueError("data=challenge: answered by one process; expected no torchrun")
-    assert settings.data.root is not None
+    if settings.data.root is None:
+        raise ValueError("data.root is missing: expected the folder with a folder a hospital")
     sets = challenge.find_sets(settings.data.root)
     folder = Path(settings.run.root) / settings.run.name / "evaluate" / "challenge"
     beside = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
@@ -234,7 +235,7 @@ def tables(
             gain, low, high = (anew["difference"].get(key + end) for end in ("", "/low", "/high"))
             interval = "" if low is None or high is None else f" ({low:+.3f} to {high:+.3f})"
             shown = "–" if gain is None else f"{gain:+.3f}{interval}"
-            lines.append([key, anew["as_it_is"][key], anew["retuned"][key], shown])
+            lines.append([key, anew["as_it_is"].get(key), anew["retuned"].get(key), shown])
     several = [[q.code, q.name, ", ".join(q.findings)] for q in questions if len(q.findings) > 1]
     reasons: dict[str, list[str]] = {}
     for code, why in answered.unscored.items():

@@ -34,13 +34,18 @@ PLAIN_LEAD = (
 )
 
 
-def read(header: Path) -> tuple[np.ndarray, float, list[str], list[str], list[str]]:
+def read(
+    header: Path, piece: tuple[int, int] | None = None
+) -> tuple[np.ndarray, float, list[str], list[str], list[str]]:
     """What a header and the files beside it say.
 
     Parameters
     ----------
     header : Path
         Ends in ``.hea``.
+    piece : (first, last), optional
+        Only these samples, the last one left out, of a record that has an ``extent``; then the
+        record may be of any length.
 
     Returns
     -------
@@ -60,30 +65,82 @@ def read(header: Path) -> tuple[np.ndarray, float, list[str], list[str], list[st
         If the header is malformed, has no signals, no sampling rate or no gain, names files
         elsewhere, promises more than 256 MiB, or contradicts the size of its files.
     """
+    lines, comments = _lines(header)
+    n_read = None if piece is None else piece[1] - piece[0]
+    units = _check_header(lines, n_read)
+    n_bytes = _bytes_beside(header, lines)
+    if n_bytes > MAX_BYTES and piece is None:
+        raise ValueError(f"expected at most {MAX_BYTES} bytes of samples, got {n_bytes}")
+    base = header.with_suffix("")
+    plain = _plain_record(base, lines, piece)
+    if plain is not None:
+        samples, fs, leads = plain
+        return samples.T, fs, units, leads, comments
+    record = _wfdb_record(base, lines) if piece is None else _rdpiece(base, piece)
+    if None in record.sig_name:
+        raise ValueError(f"lead {record.sig_name.index(None) + 1} has no name")
+    return record.p_signal.T, float(record.fs), units, list(record.sig_name), comments
+
+
+def extent(header: Path, longer_than_s: float) -> tuple[float, int] | None:
+    """How long a record is, if it is long and its pieces can be read one by one.
+
+    Parameters
+    ----------
+    header : Path
+        Ends in ``.hea``.
+    longer_than_s : float, s
+        A shorter record is read whole; nothing more is looked at.
+
+    Returns
+    -------
+    fs : float, Hz
+    n_samples : int
+        Of each lead. None instead of both where the record has to be read whole.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As ``read``, but for the limit on the size of the files.
+    """
+    lines, _ = _lines(header)
+    said = re.match(r"\S+\s+\d+\s+(\d+\.?\d*)\S*\s+(\d+)", lines[0]) if lines else None
+    if said is None or not float(said[2]) > longer_than_s * float(said[1]) > 0:
+        return None
+    _check_header(lines, n_read=0)
+    _bytes_beside(header, lines)
+    base = header.with_suffix("").absolute()
+    if "::" in str(base) or re.match(r"\S+\.mat\s", lines[0]):
+        return None  # has to be mended as a whole, see _wfdb_record
+    import wfdb
+
+    try:
+        record = wfdb.rdheader(str(base))
+    except Exception:
+        return None  # whoever reads it whole says what is wrong
+    _check_sizes(base, record)
+    return float(said[1]), int(said[2])
+
+
+def _lines(header: Path) -> tuple[list[str], list[str]]:
+    """Lines of a header, without and with ``#``."""
     size = header.stat().st_size
     if size > MAX_HEADER_BYTES:
         raise ValueError(f"expected a header of at most {MAX_HEADER_BYTES} bytes, got {size}")
     lines = [line.strip() for line in _decoded(header.read_bytes()).splitlines() if line.strip()]
     comments = [line.strip("# \t") for line in lines if line.startswith("#")]
-    lines = [line for line in lines if not line.startswith("#")]
-    units = _check_header(lines)
+    return [line for line in lines if not line.startswith("#")], comments
+
+
+def _bytes_beside(header: Path, lines: list[str]) -> int:
+    """Size of the files that a header names."""
     n_bytes = 0
     for file in _files(lines):
         path = header.with_name(file)
         if not path.is_file():
             raise FileNotFoundError(f"the header names {file}, which is not in {header.parent}")
         n_bytes += path.stat().st_size
-    if n_bytes > MAX_BYTES:
-        raise ValueError(f"expected at most {MAX_BYTES} bytes of samples, got {n_bytes}")
-    base = header.with_suffix("")
-    plain = _plain_record(base, lines)
-    if plain is not None:
-        samples, fs, leads = plain
-        return samples.T, fs, units, leads, comments
-    record = _wfdb_record(base, lines)
-    if None in record.sig_name:
-        raise ValueError(f"lead {record.sig_name.index(None) + 1} has no name")
-    return record.p_signal.T, float(record.fs), units, list(record.sig_name), comments
+    return n_bytes
 
 
 def _decoded(raw: bytes) -> str:
@@ -98,8 +155,10 @@ def _files(lines: list[str]) -> list[str]:
     return list(dict.fromkeys(line.split()[0] for line in lines[1:]))
 
 
-def _check_header(lines: list[str]) -> list[str]:
+def _check_header(lines: list[str], n_read: int | None = None) -> list[str]:
     """The unit of each lead, after refusing what wfdb would guess, misread or follow blindly.
+
+    ``n_read`` samples of each lead are going to be read, all if it is None.
 
     wfdb takes a missing or zero gain as 200, a missing rate as 250 Hz, and drops what is not
     ASCII, which turns a micro sign followed by V into V.
@@ -124,6 +183,7 @@ def _check_header(lines: list[str]) -> list[str]:
         raise ValueError(f"the header says {n_leads} lead(s) but describes {len(lines) - 1}")
     length = re.match(r"\d+", fields[3]) if len(fields) > 3 else None
     n_samples, n_promised, units = int(length[0]) if length else 0, 0, []
+    n_samples = n_samples if n_read is None else n_read
     for line in lines[1:]:
         parts = line.split()
         if Path(parts[0]).name != parts[0] or "\\" in parts[0] or parts[0] == "..":
@@ -145,7 +205,9 @@ def _check_header(lines: list[str]) -> list[str]:
     return units
 
 
-def _plain_record(base: Path, lines: list[str]) -> tuple[np.ndarray, float, list[str]] | None:
+def _plain_record(
+    base: Path, lines: list[str], piece: tuple[int, int] | None
+) -> tuple[np.ndarray, float, list[str]] | None:
     """Samples in the header's unit (n_samples, n_leads), fs and leads of the plainest of records.
 
     All leads in one file of 16-bit samples and nothing unusual in the header, as in PTB-XL and in
@@ -165,7 +227,10 @@ def _plain_record(base: Path, lines: list[str]) -> tuple[np.ndarray, float, list
     path = base.with_name(file)
     if path.stat().st_size != offset + 2 * len(fields) * n_samples or n_samples == 0:
         return None
-    digital = np.fromfile(path, "<i2", offset=offset).reshape(n_samples, len(fields))
+    start, stop = piece or (0, n_samples)
+    n_values = (stop - start) * len(fields)
+    digital = np.fromfile(path, "<i2", n_values, offset=offset + 2 * start * len(fields))
+    digital = digital.reshape(stop - start, len(fields))
     zero = [float(field["baseline"] or field["adc_zero"]) for field in fields]
     samples = (digital - np.array(zero)) / np.array([float(field["gain"]) for field in fields])
     samples[digital == -32768] = np.nan
@@ -210,6 +275,17 @@ def _rdrecord(base: Path) -> Any:
         raise ValueError(f"wfdb cannot read it ({said})") from error
     _check_sizes(base, record)
     return record
+
+
+def _rdpiece(base: Path, piece: tuple[int, int]) -> Any:
+    """``wfdb.rdrecord`` of some samples; ``extent`` has checked the files."""
+    import wfdb
+
+    try:
+        return wfdb.rdrecord(str(base.absolute()), sampfrom=piece[0], sampto=piece[1])
+    except Exception as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"wfdb cannot read it ({said})") from error
 
 
 def _check_sizes(base: Path, record: Any) -> None:

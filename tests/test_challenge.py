@@ -66,7 +66,7 @@ def test_the_short_way_reads_what_wfdb_reads(tmp_path, monkeypatch):
         write(tmp_path, "A1", uv=uv),
     ):
         lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
-        assert wfdb_files._plain_record(path.with_suffix(""), lines) is not None
+        assert wfdb_files._plain_record(path.with_suffix(""), lines, None) is not None
         ours = records.read(path)
         with monkeypatch.context() as patch:
             patch.setattr(wfdb_files, "_plain_record", lambda *_: None)

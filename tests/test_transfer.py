@@ -158,8 +158,28 @@ def test_too_few_positives_to_tune_are_said_and_not_an_error(run, hospital, caps
     # As many as one finding has in the whole set: in a half there are fewer.
     n = int(np.minimum(counts["n_positive"], 50 - counts["n_positive"]).max())
     folder = run(hospital, **{"data.min_positives": n}) / "north"
-    assert f"no finding has {n} positives" in read(folder / "retuned.json")["too_few"]
+    assert (
+        f"no finding has {n} positives, and as many negatives"
+        in read(folder / "retuned.json")["too_few"]
+    )
     assert "too few positives" in capsys.readouterr().out
+
+
+def test_a_missing_folder_is_a_clear_error(run, hospital):
+    with pytest.raises(ValueError, match="data.root is missing"):
+        run(hospital, **{"data.root": None})
+    with pytest.raises(ValueError, match="no such folder"):
+        run(hospital / "nowhere")
+
+
+def test_a_model_from_before_the_default_rule_is_reported_by_the_rule_it_has(run, hospital):
+    folder = run(hospital)
+    path = folder.parents[1] / "model" / "config.json"
+    content = json.loads(path.read_text())
+    del content["thresholds"]["expected_f1"]
+    path.write_text(json.dumps(content))
+    page = run(hospital, report=True, **{"data.min_positives": 3}) / "north" / "report.html"
+    assert "threshold rule <b>prevalence</b>" in page.read_text()
 
 
 def test_a_set_that_decides_nothing_has_a_row_without_scores(run, hospital, capsys):

@@ -213,9 +213,26 @@ class EvaluateData:
 
 
 @dataclass
+class EvaluatedData(EvaluateData):
+    kind: str = knob(
+        "ptbxl",
+        "what lies in root: PTB-XL, or with data=challenge a folder a hospital",
+        choices=("ptbxl", "challenge"),
+    )
+    ptbxl: str | None = knob(
+        None,
+        "challenge: folder with the ptbxl_database.csv that has the folds of records HRnnnnn; "
+        "null: where the run was trained",
+    )
+    min_positives: int = knob(
+        5, "challenge: records of a set that a finding needs to be scored on it", 1
+    )
+
+
+@dataclass
 class EvaluateConfig:
     run: RunConfig = group(RunConfig)
-    data: EvaluateData = group(EvaluateData)
+    data: EvaluatedData = group(EvaluatedData)
     fold: int = knob(10, "strat_fold to report on", 1, 10)
     labelled_only: bool = knob(False, "score only records with at least one finding of the task")
     n_bootstrap: int = knob(1000, "resamples of the records for the 95 % intervals", 0, 100000)

@@ -22,10 +22,12 @@ from ecg_siglip.checkpoint import (
     save_artifact,
     write_atomic,
 )
-from ecg_siglip.evaluate import headline, load_data, tune, tune_fewer_leads, without_nan
+from ecg_siglip.evaluate import headline, load_data, tune_fewer_leads
 from ecg_siglip.metrics import scores as fold_scores
+from ecg_siglip.metrics import without_nan
 from ecg_siglip.model import EcgTextModel, Ensemble, pick_device
 from ecg_siglip.neighbours import Neighbours
+from ecg_siglip.operating import tune
 from ecg_siglip.predict import forward
 
 
@@ -81,7 +83,7 @@ def ensemble(settings: config.EnsembleConfig) -> None:
     device = pick_device(settings.device)
     model = Ensemble([a.model for a in artifacts if isinstance(a.model, EcgTextModel)])
     model = model.to(device).eval()
-    data = load_data(config.EvaluateConfig(data=settings.data), trained, first)
+    data = load_data(settings.data, trained, first)
     data = held_out.known(data, trained.data.held_out)
     rows = data.fold(trained.data.tune_fold)
     assert data.signals is not None

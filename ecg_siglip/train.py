@@ -39,11 +39,13 @@ from ecg_siglip.checkpoint import (
     save_state,
     write_atomic,
 )
-from ecg_siglip.evaluate import epoch_scores, headline, tune, tune_fewer_leads, without_nan
+from ecg_siglip.evaluate import epoch_scores, headline, tune_fewer_leads
 from ecg_siglip.losses import NO_RECORDS, Term, gather_rows, pair_loss, parse_terms, ring_pair_loss
 from ecg_siglip.metrics import scores as fold_scores
+from ecg_siglip.metrics import without_nan
 from ecg_siglip.model import EcgTextModel, pick_device
 from ecg_siglip.neighbours import Neighbours
+from ecg_siglip.operating import tune
 from ecg_siglip.predict import forward
 from ecg_siglip.ranks import Ranks
 

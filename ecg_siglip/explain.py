@@ -87,6 +87,40 @@ def _cell_size(fs: float) -> int:
     return max(1, round(CELL_S * fs))
 
 
+def pointing(
+    importance: np.ndarray, truth: np.ndarray, share: float = 0.1
+) -> tuple[float, float, float]:
+    """How well an explanation points at where a finding is known to be.
+
+    Parameters
+    ----------
+    importance : ndarray of shape (12, C)
+        As ``cells`` gives it.
+    truth : ndarray of shape (12, C), bool
+        The cells with the finding, see ``truth.masks``.
+    share : float in (0, 1]
+        Part of all cells that counts as pointed at.
+
+    Returns
+    -------
+    hits : float in [0, 1]
+        Share of the most important cells that lie within the truth.
+    chance : float in [0, 1]
+        What a random explanation reaches: the truth's share of all cells.
+    mass : float in [0, 1]
+        The truth's share of all that speaks for the finding; NaN if nothing does.
+
+    Notes
+    -----
+    The pointing game of Zhang et al. 2018 (doi:10.1007/s11263-017-1059-x), of many points.
+    """
+    top = np.argsort(-importance, axis=None, kind="stable")[: round(share * importance.size)]
+    speaks_for = importance.clip(min=0)
+    total = float(speaks_for.sum())
+    mass = float(speaks_for[truth].sum()) / total if total else float("nan")
+    return float(truth.ravel()[top].mean()), float(truth.mean()), mass
+
+
 def deletion_curve(
     probability: Callable[[np.ndarray], np.ndarray],
     signal: np.ndarray,

@@ -14,7 +14,7 @@ FLOORS = [
     "card records text_encoders operating quality report",
     "cache clinical model paired windows",
     "ptbxl checkpoint simulate ranks sheet explain",
-    "batches predict",
+    "batches predict truth",
     "evaluate build",
     "train compare ensemble classifier",
     "export app",

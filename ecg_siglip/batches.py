@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ecg_siglip import config, findings, ptbxl, waveform
+from ecg_siglip import augmentation, config, findings, ptbxl, waveform
 from ecg_siglip.losses import BlendedTargets, PairTargets, Term, finding_weights
 
 # Samples in uV and what is to be done to them; None where there is nothing.
@@ -125,7 +125,7 @@ class TrainingData:
         if params is None:
             return signal_BLS
         on_device = {name: p.to(self.device, non_blocking=True) for name, p in params.items()}
-        return waveform.augment(signal_BLS, on_device)
+        return augmentation.apply(signal_BLS, on_device)
 
     def read_ahead(self, rows: np.ndarray, epoch: int) -> None:
         """Begin to read what ``signals(rows, epoch)`` will need, while the device computes."""
@@ -148,7 +148,7 @@ class TrainingData:
     def _augmentation(self, rows: np.ndarray, epoch: int) -> dict[str, Tensor]:
         knobs = dataclasses.asdict(self.settings.augment)
         del knobs["mixup"]  # it takes two records: see blend
-        params = waveform.draw_augmentation(
+        params = augmentation.draw(
             self.settings.seed,
             epoch,
             self.ecg_id[rows],

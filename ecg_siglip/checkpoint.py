@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from torch import Tensor
 
 from ecg_siglip import findings
 from ecg_siglip.card import model_card
-from ecg_siglip.model import Model, load_model
+from ecg_siglip.model import Model, folder_of, load_model
+from ecg_siglip.neighbours import Neighbours
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -71,6 +72,36 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """What the tuning fold said of a model that sees certain leads.
+
+    Attributes
+    ----------
+    calibration, thresholds, operating
+        As those of ``Artifact``.
+    """
+
+    calibration: np.ndarray
+    thresholds: dict[str, np.ndarray]
+    operating: dict[str, np.ndarray]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "calibration": self.calibration.tolist(),
+            "thresholds": {rule: t.tolist() for rule, t in self.thresholds.items()},
+            "operating": {wanted: t.tolist() for wanted, t in self.operating.items()},
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Tuning:
+        return cls(
+            np.array(values["calibration"], dtype=np.float64),
+            {rule: np.array(t) for rule, t in values["thresholds"].items()},
+            {k: np.array(t) for k, t in values.get("operating", {}).items()},
+        )
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A model with all that it needs to answer.
 
@@ -92,6 +123,10 @@ class Artifact:
         before them.
     about : dict
         Where it comes from: run, data version, folds, scores on the tuning fold.
+    fewer_leads : dict of str to Tuning
+        By ``lead_sets.SETS``, without all 12; empty if it was not trained to see fewer.
+    neighbours : Neighbours, optional
+        The training records in the embedding; null for models saved without.
     """
 
     model: Model
@@ -102,6 +137,25 @@ class Artifact:
     thresholds: dict[str, np.ndarray]
     operating: dict[str, np.ndarray]
     about: dict[str, Any]
+    fewer_leads: dict[str, Tuning] = field(default_factory=dict)
+    neighbours: Neighbours | None = None
+
+    def tuning(self, lead_set: str = "12") -> Tuning:
+        """Calibration and thresholds for records with these leads, see ``lead_sets.SETS``.
+
+        Raises
+        ------
+        ValueError
+            If the model was not trained to see fewer leads.
+        """
+        if lead_set == "12":
+            return Tuning(self.calibration, self.thresholds, self.operating)
+        if lead_set not in self.fewer_leads:
+            raise ValueError(
+                f"{self.about['run']}: trained with all 12 leads only; expected a model trained "
+                "with augment.fewer_leads above 0"
+            )
+        return self.fewer_leads[lead_set]
 
 
 def save_artifact(folder: Path, artifact: Artifact, card: str) -> None:
@@ -119,11 +173,12 @@ def save_artifact(folder: Path, artifact: Artifact, card: str) -> None:
             codes=list(artifact.codes),
             prompts=artifact.prompts,
             waveform=artifact.waveform,
-            calibration=artifact.calibration.tolist(),
-            thresholds={rule: t.tolist() for rule, t in artifact.thresholds.items()},
-            operating={wanted: t.tolist() for wanted, t in artifact.operating.items()},
+            **artifact.tuning().to_json(),
+            fewer_leads={name: t.to_json() for name, t in artifact.fewer_leads.items()},
             about=artifact.about,
         )
+        if artifact.neighbours:
+            artifact.neighbours.save(beside)
         (beside / "README.md").write_text(card)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(beside, folder)
@@ -142,7 +197,8 @@ def load_artifact(name: str | Path) -> Artifact:
     ValueError
         If it is not there or not whole, or its vocabulary is not that of this version.
     """
-    model = load_model(name)
+    folder = folder_of(name)
+    model = load_model(folder)
     config = model.config
     try:
         codes = tuple(config["codes"])
@@ -151,17 +207,22 @@ def load_artifact(name: str | Path) -> Artifact:
             codes=codes,
             prompts=list(config["prompts"]),
             waveform=dict(config["waveform"]),
-            calibration=np.array(config["calibration"], dtype=np.float64),
-            thresholds={rule: np.array(t) for rule, t in config["thresholds"].items()},
-            operating={k: np.array(t) for k, t in config.get("operating", {}).items()},
+            **vars(Tuning.from_json(config)),
             about=dict(config["about"]),
+            fewer_leads={
+                name: Tuning.from_json(values)
+                for name, values in config.get("fewer_leads", {}).items()
+            },
+            neighbours=Neighbours.load(folder, len(codes)),
         )
     except KeyError as error:
         raise ValueError(f"model {name}: config.json lacks {error}; a bare model?") from error
     findings.names(codes)
-    sizes = {"prompts": len(artifact.prompts), "calibration": len(artifact.calibration)}
-    sizes |= {f"thresholds/{rule}": len(t) for rule, t in artifact.thresholds.items()}
-    sizes |= {f"operating/{wanted}": len(t) for wanted, t in artifact.operating.items()}
+    sizes = {"prompts": len(artifact.prompts)}
+    for name, tuning in {"": artifact.tuning(), **artifact.fewer_leads}.items():
+        sizes[f"{name} calibration".strip()] = len(tuning.calibration)
+        sizes |= {f"{name} thresholds/{k}".strip(): len(t) for k, t in tuning.thresholds.items()}
+        sizes |= {f"{name} operating/{k}".strip(): len(t) for k, t in tuning.operating.items()}
     for part, size in sizes.items():
         if size != len(codes):
             raise ValueError(f"model {name}: {size} {part}, expected one for {len(codes)} codes")
@@ -200,7 +261,9 @@ def push_to_hub(
     name = f"{repo}@{revision}" if revision else repo
     card = model_card(about, artifact.codes, artifact.waveform, name, folds)
     with tempfile.TemporaryDirectory() as folder:
-        save_artifact(Path(folder) / "model", artifact, card)
+        # What says which records a model learned from stays with those who have the records.
+        bare = replace(artifact, neighbours=None)
+        save_artifact(Path(folder) / "model", bare, card)
         message = f"{about['run']}, ecg_siglip {about['version']}"
         return hub.upload(Path(folder) / "model", repo, message, private, revision)
 

@@ -96,6 +96,9 @@ class AugmentConfig:
     gain: float = knob(0.2, "largest random change of amplitude, as a fraction", 0.0, 0.9)
     wander_mv: float = knob(0.1, "largest random baseline wander, mV", 0.0, 2.0)
     lead_mask: float = knob(0.1, "chance that a lead is blanked", 0.0, 0.9)
+    fewer_leads: float = knob(
+        0.0, "chance that a record comes with limb leads, some of V1-V6, I or II alone", 0.0, 1.0
+    )
     time_mask_s: float = knob(0.0, "longest stretch of time that is blanked, s", 0.0, 10.0)
     mixup: float = knob(
         0.4, "two records are blended, by shares from Beta(mixup, mixup); 0: none", 0.0, 10.0
@@ -188,6 +191,9 @@ class TrainConfig:
     )
     n_threads: int | None = knob(None, "CPU threads; null: PyTorch's choice", 1, 1024)
     compile: bool = knob(False, "torch.compile the ECG encoder")
+    keep_embeddings: bool = knob(
+        True, "the model holds its training records' numbers and embeddings: similar ECGs, novelty"
+    )
     save_every_s: float = knob(30.0, "time between saved states within an epoch, s", 0.0, 1e6)
 
 
@@ -236,6 +242,9 @@ class EnsembleConfig:
 class PredictWaveform:
     allow_short: bool = knob(False, "pad shorter records with zeros instead of refusing them")
     allow_flat: bool = knob(False, "accept a lead without any signal instead of refusing it")
+    allow_missing_leads: bool = knob(
+        False, "answer without some leads; needs a model trained with augment.fewer_leads"
+    )
 
 
 @dataclass
@@ -281,6 +290,7 @@ class PredictConfig:
     precision: float = knob(0.8, "wanted of each finding: 0.5, 0.7, 0.8 or 0.9", 0.5, 0.9)
     report: str | None = knob(None, "also write a sheet a record: a name in .html or .pdf")
     n_reasons: int = knob(0, "findings of a sheet whose reasons are drawn", 0, 12)
+    n_similar: int = knob(0, "training ECGs most like the record to name, with findings", 0, 100)
     waveform: PredictWaveform = group(PredictWaveform)
     windows: WindowsConfig = group(WindowsConfig)
     batch_size: int = knob(64, "records, or windows of a long one, per step", 1, 1 << 20)

@@ -10,7 +10,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ecg_siglip import __version__, config, operating
+from ecg_siglip.batches import share_of
 from ecg_siglip.card import model_card
 from ecg_siglip.checkpoint import (
     Artifact,
@@ -19,10 +22,11 @@ from ecg_siglip.checkpoint import (
     save_artifact,
     write_atomic,
 )
-from ecg_siglip.evaluate import headline, load_data, tune, without_nan
+from ecg_siglip.evaluate import headline, load_data, tune, tune_fewer_leads, without_nan
 from ecg_siglip.metrics import scores as fold_scores
 from ecg_siglip.model import EcgTextModel, Ensemble, pick_device
-from ecg_siglip.predict import probabilities
+from ecg_siglip.neighbours import Neighbours
+from ecg_siglip.predict import forward
 
 
 def members_of(root: Path, names: list[str]) -> list[tuple[config.TrainConfig, Artifact]]:
@@ -80,9 +84,21 @@ def ensemble(settings: config.EnsembleConfig) -> None:
     rows = data.fold(trained.data.tune_fold)
     assert data.signals is not None
     text_FD = model.encode_text(first.prompts).detach()
-    y_prob = probabilities(model, text_FD, data.signals[rows], progress=True)
-    calibration, thresholds, calibrated = tune(data.y_true[rows], y_prob)
-    scores = fold_scores(data.y_true[rows], calibrated, thresholds, n_bootstrap=0)
+    signals, y_true = data.signals[rows], data.y_true[rows]
+
+    def ask(signals: np.ndarray) -> np.ndarray:
+        return forward(model, text_FD, signals, progress=True)[0]
+
+    calibration, thresholds, calibrated = tune(y_true, ask(signals))
+    fewer = all(artifact.fewer_leads for artifact in artifacts)
+    known = None
+    if all(artifact.neighbours for artifact in artifacts):
+        learned = data.fold(*trained.data.train_folds)
+        learned = share_of(learned, data.ecg_id, trained.data.train_share)
+        _, train_ND = forward(model, text_FD, data.signals[learned], progress=True)
+        _, tune_MD = forward(model, text_FD, signals)
+        known = Neighbours.of(train_ND, data.ecg_id[learned], data.y_true[learned], tune_MD)
+    scores = fold_scores(y_true, calibrated, thresholds, n_bootstrap=0)
     about = joined([artifact.about for artifact in artifacts], names) | {
         "run": settings.run.name,
         "version": __version__,
@@ -97,6 +113,8 @@ def ensemble(settings: config.EnsembleConfig) -> None:
         thresholds=thresholds,
         operating=operating.thresholds(calibrated),
         about=about,
+        fewer_leads=tune_fewer_leads(y_true, ask, signals) if fewer else {},
+        neighbours=known,
     )
     trained.run = settings.run
     run.mkdir(parents=True)

@@ -11,18 +11,26 @@ import math
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ecg_siglip import config, findings, metrics, ptbxl, waveform
-from ecg_siglip.checkpoint import Artifact, same_vocabulary
+from ecg_siglip import config, findings, lead_sets, metrics, operating, ptbxl, waveform
+from ecg_siglip.checkpoint import Artifact, Tuning, same_vocabulary
 from ecg_siglip.predict import Predictor
 from ecg_siglip.ranks import Ranks
 
 N_WORST = 6
+LEAD_SCORES = (
+    "macro_auroc_min5",
+    "macro_auprc_min5",
+    "prevalence/macro_f1_min5",
+    "expected_f1/macro_f1_min5",
+    "fixed_0.5/micro_f1",
+)
 
 
 def tune(
@@ -47,6 +55,26 @@ def tune(
         rule: metrics.tune_thresholds(y_true, calibrated, rule) for rule in metrics.THRESHOLD_RULES
     }
     return calibration, thresholds, calibrated
+
+
+def tune_fewer_leads(
+    y_true: np.ndarray, ask: Callable[[np.ndarray], np.ndarray], signals: np.ndarray
+) -> dict[str, Tuning]:
+    """The same for each smaller set of leads, see ``lead_sets.SETS``.
+
+    Parameters
+    ----------
+    y_true : ndarray of shape (n_records, n_findings), bool
+    ask : function
+        Prepared records (n_records, 12, n_samples), int16, uV, to probabilities.
+    signals : ndarray of shape (n_records, 12, n_samples), int16, uV
+    """
+    found = {}
+    for name in lead_sets.SETS:
+        if name != "12":
+            calibration, thresholds, calibrated = tune(y_true, ask(lead_sets.kept(signals, name)))
+            found[name] = Tuning(calibration, thresholds, operating.thresholds(calibrated))
+    return found
 
 
 def epoch_scores(y_true: np.ndarray, y_prob: np.ndarray) -> dict[str, float]:
@@ -111,6 +139,7 @@ def evaluate(settings: config.EvaluateConfig) -> None:
         return
     scores = metrics.scores(y_true, y_prob, artifact.thresholds, settings.n_bootstrap)
     per_finding = metrics.per_finding(y_true, y_prob, artifact.thresholds, settings.n_bootstrap)
+    by_leads = scores_by_leads(predictor, data.signals[rows], y_true, settings.batch_size)
 
     folder = run / "evaluate" / f"fold{settings.fold}"
     beside = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
@@ -125,6 +154,8 @@ def evaluate(settings: config.EvaluateConfig) -> None:
         table["calibration/slope"], table["calibration/intercept"] = artifact.calibration.T
         table.to_csv(beside / "findings.csv", index=False)
         predictions(data, rows, y_true, y_prob).to_parquet(beside / "predictions.parquet")
+        if by_leads:
+            pd.DataFrame(by_leads).to_csv(beside / "leads.csv", index=False)
         if settings.report:
             # Matplotlib and scikit-learn take a second that nobody else here has to wait.
             from ecg_siglip import report
@@ -143,6 +174,7 @@ def evaluate(settings: config.EvaluateConfig) -> None:
                 thresholds=artifact.thresholds,
                 tune=(data.y_true[tune_rows], tune_prob),
                 worst=worst_called(artifact, data, rows, y_true, y_prob),
+                by_leads=by_leads,
                 context=context(settings, trained, artifact, data),
                 rule=rule_of(artifact),
             )
@@ -152,6 +184,51 @@ def evaluate(settings: config.EvaluateConfig) -> None:
         shutil.rmtree(beside, ignore_errors=True)
     print(headline(scores))
     print(f"wrote {folder}/" + (" (open report.html)" if settings.report else ""))
+
+
+def scores_by_leads(
+    predictor: Predictor, signals: np.ndarray, y_true: np.ndarray, batch_size: int
+) -> list[dict[str, Any]]:
+    """How well the records are answered with smaller sets of leads, a row a set.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    signals : ndarray of shape (n_records, 12, n_samples), int16, uV
+    y_true : ndarray of shape (n_records, n_findings), bool
+    batch_size : int
+
+    Returns
+    -------
+    list of dict
+        ``leads``, ``title``, the scores over the findings that can be seen in them, and
+        ``unseen_macro_auroc_min5`` over those that cannot: near 0.5 if they really cannot.
+        Empty if the model was not trained to see fewer leads.
+    """
+    if not predictor.artifact.fewer_leads:
+        return []
+    rows = []
+    for name, leads in lead_sets.SETS.items():
+        kept = lead_sets.kept(signals, name)
+        y_prob = predictor.probabilities(kept, batch_size, lead_set=name)
+        unseen = lead_sets.unseen(predictor.artifact.codes, waveform.available(leads))
+        thresholds = predictor.artifact.tuning(name).thresholds
+
+        def scored(
+            columns: np.ndarray, p: np.ndarray = y_prob, known: Any = thresholds
+        ) -> dict[str, float]:
+            if not columns.any():
+                return {}
+            taken = {rule: values[columns] for rule, values in known.items()}
+            return metrics.scores(y_true[:, columns], p[:, columns], taken, n_bootstrap=0)
+
+        seen_scores, unseen_scores = scored(~unseen), scored(unseen)
+        row: dict[str, Any] = {"leads": name, "title": lead_sets.TITLES[name]}
+        row |= {"n_findings": int((~unseen).sum())}
+        row |= {key: seen_scores.get(key, math.nan) for key in LEAD_SCORES}
+        row["unseen_macro_auroc_min5"] = unseen_scores.get("macro_auroc_min5", math.nan)
+        rows.append(row)
+    return rows
 
 
 def without_nan(scores: dict[str, float]) -> dict[str, float | None]:

@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-PARTS = ("README.md", "config.json", "model.safetensors", "text/*")
+PARTS = ("README.md", "config.json", "model.safetensors", "neighbours.safetensors", "text/*")
 FILES = [*PARTS, *(f"member*/{part}" for part in PARTS)]
 # In ``text/`` lie files of many names: what could run code when it is read is none of them.
 PICKLES = [

@@ -186,7 +186,7 @@ class EcgTextModel(nn.Module):
             If there is no such folder and no such repository, or if a part of it is missing or
             does not fit the rest.
         """
-        folder = _folder(name)
+        folder = folder_of(name)
         return cls._from_folder(folder, name)
 
     @classmethod
@@ -277,7 +277,7 @@ def load_model(name: str | Path) -> Model:
     ValueError
         As ``EcgTextModel.from_pretrained``.
     """
-    folder = _folder(name)
+    folder = folder_of(name)
     if not (folder / CONFIG).exists():
         raise ValueError(f"model {name}: {CONFIG} is missing")
     config = _read_config(folder, name)
@@ -301,7 +301,14 @@ def _read_config(folder: Path, name: str | Path) -> dict[str, Any]:
     return config
 
 
-def _folder(name: str | Path) -> Path:
+def folder_of(name: str | Path) -> Path:
+    """Where a model lies: the folder itself, or what was fetched from the hub.
+
+    Raises
+    ------
+    ValueError
+        If there is neither.
+    """
     if Path(name).is_dir():
         return Path(name)
     # Whoever has a folder does not wait for the hub's library.

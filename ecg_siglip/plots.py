@@ -137,13 +137,16 @@ def ecg_figure(
                 )
                 ax.add_collection(band)
             trace: dict[str, Any] = {"color": TRACE, "zorder": 3, "solid_joinstyle": "round"}
-            ax.plot(x, y, lw=0.9, gid=f"lead-{lead}", **trace)
+            # A line at zero would be read as a heart that stands still.
+            recorded = bool(signal[LEADS.index(lead)].any())
+            if recorded:
+                ax.plot(x, y, lw=0.9, gid=f"lead-{lead}", **trace)
             if first:
                 ax.plot([x[0]] * 2, [baseline - 4, baseline + 4], lw=0.5, **trace)
             ax.text(
                 x[0] + 1,
                 baseline + 6.5,
-                lead,
+                lead if recorded else f"{lead}: no signal",
                 fontsize=9,
                 fontweight="bold",
                 color=INK,

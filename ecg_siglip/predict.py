@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,18 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ecg_siglip import config, explain, findings, metrics, operating, quality, records, waveform
+from ecg_siglip import (
+    config,
+    explain,
+    findings,
+    lead_sets,
+    metrics,
+    neighbours,
+    operating,
+    quality,
+    records,
+    waveform,
+)
 from ecg_siglip import windows as cut
 from ecg_siglip.checkpoint import Artifact, load_artifact
 from ecg_siglip.model import Model, pick_device
@@ -39,6 +50,9 @@ class Finding:
     certainty : {"sure", "likely", "possible", "unlikely", ""}
         Reaches the threshold of the wanted precision; is present short of that; is not, but cannot
         be excluded at the wanted sensitivity; can. Empty for models that have no such thresholds.
+    seen : bool
+        False if its criteria lie in leads that the record does not have: then neither present nor
+        absent, whatever the probability.
     """
 
     code: str
@@ -47,16 +61,17 @@ class Finding:
     threshold: float
     present: bool
     certainty: str = ""
+    seen: bool = True
 
 
 @torch.inference_mode()
-def probabilities(
+def forward(
     model: Model,
     text_FD: Tensor,
     signals: np.ndarray,
     batch_size: int = 256,
     progress: bool = False,
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """Probability of each text for each record, as the pair loss trained it (not calibrated).
 
     Parameters
@@ -74,18 +89,34 @@ def probabilities(
     Returns
     -------
     ndarray of shape (n_records, n_findings), float64 in [0, 1]
+    ndarray of shape (n_records, D), float32
+        Where the records lie in the embedding.
     """
     was_training = model.training
     model.eval()
-    parts = []
+    n_findings, n_features = text_FD.shape
+    y_prob = np.empty((len(signals), n_findings))
+    embedding_BD = np.empty((len(signals), n_features), np.float32)
     starts = range(0, len(signals), batch_size)
     for start in tqdm(starts, "records", disable=None if progress else True, leave=False):
-        batch = waveform.from_int16(np.asarray(signals[start : start + batch_size]))
+        here = slice(start, start + batch_size)
+        batch = waveform.from_int16(np.asarray(signals[here]))
         ecg_BD = model.encode_ecg(torch.from_numpy(batch).to(model.device))
-        logits_BF = model.logits(ecg_BD, text_FD)
-        parts.append(torch.sigmoid(logits_BF.double()).cpu().numpy())
+        y_prob[here] = torch.sigmoid(model.logits(ecg_BD, text_FD).double()).cpu().numpy()
+        embedding_BD[here] = ecg_BD.float().cpu().numpy()
     model.train(was_training)
-    return np.concatenate(parts) if parts else np.empty((0, len(text_FD)))
+    return y_prob, embedding_BD
+
+
+def probabilities(
+    model: Model,
+    text_FD: Tensor,
+    signals: np.ndarray,
+    batch_size: int = 256,
+    progress: bool = False,
+) -> np.ndarray:
+    """The first half of what ``forward`` gives, (n_records, n_findings)."""
+    return forward(model, text_FD, signals, batch_size, progress)[0]
 
 
 class Predictor:
@@ -123,38 +154,61 @@ class Predictor:
         return cls(load_artifact(name), pick_device(device))
 
     def prepare(
-        self, record: records.Record, allow_short: bool = False, allow_flat: bool = False
+        self,
+        record: records.Record,
+        allow_short: bool = False,
+        allow_flat: bool = False,
+        allow_missing_leads: bool = False,
     ) -> np.ndarray:
         """What the model sees of a record: (12, n_samples) int16, uV.
 
         Raises
         ------
         ValueError
-            As ``waveform.prepare``: a missing or flat lead, NaN, wrong units, too short.
+            As ``waveform.prepare``: a missing or flat lead, NaN, wrong units, too short; or if
+            leads are missing and the model was not trained to see fewer.
         """
         spec = dict(self.artifact.waveform)
         spec["allow_short"] |= allow_short
         spec["allow_flat"] |= allow_flat
+        spec["allow_missing_leads"] = allow_missing_leads
         signal = waveform.prepare(
             record.signal, record.fs, record.leads, record=record.name, **spec
         )
+        try:
+            self.artifact.tuning(lead_sets.nearest(waveform.available(record.leads)))
+        except ValueError as error:
+            raise ValueError(f"record {record.name}: {error}") from error
         return waveform.to_int16(signal)
 
     def probabilities(
-        self, signals: np.ndarray, batch_size: int = 256, progress: bool = False
+        self,
+        signals: np.ndarray,
+        batch_size: int = 256,
+        progress: bool = False,
+        lead_set: str = "12",
     ) -> np.ndarray:
         """Calibrated probabilities of prepared records.
 
         Parameters
         ----------
         signals : ndarray of shape (n_records, 12, n_samples), int16, uV
+        lead_set : str
+            Which leads they have, see ``lead_sets.nearest``.
 
         Returns
         -------
         ndarray of shape (n_records, n_findings), float64 in [0, 1]
         """
-        raw = probabilities(self.artifact.model, self.text_FD, signals, batch_size, progress)
-        return metrics.calibrate(raw, self.artifact.calibration)
+        raw, _ = self.forward(signals, batch_size, progress)
+        return metrics.calibrate(raw, self.artifact.tuning(lead_set).calibration)
+
+    def forward(
+        self, signals: np.ndarray, batch_size: int = 256, progress: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Not calibrated probabilities of prepared records, and where they lie in the embedding;
+        see ``forward``."""
+        return forward(self.artifact.model, self.text_FD, signals, batch_size, progress)
 
     def findings(
         self,
@@ -162,6 +216,7 @@ class Predictor:
         rule: str = metrics.DEFAULT_RULE,
         sensitivity: float = operating.SENSITIVITY,
         precision: float = operating.PRECISION,
+        available: np.ndarray | None = None,
     ) -> list[Finding]:
         """One record's probabilities (n_findings,) as findings, present or not.
 
@@ -172,35 +227,44 @@ class Predictor:
             A threshold rule, or ``sensitivity_0.9`` or ``precision_0.8``, see ``operating``.
         sensitivity, precision : float
             Where ``certainty`` draws its lines.
+        available : ndarray of shape (12,), bool, optional
+            Leads that the record has, see ``waveform.available``; null: all.
 
         Raises
         ------
         ValueError
             If the model was saved without thresholds of that rule, sensitivity or precision.
         """
-        artifact = self.artifact
-        known = artifact.thresholds | artifact.operating
+        codes = self.artifact.codes
+        if available is None:
+            available = np.ones(len(waveform.LEADS), bool)
+        tuning = self.artifact.tuning(lead_sets.nearest(available))
+        known = tuning.thresholds | tuning.operating
+        seen = ~lead_sets.unseen(codes, available)
         low, high = f"sensitivity_{sensitivity:g}", f"precision_{precision:g}"
-        for wanted in (rule, low, high) if artifact.operating else (rule,):
+        for wanted in (rule, low, high) if tuning.operating else (rule,):
             if wanted not in known:
                 raise ValueError(
                     f"{wanted}: this model has thresholds for {', '.join(known)}; expected one of "
                     "them"
                 )
-        present = metrics.apply_thresholds(probabilities[None], known[rule])[0]
-        certainty = np.full(len(artifact.codes), "", object)
-        if artifact.operating:
+        present = metrics.apply_thresholds(probabilities[None], known[rule])[0] & seen
+        certainty = np.full(len(codes), "", object)
+        if tuning.operating:
             certainty = np.where(probabilities >= known[low], "possible", "unlikely").astype(object)
             certainty[present] = "likely"
             certainty[present & (probabilities >= known[high])] = "sure"
+            certainty[~seen] = ""
         return [
-            Finding(*words, float(p), float(t), bool(here), str(sure))
-            for words, p, t, here, sure in zip(
-                zip(artifact.codes, findings.names(artifact.codes), strict=True),
+            Finding(code, name, float(p), float(t), bool(here), str(sure), bool(visible))
+            for code, name, p, t, here, sure, visible in zip(
+                codes,
+                findings.names(codes),
                 probabilities,
                 known[rule],
                 present,
                 certainty,
+                seen,
                 strict=True,
             )
         ]
@@ -233,6 +297,15 @@ class Predictor:
 
 
 @dataclass(frozen=True)
+class Similar:
+    """A training ECG like the record, with what is known of it."""
+
+    ecg_id: int
+    cosine: float
+    findings: list[str]
+
+
+@dataclass(frozen=True)
 class Answer:
     """What is said of a record.
 
@@ -245,6 +318,11 @@ class Answer:
     findings : list of Finding
         All of them, in the model's order.
     warnings : list of str
+    novelty : float in [0, 1], optional
+        See ``neighbours.Neighbours.novelty``; null where a lead is missing or the model was saved
+        without its training records.
+    similar : list of Similar
+        Training ECGs, the most similar first, as many as were asked for.
     course : windows.Course, optional
         When the findings are there, in a record that was cut in windows.
     """
@@ -253,6 +331,8 @@ class Answer:
     signal: np.ndarray
     findings: list[Finding]
     warnings: list[str]
+    novelty: float | None = None
+    similar: list[Similar] = field(default_factory=list)
     course: cut.Course | None = None
 
     def to_json(self, model: str) -> str:
@@ -274,9 +354,14 @@ class Answer:
             "record": self.record,
             "findings": found,
             "not_excluded": [f.code for f in likely if f.certainty == "possible"],
-            "probabilities": {f.code: round(f.probability, 6) for f in self.findings},
+            "cannot_be_seen": [f.code for f in self.findings if not f.seen],
+            "probabilities": {
+                f.code: round(f.probability, 6) if f.seen else None for f in self.findings
+            },
             "model": model,
             "warnings": self.warnings,
+            "novelty": None if self.novelty is None else round(self.novelty, 4),
+            **({"similar": [asdict(each) for each in self.similar]} if self.similar else {}),
             **({"windows": self.course.to_json()} if self.course else {}),
         }
         return json.dumps(content, ensure_ascii=False)
@@ -299,31 +384,55 @@ def expand(paths: list[str]) -> list[Path]:
     return expanded
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A record as the model sees it.
+
+    Attributes
+    ----------
+    record : str
+        Its path.
+    signal : ndarray of shape (12, n_samples), int16, uV
+    available : ndarray of shape (12,), bool
+        Leads that the record has, see ``waveform.available``.
+    warnings : list of str
+    """
+
+    record: str
+    signal: np.ndarray
+    available: np.ndarray
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class Long:
+    """A record longer than the model's window, to be read piece by piece."""
+
+    record: str
+    source: records.Source
+
+
 def readable(
     predictor: Predictor,
     paths: list[Path],
-    allow_short: bool,
-    allow_flat: bool,
+    allowed: config.PredictWaveform,
     read: config.ReadConfig | None = None,
-) -> Iterator[tuple[str, np.ndarray | records.Source | None, list[str]]]:
-    """Each record prepared, with warnings; ``None`` after its error went to stderr.
-
-    A record longer than the model's window comes as it is, to be read piece by piece.
-    """
+) -> Iterator[Prepared | Long]:
+    """Each record that can be read, in its place; the errors of the others go to stderr."""
     stated = read or config.ReadConfig()
     spec = predictor.artifact.waveform
     for path in paths:
         try:
             source = records.source(path, stated.fs, stated.units, stated.leads)
             if cut.is_long(source.duration_s, spec["duration_s"]):
-                yield str(path), source, []
+                yield Long(str(path), source)
                 continue
             record = source.piece(0, source.n_samples)
-            signal = predictor.prepare(record, allow_short, allow_flat)
+            signal = predictor.prepare(record, **vars(allowed))
         except (ValueError, OSError) as error:
             print(f"predict: {config.one_line(error)}", file=sys.stderr)
-            yield str(path), None, []
             continue
+        available = waveform.available(record.leads)
         duration_s = record.signal.shape[1] / record.fs
         warnings = []
         if duration_s > spec["duration_s"] + 0.05:
@@ -332,15 +441,16 @@ def readable(
             )
         if duration_s < spec["duration_s"] - 0.05:
             warnings.append(f"{duration_s:g} s of signal, padded to {spec['duration_s']:g} s")
-        yield str(path), signal, warnings + flaws(record, spec["duration_s"])
+        warnings += lead_sets.warnings(record.leads) + flaws(record, spec["duration_s"])
+        yield Prepared(str(path), signal, available, warnings)
 
 
 def flaws(record: records.Record, duration_s: float) -> list[str]:
     """What is suspicious about the part of a record that the model looks at."""
     n_spare = max(0, record.signal.shape[1] - round(duration_s * record.fs))
     seen = slice(n_spare // 2, record.signal.shape[1] - (n_spare - n_spare // 2))
-    ordered = waveform.order_leads(record.signal[:, seen], record.leads, record.name)
-    return quality.warnings(ordered, record.fs)
+    ordered = waveform.order_leads(record.signal[:, seen], record.leads, record.name, True)
+    return quality.warnings(ordered, record.fs, waveform.available(record.leads))
 
 
 def rule_of(settings: config.PredictConfig) -> str:
@@ -414,29 +524,64 @@ def answered(
     predictor: Predictor, paths: list[Path], settings: config.PredictConfig
 ) -> list[Answer]:
     """The answers for those records of a batch that could be read."""
-    allowed = settings.waveform
-    found: dict[int, Answer] = {}
-    waiting: dict[int, tuple[str, np.ndarray, list[str]]] = {}
-    read = readable(predictor, paths, allowed.allow_short, allowed.allow_flat, settings.read)
-    for i, (name, seen, warnings) in enumerate(read):
-        if isinstance(seen, records.Source):
-            try:
-                found[i] = answered_in_windows(predictor, name, seen, settings)
-            except (ValueError, OSError) as error:
-                print(f"predict: {config.one_line(error)}", file=sys.stderr)
-        elif seen is not None:
-            waiting[i] = name, seen, warnings
+    found: list[Answer | None] = []
+    waiting: dict[int, Prepared] = {}
+    for each in readable(predictor, paths, settings.waveform, settings.read):
+        if isinstance(each, Prepared):
+            waiting[len(found)] = each
+            found.append(None)
+            continue
+        try:
+            found.append(answered_in_windows(predictor, each, settings))
+        except (ValueError, OSError) as error:
+            print(f"predict: {config.one_line(error)}", file=sys.stderr)
     if waiting:
-        y_prob = predictor.probabilities(np.stack([signal for _, signal, _ in waiting.values()]))
-        levels = levels_of(settings)
-        for (i, (name, signal, warnings)), row in zip(waiting.items(), y_prob, strict=True):
-            found[i] = Answer(name, signal, predictor.findings(row, *levels), warnings)
-    return [found[i] for i in sorted(found)]
+        signals = np.stack([each.signal for each in waiting.values()])
+        raw, embedding_BD = predictor.forward(signals)
+        for (i, each), y_prob, place in zip(waiting.items(), raw, embedding_BD, strict=True):
+            tuning = predictor.artifact.tuning(lead_sets.nearest(each.available))
+            calibrated = metrics.calibrate(y_prob[None], tuning.calibration)[0]
+            answer = predictor.findings(calibrated, *levels_of(settings), each.available)
+            said = Answer(each.record, each.signal, answer, each.warnings)
+            found[i] = with_neighbours(
+                said, predictor, place, bool(each.available.all()), settings.n_similar
+            )
+    return [answer for answer in found if answer]
 
 
-def answered_in_windows(
-    predictor: Predictor, name: str, source: records.Source, settings: config.PredictConfig
+def with_neighbours(
+    answer: Answer, predictor: Predictor, embedding_D: np.ndarray, is_whole: bool, k: int
 ) -> Answer:
+    """The answer with the training ECGs most like the record, and a warning if none is like it.
+
+    With fewer leads (``is_whole`` false) every record is unlike those with twelve: nothing is
+    said of it then.
+    """
+    known, codes = predictor.artifact.neighbours, predictor.artifact.codes
+    if known is None or not is_whole:
+        return answer
+    rows, cosines = known.nearest(embedding_D[None], k)
+    similar = [
+        Similar(int(known.ecg_id[row]), round(float(cosine), 4), named(known, row, codes))
+        for row, cosine in zip(rows[0], cosines[0], strict=True)
+    ]
+    novelty = float(known.novelty(embedding_D[None])[0])
+    warnings = answer.warnings
+    if novelty > neighbours.NOVEL:
+        unlike = (
+            "unlike the ECGs that the model learned from: further from the nearest of them than "
+            f"{100 * neighbours.NOVEL:g} % of those it was tuned on"
+        )
+        warnings = [*warnings, unlike]
+    return replace(answer, similar=similar, novelty=novelty, warnings=warnings)
+
+
+def named(known: neighbours.Neighbours, row: int, codes: Sequence[str]) -> list[str]:
+    """The findings of a training record."""
+    return [code for code, here in zip(codes, known.labels_NF[row], strict=True) if here]
+
+
+def answered_in_windows(predictor: Predictor, long: Long, settings: config.PredictConfig) -> Answer:
     """The answer for a record longer than the model's window.
 
     Raises
@@ -444,11 +589,14 @@ def answered_in_windows(
     ValueError
         If no part of it can be used.
     """
-    allowed = settings.waveform
+    source = long.source
     window_s = float(predictor.artifact.waveform["duration_s"])
+    leads = source.piece(0, 1).leads
+    available = waveform.available(leads)
+    lead_set = lead_sets.nearest(available)
 
     def prepare(record: records.Record) -> np.ndarray:
-        return predictor.prepare(record, allowed.allow_short, allowed.allow_flat)
+        return predictor.prepare(record, **vars(settings.waveform))
 
     seen = cut.look(
         source,
@@ -456,18 +604,22 @@ def answered_in_windows(
         settings.windows.step_s or window_s,
         settings.batch_size,
         prepare,
-        predictor.probabilities,
+        lambda signals: predictor.probabilities(signals, lead_set=lead_set),
         lambda record: flaws(record, window_s),
     )
     overall, best = seen.overall(settings.windows.sustained_s)
-    answer = predictor.findings(overall, *levels_of(settings))
+    answer = predictor.findings(overall, *levels_of(settings), available)
     thresholds = np.array([finding.threshold for finding in answer])
-    present = metrics.apply_thresholds(seen.probabilities, thresholds)
+    visible = np.array([finding.seen for finding in answer])
+    present = metrics.apply_thresholds(seen.probabilities, thresholds) & visible
     shown = cut.strongest(seen.probabilities, thresholds, np.array([f.present for f in answer]))
     first = round(seen.starts_s[shown] * source.fs)
     signal = prepare(source.piece(first, first + round(window_s * source.fs)))
     course = cut.Course(seen, predictor.artifact.codes, present, best, shown)
-    return Answer(name, signal, answer, list(seen.warnings), course)
+    warnings = [*lead_sets.warnings(leads), *seen.warnings]
+    said = Answer(long.record, signal, answer, warnings, course=course)
+    _, place = predictor.forward(signal[None])
+    return with_neighbours(said, predictor, place[0], bool(available.all()), settings.n_similar)
 
 
 def levels_of(settings: config.PredictConfig) -> tuple[str, float, float]:

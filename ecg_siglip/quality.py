@@ -21,7 +21,7 @@ SWAPPED = -0.4  # correlation of the slopes of I and V6
 LIMBS = ("I", "II", "III")
 
 
-def warnings(signal: np.ndarray, fs: float) -> list[str]:
+def warnings(signal: np.ndarray, fs: float, available: np.ndarray | None = None) -> list[str]:
     """What is suspicious about a record, a sentence each; empty where nothing is.
 
     Parameters
@@ -29,6 +29,8 @@ def warnings(signal: np.ndarray, fs: float) -> list[str]:
     signal : ndarray of shape (12, n_samples), float, mV
         Leads in the order of ``waveform.LEADS``, as recorded, at least a second, without NaN.
     fs : float, Hz
+    available : ndarray of shape (12,), bool, optional
+        Leads that the record has, see ``waveform.available``; null: all. Nothing is said of others.
 
     Returns
     -------
@@ -41,18 +43,20 @@ def warnings(signal: np.ndarray, fs: float) -> list[str]:
     from the same side and is not touched by it. Limb leads: Einthoven's law, I + III = II.
     """
     signal = np.asarray(signal, np.float64)
-    found = [*_flat(signal, fs), *_clipped(signal, fs)]
+    there = np.ones(len(signal), bool) if available is None else np.asarray(available)
+    found = [*_flat(signal, fs, there), *_clipped(signal, fs)]
     at_fs = waveform.resample(signal, fs, FS)
     found += _noisy(at_fs) + _drifting(at_fs)
-    return found + _electrodes(at_fs)
+    # With fewer than three limb leads there is no law for them to break.
+    return found + (_electrodes(at_fs) if there[:3].all() else [])
 
 
-def _flat(signal: np.ndarray, fs: float) -> list[str]:
+def _flat(signal: np.ndarray, fs: float, there: np.ndarray) -> list[str]:
     still_s = (_longest_run(np.diff(signal, axis=1) == 0) + 1) / fs
     return [
         f"lead {lead} does not move for {taken:.1f} s: a loose electrode?"
-        for lead, taken in zip(waveform.LEADS, still_s, strict=True)
-        if taken >= FLAT_S
+        for lead, taken, here in zip(waveform.LEADS, still_s, there, strict=True)
+        if here and taken >= FLAT_S
     ]
 
 

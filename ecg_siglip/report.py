@@ -113,6 +113,7 @@ def write(
     worst: Sequence[Mapping[str, Any]],
     context: Mapping[str, str],
     rule: str = "expected_f1",
+    by_leads: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Write the report of a fold: one HTML file with everything in it.
 
@@ -140,6 +141,8 @@ def write(
         What a reader must know: run, data, fold, model, commit.
     rule : str
         Threshold rule of the headline.
+    by_leads : sequence of mapping
+        What ``evaluate.scores_by_leads`` returns; nothing is said of fewer leads if it is empty.
 
     Raises
     ------
@@ -199,6 +202,7 @@ def write(
         figures=figures,
         cases=cases,
         context=context,
+        by_leads=by_leads,
     )
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")

@@ -39,11 +39,12 @@ from ecg_siglip.checkpoint import (
     save_state,
     write_atomic,
 )
-from ecg_siglip.evaluate import epoch_scores, headline, tune, without_nan
+from ecg_siglip.evaluate import epoch_scores, headline, tune, tune_fewer_leads, without_nan
 from ecg_siglip.losses import Term, gather_rows, pair_loss, parse_terms, ring_pair_loss
 from ecg_siglip.metrics import scores as fold_scores
 from ecg_siglip.model import EcgTextModel, pick_device
-from ecg_siglip.predict import probabilities
+from ecg_siglip.neighbours import Neighbours
+from ecg_siglip.predict import forward
 from ecg_siglip.ranks import Ranks
 
 N_CHECK = 50  # steps between looks at the loss: each look makes a GPU wait
@@ -222,21 +223,33 @@ class Training:
                 "a lower optim.lr or precision=float32 may help"
             )
 
-    def tune_probabilities(self, rows: np.ndarray) -> np.ndarray:
-        """What the model, with the weights it has, says of the tuning fold, not calibrated."""
+    def forward(self, signals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the model, with the weights it has, says of prepared records: probabilities, not
+        calibrated, and embeddings."""
         self.model.eval()
         # As every later answer of the model is computed; and nothing is compiled for it.
         with torch.compiler.set_stance("force_eager"):
             with torch.inference_mode():
                 text_FD = self.model.encode_text(self.data.prompts)
-            y_prob = probabilities(self.model, text_FD, self.data.mapped[rows])
+            found = forward(self.model, text_FD, signals)
         self.model.train()
-        return y_prob
+        return found
+
+    def tune_probabilities(self, signals: np.ndarray) -> np.ndarray:
+        """The first half of ``forward``."""
+        return self.forward(signals)[0]
+
+    def neighbours(self, tune_rows: np.ndarray) -> Neighbours:
+        """Where the training records lie, with the weights that the model has."""
+        data, rows = self.data, self.data.train_rows
+        _, train_ND = self.forward(data.mapped[rows])
+        _, tune_MD = self.forward(data.mapped[tune_rows])
+        return Neighbours.of(train_ND, data.ecg_id[rows], data.y_true[rows], tune_MD)
 
     def tune_scores(self, rows: np.ndarray, y_true: np.ndarray) -> dict[str, float]:
         """Score the averaged weights on the tuning fold; keep them if none were better."""
         with weights_of(self.model, self.averaged):
-            scores = epoch_scores(y_true, self.tune_probabilities(rows))
+            scores = epoch_scores(y_true, self.tune_probabilities(self.data.mapped[rows]))
         if scores["macro_auprc"] >= self.best.get("macro_auprc", -1.0):
             best = clone(self.averaged)
             self.best = {**scores, "epoch": self.epoch + 1, "weights": best}
@@ -468,7 +481,9 @@ def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
     tune_rows = loaded.fold(settings.data.tune_fold)
     y_tune = loaded.y_true[tune_rows]
     with weights_of(training.model, training.best["weights"]):
-        calibration, thresholds, calibrated = tune(y_tune, training.tune_probabilities(tune_rows))
+        signals, ask = data.mapped[tune_rows], training.tune_probabilities
+        calibration, thresholds, calibrated = tune(y_tune, ask(signals))
+        fewer = settings.augment.fewer_leads > 0
         scores = fold_scores(y_tune, calibrated, thresholds, n_bootstrap=0)
         about = {
             "run": settings.run.name,
@@ -500,6 +515,8 @@ def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
             thresholds=thresholds,
             operating=operating.thresholds(calibrated),
             about=about,
+            fewer_leads=tune_fewer_leads(y_tune, ask, signals) if fewer else {},
+            neighbours=training.neighbours(tune_rows) if settings.keep_embeddings else None,
         )
         card = model_card(about, artifact.codes, artifact.waveform)
         save_artifact(run / "model", artifact, card)

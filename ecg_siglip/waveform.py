@@ -1,7 +1,7 @@
 """Signal in mV to what the model sees: lead order, check, resample, filter, length, 1 uV steps.
 
 Every step is a pure function; ``prepare`` is all of them in the one order that training,
-evaluation and prediction share. The augmentations of training stand at the end of the page.
+evaluation and prediction share.
 """
 
 from __future__ import annotations
@@ -22,6 +22,13 @@ SPELLINGS = {
     **{f"{mark}{lead.lower()}": lead for mark in ("ml", "d") for lead in ("I", "II", "III")},
     **{f"d{i}": lead for i, lead in enumerate(("I", "II", "III"), 1)},
 }
+
+# Each lead as what it is made of: potentials of RA, LA, LL, V1 ... V6.
+LIMBS = 0.5 * np.array([[-2, 2, 0], [-2, 0, 2], [0, -2, 2], [2, -1, -1], [-1, 2, -1], [-1, -1, 2]])
+LEADS_FROM_ELECTRODES = np.vstack(
+    [np.hstack([LIMBS, np.zeros((6, 6))]), np.hstack([np.full((6, 3), -1 / 3), np.eye(6)])]
+).astype(np.float32)
+MISSING_HINT = "; `predict` goes on without them with waveform.allow_missing_leads=true"
 
 # How far the typical lead swings (`swing_mv`) in anything that can be a 12-lead ECG in mV.
 PLAUSIBLE_MV = (0.02, 10.0)
@@ -53,7 +60,32 @@ def lead_name(name: str) -> str:
     return SPELLINGS.get(PREFIX.sub("", key, count=1), name.strip())
 
 
-def order_leads(signal: np.ndarray, names: Sequence[str], record: str = "") -> np.ndarray:
+def available(names: Sequence[str]) -> np.ndarray:
+    """Which of the twelve leads are there, or follow from those that are.
+
+    Parameters
+    ----------
+    names : sequence of str
+        As devices spell them.
+
+    Returns
+    -------
+    ndarray of shape (12,), bool
+        In the order of ``LEADS``.
+
+    Notes
+    -----
+    Any two of the six limb leads give the other four: all are differences of three potentials.
+    """
+    keys = {lead_name(name) for name in names}
+    there = np.array([lead in keys for lead in LEADS])
+    there[:6] |= there[:6].sum() >= 2
+    return there
+
+
+def order_leads(
+    signal: np.ndarray, names: Sequence[str], record: str = "", allow_missing: bool = False
+) -> np.ndarray:
     """The twelve leads in the order of ``LEADS``, found by name.
 
     Parameters
@@ -64,6 +96,9 @@ def order_leads(signal: np.ndarray, names: Sequence[str], record: str = "") -> n
         (X, Y, Z, V7 ...) are left out.
     record : str
         Name of the record, for messages.
+    allow_missing : bool
+        Compute limb leads that are missing from two that are there; let other leads that are
+        missing be 0.
 
     Returns
     -------
@@ -72,7 +107,8 @@ def order_leads(signal: np.ndarray, names: Sequence[str], record: str = "") -> n
     Raises
     ------
     ValueError
-        If one of the twelve is missing or there twice, or names and signal differ in number.
+        If one of the twelve is there twice, or missing and not allowed to, or all are; or if names
+        and signal differ in number.
     """
     if signal.ndim != 2 or signal.shape[0] != len(names):
         raise ValueError(
@@ -82,17 +118,27 @@ def order_leads(signal: np.ndarray, names: Sequence[str], record: str = "") -> n
     keys = [lead_name(name) for name in names]
     doubled = [lead for lead in LEADS if keys.count(lead) > 1]
     missing = [lead for lead in LEADS if lead not in keys]
-    if doubled or missing:
+    if doubled or len(missing) == 12 or (missing and not allow_missing):
         faults = [
             f"{word} {', '.join(leads)}"
             for word, leads in (("missing", missing), ("more than once", doubled))
             if leads
         ]
+        hint = "" if doubled or len(missing) == 12 else MISSING_HINT
         raise ValueError(
             f"{_of(record)}expected each of the 12 leads once, got {'; '.join(faults)} "
-            f"(leads: {', '.join(map(str, names)) or 'none'})"
+            f"(leads: {', '.join(map(str, names)) or 'none'}){hint}"
         )
-    return signal[[keys.index(lead) for lead in LEADS]]
+    if not missing:
+        return signal[[keys.index(lead) for lead in LEADS]]
+    ordered = np.zeros((12, signal.shape[1]), signal.dtype)
+    there = np.flatnonzero([lead in keys for lead in LEADS])
+    ordered[there] = signal[[keys.index(LEADS[i]) for i in there]]
+    limb = there[there < 6]
+    if 2 <= len(limb) < 6:
+        derived = np.setdiff1d(np.arange(6), limb)
+        ordered[derived] = LIMBS[derived] @ np.linalg.pinv(LIMBS[limb]) @ ordered[limb]
+    return ordered
 
 
 def swing_mv(signal: np.ndarray) -> float:
@@ -121,7 +167,12 @@ def swing_mv(signal: np.ndarray) -> float:
     return float(np.median(np.quantile(deviation, 0.99, axis=1)))
 
 
-def check_signal(signal: np.ndarray, record: str = "", allow_flat: bool = False) -> None:
+def check_signal(
+    signal: np.ndarray,
+    record: str = "",
+    allow_flat: bool = False,
+    there: np.ndarray | None = None,
+) -> None:
     """Refuse what cannot be a 12-lead ECG in mV.
 
     Parameters
@@ -132,6 +183,8 @@ def check_signal(signal: np.ndarray, record: str = "", allow_flat: bool = False)
         Name of the record, for messages.
     allow_flat : bool
         Accept leads without any signal, as long as one lead has some.
+    there : ndarray of shape (12,), bool, optional
+        Leads that the record has; the others have no signal. Null: all.
 
     Raises
     ------
@@ -165,6 +218,8 @@ def check_signal(signal: np.ndarray, record: str = "", allow_flat: bool = False)
             f"{swing:.3g} mV: wrong units or gain?"
         )
     flat = np.ptp(signal, axis=1) < FLAT_MV
+    if there is not None and not flat[there].all():
+        flat &= there
     if flat.all() or (flat.any() and not allow_flat):
         hint = "" if flat.all() else "; accept with waveform.allow_flat=true"
         raise ValueError(f"{_of(record)}flat {_leads(flat)}, expected a signal in each{hint}")
@@ -360,6 +415,7 @@ def prepare(
     high_hz: float | None = None,
     allow_short: bool = False,
     allow_flat: bool = False,
+    allow_missing_leads: bool = False,
     record: str = "",
 ) -> np.ndarray:
     """What the model sees of a record.
@@ -375,6 +431,8 @@ def prepare(
         Corners of the zero-phase filter.
     allow_short, allow_flat : bool
         Pad shorter records; accept leads without signal.
+    allow_missing_leads : bool
+        Compute missing leads where others tell them, else let them be 0.
     record : str
         Name of the record, for messages.
 
@@ -392,170 +450,12 @@ def prepare(
     -----
     A 16-bit record with a gain of 1000/mV at ``to_fs``, without filter, comes out bit for bit.
     """
-    signal = order_leads(signal, leads, record)
-    check_signal(signal, record, allow_flat)
+    signal = order_leads(signal, leads, record, allow_missing_leads)
+    check_signal(signal, record, allow_flat, available(leads))
     signal = resample(signal, fs, to_fs)
     signal = bandpass(signal, to_fs, low_hz, high_hz)
     signal = fit_length(signal, round(to_fs * duration_s), allow_short, record, to_fs)
     return quantize(signal)
-
-
-# ---- augmentation, in training only -----------------------------------------------------------
-
-# Baseline wander: respiration and movement, below the 0.5 Hz where the ECG's own content begins.
-WANDER_HZ = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
-# Each lead as what it is made of: potentials of RA, LA, LL, V1 ... V6.
-LIMBS = 0.5 * np.array([[-2, 2, 0], [-2, 0, 2], [0, -2, 2], [2, -1, -1], [-1, 2, -1], [-1, -1, 2]])
-LEADS_FROM_ELECTRODES = np.vstack(
-    [np.hstack([LIMBS, np.zeros((6, 6))]), np.hstack([np.full((6, 3), -1 / 3), np.eye(6)])]
-).astype(np.float32)
-
-
-def draw_augmentation(
-    seed: int,
-    epoch: int,
-    records: np.ndarray,
-    *,
-    shift_s: float = 0.0,
-    gain: float = 0.0,
-    wander_mv: float = 0.0,
-    lead_mask: float = 0.0,
-    time_mask_s: float = 0.0,
-    fs: float,
-    n_samples: int,
-) -> dict[str, np.ndarray]:
-    """What ``augment`` does to each record of a batch.
-
-    Parameters
-    ----------
-    seed, epoch : int, 0 to 2**32 - 1
-    records : ndarray of shape (B,), int
-        Numbers of the records, such as ecg_id.
-    shift_s : float, s
-        Largest shift in time, either way.
-    gain : float, 0 to 0.9
-        Largest change of amplitude, as a fraction, the same for all leads.
-    wander_mv : float, mV
-        Bound of the baseline wander in any lead.
-    lead_mask : float, 0 to 0.9
-        Chance that a lead is blanked; one always stays.
-    time_mask_s : float, s
-        Longest stretch of time that is blanked in all leads.
-    fs : float, Hz
-    n_samples : int
-
-    Returns
-    -------
-    dict of str to ndarray
-        To be handed to ``augment`` as it is, or with each array as a tensor on the device of the
-        signal. An augmentation that is off has no entry.
-
-    Raises
-    ------
-    ValueError
-        If shift or blanked stretch is not shorter than the signal.
-
-    Notes
-    -----
-    A row is a pure function of (seed, epoch, record), whatever batch it is in and whatever else
-    is switched on: a Philox counter generator (Salmon et al. 2011, doi:10.1145/2063384.2063405)
-    keyed by the three.
-    The wander is drawn at the nine electrodes, so III = II - I and the like hold as before.
-    """
-    for name, seconds in (("shift_s", shift_s), ("time_mask_s", time_mask_s)):
-        if not 0 <= seconds < n_samples / fs:
-            raise ValueError(
-                f"{name}={seconds:g}: expected 0 or more and less than the {n_samples / fs:g} s "
-                "of signal"
-            )
-    n_rows, n_tones = len(records), len(WANDER_HZ)
-    n_wander = 9 * n_tones
-    # Every row draws the same amount, used or not: one switch does not move another's numbers.
-    uniform = _uniform(seed, epoch, records, 18 + 2 * n_wander)
-    params: dict[str, np.ndarray] = {}
-    if shift_s or time_mask_s:
-        params["sample"] = np.arange(n_samples)[None, None, :]
-    if shift_s:
-        largest = round(shift_s * fs)
-        params["row"] = np.arange(n_rows)[:, None, None]
-        params["lead"] = np.arange(12)[None, :, None]
-        params["shift"] = _integer(uniform[:, 0], 2 * largest + 1)[:, None, None] - largest
-    if gain:
-        factor = 1 + gain * (2 * uniform[:, 1] - 1)
-        params["gain"] = factor.astype(np.float32)[:, None, None]
-    if time_mask_s:
-        length = _integer(uniform[:, 2], round(time_mask_s * fs) + 1)
-        start = _integer(uniform[:, 3], n_samples - length + 1)
-        params["mask_start"] = start[:, None, None]
-        params["mask_stop"] = (start + length)[:, None, None]
-    if lead_mask:
-        kept = uniform[:, 5:17] >= lead_mask
-        kept[np.arange(n_rows), _integer(uniform[:, 4], 12)] |= ~kept.any(axis=1)
-        params["lead_kept"] = kept.astype(np.float32)[:, :, None]
-    if wander_mv:
-        amplitude = uniform[:, 18 : 18 + n_wander].reshape(n_rows, 9, n_tones)
-        amplitude = amplitude / amplitude.sum(axis=2, keepdims=True)
-        # Half the bound at each electrode: a lead is a difference of two potentials.
-        amplitude = amplitude * (0.5 * wander_mv * uniform[:, 17, None, None])
-        phase = 2 * np.pi * uniform[:, 18 + n_wander :].reshape(n_rows, 9, n_tones)
-        weights = np.concatenate([amplitude * np.sin(phase), amplitude * np.cos(phase)], axis=2)
-        angle = 2 * np.pi * np.outer(WANDER_HZ, np.arange(n_samples) / fs)
-        params["wander"] = LEADS_FROM_ELECTRODES @ weights.astype(np.float32)
-        params["tones"] = np.concatenate([np.cos(angle), np.sin(angle)]).astype(np.float32)
-    return params
-
-
-def augment(signal_BLS: Any, params: dict[str, Any]) -> Any:
-    """A batch of signals as ``draw_augmentation`` drew it.
-
-    Parameters
-    ----------
-    signal_BLS : ndarray or tensor of shape (B, 12, n_samples), float32, mV
-    params : dict of str to ndarray or tensor
-        From ``draw_augmentation`` for the same B and n_samples; tensors on the signal's device.
-
-    Returns
-    -------
-    ndarray or tensor of shape (B, 12, n_samples), float32, mV
-        The very same one if nothing is switched on.
-
-    Notes
-    -----
-    Only operators, indexing and ``clip``, so that NumPy arrays and torch tensors run the same
-    lines. What a shift brings in from outside the record is its first or last value, held: the
-    end of a record does not follow its beginning, and zeros would be a step where the baseline
-    is off zero. Blanked stretches and leads are 0 mV.
-    """
-    if "shift" in params:
-        source = (params["sample"] - params["shift"]).clip(0, signal_BLS.shape[2] - 1)
-        signal_BLS = signal_BLS[params["row"], params["lead"], source]
-    if "gain" in params:
-        signal_BLS = signal_BLS * params["gain"]
-    if "wander" in params:
-        signal_BLS = signal_BLS + params["wander"] @ params["tones"]
-    if "mask_start" in params:
-        before = params["sample"] < params["mask_start"]
-        after = params["sample"] >= params["mask_stop"]
-        signal_BLS = signal_BLS * (before | after)
-    if "lead_kept" in params:
-        signal_BLS = signal_BLS * params["lead_kept"]
-    return signal_BLS
-
-
-def _uniform(seed: int, epoch: int, records: np.ndarray, n: int) -> np.ndarray:
-    """Uniform numbers in [0, 1), (B, n) float64, each row from (seed, epoch, record) alone."""
-    assert 0 <= seed < 2**32
-    assert 0 <= epoch < 2**32
-    raw = np.empty((len(records), n), np.uint64)
-    for row, record in enumerate(np.asarray(records, np.int64).astype(np.uint64)):
-        key = np.array([seed << 32 | epoch, record], np.uint64)
-        raw[row] = np.random.Philox(key=key).random_raw(n)
-    return (raw >> np.uint64(11)) * 2.0**-53
-
-
-def _integer(uniform: np.ndarray, n: int | np.ndarray) -> np.ndarray:
-    """Uniform numbers in [0, 1) as integers 0 to n - 1."""
-    return np.floor(uniform * n).astype(np.int64)
 
 
 def _of(record: str) -> str:

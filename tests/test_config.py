@@ -37,9 +37,10 @@ KNOBS = {
         model out private repo revision run.name run.root to
     """,
     "predict": """
-        batch_size device model n_reasons operating_point precision read.fs read.leads
+        batch_size device model n_reasons n_similar operating_point precision read.fs read.leads
         read.units records report run.name run.root sensitivity threshold_rule
-        waveform.allow_flat waveform.allow_short windows.step_s windows.sustained_s
+        waveform.allow_flat waveform.allow_missing_leads waveform.allow_short windows.step_s
+        windows.sustained_s
     """,
     "ptbxl": """
         data.allow_missing data.cache_dir data.fs data.n_workers data.root download
@@ -50,11 +51,13 @@ KNOBS = {
         data.root n_records n_workers records500 seed
     """,
     "train": """
-        augment.gain augment.lead_mask augment.mixup augment.shift_s augment.time_mask_s
+        augment.fewer_leads augment.gain augment.lead_mask augment.mixup augment.shift_s
+        augment.time_mask_s
         augment.wander_mv compile data.allow_missing data.cache_dir data.fs data.n_workers
         data.root data.task data.train_folds data.train_share data.tune_fold device
         ecg.depths ecg.drop_path ecg.dropout ecg.kernel_size ecg.locked ecg.n_heads ecg.name
-        ecg.stem_size ecg.stem_stride ecg.weights ecg.width embed_dim n_threads objective.across
+        ecg.stem_size ecg.stem_stride ecg.weights ecg.width embed_dim keep_embeddings n_threads
+        objective.across
         objective.exclude objective.logit_bias objective.logit_scale objective.loss
         objective.n_chunk objective.terms optim.batch_size optim.clip_norm optim.ema
         optim.final_lr optim.lr optim.n_epochs optim.text_lr optim.warmup

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ecg_siglip"
 FLOORS = [
     "config waveform wfdb_files devices tables findings encoders losses metrics plots charts beats "
     "download hub",
-    "card records text_encoders operating quality report",
+    "card records text_encoders operating quality report augmentation lead_sets neighbours",
     "cache clinical model paired windows",
     "ptbxl checkpoint simulate ranks sheet explain",
     "batches predict truth",
@@ -22,14 +22,16 @@ FLOORS = [
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
 # Narrower than the floors allow: who answers for one record needs no data set and no loss.
 ONLY = {
-    "checkpoint": {"card", "config", "findings", "hub", "model"},
+    "checkpoint": {"card", "config", "findings", "hub", "model", "neighbours"},
     "predict": {
-        *("checkpoint", "config", "explain", "findings", "metrics", "model", "operating"),
-        *("quality", "ranks", "records", "sheet", "waveform", "windows"),
+        *("checkpoint", "config", "explain", "findings", "lead_sets", "metrics", "model"),
+        "neighbours",
+        *("operating", "quality", "ranks", "records", "sheet", "waveform", "windows"),
     },
 }
 LIGHT = ["records", "wfdb_files", "devices", "tables", "quality"]
-LIGHT += ["waveform", "findings", "metrics", "paired", "windows"]
+LIGHT += ["waveform", "augmentation", "lead_sets", "neighbours", "windows"]
+LIGHT += ["findings", "metrics", "paired"]
 LIGHT += ["plots", "report", "sheet", "operating", "charts", "beats", "clinical", "download"]
 LIGHT += ["hub", "card"]
 ROOMS = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")

@@ -38,7 +38,7 @@ def test_a_second_is_25_mm_and_a_millivolt_10_mm_on_paper(fs):
 
 
 def test_the_twelve_leads_stand_in_four_columns_of_2_5_s_that_follow_in_time():
-    x = np.zeros((12, 1000))
+    x = np.full((12, 1000), 0.1)
     figure = plots.ecg_figure(x, 100)
     starts = {}
     for column in (

@@ -73,7 +73,8 @@ def test_findings_are_those_above_their_threshold_likeliest_first(ask, trained, 
     assert {finding["code"] for finding in answer["findings"]} == expected
     probabilities = [finding["probability"] for finding in answer["findings"]]
     assert probabilities == sorted(probabilities, reverse=True)
-    keys = {"record", "findings", "not_excluded", "probabilities", "model", "warnings"}
+    keys = {"record", "findings", "not_excluded", "cannot_be_seen", "probabilities", "model"}
+    keys |= {"warnings", "novelty"}
     assert set(answer) == keys
 
 

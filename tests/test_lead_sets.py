@@ -1,0 +1,171 @@
+"""Fewer leads: what follows is computed, what cannot be seen is not answered, all else is."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import wfdb
+from conftest import TINY, configured
+
+from ecg_siglip import findings, lead_sets, plots, ptbxl, records, waveform
+from ecg_siglip.config import EvaluateConfig, PredictConfig, TrainConfig
+from ecg_siglip.evaluate import evaluate
+from ecg_siglip.predict import Predictor, predict
+from ecg_siglip.train import train
+from ecg_siglip.waveform import LEADS
+
+LIMB = LEADS[:6]
+
+
+@pytest.fixture(scope="module")
+def few(simulated, tmp_path_factory) -> Path:
+    """The folder of a small finished run that has seen fewer leads."""
+    runs = tmp_path_factory.mktemp("few")
+    base = {"run.name": "few", "run.root": str(runs), "data.root": str(simulated)}
+    train(configured(TrainConfig, base | TINY | {"augment.fewer_leads": 0.5, "data.n_workers": 1}))
+    return runs / "few"
+
+
+@pytest.fixture
+def ask(few, capsys):
+    def run(*paths, run=few, **knobs):
+        base = {"run.name": run.name, "run.root": str(run.parent), "device": "cpu"}
+        settings = configured(PredictConfig, base | knobs | {"records": [str(p) for p in paths]})
+        capsys.readouterr()
+        code = predict(settings)
+        out, err = capsys.readouterr()
+        return code, [json.loads(line) for line in out.splitlines()], err.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def path(simulated):
+    return simulated / ptbxl.read_metadata(simulated)["filename_lr"].iloc[0]
+
+
+def with_leads(path, folder, leads):
+    """The record as a device with these leads would have written it."""
+    record = wfdb.rdrecord(str(path), physical=False)
+    names = [waveform.lead_name(name) for name in record.sig_name]
+    columns = [names.index(lead) for lead in leads]
+    name = "-".join(leads)
+    wfdb.wrsamp(
+        name, record.fs, [record.units[i] for i in columns], list(leads),
+        d_signal=record.d_signal[:, columns], fmt=[record.fmt[i] for i in columns],
+        adc_gain=[record.adc_gain[i] for i in columns], baseline=[0] * len(columns),
+        write_dir=str(folder),
+    )  # fmt: skip
+    return folder / name
+
+
+@pytest.mark.parametrize("pair", [(a, b) for a in LIMB for b in LIMB if a < b])
+def test_any_two_limb_leads_give_the_other_four(pair):
+    electrodes = np.random.default_rng(0).normal(size=(9, 50))
+    whole = (waveform.LEADS_FROM_ELECTRODES @ electrodes).astype(np.float32)
+    given = [LEADS.index(lead) for lead in pair]
+    ordered = waveform.order_leads(whole[given], pair, allow_missing=True)
+    np.testing.assert_allclose(ordered[:6], whole[:6], atol=1e-6)
+    assert not ordered[6:].any()
+    np.testing.assert_array_equal(ordered[given], whole[given])
+    assert waveform.available(pair).tolist() == [True] * 6 + [False] * 6
+
+
+def test_eight_leads_are_answered_as_twelve(ask, path, tmp_path):
+    _, (whole,), _ = ask(path)
+    eight = with_leads(path, tmp_path, ["V1", "V2", "V3", "V4", "V5", "V6", "II", "I"])
+    code, answers, errors = ask(eight)
+    assert (code, answers) == (1, [])
+    assert "missing III, aVR, aVL, aVF" in errors[0]
+    assert "waveform.allow_missing_leads=true" in errors[0]
+    code, (answer,), errors = ask(eight, **{"waveform.allow_missing_leads": True})
+    assert (code, errors) == (0, [])
+    assert answer["cannot_be_seen"] == []
+    # A lead in whole uV is half a uV off what two others say.
+    for finding, probability in whole["probabilities"].items():
+        assert answer["probabilities"][finding] == pytest.approx(probability, abs=2e-3)
+    assert "leads III, aVR, aVL, aVF computed from the other limb leads" in answer["warnings"]
+
+
+@pytest.mark.parametrize("leads", [("I", "II"), ("I", "II", "V2"), ("II",), ("I",), ("V1",)])
+def test_what_cannot_be_seen_is_neither_present_nor_absent(ask, path, tmp_path, few, leads):
+    knobs = {"waveform.allow_missing_leads": True, "operating_point": "screening"}
+    code, (answer,), errors = ask(with_leads(path, tmp_path, leads), **knobs)
+    assert (code, errors) == (0, [])
+    codes = list(answer["probabilities"])
+    unseen = set(answer["cannot_be_seen"])
+    expected = lead_sets.unseen(codes, waveform.available(leads))
+    assert unseen == {code for code, yes in zip(codes, expected, strict=True) if yes}
+    assert "ISCAL" in unseen
+    assert unseen == {code for code, p in answer["probabilities"].items() if p is None}
+    called = {finding["code"] for finding in answer["findings"]} | set(answer["not_excluded"])
+    assert not called & unseen
+    assert any("without lead" in sentence for sentence in answer["warnings"])
+    assert not any("does not move" in sentence for sentence in answer["warnings"])
+
+
+def test_the_calibration_is_that_of_the_leads(few, path, tmp_path):
+    predictor = Predictor.load(few / "model", "cpu")
+    record = records.read(with_leads(path, tmp_path, LIMB))
+    signal = predictor.prepare(record, allow_missing_leads=True)[None]
+    np.testing.assert_array_equal(
+        signal, lead_sets.kept(predictor.prepare(records.read(path))[None], "6")
+    )
+    raw, _ = predictor.forward(signal)
+    slope, intercept = predictor.artifact.fewer_leads["6"].calibration.T
+    wanted = 1 / (1 + np.exp(-(slope * np.log(raw / (1 - raw)) + intercept)))
+    np.testing.assert_allclose(predictor.probabilities(signal, lead_set="6"), wanted, atol=1e-6)
+    assert not np.allclose(wanted, predictor.probabilities(signal))
+
+
+def test_a_model_of_twelve_leads_refuses_fewer(ask, path, tmp_path, trained):
+    limb = with_leads(path, tmp_path, LIMB)
+    knobs = {"waveform.allow_missing_leads": True, "run": trained}
+    code, answers, errors = ask(limb, **knobs)
+    assert (code, answers) == (1, [])
+    assert "trained with all 12 leads only" in errors[0]
+    assert "augment.fewer_leads" in errors[0]
+
+
+def test_a_report_of_fewer_leads(few, simulated):
+    base = {"run.name": few.name, "run.root": str(few.parent), "n_bootstrap": 0}
+    evaluate(configured(EvaluateConfig, base))
+    folder = few / "evaluate" / "fold10"
+    table = pd.read_csv(folder / "leads.csv")
+    assert table["leads"].astype(str).tolist() == list(lead_sets.SETS)
+    scores = json.loads((folder / "metrics.json").read_text())
+    assert table["macro_auroc_min5"][0] == pytest.approx(scores["macro_auroc_min5"])
+    assert math.isnan(table["unseen_macro_auroc_min5"][0])
+    assert table["n_findings"].is_monotonic_decreasing
+    assert "6 limb leads, or 2: I, II" in (folder / "report.html").read_text()
+
+
+def test_a_report_of_a_model_of_twelve_leads_says_nothing_of_fewer(evaluated):
+    assert not (evaluated / "leads.csv").exists()
+    assert "With fewer leads" not in (evaluated / "report.html").read_text()
+
+
+def test_what_is_not_there_is_not_drawn_as_a_heart_that_stands_still(ask, path, tmp_path):
+    report = tmp_path / "sheet.html"
+    limb = with_leads(path, tmp_path, LIMB)
+    ask(limb, **{"waveform.allow_missing_leads": True, "report": str(report)})
+    figure = plots.ecg_figure(np.where(np.arange(12)[:, None] < 6, np.ones((12, 1000)), 0), 100)
+    drawn = {line.get_gid() for line in figure.axes[0].lines}
+    assert "lead-aVF" in drawn
+    assert "lead-V1" not in drawn
+    assert "V1: no signal" in {text.get_text() for text in figure.axes[0].texts}
+    assert "without leads V1" in report.read_text()
+
+
+def test_every_finding_that_needs_leads_is_a_finding():
+    known = {code for task in findings.TASKS for code in findings.task_codes(task)}
+    assert set(lead_sets._NEEDS) <= known
+    assert not lead_sets.unseen(sorted(known), [True] * 12).any()
+
+
+def test_an_unknown_set_of_leads_is_refused():
+    with pytest.raises(ValueError, match="leads 5: expected one of 12, 3, 6, II, I"):
+        lead_sets.kept(np.zeros((1, 12, 4), np.int16), "5")

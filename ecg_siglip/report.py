@@ -114,6 +114,7 @@ def write(
     context: Mapping[str, str],
     rule: str = "expected_f1",
     by_leads: Sequence[Mapping[str, Any]] = (),
+    drills: Sequence[Any] = (),
 ) -> None:
     """Write the report of a fold: one HTML file with everything in it.
 
@@ -143,6 +144,8 @@ def write(
         Threshold rule of the headline.
     by_leads : sequence of mapping
         What ``evaluate.scores_by_leads`` returns; nothing is said of fewer leads if it is empty.
+    drills : sequence of drilldown.Drill
+        Of every finding, or none: then there is no page of details.
 
     Raises
     ------
@@ -202,6 +205,7 @@ def write(
         figures=figures,
         cases=cases,
         context=context,
+        drills={drill.code: drill for drill in drills},
         by_leads=by_leads,
     )
     path = Path(path)

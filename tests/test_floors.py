@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ecg_siglip"
 FLOORS = [
     "config waveform wfdb_files devices tables findings encoders losses metrics plots charts beats "
     "download hub",
-    "card records text_encoders operating quality report augmentation lead_sets neighbours",
+    "card records text_encoders operating quality report drilldown augmentation lead_sets "
+    "neighbours",
     "cache clinical model paired windows",
     "ptbxl checkpoint simulate ranks sheet explain",
     "batches predict truth",
@@ -33,7 +34,7 @@ LIGHT = ["records", "wfdb_files", "devices", "tables", "quality"]
 LIGHT += ["waveform", "augmentation", "lead_sets", "neighbours", "windows"]
 LIGHT += ["findings", "metrics", "paired"]
 LIGHT += ["plots", "report", "sheet", "operating", "charts", "beats", "clinical", "download"]
-LIGHT += ["hub", "card"]
+LIGHT += ["drilldown", "hub", "card"]
 ROOMS = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 
 

@@ -54,8 +54,8 @@ def attribute(
     -----
     Integrated gradients, Sundararajan et al. 2017 (arXiv:1703.01365), from 0 mV in all leads: each
     lead as its own baseline would have it, if nothing happened. Held against where simulated
-    findings are (docs/LOG.md), it points there, but for what is missing: for a low or flat T wave it
-    points elsewhere.
+    findings are (docs/LOG.md), it points there, but not at what is missing: for a low or flat T
+    wave it points elsewhere.
     """
     try:
         from captum.attr import IntegratedGradients

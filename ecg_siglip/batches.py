@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ecg_siglip import augmentation, config, findings, ptbxl, waveform
+from ecg_siglip import augmentation, concepts, config, findings, ptbxl, waveform
 from ecg_siglip.losses import BlendedTargets, PairTargets, Term, finding_weights
 
 # Samples in uV and what is to be done to them; None where there is nothing.
@@ -75,7 +75,11 @@ class TrainingData:
         assert data.signals is not None
         self.ecg_id, self.codes, self.fs = data.ecg_id, data.codes, data.fs
         self.reports = data.reports
-        self.prompts = findings.prompts(data.codes, settings.text.language)
+        language = settings.text.language
+        spoken = findings.LANGUAGES if language == "mixed" else (language,)
+        self.languages = list(spoken)
+        self.prompts_in = [findings.prompts(data.codes, one) for one in spoken]
+        self.prompts = self.prompts_in[0]  # what the model will be asked
         self.device, self.settings = device, settings
         self.y_true = data.y_true  # for the host, which shall not wait for the device to say it
         self.labels = torch.from_numpy(data.y_true.astype(np.float32)).to(device)
@@ -183,6 +187,14 @@ class TrainingData:
             other_BLS = self.signals(blend.partners, epoch)
         return torch.lerp(other_BLS, signal_BLS, share_B[:, None, None])
 
+    def spoken(self, batch: np.ndarray, epoch: int) -> list[str]:
+        """The prompts in the language of a step; of several, each step has one of its own."""
+        if len(self.prompts_in) == 1:
+            return self.prompts
+        # The number at the end keeps this draw apart from the others of the epoch.
+        rng = np.random.default_rng([self.settings.seed, epoch, int(self.ecg_id[batch[0]]), 4])
+        return self.prompts_in[rng.integers(len(self.prompts_in))]
+
     def texts(
         self, kind: str, rows: np.ndarray, epoch: int
     ) -> tuple[list[str], np.ndarray, Tensor]:
@@ -192,7 +204,7 @@ class TrainingData:
         -------
         texts : list of str, T of them
         own : ndarray of shape (T,), int64
-            The row that each text belongs to; -1 for the bank, which belongs to none.
+            The row that each text belongs to; -1 for bank and concepts, which belong to none.
         labels : Tensor of shape (T, F), float32
             The findings that each text names.
 
@@ -202,9 +214,15 @@ class TrainingData:
         other texts of the batch and brings none of its own. So is one with an empty report.
         """
         n_findings = len(self.codes)
+        prompts = self.spoken(rows, epoch)
         if kind == "bank":
             everything = torch.eye(n_findings, device=self.device)
-            return self.prompts, np.full(n_findings, -1), everything
+            return prompts, np.full(n_findings, -1), everything
+        if kind == "concept":
+            language = self.languages[self.prompts_in.index(prompts)]
+            texts, members_CF = concepts.prompts(self.codes, language)
+            members = torch.from_numpy(members_CF.astype(np.float32))
+            return texts, np.full(len(texts), -1), members.to(self.device)
         if kind == "report":
             told = np.array([row for row in rows if self.reports[row].strip()], np.int64)
             return [self.reports[row] for row in told], told, self.labels[self._here(told)]
@@ -216,7 +234,7 @@ class TrainingData:
             # The number after the seed keeps this draw apart from the order of the epoch.
             rng = np.random.default_rng([self.settings.seed, epoch, int(self.ecg_id[row]), 1])
             chosen = rng.permutation(columns)[: 1 if kind == "finding" else None]
-            texts.append("; ".join(self.prompts[column] for column in chosen))
+            texts.append("; ".join(prompts[column] for column in chosen))
             own.append(row)
             named.append(np.isin(np.arange(n_findings), chosen))
         labels = np.array(named, np.float32).reshape(-1, n_findings)

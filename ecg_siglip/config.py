@@ -74,6 +74,9 @@ class DataConfig:
     task: str = knob("all", "which PTB-XL statements are the findings", choices=TASKS)
     train_folds: list[int] = knob([1, 2, 3, 4, 5, 6, 7, 8], "strat_fold to learn from", 1, 10)
     train_share: float = knob(1.0, "share of the training records to learn from", 0.001, 1.0)
+    held_out: list[str] = knob(
+        [], "findings that training never hears of, to be asked for afterwards: [AFIB,IMI]"
+    )
     tune_fold: int = knob(9, "strat_fold for thresholds, calibration, the best epoch", 1, 10)
     allow_missing: bool = knob(False, "go on when listed records are absent on disk")
     cache_dir: str | None = knob(None, "folder of the waveform cache; null: root/cache")
@@ -131,7 +134,11 @@ class TextConfig:
         "`small`: the built-in encoder; `none`: a supervised head without words, for comparison; "
         "else a Hugging Face name or folder",
     )
-    language: str = knob("en", "language of the finding prompts", choices=LANGUAGES)
+    language: str = knob(
+        "en",
+        "language of the finding prompts; mixed: another one each step, asked in English",
+        choices=(*LANGUAGES, "mixed"),
+    )
     vocab_size: int = knob(2048, "tokens of the built-in tokenizer", 300, 65536)
     width: int = knob(128, "channels of a token (built-in encoder)", 16, 2048)
     depth: int = knob(2, "layers (built-in encoder)", 1, 24)
@@ -290,6 +297,9 @@ class PredictConfig:
     precision: float = knob(0.8, "wanted of each finding: 0.5, 0.7, 0.8 or 0.9", 0.5, 0.9)
     report: str | None = knob(None, "also write a sheet a record: a name in .html or .pdf")
     n_reasons: int = knob(0, "findings of a sheet whose reasons are drawn", 0, 12)
+    language: str | None = knob(
+        None, "language to ask in; null: what the model was tuned with", choices=LANGUAGES
+    )
     n_similar: int = knob(0, "training ECGs most like the record to name, with findings", 0, 100)
     waveform: PredictWaveform = group(PredictWaveform)
     windows: WindowsConfig = group(WindowsConfig)

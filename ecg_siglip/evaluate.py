@@ -18,14 +18,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
-from ecg_siglip import config, findings, lead_sets, metrics, operating, ptbxl, waveform
+from ecg_siglip import config, findings, held_out, lead_sets, metrics, operating, ptbxl, waveform
 from ecg_siglip.checkpoint import Artifact, Tuning, same_vocabulary
 from ecg_siglip.predict import Predictor
 from ecg_siglip.ranks import Ranks
 
 N_WORST = 6
-LEAD_SCORES = (
+SHORT_SCORES = (
     "macro_auroc_min5",
     "macro_auprc_min5",
     "prevalence/macro_f1_min5",
@@ -93,7 +94,8 @@ def epoch_scores(y_true: np.ndarray, y_prob: np.ndarray) -> dict[str, float]:
 def load_data(
     settings: config.EvaluateConfig, trained: config.TrainConfig, artifact: Artifact
 ) -> ptbxl.PtbXl:
-    """The data that a run is evaluated on, prepared as its artifact says."""
+    """The data that a run is evaluated on, prepared as its artifact says, with the labels of all
+    findings, also of those that the run was never told of (``held_out.known`` has the others)."""
     data = ptbxl.load(
         settings.data.root or trained.data.root,
         fs=trained.data.fs,
@@ -103,7 +105,8 @@ def load_data(
         n_workers=settings.data.n_workers,
         waveform=artifact.waveform,
     )
-    same_vocabulary(artifact.codes, data.codes, where=str(settings.data.root or trained.data.root))
+    told = held_out.known(data, trained.data.held_out).codes
+    same_vocabulary(artifact.codes, told, where=str(settings.data.root or trained.data.root))
     return data
 
 
@@ -119,7 +122,8 @@ def evaluate(settings: config.EvaluateConfig) -> None:
     artifact = predictor.artifact
     if not ranks.is_first:
         ranks.wait()  # the first may have to build the cache
-    data = load_data(settings, trained, artifact)
+    whole = load_data(settings, trained, artifact)
+    data = held_out.known(whole, trained.data.held_out)
     if ranks.is_first:
         ranks.wait()
     rows = data.fold(settings.fold)
@@ -141,6 +145,8 @@ def evaluate(settings: config.EvaluateConfig) -> None:
     scores = metrics.scores(y_true, y_prob, artifact.thresholds, settings.n_bootstrap)
     per_finding = metrics.per_finding(y_true, y_prob, artifact.thresholds, settings.n_bootstrap)
     by_leads = scores_by_leads(predictor, data.signals[rows], y_true, settings.batch_size)
+    by_language = scores_by_language(predictor, data.signals[rows], y_true, settings.batch_size)
+    unheard = scores_of_unheard(predictor, whole, rows, trained, settings.batch_size)
 
     folder = run / "evaluate" / f"fold{settings.fold}"
     beside = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
@@ -157,6 +163,10 @@ def evaluate(settings: config.EvaluateConfig) -> None:
         predictions(data, rows, y_true, y_prob).to_parquet(beside / "predictions.parquet")
         if by_leads:
             pd.DataFrame(by_leads).to_csv(beside / "leads.csv", index=False)
+        if unheard:
+            pd.DataFrame(unheard).to_csv(beside / "held_out.csv", index=False)
+        if by_language:
+            pd.DataFrame(by_language).to_csv(beside / "languages.csv", index=False)
         if settings.report:
             # Matplotlib and scikit-learn take a second that nobody else here has to wait.
             from ecg_siglip import drilldown, report
@@ -176,6 +186,8 @@ def evaluate(settings: config.EvaluateConfig) -> None:
                 tune=(data.y_true[tune_rows], tune_prob),
                 worst=worst_called(artifact, data, rows, y_true, y_prob),
                 by_leads=by_leads,
+                by_language=by_language,
+                unheard=unheard,
                 context=context(settings, trained, artifact, data),
                 rule=rule_of(artifact),
                 drills=drilldown.drills(
@@ -236,10 +248,78 @@ def scores_by_leads(
         seen_scores, unseen_scores = scored(~unseen), scored(unseen)
         row: dict[str, Any] = {"leads": name, "title": lead_sets.TITLES[name]}
         row |= {"n_findings": int((~unseen).sum())}
-        row |= {key: seen_scores.get(key, math.nan) for key in LEAD_SCORES}
+        row |= {key: seen_scores.get(key, math.nan) for key in SHORT_SCORES}
         row["unseen_macro_auroc_min5"] = unseen_scores.get("macro_auroc_min5", math.nan)
         rows.append(row)
     return rows
+
+
+def scores_by_language(
+    predictor: Predictor, signals: np.ndarray, y_true: np.ndarray, batch_size: int
+) -> list[dict[str, Any]]:
+    """How well the records are answered when asked in each language, a row a language.
+
+    Calibration and thresholds stay those of the language that the model was tuned with: to change
+    the language needs no labels.
+
+    Returns
+    -------
+    list of dict
+        ``language``, the scores; ``mean_change`` of a probability against the tuned language, and
+        ``same_calls``, of all findings called in either language, the share called in both.
+        Empty if the model was trained in one language, or without words.
+    """
+    artifact = predictor.artifact
+    if artifact.about.get("language") != "mixed" or artifact.about["text"] == "none":
+        return []
+    limits, rule = artifact.thresholds, rule_of(artifact)
+    tuned, called = None, None
+    rows = []
+    for language in findings.LANGUAGES:
+        asked = Predictor(artifact, artifact.model.device, language)
+        y_prob = asked.probabilities(signals, batch_size)
+        said = metrics.apply_thresholds(y_prob, limits[rule])
+        if tuned is None or called is None:
+            tuned, called = y_prob, said
+        scores = metrics.scores(y_true, y_prob, limits, n_bootstrap=0)
+        row: dict[str, Any] = {"language": language}
+        row |= {key: scores[key] for key in SHORT_SCORES if key in scores}
+        row["mean_change"] = float(np.abs(y_prob - tuned).mean())
+        row["same_calls"] = float((said & called).sum() / max(1, (said | called).sum()))
+        rows.append(row)
+    return rows
+
+
+def scores_of_unheard(
+    predictor: Predictor,
+    data: ptbxl.PtbXl,
+    rows: np.ndarray,
+    trained: config.TrainConfig,
+    batch_size: int,
+) -> list[dict[str, Any]]:
+    """How well findings are found that training never heard of, see ``held_out.scores``.
+
+    Empty if it has heard of all, or has no words to ask with.
+    """
+    artifact, signals = predictor.artifact, data.signals
+    if not trained.data.held_out or artifact.about["text"] == "none" or signals is None:
+        return []
+
+    def embed(rows: np.ndarray) -> np.ndarray:
+        return predictor.forward(signals[rows], batch_size)[1]
+
+    @torch.inference_mode()
+    def ask(texts: list[str]) -> np.ndarray:
+        asked: np.ndarray = artifact.model.encode_text(texts).float().cpu().numpy()
+        return asked
+
+    folds = {
+        "train": data.fold(*trained.data.train_folds),
+        "tune": data.fold(trained.data.tune_fold),
+        "report": rows,
+    }
+    language = "en" if trained.text.language == "mixed" else trained.text.language
+    return held_out.scores(data, trained.data.held_out, folds, embed, ask, language)
 
 
 def without_nan(scores: dict[str, float]) -> dict[str, float | None]:

@@ -67,7 +67,7 @@ class EcgTextModel(nn.Module):
         self.project_ecg: nn.Module = nn.Identity()
         self.project_text: nn.Module = nn.Identity()
         self.features_of: dict[str, Tensor] = {}  # of texts, where the encoder is locked
-        self.kept: tuple[list[str], Tensor, Tensor] | None = None  # texts and their tokens
+        self.kept: dict[tuple[str, ...], tuple[Tensor, Tensor]] = {}  # texts and their tokens
         self.is_linear = isinstance(text, FindingTable)
         if self.is_linear:
             self.log_scale.requires_grad_(False).zero_()
@@ -117,9 +117,8 @@ class EcgTextModel(nn.Module):
         known = [self.features_of[text] for text in texts if text in self.features_of]
         if texts and len(known) == len(texts):
             return self._embed(self.project_text(torch.stack(known)))
-        kept = self.kept
-        if kept is not None and kept[0] == texts:
-            return self.encode_tokens(*kept[1:])
+        if tuple(texts) in self.kept:
+            return self.encode_tokens(*self.kept[tuple(texts)])
         tokens_TN, mask_TN = self.text.tokenize(texts)
         return self.encode_tokens(tokens_TN.to(self.device), mask_TN.to(self.device))
 
@@ -127,7 +126,7 @@ class EcgTextModel(nn.Module):
         """Tokenize once what every step will ask; the tokens stay on the device that the model
         has now."""
         tokens_TN, mask_TN = self.text.tokenize(texts)
-        self.kept = list(texts), tokens_TN.to(self.device), mask_TN.to(self.device)
+        self.kept[tuple(texts)] = tokens_TN.to(self.device), mask_TN.to(self.device)
 
     @torch.no_grad()
     def read_locked(self, texts: list[str], batch_size: int = 64) -> None:

@@ -137,13 +137,36 @@ class Predictor:
             print(finding.name, finding.probability)
     """
 
-    def __init__(self, artifact: Artifact, device: torch.device | str = "cpu"):
+    def __init__(
+        self,
+        artifact: Artifact,
+        device: torch.device | str = "cpu",
+        language: str | None = None,
+    ):
         self.artifact = replace(artifact, model=artifact.model.to(device).eval())
-        with torch.inference_mode():
-            self.text_FD = self.artifact.model.encode_text(artifact.prompts)
+        self.text_FD = self.texts(language)
+
+    @torch.inference_mode()
+    def texts(self, language: str | None = None) -> Tensor:
+        """What is asked, (n_findings, D): as the model was tuned, or in another language.
+
+        Raises
+        ------
+        ValueError
+            If the model has no words, or the language no prompts.
+        """
+        model, prompts = self.artifact.model, self.artifact.prompts
+        if language is not None:
+            prompts = findings.prompts(self.artifact.codes, language)
+            if self.artifact.about["text"] == "none":
+                raise ValueError(
+                    f"language={language}: {self.artifact.about['run']} is a supervised head "
+                    "without words; expected a model with a text tower"
+                )
+        return model.encode_text(prompts)
 
     @classmethod
-    def load(cls, name: str | Path, device: str = "auto") -> Predictor:
+    def load(cls, name: str | Path, device: str = "auto", language: str | None = None) -> Predictor:
         """From a folder (``runs/<name>/model``) or the hub.
 
         Raises
@@ -151,7 +174,7 @@ class Predictor:
         ValueError
             If the model is not there, not whole, or of another vocabulary.
         """
-        return cls(load_artifact(name), pick_device(device))
+        return cls(load_artifact(name), pick_device(device), language)
 
     def prepare(
         self,
@@ -495,7 +518,7 @@ def predict(settings: config.PredictConfig) -> int:
     ranks = Ranks.join(settings.device)
     if settings.report and ranks.n > 1:
         raise ValueError("report: written by one process; expected no torchrun")
-    predictor = Predictor.load(settings.model or folder, settings.device)
+    predictor = Predictor.load(settings.model or folder, settings.device, settings.language)
     about = predictor.artifact.about
     model = f"{about['run']} ({about['version']})"
     batches = [

@@ -114,6 +114,8 @@ def write(
     context: Mapping[str, str],
     rule: str = "expected_f1",
     by_leads: Sequence[Mapping[str, Any]] = (),
+    by_language: Sequence[Mapping[str, Any]] = (),
+    unheard: Sequence[Mapping[str, Any]] = (),
     drills: Sequence[Any] = (),
 ) -> None:
     """Write the report of a fold: one HTML file with everything in it.
@@ -144,6 +146,10 @@ def write(
         Threshold rule of the headline.
     by_leads : sequence of mapping
         What ``evaluate.scores_by_leads`` returns; nothing is said of fewer leads if it is empty.
+    by_language : sequence of mapping
+        What ``evaluate.scores_by_language`` returns; nothing is said of languages if it is empty.
+    unheard : sequence of mapping
+        What ``held_out.scores`` returns, of findings that training never heard of.
     drills : sequence of drilldown.Drill
         Of every finding, or none: then there is no page of details.
 
@@ -207,6 +213,8 @@ def write(
         context=context,
         drills={drill.code: drill for drill in drills},
         by_leads=by_leads,
+        by_language=by_language,
+        unheard=unheard,
     )
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")

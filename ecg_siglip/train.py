@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ecg_siglip import __version__, config, operating, ptbxl
+from ecg_siglip import __version__, config, held_out, operating, ptbxl
 from ecg_siglip.batches import TrainingData
 from ecg_siglip.build import load_encoder, new_model, new_optimizer
 from ecg_siglip.card import model_card
@@ -40,7 +40,7 @@ from ecg_siglip.checkpoint import (
     write_atomic,
 )
 from ecg_siglip.evaluate import epoch_scores, headline, tune, tune_fewer_leads, without_nan
-from ecg_siglip.losses import Term, gather_rows, pair_loss, parse_terms, ring_pair_loss
+from ecg_siglip.losses import NO_RECORDS, Term, gather_rows, pair_loss, parse_terms, ring_pair_loss
 from ecg_siglip.metrics import scores as fold_scores
 from ecg_siglip.model import EcgTextModel, pick_device
 from ecg_siglip.neighbours import Neighbours
@@ -89,7 +89,7 @@ def batch_loss(
             continue
         sizes = [len(texts)]
         mine = slice(None)
-        if term.text != "bank" and ranks.n > 1:
+        if term.text not in NO_RECORDS and ranks.n > 1:
             sizes = [int(np.isin(own, part).sum()) for part in parts]
             start = sum(sizes[: ranks.rank])
             mine = slice(start, start + sizes[ranks.rank])
@@ -142,7 +142,8 @@ class Training:
         self.terms = parse_terms(settings.objective.terms)
         # A pretrained encoder comes in evaluation mode.
         self.model = new_model(settings, data, self.terms).train()
-        self.model.keep_tokens(data.prompts)
+        for prompts in data.prompts_in:
+            self.model.keep_tokens(prompts)
         self.read_locked_texts()
         self.optimizer = new_optimizer(settings, self.model)
         self.current = weights(self.model)
@@ -171,7 +172,8 @@ class Training:
         if not self.settings.text.locked or self.settings.text.name == "none":
             return
         kinds = {term.text for term in self.terms}
-        texts = self.data.prompts if "bank" in kinds else []
+        spoken = self.data.prompts_in if kinds - {"report"} else []
+        texts = [text for prompts in spoken for text in prompts]
         if "report" in kinds:
             texts = texts + [self.data.reports[row] for row in self.data.train_rows]
         self.model.features_of.clear()
@@ -463,7 +465,7 @@ def train(settings: config.TrainConfig) -> None:
 
 def load_data(settings: config.TrainConfig, progress: bool) -> ptbxl.PtbXl:
     """PTB-XL as the configuration wants it."""
-    return ptbxl.load(
+    data = ptbxl.load(
         settings.data.root,
         fs=settings.data.fs,
         task=settings.data.task,
@@ -473,6 +475,7 @@ def load_data(settings: config.TrainConfig, progress: bool) -> ptbxl.PtbXl:
         waveform=ptbxl.waveform_spec(settings.waveform),
         progress=progress,
     )
+    return held_out.hidden(data, settings.data.held_out)
 
 
 def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
@@ -490,8 +493,10 @@ def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
             "version": __version__,
             "data": loaded.version,
             "task": settings.data.task,
+            "held_out": settings.data.held_out,
             "ecg": settings.ecg.name,
             "text": settings.text.name,
+            "language": settings.text.language,
             "objective": f"{settings.objective.terms} ({settings.objective.loss})",
             "train_folds": settings.data.train_folds,
             "tune_fold": settings.data.tune_fold,

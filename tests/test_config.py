@@ -37,7 +37,8 @@ KNOBS = {
         model out private repo revision run.name run.root to
     """,
     "predict": """
-        batch_size device model n_reasons n_similar operating_point precision read.fs read.leads
+        batch_size device language model n_reasons n_similar operating_point precision read.fs
+        read.leads
         read.units records report run.name run.root sensitivity threshold_rule
         waveform.allow_flat waveform.allow_missing_leads waveform.allow_short windows.step_s
         windows.sustained_s
@@ -53,8 +54,8 @@ KNOBS = {
     "train": """
         augment.fewer_leads augment.gain augment.lead_mask augment.mixup augment.shift_s
         augment.time_mask_s
-        augment.wander_mv compile data.allow_missing data.cache_dir data.fs data.n_workers
-        data.root data.task data.train_folds data.train_share data.tune_fold device
+        augment.wander_mv compile data.allow_missing data.cache_dir data.fs data.held_out
+        data.n_workers data.root data.task data.train_folds data.train_share data.tune_fold device
         ecg.depths ecg.drop_path ecg.dropout ecg.kernel_size ecg.locked ecg.n_heads ecg.name
         ecg.stem_size ecg.stem_stride ecg.weights ecg.width embed_dim keep_embeddings n_threads
         objective.across

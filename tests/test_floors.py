@@ -12,10 +12,10 @@ FLOORS = [
     "config waveform wfdb_files devices tables findings encoders losses metrics plots charts beats "
     "download hub",
     "card records text_encoders operating quality report drilldown augmentation lead_sets "
-    "neighbours",
+    "neighbours concepts",
     "cache clinical model paired windows",
     "ptbxl checkpoint simulate ranks sheet explain",
-    "batches predict truth",
+    "batches predict truth held_out",
     "evaluate build",
     "train compare ensemble classifier",
     "export app",

@@ -69,8 +69,8 @@ class EcgClassifier:
         device: str = "auto",
         revision: str | None = None,
     ) -> EcgClassifier:
-        """From a folder (``runs/<name>/model``) or the hub, ``owner/name`` or ``owner/name@revision``;
-        errors as ``Predictor.load``."""
+        """From a folder (``runs/<name>/model``) or the hub (``owner/name``, a branch, tag or commit
+        by ``revision`` or as ``owner/name@revision``); errors as ``Predictor.load``."""
         return cls(Predictor.load(f"{name}@{revision}" if revision else name, device), rule, fs)
 
     def push_to_hub(self, repo: str, private: bool = True, revision: str | None = None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -150,7 +151,7 @@ def evaluate(settings: config.EvaluateConfig) -> None:
             pd.DataFrame(part.rows).to_csv(beside / f"{part.name}.csv", index=False)
         if settings.report:
             # Matplotlib and scikit-learn take a second that nobody else here has to wait.
-            from ecg_siglip import report
+            from ecg_siglip import drilldown, report
 
             tune_rows = data.fold(trained.data.tune_fold)
             tune_prob = predictor.probabilities(data.signals[tune_rows], settings.batch_size)
@@ -169,6 +170,16 @@ def evaluate(settings: config.EvaluateConfig) -> None:
                 tables=[part.section() for part in tables],
                 context=context(settings, trained, artifact, data),
                 rule=rule_of(artifact),
+                drills=drilldown.drills(
+                    y_true,
+                    y_prob,
+                    artifact.codes,
+                    artifact.thresholds,
+                    rule_of(artifact),
+                    data.ecg_id[rows],
+                    [data.paths[row] for row in rows],
+                    predict_command(settings.run),
+                ),
             )
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(beside, folder)
@@ -230,6 +241,12 @@ def context(
         "records": "with a finding of the task" if settings.labelled_only else "all of the fold",
         "data": data.version,
     }
+
+
+def predict_command(run: config.RunConfig) -> str:
+    """What answers for a record as this run does."""
+    root = "" if run.root == config.RunConfig().root else f" {shlex.quote(f'run.root={run.root}')}"
+    return f"python -m ecg_siglip.predict {shlex.quote(f'run.name={run.name}')}{root}"
 
 
 def headline(scores: dict[str, float]) -> str:

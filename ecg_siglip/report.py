@@ -158,6 +158,7 @@ def write(
     context: Mapping[str, str],
     rule: str = "expected_f1",
     tables: Sequence[Mapping[str, Any]] = (),
+    drills: Sequence[Any] = (),
 ) -> None:
     """Write the report of a fold: one HTML file with everything in it.
 
@@ -188,6 +189,8 @@ def write(
     tables : sequence of mapping
         Further sections: ``title``, ``about`` (a sentence), ``head`` (words), ``rows`` (lists of
         words and numbers).
+    drills : sequence of drilldown.Drill
+        Of every finding, or none: then there is no page of details.
 
     Raises
     ------
@@ -250,6 +253,7 @@ def write(
         cases=cases,
         context=context,
         tables=tables,
+        drills={drill.code: drill for drill in drills},
     )
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")

@@ -11,11 +11,11 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ecg_siglip"
 FLOORS = [
     "config waveform wfdb_files devices tables findings encoders losses metrics plots charts beats "
     "download hub",
-    "card records text_encoders operating quality report augmentation lead_sets neighbours "
-    "concepts snomed",
+    "card records text_encoders operating quality report drilldown augmentation lead_sets "
+    "neighbours concepts snomed",
     "cache clinical model paired windows challenge",
     "ptbxl checkpoint simulate ranks sheet explain",
-    "batches predict held_out",
+    "batches predict truth held_out",
     "hospitals",
     "transfer breakdown",
     "evaluate build",
@@ -37,7 +37,7 @@ LIGHT += ["waveform", "augmentation", "lead_sets", "neighbours", "windows"]
 LIGHT += ["findings", "metrics", "paired"]
 LIGHT += ["plots", "report", "sheet", "operating", "charts", "beats", "clinical", "download"]
 LIGHT += ["snomed", "challenge"]
-LIGHT += ["hub", "card"]
+LIGHT += ["drilldown", "hub", "card"]
 ROOMS = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ecg_siglip import augmentation, config, findings, ptbxl, waveform
+from ecg_siglip import augmentation, concepts, config, findings, ptbxl, waveform
 from ecg_siglip.losses import BlendedTargets, PairTargets, Term, finding_weights
 
 # Samples in uV and what is to be done to them; None where there is nothing.
@@ -77,6 +77,7 @@ class TrainingData:
         self.reports = data.reports
         language = settings.text.language
         spoken = findings.LANGUAGES if language == "mixed" else (language,)
+        self.languages = list(spoken)
         self.prompts_in = [findings.prompts(data.codes, one) for one in spoken]
         self.prompts = self.prompts_in[0]  # what the model will be asked
         self.device, self.settings = device, settings
@@ -203,7 +204,7 @@ class TrainingData:
         -------
         texts : list of str, T of them
         own : ndarray of shape (T,), int64
-            The row that each text belongs to; -1 for the bank, which belongs to none.
+            The row that each text belongs to; -1 for bank and concepts, which belong to none.
         labels : Tensor of shape (T, F), float32
             The findings that each text names.
 
@@ -217,6 +218,11 @@ class TrainingData:
         if kind == "bank":
             everything = torch.eye(n_findings, device=self.device)
             return prompts, np.full(n_findings, -1), everything
+        if kind == "concept":
+            language = self.languages[self.prompts_in.index(prompts)]
+            texts, members_CF = concepts.prompts(self.codes, language)
+            members = torch.from_numpy(members_CF.astype(np.float32))
+            return texts, np.full(len(texts), -1), members.to(self.device)
         if kind == "report":
             told = np.array([row for row in rows if self.reports[row].strip()], np.int64)
             return [self.reports[row] for row in told], told, self.labels[self._here(told)]

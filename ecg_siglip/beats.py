@@ -192,13 +192,18 @@ SPIKE = Wave(0.0, 0.0008, 0.0008, vector(0.6, 1.1, 0.9), 0.001)
 
 
 class Strip:
-    """A strip of paper that a rhythm writes its beats on, in seconds from the start."""
+    """A strip of paper that a rhythm writes its beats on, in seconds from the start.
+
+    ``spans`` says what stands where, (what, from, to): P, early P, spike, QRS, ST-T, and the last
+    two of an ectopic beat.
+    """
 
     def __init__(self, heart: Heart, rng: np.random.Generator, duration: float) -> None:
         self.heart, self.rng, self.duration = heart, rng, duration
         self.waves: list[Wave] = []
         self.phase = rng.uniform(0, 2 * np.pi, 2)
         self.qrs_onsets: list[float] = []
+        self.spans: list[tuple[str, float, float]] = []
 
     def rr(self, time: float) -> float:
         """The sinus interval at a time: respiration, Mayer waves at 0.1 Hz, a little noise."""
@@ -216,8 +221,11 @@ class Strip:
             turn = self.rng.normal(1, self.heart.p_wanders, 3)
             waves = tuple(replace(w, vector=w.vector * turn) for w in waves)
         self.waves += retimed(waves, time)
+        end = max((wave.at + 2.5 * wave.fall for wave in waves), default=0.0)
+        self.spans.append(("early P" if early else "P", time, time + end))
 
     def add_spike(self, time: float) -> None:
+        self.spans.append(("spike", time - 0.01, time + 0.01))
         self.waves += retimed([SPIKE], time)
 
     def add_qrs(self, time: float, rr: float, born_in_ventricle: bool = False) -> None:
@@ -226,6 +234,11 @@ class Strip:
         waves = beat(self.heart, rr)
         self.waves += [replace(w, at=w.at + time, vector=w.vector * breath) for w in waves]
         self.qrs_onsets.append(time)
+        kind = "ectopic " if born_in_ventricle else ""
+        j_point = time + (self.heart.ectopic_qrs if born_in_ventricle else self.heart.qrs)
+        t_wave = waves[-2]  # behind it, U
+        t_end = time + t_wave.at + 2.5 * t_wave.fall
+        self.spans += [(f"{kind}QRS", time, j_point), (f"{kind}ST-T", j_point, t_end)]
 
 
 def sinus(strip: Strip) -> None:
@@ -318,6 +331,7 @@ def paroxysm(strip: Strip) -> None:
     sinus(slow)
     cut = max(slow.qrs_onsets) + 0.42
     strip.waves += slow.waves
+    strip.spans += slow.spans
     while cut < strip.duration + 1:
         strip.add_qrs(cut, 60 / heart.rate)
         cut += 60 / heart.rate * (1 + 0.004 * strip.rng.normal())
@@ -409,6 +423,15 @@ def draw(waves: list[Wave], times: Array) -> Array:
     return total
 
 
+def strip_of(heart: Heart, duration: float, rng: np.random.Generator) -> Strip:
+    """A strip with the beats of a heart; ``ecg`` draws the same one from the same chance."""
+    if heart.rhythm not in RHYTHMS:
+        raise ValueError(f"rhythm {heart.rhythm!r}: expected one of {', '.join(RHYTHMS)}")
+    strip = Strip(heart, rng, duration)
+    RHYTHMS[heart.rhythm](strip)
+    return strip
+
+
 def ecg(
     heart: Heart, fs: float, duration: float, rng: np.random.Generator
 ) -> tuple[Array, list[float]]:
@@ -434,10 +457,7 @@ def ecg(
     ValueError
         If the heart's rhythm is not one of ``RHYTHMS``.
     """
-    if heart.rhythm not in RHYTHMS:
-        raise ValueError(f"rhythm {heart.rhythm!r}: expected one of {', '.join(RHYTHMS)}")
-    strip = Strip(heart, rng, duration)
-    RHYTHMS[heart.rhythm](strip)
+    strip = strip_of(heart, duration, rng)
     times = np.arange(round(duration * fs)) / fs
     dipole = draw(strip.waves, times)
     if heart.rhythm in ("fibrillation", "flutter"):

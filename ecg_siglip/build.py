@@ -141,6 +141,12 @@ def load_encoder(
     if differing:
         raise ValueError(f"{where}: its encoder has {', '.join(differing)}; expected the same here")
     for before in ancestors(artifact.about):
+        knew = set(settings.data.held_out) - set(before.get("held_out", []))
+        if knew:
+            raise ValueError(
+                f"{where}: {before['run']} knows {', '.join(sorted(knew))}, which data.held_out "
+                "keeps from this run; expected a model that was trained without"
+            )
         folds = {*before["train_folds"], before["tune_fold"]} - {*settings.data.train_folds}
         folds -= {settings.data.tune_fold} - {*before["train_folds"]}
         if not same_records(before["data"], data.version):
@@ -151,5 +157,14 @@ def load_encoder(
                 "this run does not learn from: its scores would be too good"
             )
     model.ecg.load_state_dict(artifact.model.ecg.state_dict())
-    kept = ("run", "data", "train_folds", "tune_fold", "n_train_records", "commit", "pretrained")
+    kept = (
+        "run",
+        "data",
+        "held_out",
+        "train_folds",
+        "tune_fold",
+        "n_train_records",
+        "commit",
+        "pretrained",
+    )
     return {key: artifact.about[key] for key in kept if artifact.about.get(key)}

@@ -26,9 +26,10 @@ CARD = """---
 
 **For research, not for diagnosis.** This is no medical device; nobody has tested it on patients.
 
-Names {n_findings} findings (SCP-ECG statements of PTB-XL, task `{task}`) in a 12-lead ECG, several at
-once, each with a calibrated probability. Two towers, `{ecg}` for the signal and `{text}` for the words,
-trained with the objective `{objective}` by ecg_siglip {version} (commit {commit}).
+Names {n_findings} findings (SCP-ECG statements of PTB-XL, task `{task}`) in a 12-lead ECG,
+several at once, each with a calibrated probability. Two towers, `{ecg}` for the signal and
+`{text}` for the words, trained with the objective `{objective}` by ecg_siglip {version} (commit
+{commit}).
 
 ## Use
 
@@ -39,37 +40,41 @@ classifier = EcgClassifier.from_pretrained("{name}")
 probabilities = classifier.predict_proba("path/to/00001_lr")  # one column a finding
 ```
 
-or `python -m ecg_siglip.predict model={name} 'records=[path/to/00001_lr]'`. Records of other leads, rates
-and lengths are brought to what the model sees: 12 leads, {fs:g} Hz, {duration_s:g} s.
+or `python -m ecg_siglip.predict model={name} 'records=[path/to/00001_lr]'`. Records of other
+leads, rates and lengths are brought to what the model sees: 12 leads, {fs:g} Hz, {duration_s:g}
+s.
 
-Meant for research on ECGs: to compare methods, to sort and search records that people read anyway, to
-start another model from. Not meant to decide about a patient, to replace a reading, or to rule anything
-out. At another hospital, calibration and thresholds have to be found anew (`EcgClassifier.fit`).
+Meant for research on ECGs: to compare methods, to sort and search records that people read
+anyway, to start another model from. Not meant to decide about a patient, to replace a reading,
+or to rule anything out. At another hospital, calibration and thresholds have to be found anew
+(`EcgClassifier.fit`).
 
 ## Training
 
 - data: {data}, in the layout of [PTB-XL](https://physionet.org/content/ptb-xl/1.0.3/)
 - trained on folds {train_folds} ({n_train_records} records), seed {seed}
 - ECG encoder started {start}
-- thresholds, calibration and best epoch ({best_epoch}) from fold {tune_fold} ({n_tune_records} records)
+- thresholds, calibration and best epoch ({best_epoch}) from fold {tune_fold} ({n_tune_records}
+  records)
 
 ## Scores
 
-Over the findings with 5 or more positives in the fold, micro F1 over all; in brackets 95 % intervals by
-bootstrap over the records. {flatters}
+Over the findings with 5 or more positives in the fold, micro F1 over all; in brackets 95 %
+intervals by bootstrap over the records. {flatters}
 
 {scores}
 
 ## Limits
 
-One database of one country and two decades; labels are one or two cardiologists' reading of the record;
-rare findings have few examples; nobody has looked at differences between groups of people. A
-probability is right on average over records like those of the tuning fold, and only there.
+One database of one country and two decades; labels are one or two cardiologists' reading of the
+record; rare findings have few examples; nobody has looked at differences between groups of
+people. A probability is right on average over records like those of the tuning fold, and only
+there.
 
 ## Licence
 
-Weights and code: Apache-2.0. PTB-XL, where the data above is PTB-XL: CC BY 4.0; cite Wagner, P. et al.
-(2020), *Scientific Data* 7, 154, doi:10.1038/s41597-020-0495-6.
+Weights and code: Apache-2.0. PTB-XL, where the data above is PTB-XL: CC BY 4.0; cite Wagner, P.
+et al. (2020), *Scientific Data* 7, 154, doi:10.1038/s41597-020-0495-6.
 
 <details><summary>The findings</summary>
 

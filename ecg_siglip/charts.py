@@ -179,7 +179,7 @@ def pr_figure(
     return figure
 
 
-def _binned(truth: NDArray, probability: NDArray, edges: NDArray) -> tuple[NDArray, ...]:
+def binned(truth: NDArray, probability: NDArray, edges: NDArray) -> tuple[NDArray, ...]:
     """Mean probability, frequency, 95 % Wilson interval and count of each bin that is not empty."""
     bins = np.clip(np.searchsorted(edges, probability, side="right") - 1, 0, len(edges) - 2)
     n = np.bincount(bins, minlength=len(edges) - 1)
@@ -207,7 +207,7 @@ def reliability_figure(y_true: ArrayLike, y_prob: ArrayLike) -> Figure:
     edges = np.linspace(0, 1, 16)
     for ax, bins in ((linear, edges), (logarithmic, np.geomspace(lowest, 1, 17))):
         shown = probability >= bins[0]
-        said, found, low, high, n = _binned(truth[shown], probability[shown], bins)
+        said, found, low, high, n = binned(truth[shown], probability[shown], bins)
         ax.plot([lowest, 1], [lowest, 1], color=MUTED, lw=0.8, ls=(0, (3, 3)))
         ax.vlines(said, np.maximum(low, lowest), high, color=ACCENT, lw=1.6, alpha=0.5)
         ax.plot(said, np.where(found > 0, found, np.nan), "o-", color=ACCENT, ms=4.5, lw=1)
@@ -244,7 +244,7 @@ def finding_reliability_figure(
         n_bins = int(np.clip(truth.sum() // 5, 1, 6))
         inner = np.quantile(probability[truth], np.linspace(0, 1, n_bins + 1)[1:-1])
         edges = np.unique(np.concatenate([[0.0], inner, [1.0]]))
-        said, found, low, high, _ = _binned(truth.astype(float), probability, edges)
+        said, found, low, high, _ = binned(truth.astype(float), probability, edges)
         ax.plot([0, 1], [0, 1], color=MUTED, lw=0.8, ls=(0, (3, 3)))
         ax.vlines(said, low, high, color=ACCENT, lw=1.4, alpha=0.5)
         ax.plot(said, found, "o-", color=ACCENT, ms=3.5, lw=1)

@@ -219,10 +219,10 @@ def load_artifact(name: str | Path) -> Artifact:
         raise ValueError(f"model {name}: config.json lacks {error}; a bare model?") from error
     findings.names(codes)
     sizes = {"prompts": len(artifact.prompts)}
-    for name, tuning in {"": artifact.tuning(), **artifact.fewer_leads}.items():
-        sizes[f"{name} calibration".strip()] = len(tuning.calibration)
-        sizes |= {f"{name} thresholds/{k}".strip(): len(t) for k, t in tuning.thresholds.items()}
-        sizes |= {f"{name} operating/{k}".strip(): len(t) for k, t in tuning.operating.items()}
+    for leads, tuning in {"": artifact.tuning(), **artifact.fewer_leads}.items():
+        sizes[f"{leads} calibration".strip()] = len(tuning.calibration)
+        sizes |= {f"{leads} thresholds/{k}".strip(): len(t) for k, t in tuning.thresholds.items()}
+        sizes |= {f"{leads} operating/{k}".strip(): len(t) for k, t in tuning.operating.items()}
     for part, size in sizes.items():
         if size != len(codes):
             raise ValueError(f"model {name}: {size} {part}, expected one for {len(codes)} codes")

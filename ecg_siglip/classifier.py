@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 
 from ecg_siglip import operating, records, waveform
 from ecg_siglip.checkpoint import push_to_hub
-from ecg_siglip.evaluate import tune
 from ecg_siglip.metrics import DEFAULT_RULE, apply_thresholds
+from ecg_siglip.operating import tune
 from ecg_siglip.predict import Predictor, probabilities
 
 Ecgs = str | Path | records.Record | Iterable[str | Path | records.Record] | np.ndarray
@@ -69,8 +69,8 @@ class EcgClassifier:
         device: str = "auto",
         revision: str | None = None,
     ) -> EcgClassifier:
-        """From a folder (``runs/<name>/model``) or the hub, ``owner/name`` or ``owner/name@revision``;
-        errors as ``Predictor.load``."""
+        """From a folder (``runs/<name>/model``) or the hub (``owner/name``, a branch, tag or commit
+        by ``revision`` or as ``owner/name@revision``); errors as ``Predictor.load``."""
         return cls(Predictor.load(f"{name}@{revision}" if revision else name, device), rule, fs)
 
     def push_to_hub(self, repo: str, private: bool = True, revision: str | None = None) -> str:

@@ -24,7 +24,8 @@ from tqdm import tqdm
 
 from ecg_siglip import charts, config, paired
 from ecg_siglip.config import TrainConfig
-from ecg_siglip.evaluate import evaluate, without_nan
+from ecg_siglip.evaluate import evaluate
+from ecg_siglip.metrics import without_nan
 from ecg_siglip.paired import Answers
 
 # Scores of the printed table and their headings.
@@ -310,7 +311,7 @@ def compare(settings: config.CompareConfig) -> None:
             evaluate(
                 config.EvaluateConfig(
                     run=config.RunConfig(name=name, root=settings.root),
-                    data=settings.data,
+                    data=config.EvaluatedData(**vars(settings.data)),
                     fold=settings.fold,
                     device=settings.device,
                 )

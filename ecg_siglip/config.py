@@ -74,6 +74,9 @@ class DataConfig:
     task: str = knob("all", "which PTB-XL statements are the findings", choices=TASKS)
     train_folds: list[int] = knob([1, 2, 3, 4, 5, 6, 7, 8], "strat_fold to learn from", 1, 10)
     train_share: float = knob(1.0, "share of the training records to learn from", 0.001, 1.0)
+    held_out: list[str] = knob(
+        [], "findings that training never hears of, to be asked for afterwards: [AFIB,IMI]"
+    )
     tune_fold: int = knob(9, "strat_fold for thresholds, calibration, the best epoch", 1, 10)
     allow_missing: bool = knob(False, "go on when listed records are absent on disk")
     cache_dir: str | None = knob(None, "folder of the waveform cache; null: root/cache")
@@ -210,9 +213,26 @@ class EvaluateData:
 
 
 @dataclass
+class EvaluatedData(EvaluateData):
+    kind: str = knob(
+        "ptbxl",
+        "what lies in root: PTB-XL, or with data=challenge a folder a hospital",
+        choices=("ptbxl", "challenge"),
+    )
+    ptbxl: str | None = knob(
+        None,
+        "challenge: folder with the ptbxl_database.csv that has the folds of records HRnnnnn; "
+        "null: where the run was trained",
+    )
+    min_positives: int = knob(
+        5, "challenge: records of a set that a finding needs to be scored on it", 1
+    )
+
+
+@dataclass
 class EvaluateConfig:
     run: RunConfig = group(RunConfig)
-    data: EvaluateData = group(EvaluateData)
+    data: EvaluatedData = group(EvaluatedData)
     fold: int = knob(10, "strat_fold to report on", 1, 10)
     labelled_only: bool = knob(False, "score only records with at least one finding of the task")
     n_bootstrap: int = knob(1000, "resamples of the records for the 95 % intervals", 0, 100000)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ecg_siglip import __version__, config, operating
+from ecg_siglip import __version__, config, held_out, operating
 from ecg_siglip.batches import share_of
 from ecg_siglip.card import model_card
 from ecg_siglip.checkpoint import (
@@ -22,10 +22,12 @@ from ecg_siglip.checkpoint import (
     save_artifact,
     write_atomic,
 )
-from ecg_siglip.evaluate import headline, load_data, tune, tune_fewer_leads, without_nan
+from ecg_siglip.evaluate import headline, load_data, tune_fewer_leads
 from ecg_siglip.metrics import scores as fold_scores
+from ecg_siglip.metrics import without_nan
 from ecg_siglip.model import EcgTextModel, Ensemble, pick_device
 from ecg_siglip.neighbours import Neighbours
+from ecg_siglip.operating import tune
 from ecg_siglip.predict import forward
 
 
@@ -53,6 +55,7 @@ def members_of(root: Path, names: list[str]) -> list[tuple[config.TrainConfig, A
             ("waveform", artifact.waveform, first[1].waveform),
             ("data.task", settings.data.task, first[0].data.task),
             ("data.fs", settings.data.fs, first[0].data.fs),
+            ("data.held_out", settings.data.held_out, first[0].data.held_out),
             ("data.train_folds", settings.data.train_folds, first[0].data.train_folds),
             ("data.tune_fold", settings.data.tune_fold, first[0].data.tune_fold),
             ("data", artifact.about["data"], first[1].about["data"]),
@@ -80,7 +83,8 @@ def ensemble(settings: config.EnsembleConfig) -> None:
     device = pick_device(settings.device)
     model = Ensemble([a.model for a in artifacts if isinstance(a.model, EcgTextModel)])
     model = model.to(device).eval()
-    data = load_data(config.EvaluateConfig(data=settings.data), trained, first)
+    data = load_data(settings.data, trained, first)
+    data = held_out.known(data, trained.data.held_out)
     rows = data.fold(trained.data.tune_fold)
     assert data.signals is not None
     text_FD = model.encode_text(first.prompts).detach()

@@ -1,7 +1,8 @@
 """A model for elsewhere: on the Hugging Face hub, or as one ONNX file that needs no Python.
 
-The ONNX file takes signals and gives calibrated probabilities: text encoder, prompts, scale, bias and calibration are folded into the numbers of the file; what an
-answer needs besides (leads, sampling rate, vocabulary, thresholds) stands in its metadata.
+The ONNX file takes signals and gives calibrated probabilities. Text encoder, prompts, scale, bias
+and calibration are folded into its numbers; what an answer needs besides (leads, sampling rate,
+vocabulary, thresholds) stands in its metadata.
 
 Shape letters: B records, L leads (12), S samples, F findings, D embedding.
 """

@@ -1,4 +1,4 @@
-"""Models on the Hugging Face hub: fetched by ``owner/name`` or ``owner/name@revision``, and put there.
+"""Models on the Hugging Face hub: fetched by ``owner/name[@revision]``, and put there.
 
 Only what a model needs to answer travels, as safetensors and JSON: no pickle is fetched or sent, no
 data, no log, no prediction.
@@ -23,11 +23,13 @@ from huggingface_hub.errors import (
 
 PARTS = ("README.md", "config.json", "model.safetensors", "neighbours.safetensors", "text/*")
 FILES = [*PARTS, *(f"member*/{part}" for part in PARTS)]
-# Whatever else lies in ``text/``: what could run code when it is read.
+# In ``text/`` lie files of many names: what could run code when it is read is none of them.
 PICKLES = [
     f"*.{suffix}" for suffix in ("bin", "pt", "pth", "pkl", "pickle", "ckpt", "joblib", "py")
 ]
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
+# Whatever HTTP library it brings: its errors are those that the hub's are made of.
+NO_CONNECTION: tuple[type[BaseException], ...] = (*HfHubHTTPError.__bases__, OSError)
 TOKEN = "`hf auth login`, or HF_TOKEN"
 
 
@@ -115,7 +117,7 @@ def _saying(what: str, repo: str) -> Iterator[None]:
         raise ValueError(f"{what}: {repo} is there, but has no such revision") from error
     except RepositoryNotFoundError as error:
         raise ValueError(
-            f"{what}: no such repository, or one that is not yours to see; for a private one: {TOKEN}"
+            f"{what}: no such repository, or a private one and no token that may see it: {TOKEN}"
         ) from error
     except (OfflineModeIsEnabled, LocalEntryNotFoundError) as error:
         raise ValueError(
@@ -128,7 +130,7 @@ def _saying(what: str, repo: str) -> Iterator[None]:
                 f"{what}: no token, or one without the right to do this: {TOKEN}"
             ) from error
         raise ValueError(f"{what}: the hub answered {_line(error)}") from error
-    except (*HfHubHTTPError.__bases__, OSError) as error:  # no connection, in any of its libraries
+    except NO_CONNECTION as error:
         raise ValueError(f"{what}: the hub cannot be reached ({_line(error)})") from error
 
 

@@ -17,7 +17,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional
 
-TEXTS = ("bank", "finding", "findings", "report")
+TEXTS = ("bank", "concept", "finding", "findings", "report")
+NO_RECORDS = ("bank", "concept")  # texts that are there in every step and belong to no record
 TARGETS = ("diagonal", "shared", "jaccard", "idf_jaccard", "present")
 LOSSES = ("sigmoid", "softmax")
 # Pairs whose logits exist at one time: what fits a CPU's cache, what keeps a GPU busy.
@@ -61,8 +62,12 @@ def parse_terms(terms: str) -> list[Term]:
             raise ValueError(f"{where}: expected a text out of {', '.join(TEXTS)}")
         if targets not in TARGETS:
             raise ValueError(f"{where}: expected targets out of {', '.join(TARGETS)}")
-        if text == "bank" and targets == "diagonal":
-            raise ValueError(f"{where}: a bank of findings has no diagonal; expected bank/present")
+        if text in NO_RECORDS and targets == "diagonal":
+            raise ValueError(f"{where}: a bank of texts has no diagonal; expected bank/present")
+        if text == "concept" and targets == "present":
+            raise ValueError(
+                f"{where}: no record has all findings of a concept; expected concept/shared"
+            )
         try:
             value = float(weight or 1.0)
         except ValueError:

@@ -61,6 +61,11 @@ def _pair(y_true: ArrayLike, y_prob: ArrayLike) -> tuple[Bool, Float]:
     return truth, _probabilities("y_prob", y_prob, truth.shape)
 
 
+def without_nan(scores: dict[str, float]) -> dict[str, float | None]:
+    """JSON has no NaN: a score that cannot be said is null."""
+    return {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in scores.items()}
+
+
 def _pair_predicted(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Bool, Bool]:
     truth, called = binary("y_true", y_true), binary("y_pred", y_pred)
     if truth.shape != called.shape:
@@ -177,6 +182,12 @@ def apply_thresholds(y_prob: ArrayLike, thresholds: ArrayLike) -> Bool:
     if np.isnan(thresholds).any():
         raise ValueError(f"thresholds: expected numbers, got NaN for {np.isnan(thresholds).sum()}")
     return y_prob >= thresholds
+
+
+def _called(y_prob: Float, decision: ArrayLike) -> Bool:
+    """What a rule calls: by thresholds (n_findings,), or (n_records, n_findings) as it stands."""
+    decision = np.asarray(decision)
+    return apply_thresholds(y_prob, decision) if decision.ndim < 2 else binary("called", decision)
 
 
 # ------------------------------------------------------------------------------- calibration
@@ -454,7 +465,7 @@ def scores(
     y_true : array of shape (n_records, n_findings), bool
     y_prob : array of shape (n_records, n_findings), float in [0, 1]
     thresholds : dict of rule -> array of shape (n_findings,)
-        From the tuning fold.
+        From the tuning fold. In place of thresholds, what is called: bool of the shape of `y_true`.
     n_bootstrap : int
         Resamples of the records; 0 leaves the intervals out.
     seed : int
@@ -518,7 +529,7 @@ def resampled_scores(
     curves: dict[str, Float] = {}
     positive_FB = y_true.T.astype(float) @ weights_NB
     for rule, values in thresholds.items():
-        y_pred = apply_thresholds(y_prob, values)
+        y_pred = _called(y_prob, values)
         both_FB = (y_true & y_pred).T.astype(float) @ weights_NB
         called_FB = y_pred.T.astype(float) @ weights_NB
         f1_FB = f1_from_counts(both_FB, called_FB, positive_FB)
@@ -554,7 +565,7 @@ def per_finding(
     y_true : array of shape (n_records, n_findings), bool
     y_prob : array of shape (n_records, n_findings), float in [0, 1]
     thresholds : dict of rule -> array of shape (n_findings,)
-        From the tuning fold.
+        From the tuning fold; or what is called, as for ``scores``: the threshold is NaN then.
     n_bootstrap, seed : int
         Resamples of the records for the intervals of F1; 0 leaves them out.
 
@@ -585,11 +596,14 @@ def per_finding(
     }
     weights_NB = _resamples(n_records, n_bootstrap, seed)
     for rule, values in thresholds.items():
-        y_pred = apply_thresholds(y_prob, values)
+        y_pred = _called(y_prob, values)
         true_positive = (y_true & y_pred).sum(axis=0).astype(float)
         true_negative = (~y_true & ~y_pred).sum(axis=0).astype(float)
         n_called = y_pred.sum(axis=0)
-        columns[f"{rule}/threshold"] = np.asarray(values, dtype=float)
+        known = np.ndim(values) < 2
+        columns[f"{rule}/threshold"] = (
+            np.asarray(values, dtype=float) if known else np.full(y_true.shape[1], np.nan)
+        )
         with np.errstate(invalid="ignore"):
             columns[f"{rule}/precision"] = true_positive / n_called
             columns[f"{rule}/recall"] = true_positive / n_positive

@@ -1,7 +1,8 @@
-"""How sure to be before a finding is called: thresholds for a wanted sensitivity or precision.
+"""How sure to be before a finding is called: thresholds by rule, wanted sensitivity or precision.
 
-Found on the tuning fold by what the calibrated probabilities lead one to expect, not by counting: a
-rare finding has two or three positives there, too few to count, and as many probabilities as any.
+Those for a wanted sensitivity or precision are found on the tuning fold by what the calibrated
+probabilities lead one to expect, not by counting: a rare finding has two or three positives there,
+too few to count, and as many probabilities as any.
 """
 
 from __future__ import annotations
@@ -9,11 +10,35 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ecg_siglip.metrics import binary
+from ecg_siglip import metrics
 
 SENSITIVITIES = (0.8, 0.9, 0.95, 0.98)
 PRECISIONS = (0.5, 0.7, 0.8, 0.9)
 SENSITIVITY, PRECISION = 0.9, 0.8  # where nobody says otherwise
+
+
+def tune(
+    y_true: np.ndarray, y_prob: np.ndarray
+) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
+    """Calibration and, on calibrated probabilities, every rule's thresholds, of the tuning fold.
+
+    Parameters
+    ----------
+    y_true : ndarray of shape (n_records, n_findings), bool
+    y_prob : ndarray of shape (n_records, n_findings), float in [0, 1]
+
+    Returns
+    -------
+    calibration : ndarray of shape (n_findings, 2)
+    thresholds : dict of str to ndarray of shape (n_findings,)
+    calibrated : ndarray of shape (n_records, n_findings)
+    """
+    calibration = metrics.fit_calibration(y_true, y_prob)
+    calibrated = metrics.calibrate(y_prob, calibration)
+    thresholds = {
+        rule: metrics.tune_thresholds(y_true, calibrated, rule) for rule in metrics.THRESHOLD_RULES
+    }
+    return calibration, thresholds, calibrated
 
 
 def thresholds(y_prob: ArrayLike) -> dict[str, np.ndarray]:
@@ -69,7 +94,7 @@ def reached(y_true: ArrayLike, called: ArrayLike) -> tuple[np.ndarray, np.ndarra
     ----------
     y_true, called : array of shape (n_records, n_findings), bool
     """
-    truth, said = binary("y_true", y_true), binary("called", called)
+    truth, said = metrics.binary("y_true", y_true), metrics.binary("called", called)
     both = (truth & said).sum(axis=0).astype(np.float64)
     with np.errstate(invalid="ignore"):
         return both / truth.sum(axis=0), both / said.sum(axis=0)

@@ -60,12 +60,15 @@ def template(name: str) -> Template:
 
 
 def _headline(scores: Mapping[str, float], rule: str) -> list[dict[str, str]]:
+    # Of a small set, where no finding has as many, the others are better than nothing.
+    end = "_min5" if scores.get("n_findings_min5", 1) else ""
+    which = "findings with at least 5 positives" if end else "findings with a positive"
     cards = (
-        (f"{rule}/macro_f1_min5", "Macro F1", "findings with at least 5 positives"),
+        (f"{rule}/macro_f1{end}", "Macro F1", which),
         (f"{rule}/micro_f1", "Micro F1", "all record-finding pairs"),
         (f"{rule}/samples_f1", "F1 of a record", "mean over the records"),
-        ("macro_auroc_min5", "Macro AUROC", "findings with at least 5 positives"),
-        ("macro_auprc_min5", "Macro AUPRC", "findings with at least 5 positives"),
+        (f"macro_auroc{end}", "Macro AUROC", which),
+        (f"macro_auprc{end}", "Macro AUPRC", which),
         ("ece", "Calibration error", "15 equal-width bins; lower is better"),
     )
     return [
@@ -98,6 +101,47 @@ def _answers(case: Mapping[str, Any], names: Mapping[str, str]) -> list[dict[str
     ]
 
 
+def surprising(
+    names: Sequence[str],
+    codes: Sequence[str],
+    y_true: np.ndarray,
+    y_prob: np.ndarray,
+    called: np.ndarray,
+    n: int,
+) -> list[tuple[int, dict[str, Any]]]:
+    """The records whose findings surprised the model most (largest cross-entropy), as cases.
+
+    Parameters
+    ----------
+    names : sequence of str, length n_records
+    codes : sequence of str, length n_findings
+    y_true, y_prob, called : arrays of shape (n_records, n_findings)
+    n : int
+        Most that are wanted.
+
+    Returns
+    -------
+    list of (int, dict)
+        Row and what ``write`` wants to know of a record, but for its ``signal`` and ``fs``.
+    """
+    inside = np.clip(y_prob, 1e-7, 1 - 1e-7)
+    surprise = -np.where(y_true, np.log(inside), np.log1p(-inside))
+    words = np.array(codes)
+    cases = []
+    for i in np.argsort(-surprise.sum(axis=1))[:n].tolist():
+        top = surprise[i].argmax()
+        wrong = "missed" if y_true[i, top] else "called without a label"
+        case = {
+            "record": names[i],
+            "probabilities": dict(zip(codes, y_prob[i].tolist(), strict=True)),
+            "findings": words[called[i]].tolist(),
+            "true": words[y_true[i]].tolist(),
+            "why": f"{codes[top]} {wrong}: probability {y_prob[i, top]:.2f}",
+        }
+        cases.append((i, case))
+    return cases
+
+
 def write(
     path: str | Path,
     *,
@@ -109,12 +153,12 @@ def write(
     y_true: ArrayLike,
     y_prob: ArrayLike,
     thresholds: Mapping[str, ArrayLike],
-    tune: tuple[ArrayLike, ArrayLike],
+    tune: tuple[ArrayLike, ArrayLike] | None,
     worst: Sequence[Mapping[str, Any]],
     context: Mapping[str, str],
     rule: str = "expected_f1",
-    by_leads: Sequence[Mapping[str, Any]] = (),
-    by_language: Sequence[Mapping[str, Any]] = (),
+    tables: Sequence[Mapping[str, Any]] = (),
+    drills: Sequence[Any] = (),
 ) -> None:
     """Write the report of a fold: one HTML file with everything in it.
 
@@ -133,7 +177,7 @@ def write(
         Of the fold reported on.
     thresholds : mapping of rule -> array of shape (n_findings,)
     tune : (y_true, y_prob) of the tuning fold
-        Only drawn, to show where the thresholds come from.
+        Only drawn, to show where the thresholds come from; None leaves that out.
     worst : sequence of mapping
         Records called worst: ``record`` (name), ``signal`` (12, n_samples) in mV, ``fs`` in Hz,
         ``probabilities`` (code -> float), ``findings`` (codes called), ``true`` (codes present),
@@ -142,10 +186,11 @@ def write(
         What a reader must know: run, data, fold, model, commit.
     rule : str
         Threshold rule of the headline.
-    by_leads : sequence of mapping
-        What ``evaluate.scores_by_leads`` returns; nothing is said of fewer leads if it is empty.
-    by_language : sequence of mapping
-        What ``evaluate.scores_by_language`` returns; nothing is said of languages if it is empty.
+    tables : sequence of mapping
+        Further sections: ``title``, ``about`` (a sentence), ``head`` (words), ``rows`` (lists of
+        words and numbers).
+    drills : sequence of drilldown.Drill
+        Of every finding, or none: then there is no page of details.
 
     Raises
     ------
@@ -175,8 +220,10 @@ def write(
             "Reliability of each finding",
         ),
         "decision": (charts.decision_figure(y_true, y_prob, codes), "Decision curves"),
-        "thresholds": (charts.threshold_figure(*tune, codes, thresholds), "F1 against threshold"),
     }
+    if tune is not None:
+        figure = charts.threshold_figure(*tune, codes, thresholds)
+        drawn["thresholds"] = (figure, "F1 against threshold")
     figures = {name: inline(figure, "png", alt) for name, (figure, alt) in drawn.items()}
     cases = [
         {
@@ -205,8 +252,8 @@ def write(
         figures=figures,
         cases=cases,
         context=context,
-        by_leads=by_leads,
-        by_language=by_language,
+        tables=tables,
+        drills={drill.code: drill for drill in drills},
     )
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ecg_siglip import __version__, config, operating, ptbxl
+from ecg_siglip import __version__, config, held_out, operating, ptbxl
 from ecg_siglip.batches import TrainingData
 from ecg_siglip.build import load_encoder, new_model, new_optimizer
 from ecg_siglip.card import model_card
@@ -39,11 +39,13 @@ from ecg_siglip.checkpoint import (
     save_state,
     write_atomic,
 )
-from ecg_siglip.evaluate import epoch_scores, headline, tune, tune_fewer_leads, without_nan
-from ecg_siglip.losses import Term, gather_rows, pair_loss, parse_terms, ring_pair_loss
+from ecg_siglip.evaluate import epoch_scores, headline, tune_fewer_leads
+from ecg_siglip.losses import NO_RECORDS, Term, gather_rows, pair_loss, parse_terms, ring_pair_loss
 from ecg_siglip.metrics import scores as fold_scores
+from ecg_siglip.metrics import without_nan
 from ecg_siglip.model import EcgTextModel, pick_device
 from ecg_siglip.neighbours import Neighbours
+from ecg_siglip.operating import tune
 from ecg_siglip.predict import forward
 from ecg_siglip.ranks import Ranks
 
@@ -89,7 +91,7 @@ def batch_loss(
             continue
         sizes = [len(texts)]
         mine = slice(None)
-        if term.text != "bank" and ranks.n > 1:
+        if term.text not in NO_RECORDS and ranks.n > 1:
             sizes = [int(np.isin(own, part).sum()) for part in parts]
             start = sum(sizes[: ranks.rank])
             mine = slice(start, start + sizes[ranks.rank])
@@ -465,7 +467,7 @@ def train(settings: config.TrainConfig) -> None:
 
 def load_data(settings: config.TrainConfig, progress: bool) -> ptbxl.PtbXl:
     """PTB-XL as the configuration wants it."""
-    return ptbxl.load(
+    data = ptbxl.load(
         settings.data.root,
         fs=settings.data.fs,
         task=settings.data.task,
@@ -475,6 +477,7 @@ def load_data(settings: config.TrainConfig, progress: bool) -> ptbxl.PtbXl:
         waveform=ptbxl.waveform_spec(settings.waveform),
         progress=progress,
     )
+    return held_out.hidden(data, settings.data.held_out)
 
 
 def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
@@ -492,6 +495,7 @@ def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
             "version": __version__,
             "data": loaded.version,
             "task": settings.data.task,
+            "held_out": settings.data.held_out,
             "ecg": settings.ecg.name,
             "text": settings.text.name,
             "language": settings.text.language,

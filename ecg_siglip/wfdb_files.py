@@ -23,9 +23,13 @@ GAIN = r"(\d+\.?\d*(?:e[+-]?\d+)?)(?:\(-?\d+\))?(?:/(\S+))?"
 # format x samples per frame : skew + byte offset
 FORMAT = r"\d+(?:x(\d+))?(?::(\d+))?(?:\+\d+)?"
 
-PLAIN_FIRST = r"[\w-]+ \d+ (?P<fs>\d+(?:\.\d+)?) (?P<n_samples>\d+)"
+PLAIN_FIRST = (
+    r"[\w-]+(?:\.mat)? \d+ (?P<fs>\d+(?:\.\d+)?) (?P<n_samples>\d+)"
+    r"(?: [\d:]+ [\d/]+| \d\d-[A-Z][a-z]{2}-\d{4} [\d:]+)?"
+)
 PLAIN_LEAD = (
-    r"(?P<file>\S+) 16 (?P<gain>\d+(?:\.\d+)?)(?:\((?P<baseline>-?\d+)\))?(?:/\S+)? "
+    r"(?P<file>\S+) 16(?:\+(?P<offset>\d+))? "
+    r"(?P<gain>\d+(?:\.\d+)?)(?:\((?P<baseline>-?\d+)\))?(?:/\S+)? "
     r"\d+ (?P<adc_zero>-?\d+) -?\d+ -?\d+ \d+ (?P<lead>[A-Za-z0-9]+)"
 )
 
@@ -206,24 +210,26 @@ def _plain_record(
 ) -> tuple[np.ndarray, float, list[str]] | None:
     """Samples in the header's unit (n_samples, n_leads), fs and leads of the plainest of records.
 
-    All leads in one file of 16-bit samples and nothing unusual in the header, as in PTB-XL: this is
-    what wfdb reads, bit for bit, in a tenth of the time, which its header parser takes. None for
-    anything else, and for whatever is wrong: that is wfdb's to read or refuse.
+    All leads in one file of 16-bit samples and nothing unusual in the header, as in PTB-XL and in
+    the challenges' collections: this is what wfdb reads, bit for bit, in a tenth of the time, which
+    its header parser takes. None for anything else, and for whatever is wrong: that is wfdb's to
+    read or refuse.
     """
     first = re.fullmatch(PLAIN_FIRST, lines[0])
     rows = [re.fullmatch(PLAIN_LEAD, line) for line in lines[1:]]
     if first is None or not all(rows):
         return None
     fields = [row.groupdict() for row in rows if row]
-    files = {field["file"] for field in fields}
+    files = {(field["file"], int(field["offset"] or 0)) for field in fields}
     if len(files) != 1:
         return None
-    path, n_samples = base.with_name(files.pop()), int(first["n_samples"])
-    if path.stat().st_size != 2 * len(fields) * n_samples or n_samples == 0:
+    (file, offset), n_samples = files.pop(), int(first["n_samples"])
+    path = base.with_name(file)
+    if path.stat().st_size != offset + 2 * len(fields) * n_samples or n_samples == 0:
         return None
     start, stop = piece or (0, n_samples)
     n_values = (stop - start) * len(fields)
-    digital = np.fromfile(path, "<i2", n_values, offset=2 * start * len(fields))
+    digital = np.fromfile(path, "<i2", n_values, offset=offset + 2 * start * len(fields))
     digital = digital.reshape(stop - start, len(fields))
     zero = [float(field["baseline"] or field["adc_zero"]) for field in fields]
     samples = (digital - np.array(zero)) / np.array([float(field["gain"]) for field in fields])

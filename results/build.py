@@ -61,9 +61,10 @@ GROUPS: dict[str, dict[str, Any]] = {
             "b[0-9]*_diagonal_s*",
             "b[0-9]*_shared_s*",
             "b[0-9]*_jaccard_s*",
+            *("bank_s*", "diagonal_s*", "shared_s*", "jaccard_s*"),  # of 128 records
         ]
     },
-    "learning_curve": {"runs": ["share[01]*_s*"], "x": "data.train_share"},
+    "learning_curve": {"runs": ["share[01]*_s*", "best_s*"], "x": "data.train_share"},
 }
 GROUPS["batch_size"]["x"] = "optim.batch_size"
 

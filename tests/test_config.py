@@ -35,8 +35,9 @@ KNOBS = {
         data.allow_missing data.cache_dir data.n_workers data.root device run.name run.root runs
     """,
     "evaluate": """
-        batch_size data.allow_missing data.cache_dir data.n_workers data.root device fold
-        labelled_only n_bootstrap report run.name run.root
+        batch_size data.allow_missing data.cache_dir data.kind data.min_positives
+        data.n_workers data.ptbxl data.root device fold labelled_only n_bootstrap report
+        run.name run.root
     """,
     "export": """
         model out private repo revision run.name run.root to
@@ -59,8 +60,8 @@ KNOBS = {
     "train": """
         augment.fewer_leads augment.gain augment.lead_mask augment.mixup augment.shift_s
         augment.time_mask_s
-        augment.wander_mv compile data.allow_missing data.cache_dir data.fs data.n_workers
-        data.root data.task data.train_folds data.train_share data.tune_fold device
+        augment.wander_mv compile data.allow_missing data.cache_dir data.fs data.held_out
+        data.n_workers data.root data.task data.train_folds data.train_share data.tune_fold device
         ecg.depths ecg.drop_path ecg.dropout ecg.kernel_size ecg.locked ecg.n_heads ecg.name
         ecg.stem_size ecg.stem_stride ecg.weights ecg.width embed_dim keep_embeddings n_threads
         objective.across
@@ -198,6 +199,7 @@ def test_the_words_are_those_of_the_rooms():
 OPTIONS = [
     pytest.param(f"{path.parent.name}={path.stem}", id=f"{path.parent.name}={path.stem}")
     for path in sorted(config.CONF_DIR.glob("*/*.yaml"))
+    if path.stem != "challenge"  # for evaluate alone
 ]
 
 
@@ -206,6 +208,15 @@ def test_every_file_of_conf_composes(door, option):
     needed = ["text.name=a_model"] if option == "text=hf" else []
     settings = door("train", "run.name=r", option, *needed)
     assert losses.parse_terms(settings.objective.terms)
+
+
+def test_other_hospitals_are_for_evaluate_alone(door, capsys):
+    settings = door("evaluate", "run.name=r", "data=challenge", "data.root=x")
+    assert (settings.data.kind, settings.data.root) == ("challenge", "x")
+    assert door("evaluate", "run.name=r").data == config.EvaluatedData()
+    with pytest.raises(SystemExit):
+        door("train", "run.name=r", "data=challenge")
+    assert "'kind' not in 'DataConfig'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

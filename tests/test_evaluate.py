@@ -12,7 +12,8 @@ import pytest
 from conftest import configured
 
 from ecg_siglip import config, metrics, ptbxl, report
-from ecg_siglip.evaluate import evaluate, headline, tune
+from ecg_siglip.evaluate import evaluate, headline
+from ecg_siglip.operating import tune
 
 RULES = ("fixed_0.5", "f1", "prevalence", "global", "expected_f1")
 

@@ -11,10 +11,13 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ecg_siglip"
 FLOORS = [
     "config waveform wfdb_files devices tables findings encoders losses metrics plots charts beats "
     "download hub",
-    "card records text_encoders operating quality report augmentation lead_sets neighbours",
-    "cache clinical model paired windows",
+    "card records text_encoders operating quality report drilldown augmentation lead_sets "
+    "neighbours concepts snomed",
+    "cache clinical model paired windows challenge",
     "ptbxl checkpoint simulate ranks sheet explain",
-    "batches predict",
+    "batches predict truth held_out",
+    "hospitals",
+    "transfer breakdown",
     "evaluate build ask",
     "train compare ensemble classifier desk",
     "export serve",
@@ -34,7 +37,8 @@ LIGHT = ["records", "wfdb_files", "devices", "tables", "quality"]
 LIGHT += ["waveform", "augmentation", "lead_sets", "neighbours", "windows"]
 LIGHT += ["findings", "metrics", "paired"]
 LIGHT += ["plots", "report", "sheet", "operating", "charts", "beats", "clinical", "download"]
-LIGHT += ["hub", "card"]
+LIGHT += ["snomed", "challenge"]
+LIGHT += ["drilldown", "hub", "card"]
 ROOMS = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 
 

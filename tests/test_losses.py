@@ -223,13 +223,13 @@ def test_terms_are_read_with_their_weights():
 @pytest.mark.parametrize(
     ("terms", "named"),
     [
-        ("bonk", "bank, finding"),
+        ("bonk", "bank, concept, finding"),
         ("report/jacquard", "idf_jaccard"),
         ("report", "diagonal, shared"),
         ("bank/diagonal", "no diagonal"),
         ("bank:-1", "above 0"),
         ("bank:much", "above 0"),
-        ("", "bank, finding"),
+        ("", "bank, concept, finding"),
     ],
 )
 def test_a_wrong_term_is_refused_with_what_is_known(terms, named):

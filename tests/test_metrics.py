@@ -367,3 +367,20 @@ def test_other_bad_input_is_refused():
         metrics.f1_scores([[1]], [[1, 0]])
     with pytest.raises(ValueError, match=r"got \(0, 3\)"):
         metrics.scores(np.zeros((0, 3)), np.zeros((0, 3)), {}, 0)
+
+
+def test_what_is_called_can_stand_in_place_of_thresholds():
+    rng = np.random.default_rng(3)
+    y_prob = rng.random((40, 3))
+    y_true = rng.random((40, 3)) < y_prob
+    thresholds = {"f1": np.array([0.3, 0.5, 0.7])}
+    called = {"f1": metrics.apply_thresholds(y_prob, thresholds["f1"])}
+    assert metrics.scores(y_true, y_prob, called, 10) == metrics.scores(
+        y_true, y_prob, thresholds, 10
+    )
+    rows = metrics.per_finding(y_true, y_prob, called)
+    assert all(np.isnan(row.pop("f1/threshold")) for row in rows)
+    expected = metrics.per_finding(y_true, y_prob, thresholds)
+    assert [row | {"f1/threshold": 0} for row in expected] == [
+        row | {"f1/threshold": 0} for row in rows
+    ]

@@ -219,7 +219,7 @@ LEAD = "rec.dat 16 1000.0(0)/mV 16 0"
         ("rec.dat 16 1.5e3(0)/mV 16 0", False),
         ("rec.dat 16x1 1000.0(0)/mV 16 0", False),
         ("rec.dat 16:1 1000.0(0)/mV 16 0", False),
-        ("rec.dat 16+0 1000.0(0)/mV 16 0", False),
+        ("rec.dat 16+0 1000.0(0)/mV 16 0", True),
     ],
 )
 def test_the_short_way_reads_what_wfdb_reads(base, microvolts, monkeypatch, new, is_plain):

@@ -21,7 +21,7 @@ def wheel(tmp_path_factory) -> set[str]:
 
 
 def test_all_rooms_and_all_of_conf_are_inside(wheel):
-    wanted = [p.relative_to(ROOT).as_posix() for p in (ROOT / "ecg_siglip").glob("*.[pj]*")]
+    wanted = [p.relative_to(ROOT).as_posix() for p in (ROOT / "ecg_siglip").glob("*.[cpj]*")]
     wanted += [
         f"ecg_siglip/{p.relative_to(ROOT).as_posix()}" for p in (ROOT / "conf").rglob("*.yaml")
     ]
@@ -32,5 +32,5 @@ def test_all_rooms_and_all_of_conf_are_inside(wheel):
 def test_nothing_else_is_inside(wheel):
     others = {name for name in wheel if ".dist-info/" not in name}
     assert all(name.startswith("ecg_siglip/") for name in others)
-    assert {Path(name).suffix for name in others} <= {".py", ".yaml", ".j2", ".typed"}
+    assert {Path(name).suffix for name in others} <= {".py", ".yaml", ".j2", ".csv", ".typed"}
     assert any(name.endswith("/licenses/LICENSE") for name in wheel)

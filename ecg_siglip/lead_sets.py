@@ -32,9 +32,11 @@ TITLES = {
 _CHEST = {
     "septal": ("V1", "V2", "V3"),
     "anterior": ("V1", "V2", "V3", "V4"),
-    "anterolateral": ("V3", "V4", "V5", "V6"),
     "right": ("V1", "V2"),
 }
+_ANTEROLATERAL = ("V3", "V4", "V5", "V6", "I", "aVL")
+# A wide QRS whose end points to the right or to the left.
+_SIDES = ("V1", "V2", "V5", "V6", "I", "aVL")
 _LATERAL, _INFERIOR, _HIGH = ("I", "aVL", "V5", "V6"), ("II", "III", "aVF"), ("I", "aVL")
 # Of each group at least one lead must be there, or the criteria of the finding lie elsewhere.
 # Infarction and ischaemia by region: Wagner et al. 2009, doi:10.1161/CIRCULATIONAHA.108.191098;
@@ -43,7 +45,7 @@ _LATERAL, _INFERIOR, _HIGH = ("I", "aVL", "V5", "V6"), ("II", "III", "aVF"), ("I
 _NEEDS: dict[str, tuple[tuple[str, ...], ...]] = {
     **dict.fromkeys(("ASMI", "INJAS", "ISCAS", "SEHYP"), (_CHEST["septal"],)),
     **dict.fromkeys(("AMI", "ISCAN", "ISCA", "ANEUR"), (_CHEST["anterior"],)),
-    **dict.fromkeys(("ALMI", "INJAL", "ISCAL"), (_CHEST["anterolateral"],)),
+    **dict.fromkeys(("ALMI", "INJAL", "ISCAL"), (_ANTEROLATERAL,)),
     **dict.fromkeys(("LMI", "INJLA", "ISCLA", "LVH", "VCLVH"), (_LATERAL,)),
     **dict.fromkeys(("IMI", "INJIN", "ISCIN", "ISCI"), (_INFERIOR,)),
     **dict.fromkeys(("ILMI", "INJIL", "ISCIL"), (_INFERIOR, _LATERAL)),
@@ -54,8 +56,8 @@ _NEEDS: dict[str, tuple[tuple[str, ...], ...]] = {
     **dict.fromkeys(("NORM", "MI"), (_INFERIOR, _CHEST["anterior"], _LATERAL)),
     # The axis in the frontal plane.
     **dict.fromkeys(("LAFB", "LPFB", "LAFB/LPFB"), (_HIGH, _INFERIOR)),
-    **dict.fromkeys(("CRBBB", "IRBBB", "RVH"), (_CHEST["right"],)),
-    **dict.fromkeys(("CLBBB", "ILBBB", "IVCD"), (_CHEST["septal"], _LATERAL)),
+    **dict.fromkeys(("IRBBB", "RVH"), (_CHEST["right"],)),
+    **dict.fromkeys(("CLBBB", "CRBBB", "ILBBB", "IVCD"), (_SIDES,)),
     "LAO/LAE": (("II", "V1"),),
     "RAO/RAE": ((*_INFERIOR, "V1", "V2"),),
 }

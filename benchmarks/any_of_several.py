@@ -12,7 +12,7 @@ import numpy as np
 
 from ecg_siglip import config, findings, metrics, snomed
 from ecg_siglip.evaluate import load_data
-from ecg_siglip.predict import Predictor
+from ecg_siglip.predictor import Predictor
 
 
 def main(run: Path, fold: int) -> None:

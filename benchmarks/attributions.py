@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ecg_siglip import explain, metrics, records, simulate, truth, waveform
-from ecg_siglip.predict import Predictor
+from ecg_siglip.predictor import Predictor
 
 
 def told(

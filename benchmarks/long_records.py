@@ -19,7 +19,7 @@ import pandas as pd
 from scipy.special import logit
 
 from ecg_siglip import beats, checkpoint, clinical, metrics, simulate, waveform
-from ecg_siglip.predict import Predictor
+from ecg_siglip.predictor import Predictor
 from ecg_siglip.windows import Windows
 
 N_PEOPLE, N_WINDOWS, N_SICK = 24, 360, 10

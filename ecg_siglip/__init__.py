@@ -20,8 +20,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "EcgClassifier": "classifier",
     "EcgTextModel": "model",
-    "Finding": "predict",
-    "Predictor": "predict",
+    "Finding": "predictor",
+    "Predictor": "predictor",
     "Record": "records",
 }
 _ROOMS = ("findings", "losses", "metrics", "plots", "ptbxl", "records", "simulate", "waveform")

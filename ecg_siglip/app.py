@@ -17,9 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ecg_siglip import config, predict, report, serve
+from ecg_siglip import answers, config, report, serve
 from ecg_siglip.ask import N_SHOWN
 from ecg_siglip.desk import PREFIX, Busy, Desk, Read, keep, table
+from ecg_siglip.predictor import Predictor
 
 OPERATING_POINTS = ("screening", "balanced", "confirm")
 # What every ECG has or has not; nobody asks first why it is there.
@@ -90,20 +91,20 @@ def page(desk: Desk) -> Any:
             result: gr.update(visible=True),
         }
 
-    def listed(answer: predict.Answer, rule: str) -> str:
+    def listed(answer: answers.Answer, rule: str) -> str:
         drawn = _turn(desk, lambda: desk.sheet(answer))
         unseen = [f.name for f in answer.findings if not f.seen]
         return str(html.findings(drawn, rule, desk.model, unseen, answer.similar))
 
-    def shown(answer: predict.Answer, point: str) -> dict[Any, Any]:
+    def shown(answer: answers.Answer, point: str) -> dict[Any, Any]:
         figure = _turn(desk, lambda: desk.drawn(answer, None))
-        rule = predict.rule_of(desk.knobs({"operating_point": point}))
+        rule = answers.rule_of(desk.knobs({"operating_point": point}))
         return {
             ecg_html: html.ecg(answer, figure, ""),
             findings_html: listed(answer, rule),
         }
 
-    def decided(answer: predict.Answer | None, point: str) -> Any:
+    def decided(answer: answers.Answer | None, point: str) -> Any:
         """The same ECG by other thresholds."""
         if answer is None:
             return gr.skip()
@@ -114,11 +115,11 @@ def page(desk: Desk) -> Any:
             return {problem: gr.update(value=html.error([str(error)]), visible=True)}
         return {
             state: answer,
-            findings_html: listed(answer, predict.rule_of(asked)),
+            findings_html: listed(answer, answers.rule_of(asked)),
             problem: gr.update(visible=False),
         }
 
-    def reasons(answer: predict.Answer | None, code: str) -> Any:
+    def reasons(answer: answers.Answer | None, code: str) -> Any:
         """The ECG with what speaks for a finding marked."""
         if answer is None:
             return gr.skip()
@@ -129,7 +130,7 @@ def page(desk: Desk) -> Any:
         name = next((f.name for f in answer.findings if f.code == code), "")
         return {ecg_html: html.ecg(answer, figure, name)}
 
-    def asked_about(answer: predict.Answer | None, words: str) -> str:
+    def asked_about(answer: answers.Answer | None, words: str) -> str:
         """The answer to a question in free words."""
         if answer is None or not words.strip():
             return ""
@@ -145,11 +146,11 @@ def page(desk: Desk) -> Any:
         unseen = [near.name for near in said.meant if near.code not in by_code]
         return str(html.asked(said, rows, len(meant) > 1, unseen))
 
-    def written(suffix: str) -> Callable[[predict.Answer | None, str, str], str]:
-        def write(answer: predict.Answer | None, code: str, point: str) -> str:
+    def written(suffix: str) -> Callable[[answers.Answer | None, str, str], str]:
+        def write(answer: answers.Answer | None, code: str, point: str) -> str:
             if answer is None:
                 return ""
-            rule = predict.rule_of(desk.knobs({"operating_point": point}))
+            rule = answers.rule_of(desk.knobs({"operating_point": point}))
             codes = [code] if code else []
             content = _turn(desk, lambda: desk.written(answer, codes, suffix, rule))
             kind = {".html": "text/html", ".pdf": "application/pdf"}[suffix]
@@ -422,9 +423,7 @@ def app(settings: config.AppConfig) -> None:
 
         torch.set_num_threads(settings.n_threads)
     with tempfile.TemporaryDirectory(prefix=PREFIX) as uploads:
-        predictor = predict.Predictor.load(
-            settings.model or folder, settings.device, settings.language
-        )
+        predictor = Predictor.load(settings.model or folder, settings.device, settings.language)
         desk = Desk(predictor, settings)
         guarded = build(desk, Path(uploads))
         import uvicorn

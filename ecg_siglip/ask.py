@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from ecg_siglip import findings, waveform
-from ecg_siglip.predict import Predictor
+from ecg_siglip.predictor import Predictor
 
 N_SHOWN = 3
 # Set on the questions of tests/test_ask.py: of those about a finding the right one comes first and

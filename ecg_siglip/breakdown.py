@@ -12,7 +12,7 @@ import torch
 
 from ecg_siglip import config, findings, held_out, lead_sets, metrics, ptbxl, waveform
 from ecg_siglip.metrics import DEFAULT_RULE
-from ecg_siglip.predict import Predictor
+from ecg_siglip.predictor import Predictor
 
 SHORT_SCORES = (
     "macro_auroc_min5",

@@ -13,7 +13,7 @@ from ecg_siglip import operating, records, waveform
 from ecg_siglip.checkpoint import push_to_hub
 from ecg_siglip.metrics import DEFAULT_RULE, apply_thresholds
 from ecg_siglip.operating import tune
-from ecg_siglip.predict import Predictor, probabilities
+from ecg_siglip.predictor import Predictor, probabilities
 
 Ecgs = str | Path | records.Record | Iterable[str | Path | records.Record] | np.ndarray
 

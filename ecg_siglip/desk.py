@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TypeVar
 
-from ecg_siglip import ask, config, plots, predict, records, report, sheet
+from ecg_siglip import answers, ask, config, plots, records, report, sheet
+from ecg_siglip.predictor import Predictor
 
 T = TypeVar("T")
 PREFIX = "ecg_siglip_"  # of every folder made here
@@ -35,13 +36,13 @@ class Read:
 
     Attributes
     ----------
-    answers : list of predict.Answer
+    answers : list of answers.Answer
         Named as the files were, without a folder.
     refused : list of (record, error)
         What could not be read, and why, in a line that names no folder of this machine.
     """
 
-    answers: list[predict.Answer]
+    answers: list[answers.Answer]
     refused: list[tuple[str, str]]
 
 
@@ -59,7 +60,7 @@ class Desk:
         Which model answers, with its version.
     """
 
-    def __init__(self, predictor: predict.Predictor, settings: config.AppConfig):
+    def __init__(self, predictor: Predictor, settings: config.AppConfig):
         self.predictor, self.settings = predictor, settings
         about = predictor.artifact.about
         self.model = f"{about['run']} ({about['version']})"
@@ -145,27 +146,27 @@ class Desk:
             refused.append((_name(path), without(folder, error)))
 
         paths = records_among(folder)
-        answers: list[predict.Answer] = []
+        found: list[answers.Answer] = []
         # In parts, so that the memory needed does not grow with the upload.
         for start in range(0, len(paths), asked.batch_size):
             part = paths[start : start + asked.batch_size]
-            answers += predict.answered(self.predictor, part, asked, keep)
-        named = [replace(answer, record=_name(Path(answer.record))) for answer in answers]
+            found += answers.answered(self.predictor, part, asked, keep)
+        named = [replace(answer, record=_name(Path(answer.record))) for answer in found]
         return Read(named, refused)
 
-    def decide(self, answer: predict.Answer, asked: config.PredictConfig) -> predict.Answer:
+    def decide(self, answer: answers.Answer, asked: config.PredictConfig) -> answers.Answer:
         """The same answer by other thresholds (errors as ``Predictor.findings``)."""
-        return predict.decided(self.predictor, answer, asked)
+        return answers.decided(self.predictor, answer, asked)
 
-    def ask(self, answer: predict.Answer, question: str) -> ask.Asked:
+    def ask(self, answer: answers.Answer, question: str) -> ask.Asked:
         """What a question means, and the model's answer; errors as ``ask.ask``."""
         return ask.ask(self.predictor, answer.signal, question)
 
-    def sheet(self, answer: predict.Answer, codes: Sequence[str] = ()) -> sheet.Sheet:
+    def sheet(self, answer: answers.Answer, codes: Sequence[str] = ()) -> sheet.Sheet:
         """An answer as a sheet, with reasons; errors as ``Predictor.attribute``."""
-        return predict.sheet_of(self.predictor, answer, codes)
+        return answers.sheet_of(self.predictor, answer, codes)
 
-    def drawn(self, answer: predict.Answer, code: str | None) -> dict[str, str]:
+    def drawn(self, answer: answers.Answer, code: str | None) -> dict[str, str]:
         """The ECG on its paper as an inline image, with what speaks for a finding marked."""
         drawn = self.sheet(answer, [code] if code else [])
         marked = drawn.marks[code] if code else None
@@ -173,7 +174,7 @@ class Desk:
         return report.inline(figure, "png", f"12-lead ECG of {answer.record}")
 
     def written(
-        self, answer: predict.Answer, codes: Sequence[str], suffix: str, rule: str
+        self, answer: answers.Answer, codes: Sequence[str], suffix: str, rule: str
     ) -> bytes:
         """The sheet of an answer as a file, ``.html`` or ``.pdf``; errors as ``sheet``."""
         with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:

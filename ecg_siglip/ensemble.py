@@ -28,7 +28,7 @@ from ecg_siglip.metrics import without_nan
 from ecg_siglip.model import EcgTextModel, Ensemble, pick_device
 from ecg_siglip.neighbours import Neighbours
 from ecg_siglip.operating import tune
-from ecg_siglip.predict import forward
+from ecg_siglip.predictor import forward
 
 
 def members_of(root: Path, names: list[str]) -> list[tuple[config.TrainConfig, Artifact]]:

@@ -33,7 +33,7 @@ from ecg_siglip import (
 )
 from ecg_siglip.checkpoint import Artifact, Tuning, same_vocabulary
 from ecg_siglip.metrics import without_nan
-from ecg_siglip.predict import Predictor
+from ecg_siglip.predictor import Predictor
 from ecg_siglip.ranks import Ranks
 
 N_WORST = 6

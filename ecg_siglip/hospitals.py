@@ -18,7 +18,7 @@ from tqdm import tqdm
 from ecg_siglip import challenge, config, metrics, operating, ptbxl, snomed
 from ecg_siglip.checkpoint import Artifact, ancestors, same_records
 from ecg_siglip.metrics import without_nan
-from ecg_siglip.predict import Predictor
+from ecg_siglip.predictor import Predictor
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ N_SHOWN = 12  # findings with a bar at least: all that are present, then the lik
 
 @dataclass(frozen=True)
 class Bar:
-    """A finding as it stands on the sheet; how certain it is as ``predict.Finding`` says it."""
+    """A finding as it stands on the sheet; how certain it is as ``predictor.Finding`` says it."""
 
     code: str
     name: str

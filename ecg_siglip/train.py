@@ -46,7 +46,7 @@ from ecg_siglip.metrics import without_nan
 from ecg_siglip.model import EcgTextModel, pick_device
 from ecg_siglip.neighbours import Neighbours
 from ecg_siglip.operating import tune
-from ecg_siglip.predict import forward
+from ecg_siglip.predictor import forward
 from ecg_siglip.ranks import Ranks
 
 N_CHECK = 50  # steps between looks at the loss: each look makes a GPU wait

@@ -21,7 +21,7 @@ from ecg_siglip import challenge, config, metrics, snomed, waveform
 from ecg_siglip.checkpoint import Artifact
 from ecg_siglip.hospitals import Answered, answer, code_rows, retuned
 from ecg_siglip.metrics import without_nan
-from ecg_siglip.predict import Predictor
+from ecg_siglip.predictor import Predictor
 from ecg_siglip.ranks import Ranks
 
 N_WORST = 6

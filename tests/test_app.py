@@ -19,7 +19,7 @@ from conftest import configured
 from ecg_siglip import config, ptbxl
 from ecg_siglip.app import app, build, sweep
 from ecg_siglip.desk import Desk
-from ecg_siglip.predict import Predictor
+from ecg_siglip.predictor import Predictor
 
 ROOT = Path(__file__).resolve().parents[1]
 ARTIFACTS = ROOT / "test-artifacts"

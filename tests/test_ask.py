@@ -9,7 +9,7 @@ from conftest import TINY, configured
 
 from ecg_siglip import config, findings
 from ecg_siglip.ask import MAX_CHARACTERS, ask, meaning
-from ecg_siglip.predict import Predictor, probabilities
+from ecg_siglip.predictor import Predictor, probabilities
 
 ALL = findings.task_codes("all")
 QUESTIONS = {

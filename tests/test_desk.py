@@ -9,7 +9,7 @@ import pytest
 
 from ecg_siglip import config, ptbxl, records, waveform
 from ecg_siglip.desk import Busy, Desk, Read, keep, records_among, safe_name, table
-from ecg_siglip.predict import Predictor
+from ecg_siglip.predictor import Predictor
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from ecg_siglip import config
 from ecg_siglip.ensemble import ensemble
 from ecg_siglip.evaluate import evaluate
 from ecg_siglip.model import EcgTextModel, Ensemble, load_model
-from ecg_siglip.predict import Predictor
+from ecg_siglip.predictor import Predictor
 from ecg_siglip.train import train
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from ecg_siglip import ptbxl, records
 from ecg_siglip.explain import attribute, cells, deletion_curve
-from ecg_siglip.predict import Predictor
+from ecg_siglip.predictor import Predictor
 
 pytest.importorskip("captum", reason="needs the extra [explain]")
 

@@ -9,7 +9,7 @@ from conftest import configured
 
 from ecg_siglip import config
 from ecg_siglip.export import export
-from ecg_siglip.predict import Predictor
+from ecg_siglip.predictor import Predictor
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra [export]")
 

@@ -15,9 +15,9 @@ FLOORS = [
     "neighbours concepts snomed",
     "cache clinical model paired windows challenge",
     "ptbxl checkpoint simulate ranks sheet explain",
-    "batches predict truth held_out",
-    "hospitals",
-    "transfer breakdown",
+    "batches predictor truth held_out",
+    "hospitals answers",
+    "transfer breakdown predict",
     "evaluate build ask",
     "train compare ensemble classifier desk",
     "export serve",
@@ -27,11 +27,15 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.spl
 # Narrower than the floors allow: who answers for one record needs no data set and no loss.
 ONLY = {
     "checkpoint": {"card", "config", "findings", "hub", "model", "neighbours"},
-    "predict": {
-        *("checkpoint", "config", "explain", "findings", "lead_sets", "metrics", "model"),
-        "neighbours",
-        *("operating", "quality", "ranks", "records", "sheet", "waveform", "windows"),
+    "predictor": {
+        *("checkpoint", "explain", "findings", "lead_sets", "metrics", "model", "operating"),
+        *("records", "waveform"),
     },
+    "answers": {
+        *("config", "lead_sets", "metrics", "neighbours", "predictor", "quality", "records"),
+        *("sheet", "waveform", "windows"),
+    },
+    "predict": {"answers", "config", "predictor", "ranks", "records", "sheet"},
 }
 LIGHT = ["records", "wfdb_files", "devices", "tables", "quality"]
 LIGHT += ["waveform", "augmentation", "lead_sets", "neighbours", "windows"]

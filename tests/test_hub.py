@@ -22,7 +22,7 @@ from ecg_siglip import EcgClassifier, hub, model
 from ecg_siglip.checkpoint import load_artifact
 from ecg_siglip.config import ExportConfig
 from ecg_siglip.export import export
-from ecg_siglip.predict import Predictor
+from ecg_siglip.predictor import Predictor
 
 TOKEN = "hf_test"
 

@@ -13,7 +13,8 @@ from ecg_siglip import findings, ptbxl
 from ecg_siglip.batches import TrainingData
 from ecg_siglip.config import EvaluateConfig, PredictConfig, TrainConfig
 from ecg_siglip.evaluate import evaluate
-from ecg_siglip.predict import Predictor, predict
+from ecg_siglip.predict import predict
+from ecg_siglip.predictor import Predictor
 from ecg_siglip.train import load_data, train
 
 

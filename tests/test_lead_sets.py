@@ -13,7 +13,8 @@ from conftest import TINY, configured
 from ecg_siglip import findings, lead_sets, plots, ptbxl, records, waveform
 from ecg_siglip.config import EvaluateConfig, PredictConfig, TrainConfig
 from ecg_siglip.evaluate import evaluate
-from ecg_siglip.predict import Predictor, predict
+from ecg_siglip.predict import predict
+from ecg_siglip.predictor import Predictor
 from ecg_siglip.train import train
 from ecg_siglip.waveform import LEADS
 

@@ -9,10 +9,12 @@ import pytest
 from conftest import configured
 
 from ecg_siglip import neighbours, ptbxl, records
+from ecg_siglip.answers import answered
 from ecg_siglip.checkpoint import load_artifact
 from ecg_siglip.config import PredictConfig
 from ecg_siglip.neighbours import Neighbours
-from ecg_siglip.predict import Predictor, answered, predict
+from ecg_siglip.predict import predict
+from ecg_siglip.predictor import Predictor
 
 
 @pytest.fixture

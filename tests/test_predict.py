@@ -13,7 +13,8 @@ from conftest import configured
 
 from ecg_siglip import metrics, ptbxl, records, waveform
 from ecg_siglip.config import PredictConfig
-from ecg_siglip.predict import Predictor, expand, predict
+from ecg_siglip.predict import expand, predict
+from ecg_siglip.predictor import Predictor
 
 
 @pytest.fixture

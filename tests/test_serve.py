@@ -12,7 +12,7 @@ from conftest import configured
 
 from ecg_siglip import config, predict, ptbxl
 from ecg_siglip.desk import Desk
-from ecg_siglip.predict import Predictor
+from ecg_siglip.predictor import Predictor
 from ecg_siglip.serve import Guard, api, hosts
 
 pytest.importorskip("fastapi", reason="needs the extra [app]")

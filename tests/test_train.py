@@ -21,7 +21,7 @@ from ecg_siglip.build import new_model
 from ecg_siglip.checkpoint import clone
 from ecg_siglip.encoders import BatchNorm
 from ecg_siglip.losses import bias_from_rate, parse_terms
-from ecg_siglip.predict import Predictor
+from ecg_siglip.predictor import Predictor
 from ecg_siglip.train import (
     Ranks,
     Training,

@@ -15,7 +15,7 @@ from test_challenge import write
 from ecg_siglip import challenge, config, hospitals, metrics, ptbxl, records, snomed
 from ecg_siglip.evaluate import evaluate
 from ecg_siglip.findings import STATEMENTS
-from ecg_siglip.predict import Predictor
+from ecg_siglip.predictor import Predictor
 
 SNOMED = {
     entry.code: entry.snomed[0]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ecg_siglip import beats, clinical, explain, findings, simulate, truth, waveform
-from ecg_siglip.predict import Predictor
+from ecg_siglip.predictor import Predictor
 from ecg_siglip.records import Record
 
 SEED = 9

@@ -10,7 +10,8 @@ from test_predict import rewritten
 
 from ecg_siglip import ptbxl, records, simulate
 from ecg_siglip.config import PredictConfig
-from ecg_siglip.predict import Predictor, predict
+from ecg_siglip.predict import predict
+from ecg_siglip.predictor import Predictor
 from ecg_siglip.waveform import LEADS
 from ecg_siglip.windows import Course, Windows, look, starts, strongest
 

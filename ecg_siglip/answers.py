@@ -319,7 +319,19 @@ def sheet_of(predictor: Predictor, answer: Answer, codes: Sequence[str]) -> shee
         if f.seen
     ]
     signal = waveform.from_int16(answer.signal)
-    drawn = sheet.Sheet(answer.record, signal, fs, bars, answer.warnings, marks)
+    drawn = sheet.Sheet(
+        answer.record,
+        signal,
+        fs,
+        bars,
+        answer.warnings,
+        marks,
+        unseen=[f.name for f in answer.findings if not f.seen],
+        similar=[
+            f"{each.ecg_id} (cosine {each.cosine:.2f}): {', '.join(each.findings) or 'no finding'}"
+            for each in answer.similar
+        ],
+    )
     if answer.course:
         spans = {f.code: answer.course.stretches(f.code) for f in answer.findings if f.present}
         note, duration_s = answer.course.note(), answer.course.windows.duration_s

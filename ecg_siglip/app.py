@@ -93,8 +93,7 @@ def page(desk: Desk) -> Any:
 
     def listed(answer: answers.Answer, rule: str) -> str:
         drawn = _turn(desk, lambda: desk.sheet(answer))
-        unseen = [f.name for f in answer.findings if not f.seen]
-        return str(html.findings(drawn, rule, desk.model, unseen, answer.similar))
+        return str(html.findings(drawn, rule, desk.model))
 
     def shown(answer: answers.Answer, point: str) -> dict[Any, Any]:
         figure = _turn(desk, lambda: desk.drawn(answer, None))

@@ -48,6 +48,10 @@ class Sheet:
         Of a longer record, as are its spans.
     spans : mapping of code to sequence of (from, to), s
         When a finding is there.
+    unseen : sequence of str
+        Names of the findings whose criteria lie in leads that are not there.
+    similar : sequence of str
+        Training ECGs most like this one, a line each.
     """
 
     record: str
@@ -59,6 +63,8 @@ class Sheet:
     note: str = ""
     duration_s: float = 0.0
     spans: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+    unseen: Sequence[str] = ()
+    similar: Sequence[str] = ()
 
     def shown(self) -> list[Bar]:
         """All that are present, then the likeliest others."""
@@ -162,6 +168,9 @@ def _write_pdf(path: Path, sheets: Sequence[Sheet], model: str, rule: str) -> No
                 if bar.present
             ] or ["none of the findings"]
             lines += [sheet.note] if sheet.note else []
+            if sheet.unseen:
+                lines.append(f"Cannot be seen in these leads: {len(sheet.unseen)} findings")
+            lines += [f"Like training ECG {one}" for one in sheet.similar]
             lines += [f"Warning: {sentence}" for sentence in sheet.warnings]
             lines.append(f"{model}, thresholds {rule}")
             pages.savefig(plots.ecg_figure(sheet.signal, sheet.fs, sheet.record, lines))

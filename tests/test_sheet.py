@@ -75,3 +75,19 @@ def test_marks_are_where_the_attribution_is_positive():
     assert not marks[4].any()
     assert not marks[3, :180].any()
     assert not sheet.strength(np.zeros((12, 1000)), 100).any()
+
+
+def test_what_cannot_be_seen_and_what_is_alike_stand_on_it(tmp_path):
+    drawn = Sheet(
+        "r1", np.ones((12, 1000)), 100.0, [], unseen=["Anterior infarction"], similar=["7: AFIB"]
+    )
+    sheet.write(tmp_path / "sheet.html", [drawn], "m", "f1")
+    page = (tmp_path / "sheet.html").read_text()
+    assert (
+        "Cannot be seen in these leads</b>, neither present nor absent: Anterior infarction" in page
+    )
+    assert "<li>7: AFIB</li>" in page
+    plain = Sheet("r1", np.ones((12, 1000)), 100.0, [])
+    sheet.write(tmp_path / "plain.html", [plain], "m", "f1")
+    assert "Cannot be seen" not in (tmp_path / "plain.html").read_text()
+    assert "most like" not in (tmp_path / "plain.html").read_text()

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import io
+import json
 import sys
 import zipfile
 from collections.abc import Callable
@@ -14,8 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import wfdb
+from conftest import configured
 
 from ecg_siglip import devices, records, tables, waveform, wfdb_files
+from ecg_siglip.config import PredictConfig
+from ecg_siglip.predict import predict
 from ecg_siglip.waveform import LEADS
 
 edfio = pytest.importorskip("edfio", reason="needs the extra [formats]")
@@ -238,6 +242,22 @@ def test_the_same_ecg_in_every_format(tmp_path: Path, kind: str, zipped: bool):
     np.testing.assert_array_equal(prepared(record), uv)
     by_wfdb = records.read(write_wfdb(tmp_path, uv))
     np.testing.assert_array_equal(prepared(by_wfdb), uv)
+
+
+def test_one_command_answers_alike_for_every_format(tmp_path: Path, trained: Path, capsys):
+    uv = ecg()
+    paths = [write_wfdb(tmp_path, uv)]
+    for kind, writer in WRITERS.items():
+        if kind not in GIVEN:
+            paths.append(tmp_path / f"{kind}.bin")
+            paths[-1].write_bytes(writer(uv, FS))
+    base = {"run.name": trained.name, "run.root": str(trained.parent), "device": "cpu"}
+    assert len(paths) > 8
+    assert predict(configured(PredictConfig, base | {"records": [str(p) for p in paths]})) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["record"] for answer in answers] == [str(path) for path in paths]
+    for answer in answers:
+        assert answer["probabilities"] == answers[0]["probabilities"], answer["record"]
 
 
 def test_the_stored_leads_of_muse_and_the_rest_follow(tmp_path: Path):

@@ -149,7 +149,10 @@ def readable(
         except (ValueError, OSError) as error:
             refused(path, error)
             continue
-        available = waveform.available(record.leads)
+        leads = record.leads
+        if allowed.allow_flat:
+            leads = tuple(leads[i] for i in waveform.moving(record.signal, leads))
+        available = waveform.available(leads)
         duration_s = record.signal.shape[1] / record.fs
         warnings = []
         if duration_s > spec["duration_s"] + 0.05:
@@ -158,7 +161,7 @@ def readable(
             )
         if duration_s < spec["duration_s"] - 0.05:
             warnings.append(f"{duration_s:g} s of signal, padded to {spec['duration_s']:g} s")
-        warnings += lead_sets.warnings(record.leads) + flaws(record, spec["duration_s"])
+        warnings += lead_sets.warnings(leads) + flaws(record, spec["duration_s"])
         yield Prepared(str(path), signal, available, warnings)
 
 
@@ -201,7 +204,7 @@ def answered(
         signals = np.stack([each.signal for each in waiting.values()])
         raw, embedding_BD = predictor.forward(signals)
         for (i, each), y_prob, place in zip(waiting.items(), raw, embedding_BD, strict=True):
-            tuning = predictor.artifact.tuning(lead_sets.nearest(each.available))
+            tuning = predictor.tuning(each.available)
             calibrated = metrics.calibrate(y_prob[None], tuning.calibration)[0]
             answer = predictor.findings(calibrated, *levels_of(settings), each.available)
             said = Answer(each.record, each.signal, answer, each.warnings, available=each.available)
@@ -222,12 +225,12 @@ def with_neighbours(
     known, codes = predictor.artifact.neighbours, predictor.artifact.codes
     if known is None or not is_whole:
         return answer
-    rows, cosines = known.nearest(embedding_D[None], k)
+    rows, cosines = known.nearest(embedding_D[None], max(1, k))
     similar = [
         Similar(int(known.ecg_id[row]), round(float(cosine), 4), named(known, row, codes))
-        for row, cosine in zip(rows[0], cosines[0], strict=True)
+        for row, cosine in zip(rows[0, :k], cosines[0, :k], strict=True)
     ]
-    novelty = float(known.novelty(embedding_D[None])[0])
+    novelty = float(known.novelty_at(cosines[:, 0])[0])
     warnings = answer.warnings
     if novelty > neighbours.NOVEL:
         unlike = (

@@ -73,13 +73,20 @@ def page(desk: Desk) -> Any:
                 hint: gr.update(visible=True),
                 result: gr.update(visible=False),
             }
-        _remove(paths)
         (answer,) = read.answers
         present = sorted((f for f in answer.findings if f.present), key=lambda f: -f.probability)
         others = sorted((f for f in answer.findings if not f.present), key=lambda f: -f.probability)
         choices = [("nothing", "")] + [(f"{f.name} ({f.code})", f.code) for f in present + others]
         first = [f.code for f in present if f.code not in NO_REASON_FIRST]
-        return shown(answer, said[0]) | {
+        try:
+            on_page = shown(answer, said[0])
+        except (ValueError, Busy) as error:
+            return {
+                problem: gr.update(value=html.error([str(error)]), visible=True),
+                again: gr.update(visible=True),
+            }
+        _remove(paths)
+        return on_page | {
             files: None,
             state: answer,
             why: gr.update(choices=choices, value=(first or [""])[0]),
@@ -110,11 +117,12 @@ def page(desk: Desk) -> Any:
         asked = desk.knobs({"operating_point": point})
         try:
             answer = desk.decide(answer, asked)
-        except ValueError as error:
+            findings = listed(answer, answers.rule_of(asked))
+        except (ValueError, Busy) as error:
             return {problem: gr.update(value=html.error([str(error)]), visible=True)}
         return {
             state: answer,
-            findings_html: listed(answer, answers.rule_of(asked)),
+            findings_html: findings,
             problem: gr.update(visible=False),
         }
 
@@ -135,9 +143,9 @@ def page(desk: Desk) -> Any:
             return ""
         try:
             said = _turn(desk, lambda: desk.ask(answer, words))
+            drawn = _turn(desk, lambda: desk.sheet(answer))
         except (ValueError, Busy) as error:
             return str(html.error([str(error)]))
-        drawn = _turn(desk, lambda: desk.sheet(answer))
         by_code = {bar.code: bar for bar in drawn.bars}
         meant = [by_code[near.code] for near in said.meant if near.code in by_code]
         meant.sort(key=lambda bar: -bar.probability)
@@ -253,7 +261,25 @@ def page(desk: Desk) -> Any:
             **quiet,
         )
         csv.click(None, held_csv, None, js=DOWNLOAD)
+    for drop in (files, many_files):
+        _only_uploads(drop)
+    # Mounted, Gradio takes a page for one not launched yet and lets it read any file.
+    blocks.has_launched = True
     return blocks.queue(max_size=desk.settings.max_waiting, default_concurrency_limit=8)
+
+
+def _only_uploads(drop: Any) -> None:
+    """Let a place for files take what was uploaded, and neither addresses nor other paths."""
+    take = drop.async_move_resource_to_block_cache
+
+    async def checked(given: str | Path | None) -> str | None:
+        uploads = Path(os.environ["GRADIO_TEMP_DIR"]).resolve()
+        if given is not None and not Path(given).resolve().is_relative_to(uploads):
+            raise ValueError("not a file that was uploaded here")
+        taken: str | None = await take(given)
+        return taken
+
+    drop.async_move_resource_to_block_cache = checked
 
 
 def _stated(gr: Any) -> list[Any]:

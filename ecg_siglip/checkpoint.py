@@ -152,8 +152,8 @@ class Artifact:
             return Tuning(self.calibration, self.thresholds, self.operating)
         if lead_set not in self.fewer_leads:
             raise ValueError(
-                f"{self.about['run']}: trained with all 12 leads only; expected a model trained "
-                "with augment.fewer_leads above 0"
+                f"{self.about['run']}: has calibration and thresholds for all 12 leads only; "
+                "expected a model trained with augment.fewer_leads above 0"
             )
         return self.fewer_leads[lead_set]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -145,9 +146,11 @@ class EcgClassifier:
             calibration=calibration,
             thresholds=thresholds,
             operating=operating.thresholds(calibrated),
+            fewer_leads={},  # found elsewhere: not of this place
         )
         # Another one, whole: the first may be shared.
-        self.predictor = Predictor(after, before.model.device)
+        self.predictor = copy.copy(self.predictor)
+        self.predictor.artifact = after
         return self
 
     def _prepared(self, X: Ecgs) -> np.ndarray:

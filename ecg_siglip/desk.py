@@ -24,6 +24,7 @@ from ecg_siglip.predictor import Predictor
 T = TypeVar("T")
 PREFIX = "ecg_siglip_"  # of every folder made here
 MAX_NAME = 150  # bytes of a file's name
+MIN_STEP_S = 2.0  # from window to window
 
 
 class Busy(Exception):
@@ -123,6 +124,10 @@ class Desk:
             group, _, leaf = name.rpartition(".")
             setattr(getattr(asked, group) if group else asked, leaf, value)
         config.check(asked)
+        step_s = asked.windows.step_s
+        if step_s is not None and step_s < MIN_STEP_S:
+            # One record of an hour in steps of a tenth of a second would keep all others waiting.
+            raise ValueError(f"windows.step_s={step_s:g}: expected {MIN_STEP_S:g} s or more here")
         return asked
 
     def read(self, folder: Path, asked: config.PredictConfig) -> Read:
@@ -273,20 +278,21 @@ def table(read: Read) -> str:
     codes = [finding.code for finding in read.answers[0].findings] if read.answers else []
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    head = ["record", "findings", "not_excluded", "warnings", "error"]
+    head = ["record", "findings", "not_excluded", "cannot_be_seen", "warnings", "error"]
     writer.writerow([*head, *(f"probability/{code}" for code in codes)])
     for answer in read.answers:
         said = [
             answer.record,
             " ".join(f.code for f in answer.findings if f.present),
             " ".join(f.code for f in answer.findings if f.certainty == "possible"),
+            " ".join(f.code for f in answer.findings if not f.seen),
             "; ".join(answer.warnings),
             "",
         ]
-        row = [f"{finding.probability:.6f}" for finding in answer.findings]
+        row = [f"{f.probability:.6f}" if f.seen else "" for f in answer.findings]
         writer.writerow([*map(_no_formula, said), *row])
     for record, error in read.refused:
-        said = [record, "", "", "", error]
+        said = [record, "", "", "", "", error]
         writer.writerow([*map(_no_formula, said), *[""] * len(codes)])
     return out.getvalue()
 

@@ -51,6 +51,7 @@ def members_of(root: Path, names: list[str]) -> list[tuple[config.TrainConfig, A
         first = members[0] if members else (settings, artifact)
         same_vocabulary(first[1].codes, artifact.codes, where=str(root / name))
         for what, ours, theirs in (
+            ("text.language", settings.text.language, first[0].text.language),
             ("prompts", artifact.prompts, first[1].prompts),
             ("waveform", artifact.waveform, first[1].waveform),
             ("data.task", settings.data.task, first[0].data.task),
@@ -84,7 +85,7 @@ def ensemble(settings: config.EnsembleConfig) -> None:
     model = Ensemble([a.model for a in artifacts if isinstance(a.model, EcgTextModel)])
     model = model.to(device).eval()
     data = load_data(settings.data, trained, first)
-    data = held_out.known(data, trained.data.held_out)
+    data = held_out.hidden(data, trained.data.held_out)
     rows = data.fold(trained.data.tune_fold)
     assert data.signals is not None
     text_FD = model.encode_text(first.prompts).detach()

@@ -99,7 +99,11 @@ def nearest(there: np.ndarray) -> str:
     Returns
     -------
     str
-        "I" too where none is: a single chest lead tells about as much.
+
+    Raises
+    ------
+    ValueError
+        If none is: no model has learned of chest leads alone.
 
     Examples
     --------
@@ -108,7 +112,13 @@ def nearest(there: np.ndarray) -> str:
     ['3', 'II']
     """
     names = set(np.array(LEADS)[there])
-    return next((name for name, leads in SETS.items() if names >= set(leads)), "I")
+    for name, leads in SETS.items():
+        if names >= set(leads):
+            return name
+    raise ValueError(
+        f"leads {', '.join(lead for lead in LEADS if lead in names) or 'none'}: expected at least "
+        "lead I or II"
+    )
 
 
 def unseen(codes: Sequence[str], there: Iterable[bool]) -> np.ndarray:
@@ -153,7 +163,7 @@ def warnings(names: Sequence[str]) -> list[str]:
     found = []
     if derived:
         found.append(f"leads {', '.join(derived)} computed from the other limb leads")
-    if absent:
+    if absent and names:
         leads = f"lead{'s' if len(absent) > 1 else ''} {', '.join(absent)}"
         found.append(
             f"without {leads}: calibrated for {TITLES[nearest(there)]}; findings whose criteria "

@@ -7,6 +7,7 @@ fold is something the model has not learned: its answer is a guess.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -68,10 +69,18 @@ class Neighbours:
         cosines : ndarray of shape (B, k), float32
         """
         k = min(k, len(self.ecg_id))
-        cosine_BN = _unit(embedding_BD) @ self.embedding_ND.astype(np.float32).T
-        # Equal cosines in the order of the training records, not as the sort leaves them.
-        rows = np.argsort(-cosine_BN, axis=1, kind="stable")[:, :k]
-        return rows, np.take_along_axis(cosine_BN, rows, axis=1)
+        cosine_BN = _unit(embedding_BD) @ self._bank_ND.T
+        rows = np.arange(len(self.ecg_id))[None].repeat(len(cosine_BN), axis=0)
+        if k < len(self.ecg_id):
+            rows = np.sort(np.argpartition(-cosine_BN, k - 1, axis=1)[:, :k], axis=1)
+        cosines = np.take_along_axis(cosine_BN, rows, axis=1)
+        # Equal cosines in the order of the training records.
+        order = np.argsort(-cosines, axis=1, kind="stable")
+        return np.take_along_axis(rows, order, 1), np.take_along_axis(cosines, order, 1)
+
+    @cached_property
+    def _bank_ND(self) -> np.ndarray:
+        return self.embedding_ND.astype(np.float32)
 
     def novelty(self, embedding_BD: np.ndarray) -> np.ndarray:
         """Share of the tuning fold that is nearer to its nearest training record, (B,) in [0, 1].
@@ -80,7 +89,11 @@ class Neighbours:
         all that was learned.
         """
         _, cosines = self.nearest(embedding_BD, 1)
-        n_nearer = np.searchsorted(self.tune_distance, 1 - cosines[:, 0], side="left")
+        return self.novelty_at(cosines[:, 0])
+
+    def novelty_at(self, cosine_B: np.ndarray) -> np.ndarray:
+        """The same of records that have this cosine to their nearest training record."""
+        n_nearer = np.searchsorted(self.tune_distance, 1 - cosine_B, side="left")
         return n_nearer / len(self.tune_distance)
 
     def save(self, folder: Path) -> None:

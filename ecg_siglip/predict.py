@@ -67,6 +67,11 @@ def predict(settings: config.PredictConfig) -> int:
     if settings.report and ranks.n > 1:
         raise ValueError("report: written by one process; expected no torchrun")
     predictor = Predictor.load(settings.model or folder, settings.device, settings.language)
+    if settings.n_similar and predictor.artifact.neighbours is None:
+        raise ValueError(
+            "n_similar: this model holds no training records (keep_embeddings=false, from the "
+            "hub, or of an earlier version); expected n_similar=0"
+        )
     about = predictor.artifact.about
     model = f"{about['run']} ({about['version']})"
     batches = [

@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ecg_siglip import explain, findings, lead_sets, metrics, operating, records, waveform
-from ecg_siglip.checkpoint import Artifact, load_artifact
+from ecg_siglip.checkpoint import Artifact, Tuning, load_artifact
 from ecg_siglip.model import Model, pick_device
 
 
@@ -146,6 +146,12 @@ class Predictor:
                     f"language={language}: {self.artifact.about['run']} is a supervised head "
                     "without words; expected a model with a text tower"
                 )
+            learned = self.artifact.about.get("language", "en")
+            if learned not in (language, "mixed"):
+                raise ValueError(
+                    f"language={language}: {self.artifact.about['run']} has learned "
+                    f"text.language={learned} alone; expected a model of text.language=mixed"
+                )
         return model.encode_text(prompts)
 
     @classmethod
@@ -178,14 +184,31 @@ class Predictor:
         spec["allow_short"] |= allow_short
         spec["allow_flat"] |= allow_flat
         spec["allow_missing_leads"] = allow_missing_leads
+        moving = waveform.moving(record.signal, record.leads) if spec["allow_flat"] else []
+        if self.artifact.fewer_leads and moving:
+            # To a model that knows of fewer leads, one without signal is one that is not there.
+            record = replace(
+                record, signal=record.signal[moving], leads=tuple(record.leads[i] for i in moving)
+            )
+            spec["allow_missing_leads"] = True
+        if spec["allow_missing_leads"]:
+            try:
+                self.artifact.tuning(lead_sets.nearest(waveform.available(record.leads)))
+            except ValueError as error:
+                raise ValueError(f"record {record.name}: {error}") from error
         signal = waveform.prepare(
             record.signal, record.fs, record.leads, record=record.name, **spec
         )
-        try:
-            self.artifact.tuning(lead_sets.nearest(waveform.available(record.leads)))
-        except ValueError as error:
-            raise ValueError(f"record {record.name}: {error}") from error
         return waveform.to_int16(signal)
+
+    def tuning(self, available: np.ndarray) -> Tuning:
+        """Calibration and thresholds for records with these leads, see ``waveform.available``.
+
+        A model that has learned of twelve leads alone has but one.
+        """
+        if not self.artifact.fewer_leads:
+            return self.artifact.tuning()
+        return self.artifact.tuning(lead_sets.nearest(available))
 
     def probabilities(
         self,
@@ -244,7 +267,7 @@ class Predictor:
         codes = self.artifact.codes
         if available is None:
             available = np.ones(len(waveform.LEADS), bool)
-        tuning = self.artifact.tuning(lead_sets.nearest(available))
+        tuning = self.tuning(available)
         known = tuning.thresholds | tuning.operating
         seen = ~lead_sets.unseen(codes, available)
         low, high = f"sensitivity_{sensitivity:g}", f"precision_{precision:g}"

@@ -30,6 +30,15 @@ PAGES = (
     r"/gradio_api/(upload|upload_progress|queue/(join|data)|heartbeat/\w+|startup-events|cancel|"
     r"reset/?|app_id/?|info/?)"
 )
+SILENT_S = 30.0  # a body that does not go on for longer is given up
+MAX_QUESTIONS = 20  # of a request: each takes a moment of the one who answers
+# Settings of `predict` that a request may make, by their names there.
+KNOBS = (
+    *("operating_point", "threshold_rule", "sensitivity", "precision", "n_similar"),
+    *("read.fs", "read.units", "read.leads"),
+    *("waveform.allow_short", "waveform.allow_flat", "waveform.allow_missing_leads"),
+    *("windows.step_s", "windows.sustained_s"),
+)
 OPEN = re.compile(f"(?:{OURS}|{PAGES})")
 # Whatever Gradio or a file name brings along: nothing is loaded from elsewhere.
 POLICY = (
@@ -120,11 +129,16 @@ class Guard:
         if refusal:
             await _refuse(*refusal, receive, send, self.max_bytes)
             return
-        n_bytes, too_large, started = 0, False, False
+        n_bytes, too_large, started, complete = 0, False, False, False
 
         async def counted() -> dict[str, Any]:
-            nonlocal n_bytes, too_large
-            message = await receive()
+            nonlocal n_bytes, too_large, complete
+            try:
+                # Once the body is there, what is waited for is that the client goes away.
+                message = await asyncio.wait_for(receive(), None if complete else SILENT_S)
+            except TimeoutError:
+                return {"type": "http.disconnect"}
+            complete = not message.get("more_body", False)
             n_bytes += len(message.get("body", b""))
             if n_bytes > self.max_bytes:
                 too_large = True
@@ -162,7 +176,7 @@ class Guard:
         if "*" not in self.hosts and host not in self.hosts:
             return 403, f"called as {host[:80]!r}; expected one of {', '.join(sorted(self.hosts))}"
         origin = headers.get(b"origin")
-        if origin is not None and urlsplit(origin).netloc != headers.get(b"host"):
+        if origin is not None and _netloc(origin) != headers.get(b"host"):
             return 403, "asked by a page from elsewhere"
         if not OPEN.fullmatch(scope["path"]):
             return (403 if scope["path"].startswith("/gradio_api/") else 404), "nothing here"
@@ -173,6 +187,14 @@ class Guard:
 
     def _limit(self) -> str:
         return f"the upload is too large; expected {self.max_bytes / 1e6:g} MB at most"
+
+
+def _netloc(origin: str) -> str:
+    """The name and port in an Origin header; nothing where it is malformed."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def _host(header: str) -> str:
@@ -331,10 +353,13 @@ def api(desk: Desk) -> Any:
 
     @app.post("/predict", summary="The findings of uploaded ECGs", responses=RESPONSES)
     async def answer(
+        request: fastapi.Request,
         files: Annotated[list[UploadFile], File(description="of WFDB all files of a record")],
         ask: Annotated[list[str], Query(description="questions in free words")] = [],  # noqa: B006
         operating_point: Annotated[str | None, said("operating_point")] = None,
         threshold_rule: Annotated[str | None, said("threshold_rule")] = None,
+        sensitivity: Annotated[float | None, said("sensitivity")] = None,
+        precision: Annotated[float | None, said("precision")] = None,
         fs: Annotated[float | None, said("read.fs")] = None,
         units: Annotated[str | None, said("read.units")] = None,
         leads: Annotated[str | None, said("read.leads", "I,II,...")] = None,
@@ -345,12 +370,20 @@ def api(desk: Desk) -> Any:
         sustained_s: Annotated[float | None, said("windows.sustained_s")] = None,
         n_similar: Annotated[int, said("n_similar")] = 0,
     ) -> JSONResponse:
+        if unknown := set(request.query_params) - {"ask", *KNOBS}:
+            raise HTTPException(
+                422, f"{', '.join(sorted(unknown))}: expected ask or one of {', '.join(KNOBS)}"
+            )
+        if len(ask) > MAX_QUESTIONS:
+            raise HTTPException(422, f"{len(ask)} questions; expected {MAX_QUESTIONS} at most")
         if len(files) > settings.max_files:
             raise HTTPException(413, f"{len(files)} files; expected {settings.max_files} at most")
         asked = desk.knobs(
             {
                 "operating_point": operating_point,
                 "threshold_rule": threshold_rule,
+                "sensitivity": sensitivity,
+                "precision": precision,
                 "read.fs": fs,
                 "read.units": units,
                 "read.leads": split_leads(leads),

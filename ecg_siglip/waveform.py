@@ -83,6 +83,19 @@ def available(names: Sequence[str]) -> np.ndarray:
     return there
 
 
+def moving(signal: np.ndarray, names: Sequence[str]) -> list[int]:
+    """Rows of the leads that have a signal; NaN is left to ``check_signal``.
+
+    Parameters
+    ----------
+    signal : ndarray of shape (n_leads, n_samples), mV
+    names : sequence of str, length n_leads
+    """
+    if signal.ndim != 2 or len(signal) != len(names) or not signal.shape[1]:
+        return []
+    return [i for i, row in enumerate(signal) if not np.ptp(row) < FLAT_MV]
+
+
 def order_leads(
     signal: np.ndarray, names: Sequence[str], record: str = "", allow_missing: bool = False
 ) -> np.ndarray:

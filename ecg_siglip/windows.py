@@ -38,6 +38,8 @@ class Windows:
     skipped : sequence of (start, reason)
         The windows that could not be used, s, and why not.
     warnings : sequence of str
+    step_s : float, s, optional
+        From one window to the next; null: as long as a window.
     """
 
     starts_s: np.ndarray
@@ -45,6 +47,7 @@ class Windows:
     probabilities: np.ndarray
     skipped: Sequence[tuple[float, str]] = ()
     warnings: Sequence[str] = ()
+    step_s: float | None = None
 
     @property
     def n(self) -> int:
@@ -79,20 +82,28 @@ class Windows:
         is there in part of it: docs/decisions/0011-longer-records.md.
         """
         log_odds_WF = _log_odds(self.probabilities)
-        n_run = self._n_run(sustained_s)
-        sums_WF = np.cumsum(log_odds_WF, axis=0)
-        sums_WF[n_run:] -= sums_WF[:-n_run].copy()
-        runs_WF = sums_WF[n_run - 1 :] / n_run
-        first_F = runs_WF.argmax(axis=0)
+        n_run, firsts = self._runs(sustained_s)
+        sums_WF = np.cumsum(np.vstack([np.zeros_like(log_odds_WF[:1]), log_odds_WF]), axis=0)
+        runs_RF = (sums_WF[firsts + n_run] - sums_WF[firsts]) / n_run
+        first_F = firsts[runs_RF.argmax(axis=0)]
         inside = first_F + np.arange(n_run)[:, None]
         best_F = first_F + np.take_along_axis(log_odds_WF, inside, axis=0).argmax(axis=0)
-        return expit(runs_WF.max(axis=0)), best_F
+        return expit(runs_RF.max(axis=0)), best_F
 
-    def _n_run(self, sustained_s: float) -> int:
-        """Windows that lie within a stretch of that length; all of a shorter record."""
-        step_s = float(np.median(np.diff(self.starts_s))) if len(self.starts_s) > 1 else 1.0
+    def _runs(self, sustained_s: float) -> tuple[int, np.ndarray]:
+        """Windows in a stretch of that length, and where such stretches without a gap begin.
+
+        Where windows were left out everywhere, the longest stretches that there are.
+        """
+        starts_s = self.starts_s
+        step_s = self.step_s or self.window_s
         n_run = int((sustained_s - self.window_s) / step_s + 1e-6) + 1
-        return int(np.clip(n_run, 1, len(self.starts_s)))
+        for n in range(int(np.clip(n_run, 1, len(starts_s))), 0, -1):
+            lasted_s = starts_s[n - 1 :] - starts_s[: len(starts_s) - n + 1]
+            firsts = np.flatnonzero(lasted_s <= (n - 1) * step_s + TOLERANCE_S)
+            if len(firsts):
+                break
+        return n, firsts
 
 
 @dataclass(frozen=True)
@@ -284,7 +295,7 @@ def look(
             f"{len(skipped)} of {len(firsts)} windows were left out, the first at "
             f"{clock(skipped[0][0])}: {skipped[0][1]}",
         )
-    return Windows(np.array(used), window_s, np.concatenate(answers), skipped, said)
+    return Windows(np.array(used), window_s, np.concatenate(answers), skipped, said, step_s)
 
 
 def _log_odds(p: np.ndarray) -> np.ndarray:

@@ -87,6 +87,31 @@ def test_no_file_of_the_machine_is_handed_out(page, path):
     assert "root:" not in response.text
 
 
+@pytest.mark.parametrize("kind", ["outside", "record", "address"])
+def test_no_file_that_was_not_uploaded_is_read(page, kind, simulated):
+    """Straight to the queue, as no browser would: the page must not open what it is told to."""
+    client, uploads = page
+    record = simulated / ptbxl.read_metadata(simulated)["filename_lr"].iloc[0]
+    paths = {
+        "outside": ["/etc/passwd"],
+        "record": [f"{record}.hea", f"{record}.dat"],
+        "address": [f"{BASE}/healthz"],
+    }[kind]
+    before = set(uploads.rglob("*"))
+    dropped = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths]
+    said = [dropped, "balanced", "", "", "", False, False, False, ""]
+    config = client.get("/config").json()
+    read = next(d["id"] for d in config["dependencies"] if len(d["inputs"]) == len(said))
+    ask = {"fn_index": read, "data": said, "session_hash": "straight"}
+    assert client.post("/gradio_api/queue/join", json=ask).status_code == 200
+    answer = client.get("/gradio_api/queue/data", params={"session_hash": "straight"}).text
+    assert "process_completed" in answer
+    assert '"success":false' in answer.replace(" ", "")
+    for word in ("findings", "passwd", "record", "healthz"):
+        assert word not in answer.split("process_completed")[1]
+    assert set(uploads.rglob("*")) == before
+
+
 @pytest.mark.parametrize("path", ["/static/../../../../etc/passwd", "/assets/%2e%2e/%2e%2e/app.py"])
 def test_nor_by_the_doors_of_the_page(page, path):
     response = page[0].get(path)

@@ -91,3 +91,9 @@ def test_a_supervised_head_has_no_languages(train_config, tmp_path):
     train(settings)
     with pytest.raises(ValueError, match="language=de: r is a supervised head without words"):
         Predictor.load(Path(settings.run.root) / "r" / "model", "cpu", "de")
+
+
+def test_a_language_that_was_not_learned_is_refused(trained):
+    with pytest.raises(ValueError, match=r"language=de: small has learned text\.language=en alone"):
+        Predictor.load(trained / "model", "cpu", "de")
+    Predictor.load(trained / "model", "cpu", "en")

@@ -19,7 +19,8 @@ from ecg_siglip.windows import Course, Windows, look, starts, strongest
 def seen(log_odds, starts_s=None, skipped=()):
     log_odds = np.array(log_odds, float)
     at = 10.0 * np.arange(len(log_odds)) if starts_s is None else np.array(starts_s, float)
-    return Windows(at, 10.0, expit(log_odds), skipped)
+    step_s = float(np.diff(at).min()) if len(at) > 1 else None
+    return Windows(at, 10.0, expit(log_odds), skipped, step_s=step_s)
 
 
 @pytest.mark.parametrize(("n", "step"), [(10, 10), (12, 10), (30, 10), (31, 10), (57, 3), (90, 40)])
@@ -262,3 +263,15 @@ def test_the_parts_can_be_used_from_python(trained, joined):
     overall, _ = found.overall()
     assert found.probabilities.shape == (5, len(predictor.artifact.codes))
     assert overall.shape == (len(predictor.artifact.codes),)
+
+
+def test_what_lies_beyond_a_gap_is_no_part_of_a_stretch():
+    p = np.array([0.05, 0.05, 0.99, 0.99, 0.99, 0.05])[:, None]
+    gapped = Windows(np.array([0.0, 10, 20, 5000, 5010, 5020]), 10.0, p)
+    whole = Windows(np.arange(6) * 10.0, 10.0, p)
+    assert whole.overall(30.0)[0] == pytest.approx(0.99)
+    assert gapped.overall(30.0)[0] < 0.9  # the best 30 s on end: two with, one without
+    assert gapped.overall(20.0)[0] == pytest.approx(0.99)
+    alone = Windows(np.array([0.0, 100.0, 200.0]), 10.0, p[:3])
+    probability, best = alone.overall(30.0)
+    assert (probability[0], best[0]) == (pytest.approx(0.99), 2)

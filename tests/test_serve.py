@@ -248,3 +248,32 @@ def test_who_may_call_follows_from_where_it_listens():
     assert hosts(config.AppConfig(host="10.0.0.5", hosts=["ecg"])) == ["10.0.0.5", "ecg"]
     with pytest.raises(ValueError, match=r"host=0\.0\.0\.0: expected hosts="):
         hosts(config.AppConfig(host="0.0.0.0"))
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://evil.example", "null"])
+def test_a_page_from_elsewhere_or_of_a_malformed_origin_is_refused(client, origin):
+    assert client.get("/healthz", headers={"Origin": origin}).status_code == 403
+
+
+def test_a_setting_that_there_is_not_and_too_many_questions_are_refused(client, paths):
+    files = form(paths[0])
+    refused = client.post("/predict?operating_pont=confirm", files=files)
+    assert refused.status_code == 422
+    assert refused.json()["error"].startswith("operating_pont: expected ask or one of")
+    many = client.post("/predict?" + "&".join(["ask=a"] * 21), files=files)
+    assert (many.status_code, many.json()["error"]) == (422, "21 questions; expected 20 at most")
+    slow = client.post("/predict?windows.step_s=0.1", files=files)
+    assert slow.status_code == 422
+    assert "windows.step_s=0.1: expected 2 s or more here" in slow.json()["error"]
+
+
+def test_sensitivity_is_a_setting_as_it_is_of_predict(client, paths):
+    files = form(paths[0])
+    asked = {"operating_point": "screening"}
+    called = []
+    for sensitivity in ("0.8", "0.98"):
+        asked["sensitivity"] = sensitivity
+        answer = client.post("/predict", params=asked, files=files).json()["answers"][0]
+        called.append({finding["code"]: finding["threshold"] for finding in answer["findings"]})
+    assert set(called[0]) <= set(called[1])
+    assert called[0] != called[1]

@@ -64,9 +64,13 @@ GROUPS: dict[str, dict[str, Any]] = {
             *("bank_s*", "diagonal_s*", "shared_s*", "jaccard_s*"),  # of 128 records
         ]
     },
-    "learning_curve": {"runs": ["share[01]*_s*", "best_s*"], "x": "data.train_share"},
+    "learning_curve": {
+        "runs": ["share[01]*_s*", "best_s*"],
+        "x": "data.train_share",
+        "needs": "share[01]*_s*",
+    },
 }
-GROUPS["batch_size"]["x"] = "optim.batch_size"
+GROUPS["batch_size"] |= {"x": "optim.batch_size", "needs": "b[0-9]*_s*"}
 
 
 def build_group(name: str, runs: Path) -> bool:
@@ -74,7 +78,9 @@ def build_group(name: str, runs: Path) -> bool:
     group = GROUPS[name]
     known = [path.name for path in runs.iterdir()]
     patterns = [pattern for pattern in group["runs"] if fnmatch.filter(known, pattern)]
-    if not patterns or not fnmatch.filter(known, f"{group.get('baseline', '')}*"):
+    # A curve has more points than the one that it shares with other groups.
+    needed = group.get("needs", f"{group.get('baseline', '')}*")
+    if not patterns or not fnmatch.filter(known, needed):
         return False
     compare.compare(
         config.CompareConfig(

@@ -95,11 +95,14 @@ class TrainingData:
                 "records leave a step of one, and batch normalisation needs two; expected another"
             )
         excluded = [self.column(code) for code in settings.objective.exclude]
-        self.weights = finding_weights(self.labels[self._here(self.train_rows)], excluded)
+        self.weights = finding_weights(self.labels[self.here(self.train_rows)], excluded)
         self.mapped, self.version = data.signals, data.version
         self.reader = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
         self.ahead: dict[tuple[int, bytes], Future[Read]] = {}
         self.resident: Tensor | None = None
+        self.features: Tensor | None = None  # (n_records, F), of a locked ECG encoder
+        augment = settings.augment
+        self.as_they_are = not any(getattr(augment, f.name) for f in dataclasses.fields(augment))
         if device.type == "cuda" and data.signals.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
             self.resident = torch.from_numpy(np.array(data.signals)).to(device)
 
@@ -108,7 +111,7 @@ class TrainingData:
             raise ValueError(f"objective.exclude: {code} is no finding of this task")
         return self.codes.index(code)
 
-    def _here(self, values: np.ndarray) -> Tensor:
+    def here(self, values: np.ndarray) -> Tensor:
         """On the device, without waiting for what the device is doing."""
         return torch.from_numpy(values).to(self.device, non_blocking=True)
 
@@ -122,7 +125,7 @@ class TrainingData:
         """Signals (B, 12, S) float32 mV on the device, augmented as the epoch asks."""
         microvolts, params = self._taken(rows, epoch)
         if self.resident is not None:
-            microvolts = self.resident[self._here(rows)]
+            microvolts = self.resident[self.here(rows)]
         assert microvolts is not None
         # From pinned memory a copy does not hold up the host.
         signal_BLS = microvolts.to(self.device, non_blocking=True).float() / waveform.UV_PER_MV
@@ -177,12 +180,12 @@ class TrainingData:
         signal_BLS = self.signals(rows, epoch)
         if blend is None:
             return signal_BLS
-        share_B = self._here(blend.share_B).to(signal_BLS.dtype)
+        share_B = self.here(blend.share_B).to(signal_BLS.dtype)
         order = np.argsort(rows)
         place = order[np.searchsorted(rows, blend.partners, sorter=order).clip(max=len(rows) - 1)]
         if np.array_equal(rows[place], blend.partners):
             # The partners are of this very batch, and augmented alike: nothing is read again.
-            other_BLS = signal_BLS[self._here(place)]
+            other_BLS = signal_BLS[self.here(place)]
         else:
             other_BLS = self.signals(blend.partners, epoch)
         return torch.lerp(other_BLS, signal_BLS, share_B[:, None, None])
@@ -225,7 +228,7 @@ class TrainingData:
             return texts, np.full(len(texts), -1), members.to(self.device)
         if kind == "report":
             told = np.array([row for row in rows if self.reports[row].strip()], np.int64)
-            return [self.reports[row] for row in told], told, self.labels[self._here(told)]
+            return [self.reports[row] for row in told], told, self.labels[self.here(told)]
         texts, own, named = [], [], []
         for row, present in zip(rows, self.y_true[rows], strict=True):
             columns = np.flatnonzero(present)
@@ -238,7 +241,7 @@ class TrainingData:
             own.append(row)
             named.append(np.isin(np.arange(n_findings), chosen))
         labels = np.array(named, np.float32).reshape(-1, n_findings)
-        return texts, np.array(own, np.int64), self._here(labels)
+        return texts, np.array(own, np.int64), self.here(labels)
 
     def blended_targets(
         self, term: Term, rows: np.ndarray, blend: Blend | None, own: np.ndarray, named: Tensor
@@ -248,11 +251,11 @@ class TrainingData:
         if blend is None:
             return first
         second = self.targets(term, blend.partners, own, named)
-        return BlendedTargets(first, second, self._here(blend.share_B).to(self.labels.dtype))
+        return BlendedTargets(first, second, self.here(blend.share_B).to(self.labels.dtype))
 
     def targets(self, term: Term, rows: np.ndarray, own: np.ndarray, named: Tensor) -> PairTargets:
         """What the pairs of the ECGs ``rows`` and the texts of ``texts`` should be."""
-        index, own_index = self._here(rows), self._here(own)
+        index, own_index = self.here(rows), self.here(own)
         return PairTargets(term.targets, self.labels[index], named, index, own_index, self.weights)
 
     def prior_logits(self) -> Tensor:
@@ -260,7 +263,7 @@ class TrainingData:
 
         Half a record is added to either side, so that a finding never seen has some, too.
         """
-        n_positive = self.labels[self._here(self.train_rows)].sum(0)
+        n_positive = self.labels[self.here(self.train_rows)].sum(0)
         return torch.log((n_positive + 0.5) / (len(self.train_rows) - n_positive + 0.5)).cpu()
 
     def positive_rate(self, term: Term) -> float:

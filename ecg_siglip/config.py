@@ -132,7 +132,7 @@ class TextConfig:
     name: str = knob(
         "small",
         "`small`: the built-in encoder; `none`: a supervised head without words, for comparison; "
-        "else a Hugging Face name or folder",
+        "`minilm`: from its package; else a Hugging Face name or folder",
     )
     language: str = knob(
         "en",
@@ -146,6 +146,10 @@ class TextConfig:
     max_tokens: int = knob(64, "longer texts are cut", 8, 512)
     locked: bool = knob(False, "keep the text encoder's weights as they are; only project")
     pool: str = knob("mean", "how tokens become one vector", choices=("mean", "first", "last"))
+    lora_rank: int = knob(
+        0, "LoRA: a Hugging Face encoder stays, matrices of this rank learn; 0: it learns", 0, 512
+    )
+    lora_alpha: float = knob(16.0, "LoRA: what they add counts lora_alpha / lora_rank", 0.1, 1024.0)
 
 
 @dataclass
@@ -478,9 +482,10 @@ def help_page(verb: str, schema: type, summary: str) -> str:
     lines = [f"python -m ecg_siglip.{verb} KNOB=VALUE ...", "", summary, ""]
     hints = typing.get_type_hints(schema)
     if verb == "train":
+        groups = (*hints, "tune", "experiment")
         lines += ["Sets of knobs by name, each a file of conf/; what is taken if nothing is said:"]
         taken = (CONF_DIR / "train.yaml").read_text("utf-8")
-        for name in [name for name in (*hints, "experiment") if (CONF_DIR / name).is_dir()]:
+        for name in [name for name in groups if (CONF_DIR / name).is_dir()]:
             chosen = re.search(rf"^  - {name}: (\w+)", taken, re.MULTILINE)
             lines += [f"  {name}={chosen[1] if chosen else 'null'}"]
             for path in sorted((CONF_DIR / name).glob("*.yaml")):

@@ -64,7 +64,8 @@ KNOBS = {
         objective.n_chunk objective.terms optim.batch_size optim.clip_norm optim.ema
         optim.final_lr optim.lr optim.n_epochs optim.text_lr optim.warmup
         optim.weight_decay precision run.name run.root save_every_s seed text.depth
-        text.language text.locked text.max_tokens text.n_heads text.name text.pool
+        text.language text.locked text.lora_alpha text.lora_rank text.max_tokens text.n_heads
+        text.name text.pool
         text.vocab_size text.width waveform.allow_flat waveform.allow_short
         waveform.duration_s waveform.fs waveform.high_hz waveform.low_hz
     """,

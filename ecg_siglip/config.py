@@ -26,6 +26,7 @@ CONF_DIR = next(
 
 TASKS = ("all", "diagnostic", "subdiagnostic", "superdiagnostic", "form", "rhythm")
 LANGUAGES = ("en", "de", "ja")
+REPORTS = ("all", "validated", "written")
 # Knobs of train that say where and how fast, not what: they may differ within one run or recipe.
 FREE_KNOBS = ("data.n_workers", "data.cache_dir", "device", "n_threads", "save_every_s")
 THRESHOLD_RULES = ("fixed_0.5", "f1", "prevalence", "global", "expected_f1")
@@ -76,6 +77,12 @@ class DataConfig:
     train_share: float = knob(1.0, "share of the training records to learn from", 0.001, 1.0)
     held_out: list[str] = knob(
         [], "findings that training never hears of, to be asked for afterwards: [AFIB,IMI]"
+    )
+    reports: str = knob(
+        "all",
+        "which reports are read: all; validated: of records that a person has checked; written: "
+        "not first by the recorder",
+        choices=REPORTS,
     )
     tune_fold: int = knob(9, "strat_fold for thresholds, calibration, the best epoch", 1, 10)
     allow_missing: bool = knob(False, "go on when listed records are absent on disk")
@@ -149,7 +156,7 @@ class TextConfig:
     lora_rank: int = knob(
         0, "LoRA: a Hugging Face encoder stays, matrices of this rank learn; 0: it learns", 0, 512
     )
-    lora_alpha: float = knob(16.0, "LoRA: what they add counts lora_alpha / lora_rank", 0.1, 1024.0)
+    lora_alpha: int = knob(16, "LoRA: what they add counts lora_alpha / lora_rank", 1, 1024)
 
 
 @dataclass

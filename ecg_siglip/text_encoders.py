@@ -126,7 +126,7 @@ class HfTextEncoder(nn.Module):
     lora_rank : int
         Above 0 the model stays as it is, and beside every linear layer of it learns a matrix of
         that rank (LoRA, Hu et al. 2021, arXiv:2106.09685).
-    lora_alpha : float
+    lora_alpha : int
         What the matrix adds counts alpha / rank.
 
     Notes
@@ -142,7 +142,7 @@ class HfTextEncoder(nn.Module):
         max_tokens: int,
         pool: str,
         lora_rank: int = 0,
-        lora_alpha: float = 16.0,
+        lora_alpha: int = 16,
     ):
         super().__init__()
         tokenizer.padding_side = "right"
@@ -241,7 +241,7 @@ def text_encoder(
     max_tokens: int,
     pool: str,
     lora_rank: int = 0,
-    lora_alpha: float = 16.0,
+    lora_alpha: int = 16,
 ) -> TextEncoder:
     """A new text encoder to train: the built-in one, or a pretrained one by name.
 
@@ -288,7 +288,7 @@ def load_text_encoder(
     max_tokens: int,
     pool: str,
     lora_rank: int = 0,
-    lora_alpha: float = 16.0,
+    lora_alpha: int = 16,
 ) -> TextEncoder:
     """The text encoder that ``save`` wrote to a folder, without weights yet.
 
@@ -334,7 +334,7 @@ def _place(name: str) -> str | Path:
     return Path(found.origin).parent / folder
 
 
-def _with_lora(model: Any, rank: int, alpha: float) -> Any:
+def _with_lora(model: Any, rank: int, alpha: int) -> Any:
     """The model, frozen, with matrices to learn beside its linear layers."""
     try:
         import peft

@@ -56,7 +56,8 @@ KNOBS = {
         augment.fewer_leads augment.gain augment.lead_mask augment.mixup augment.shift_s
         augment.time_mask_s
         augment.wander_mv compile data.allow_missing data.cache_dir data.fs data.held_out
-        data.n_workers data.root data.task data.train_folds data.train_share data.tune_fold device
+        data.n_workers data.reports data.root data.task data.train_folds data.train_share
+        data.tune_fold device
         ecg.depths ecg.drop_path ecg.dropout ecg.kernel_size ecg.locked ecg.n_heads ecg.name
         ecg.stem_size ecg.stem_stride ecg.weights ecg.width embed_dim keep_embeddings n_threads
         objective.across

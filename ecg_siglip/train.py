@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from ecg_siglip import __version__, config, held_out, operating, ptbxl
 from ecg_siglip.batches import TrainingData
-from ecg_siglip.build import load_encoder, new_model, new_optimizer
+from ecg_siglip.build import check_locks, load_encoder, new_model, new_optimizer
 from ecg_siglip.card import model_card
 from ecg_siglip.checkpoint import (
     Artifact,
@@ -481,32 +481,6 @@ def train(settings: config.TrainConfig) -> None:
     if ranks.is_first:
         finish(training, loaded, run)
     ranks.leave()
-
-
-def check_locks(settings: config.TrainConfig) -> None:
-    """Refuse to lock what has learned nothing, or what is then told to learn.
-
-    Raises
-    ------
-    ValueError
-        Naming the knob to change.
-    """
-    ecg, text = settings.ecg, settings.text
-    if ecg.locked and not ecg.weights and text.name != "none":
-        raise ValueError(
-            "ecg.locked=true (tune=text_only): an ECG encoder at random has nothing to say; "
-            "expected ecg.weights=<finished run>"
-        )
-    if text.locked and text.name == "none":
-        raise ValueError(
-            "text.locked=true (tune=ecg_only) with text=none: the head would stay at random; "
-            "expected tune=both"
-        )
-    if text.locked and text.lora_rank:
-        raise ValueError(
-            f"text.locked=true (tune=ecg_only) with text.lora_rank={text.lora_rank}: LoRA learns; "
-            "expected one of the two"
-        )
 
 
 def load_data(settings: config.TrainConfig, progress: bool) -> ptbxl.PtbXl:

@@ -10,7 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from ecg_siglip import config, findings, held_out, lead_sets, metrics, ptbxl, waveform
+from ecg_siglip import (
+    config,
+    findings,
+    held_out,
+    lead_sets,
+    metrics,
+    ptbxl,
+    reports,
+    retrieval,
+    waveform,
+)
 from ecg_siglip.metrics import DEFAULT_RULE
 from ecg_siglip.predictor import Predictor
 
@@ -43,6 +53,8 @@ class Breakdown:
     head : mapping
         Keys of the rows that a reader wants, with what stands above them.
     rows : list of dict
+    shown : list of dict, optional
+        The rows as a reader wants them, where that is not as they are.
     """
 
     name: str
@@ -50,10 +62,11 @@ class Breakdown:
     about: str
     head: Mapping[str, str]
     rows: list[dict[str, Any]]
+    shown: list[dict[str, Any]] | None = None
 
     def section(self) -> dict[str, Any]:
         """As ``report.write`` takes it."""
-        rows = [[row.get(key, math.nan) for key in self.head] for row in self.rows]
+        rows = [[row.get(key, math.nan) for key in self.head] for row in self.shown or self.rows]
         return {
             "title": self.title,
             "about": self.about,
@@ -68,6 +81,7 @@ def tables(
     rows: np.ndarray,
     trained: config.TrainConfig,
     batch_size: int,
+    n_bootstrap: int = 1000,
 ) -> list[Breakdown]:
     """All that the model can be asked for beyond the plain scores.
 
@@ -81,16 +95,18 @@ def tables(
     trained : TrainConfig
         Of the run.
     batch_size : int
+    n_bootstrap : int
+        Resamples for the intervals of the retrieval.
 
     Returns
     -------
     list of Breakdown
-        Those that have something to say: a model trained with all leads, in one language, on all
-        findings has none.
+        Those that have something to say: a model without words, trained with all leads, has none.
     """
     assert data.signals is not None
     known = held_out.known(data, trained.data.held_out)
     signals, y_true = data.signals[rows], known.y_true[rows]
+    found_by, entailed = scores_of_reports(predictor, data, rows, y_true, batch_size, n_bootstrap)
     found = [
         Breakdown(
             "leads",
@@ -143,6 +159,38 @@ def tables(
                 "f1_chance": "F1 by chance",
             },
             scores_of_unheard(predictor, data, rows, trained, batch_size),
+        ),
+        Breakdown(
+            "retrieval",
+            "Reports found by ECGs, and ECGs by reports",
+            "Each record's ECG asks for its report among the different reports of the fold, each "
+            "record's report for its ECG among all ECGs; any of equal reports is right. R@k: a "
+            "right one is among the first k; of equal similarity the wrong one counts as first.",
+            {
+                "direction": "direction",
+                "whose": "reports",
+                "sizes": "queries, candidates",
+                "recall_1": "R@1",
+                "recall_5": "R@5",
+                "recall_10": "R@10",
+                "median_rank": "median rank",
+            },
+            found_by,
+            retrieval.said(found_by),
+        ),
+        Breakdown(
+            "entailment",
+            "Which prompts the reports entail",
+            "Similarity of each record's report with the prompt of each finding, against the "
+            "labels; 0.5: the model hears nothing of the finding in reports. Beside it the ECG's.",
+            {
+                "code": "finding",
+                "name": "name",
+                "n_positive": "positives",
+                "report_auroc": "AUROC of the report",
+                "ecg_auroc": "of the ECG",
+            },
+            entailed,
         ),
     ]
     return [part for part in found if part.rows]
@@ -248,10 +296,8 @@ def scores_of_unheard(
     def embed(rows: np.ndarray) -> np.ndarray:
         return predictor.forward(signals[rows], batch_size)[1]
 
-    @torch.inference_mode()
     def ask(texts: list[str]) -> np.ndarray:
-        asked: np.ndarray = artifact.model.encode_text(texts).float().cpu().numpy()
-        return asked
+        return encode_texts(predictor, texts, batch_size)
 
     folds = {
         "train": data.fold(*trained.data.train_folds),
@@ -260,3 +306,54 @@ def scores_of_unheard(
     }
     language = "en" if trained.text.language == "mixed" else trained.text.language
     return held_out.scores(data, trained.data.held_out, folds, embed, ask, language)
+
+
+def scores_of_reports(
+    predictor: Predictor,
+    data: ptbxl.PtbXl,
+    rows: np.ndarray,
+    y_true: np.ndarray,
+    batch_size: int,
+    n_bootstrap: int,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """How ECGs and reports find each other, and which prompts the reports entail.
+
+    Reports are cleaned, see ``reports.clean``; records of which nothing is said are left out.
+
+    Returns
+    -------
+    list of dict
+        See ``retrieval.scores``, once with ``whose`` all reports, once among those that no machine
+        wrote first. Empty if the model has no words or the records no reports.
+    list of dict
+        See ``retrieval.entailed``.
+    """
+    cleaned = np.array([reports.clean(data.reports[row]) for row in rows], dtype=object)
+    told = np.flatnonzero(cleaned != "")
+    if predictor.artifact.about["text"] == "none" or not len(told) or data.signals is None:
+        return [], []
+    ecg_ND = predictor.forward(data.signals[rows[told]], batch_size)[1]
+    texts, own_N = np.unique(cleaned[told].astype(str), return_inverse=True)
+    text_RD = encode_texts(predictor, texts.tolist(), batch_size)
+    by_hand = np.flatnonzero(~data.autogenerated[rows[told]])
+    found = []
+    for whose, part in (("all", np.arange(len(told))), ("not by a machine", by_hand)):
+        if len(part):
+            used, own = np.unique(own_N[part], return_inverse=True)
+            scored = retrieval.scores(ecg_ND[part], text_RD[used], own, n_bootstrap)
+            found += [{"whose": whose, **row} for row in scored]
+    prompt_FD = predictor.text_FD.float().cpu().numpy()
+    codes = predictor.artifact.codes
+    return found, retrieval.entailed(text_RD[own_N], ecg_ND, prompt_FD, y_true[told], codes)
+
+
+@torch.inference_mode()
+def encode_texts(predictor: Predictor, texts: list[str], batch_size: int) -> np.ndarray:
+    """Embeddings (T, D) of any texts, those of like length together."""
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    parts = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    encode = predictor.artifact.model.encode_text
+    found = [encode([texts[i] for i in part]).float().cpu().numpy() for part in parts]
+    embedding_TD = np.empty((len(texts), found[0].shape[1]), np.float32)
+    embedding_TD[order] = np.concatenate(found)
+    return embedding_TD

@@ -18,6 +18,32 @@ from ecg_siglip.model import EcgTextModel
 from ecg_siglip.text_encoders import FindingTable, TextEncoder, text_encoder
 
 
+def check_locks(settings: config.TrainConfig) -> None:
+    """Refuse to lock what has learned nothing, or what is then told to learn.
+
+    Raises
+    ------
+    ValueError
+        Naming the knob to change.
+    """
+    ecg, text = settings.ecg, settings.text
+    if ecg.locked and not ecg.weights and text.name != "none":
+        raise ValueError(
+            "ecg.locked=true (tune=text_only): an ECG encoder at random has nothing to say; "
+            "expected ecg.weights=<finished run>"
+        )
+    if text.locked and text.name == "none":
+        raise ValueError(
+            "text.locked=true (tune=ecg_only) with text=none: the head would stay at random; "
+            "expected tune=both"
+        )
+    if text.locked and text.lora_rank:
+        raise ValueError(
+            f"text.locked=true (tune=ecg_only) with text.lora_rank={text.lora_rank}: LoRA learns; "
+            "expected one of the two"
+        )
+
+
 def new_model(settings: config.TrainConfig, data: TrainingData, terms: list[Term]) -> EcgTextModel:
     """An untrained model; its bias starts at the log-odds of the measured positive rate."""
     torch.manual_seed(settings.seed)
@@ -50,6 +76,7 @@ def new_model(settings: config.TrainConfig, data: TrainingData, terms: list[Term
     else:
         text = text_encoder(texts=texts, **text_knobs)
     model = EcgTextModel(model_config, text)
+    model.ecg_is_finished = ecg_locked and settings.ecg.weights is not None
     if text_locked:
         model.text.requires_grad_(False)
     if ecg_locked:

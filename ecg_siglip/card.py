@@ -20,6 +20,7 @@ SHOWN = {
     "fixed_0.5/micro_f1": "micro F1 at 0.5",
     "ece": "calibration error",
 }
+WORDS = "The text encoder began as `{}`, whose own licence holds for what comes from it. "
 CARD = """---
 {head}---
 # {run}: findings of a 12-lead ECG
@@ -73,8 +74,8 @@ there.
 
 ## Licence
 
-Weights and code: Apache-2.0. PTB-XL, where the data above is PTB-XL: CC BY 4.0; cite Wagner, P.
-et al. (2020), *Scientific Data* 7, 154, doi:10.1038/s41597-020-0495-6.
+Weights and code: Apache-2.0. {words}PTB-XL, where the data above is PTB-XL: CC BY 4.0; cite
+Wagner, P. et al. (2020), *Scientific Data* 7, 154, doi:10.1038/s41597-020-0495-6.
 
 <details><summary>The findings</summary>
 
@@ -117,6 +118,7 @@ def model_card(
         duration_s=waveform["duration_s"],
         start=start,
         flatters=flatters,
+        words="" if about["text"] in ("small", "none") else WORDS.format(about["text"]),
         scores=_table(columns),
         findings="\n".join(
             f"- `{code}`: {words}" for code, words in zip(codes, findings.names(codes), strict=True)

@@ -26,6 +26,7 @@ CONF_DIR = next(
 
 TASKS = ("all", "diagnostic", "subdiagnostic", "superdiagnostic", "form", "rhythm")
 LANGUAGES = ("en", "de", "ja")
+REPORTS = ("all", "validated", "written")
 # Knobs of train that say where and how fast, not what: they may differ within one run or recipe.
 FREE_KNOBS = ("data.n_workers", "data.cache_dir", "device", "n_threads", "save_every_s")
 THRESHOLD_RULES = ("fixed_0.5", "f1", "prevalence", "global", "expected_f1")
@@ -76,6 +77,12 @@ class DataConfig:
     train_share: float = knob(1.0, "share of the training records to learn from", 0.001, 1.0)
     held_out: list[str] = knob(
         [], "findings that training never hears of, to be asked for afterwards: [AFIB,IMI]"
+    )
+    reports: str = knob(
+        "all",
+        "which reports are read: all; validated: of records that a person has checked; written: "
+        "not first by the recorder",
+        choices=REPORTS,
     )
     tune_fold: int = knob(9, "strat_fold for thresholds, calibration, the best epoch", 1, 10)
     allow_missing: bool = knob(False, "go on when listed records are absent on disk")
@@ -132,7 +139,7 @@ class TextConfig:
     name: str = knob(
         "small",
         "`small`: the built-in encoder; `none`: a supervised head without words, for comparison; "
-        "else a Hugging Face name or folder",
+        "`minilm`: from its package; else a Hugging Face name or folder",
     )
     language: str = knob(
         "en",
@@ -146,6 +153,10 @@ class TextConfig:
     max_tokens: int = knob(64, "longer texts are cut", 8, 512)
     locked: bool = knob(False, "keep the text encoder's weights as they are; only project")
     pool: str = knob("mean", "how tokens become one vector", choices=("mean", "first", "last"))
+    lora_rank: int = knob(
+        0, "LoRA: a Hugging Face encoder stays, matrices of this rank learn; 0: it learns", 0, 512
+    )
+    lora_alpha: int = knob(16, "LoRA: what they add counts lora_alpha / lora_rank", 1, 1024)
 
 
 @dataclass
@@ -512,9 +523,10 @@ def help_page(verb: str, schema: type, summary: str) -> str:
     lines = [f"python -m ecg_siglip.{verb} KNOB=VALUE ...", "", summary, ""]
     hints = typing.get_type_hints(schema)
     if verb == "train":
+        groups = (*hints, "tune", "experiment")
         lines += ["Sets of knobs by name, each a file of conf/; what is taken if nothing is said:"]
         taken = (CONF_DIR / "train.yaml").read_text("utf-8")
-        for name in [name for name in (*hints, "experiment") if (CONF_DIR / name).is_dir()]:
+        for name in [name for name in groups if (CONF_DIR / name).is_dir()]:
             chosen = re.search(rf"^  - {name}: (\w+)", taken, re.MULTILINE)
             lines += [f"  {name}={chosen[1] if chosen else 'null'}"]
             for path in sorted((CONF_DIR / name).glob("*.yaml")):

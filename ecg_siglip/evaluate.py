@@ -132,7 +132,9 @@ def evaluate(settings: config.EvaluateConfig) -> None:
         return
     scores = metrics.scores(y_true, y_prob, artifact.thresholds, settings.n_bootstrap)
     per_finding = metrics.per_finding(y_true, y_prob, artifact.thresholds, settings.n_bootstrap)
-    tables = breakdown.tables(predictor, whole, rows, trained, settings.batch_size)
+    tables = breakdown.tables(
+        predictor, whole, rows, trained, settings.batch_size, settings.n_bootstrap
+    )
 
     folder = run / "evaluate" / f"fold{settings.fold}"
     beside = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
@@ -149,6 +151,9 @@ def evaluate(settings: config.EvaluateConfig) -> None:
         predictions(data, rows, y_true, y_prob).to_parquet(beside / "predictions.parquet")
         for part in tables:
             pd.DataFrame(part.rows).to_csv(beside / f"{part.name}.csv", index=False)
+            pd.DataFrame(part.rows).to_json(
+                beside / f"{part.name}.json", orient="records", indent=1, force_ascii=False
+            )
         if settings.report:
             # Matplotlib and scikit-learn take a second that nobody else here has to wait.
             from ecg_siglip import drilldown, report

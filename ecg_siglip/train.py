@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from ecg_siglip import __version__, config, held_out, operating, ptbxl
 from ecg_siglip.batches import TrainingData
-from ecg_siglip.build import load_encoder, new_model, new_optimizer
+from ecg_siglip.build import check_locks, load_encoder, new_model, new_optimizer
 from ecg_siglip.card import model_card
 from ecg_siglip.checkpoint import (
     Artifact,
@@ -49,6 +49,7 @@ from ecg_siglip.operating import tune
 from ecg_siglip.predictor import forward
 from ecg_siglip.ranks import Ranks
 
+N_AT_ONCE = 256  # records that a locked ECG encoder reads at a time
 N_CHECK = 50  # steps between looks at the loss: each look makes a GPU wait
 
 
@@ -83,7 +84,10 @@ def batch_loss(
     before = sum(len(part) for part in parts[: ranks.rank])
     own_blend = blend.part(slice(before, before + len(rows))) if blend else None
     with autocast or torch.autocast("cpu", enabled=False):
-        ecg_BD = model.encode_ecg(data.blended_signals(rows, own_blend, epoch))
+        if data.features is None:
+            ecg_BD = model.encode_ecg(data.blended_signals(rows, own_blend, epoch))
+        else:
+            ecg_BD = model.embed_ecg(data.features[data.here(rows)])
     total = ecg_BD.new_zeros(())
     for term in terms:
         texts, own, named = data.texts(term.text, batch, epoch)
@@ -168,6 +172,18 @@ class Training:
         """Let the ECG encoder begin with the weights of another model's, not at random."""
         self.pretrained = load_encoder(self.model, name, self.settings, self.data)
         self.averaged = clone(self.current)
+
+    def read_locked_ecgs(self) -> None:
+        """Let a finished ECG encoder read once what it would be shown in every epoch.
+
+        Only where nothing is changed about a record: an augmented one is another in each epoch.
+        """
+        if self.model.ecg_is_finished and self.data.as_they_are:
+            rows = np.arange(len(self.data.ecg_id))
+            parts = np.array_split(rows, math.ceil(len(rows) / N_AT_ONCE))
+            with self.autocast:
+                found = [self.model.ecg_features(self.data.signals(p, None)) for p in parts]
+            self.data.features = torch.cat(found).float()
 
     def read_locked_texts(self) -> None:
         """Let a locked text encoder read once what it would be asked in every step."""
@@ -337,7 +353,7 @@ def fit(training: Training, tune_rows: np.ndarray, y_tune: np.ndarray, run: Path
         batches, started = training.data.batches(training.epoch), time.monotonic()
         before_s = training.seconds
         while training.step < len(batches):
-            if training.step + 1 < len(batches):
+            if training.data.features is None and training.step + 1 < len(batches):
                 coming = training.ranks.parts(batches[training.step + 1])[training.ranks.rank]
                 training.data.read_ahead(coming, training.epoch)
             training.run_step(batches[training.step], len(batches))
@@ -420,6 +436,7 @@ def train(settings: config.TrainConfig) -> None:
             f"text=none with objective.terms={settings.objective.terms}: without words there are "
             "only the findings themselves; expected objective=bank"
         )
+    check_locks(settings)
     if not settings.data.train_folds:
         raise ValueError("data.train_folds=[]: expected at least one fold")
     if tuned in settings.data.train_folds:
@@ -446,6 +463,7 @@ def train(settings: config.TrainConfig) -> None:
         training.resume(load_state(run / "state.pt"), run / "state.pt")
     elif settings.ecg.weights:
         training.start_from(settings.ecg.weights)
+    training.read_locked_ecgs()
     ranks.wait()
     if ranks.is_first:
         run.mkdir(parents=True, exist_ok=True)

@@ -121,3 +121,31 @@ def tiny_bert(tmp_path_factory) -> Path:
     )
     transformers.BertModel(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen3(tmp_path_factory) -> Path:
+    """A language model of Qwen3's kind on disk, of random weights; its tokenizer pads in front."""
+    import torch
+
+    transformers = pytest.importorskip("transformers", reason="needs the extra [hf]")
+    from ecg_siglip.text_encoders import PAD, train_tokenizer
+
+    folder = tmp_path_factory.mktemp("qwen3")
+    made = train_tokenizer(["sinus rhythm", "linksschenkelblock"] * 3, 300)
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made, eos_token=PAD, padding_side="left"
+    )
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(1)
+    config = transformers.Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        intermediate_size=32,
+    )
+    transformers.Qwen3Model(config).save_pretrained(folder)
+    return folder

@@ -104,7 +104,7 @@ def test_a_record_without_a_finding_of_the_task_stays_as_an_ecg_and_brings_no_te
         _, own, _ = data.texts(kind, rows, 0)
         assert set(own) == set(rows) - set(silent)
     assert len(data.texts("report", rows, 0)[0]) == len(rows)
-    data.reports[rows[0]] = " "
+    data.reports[rows[0]] = ""
     texts, own, named = data.texts("report", rows, 0)
     assert own.tolist() == rows[1:].tolist()
     assert len(texts) == len(named) == len(own)
@@ -227,7 +227,7 @@ y_true[:, 0] = True
 nothing = np.zeros(0)
 data = ptbxl.PtbXl(
     np.arange(n), np.arange(n), np.repeat(np.arange(1, 11), n // 10), codes, y_true, nothing,
-    [""] * n, [], signals, 100.0, "large", 0,
+    [""] * n, [], signals, 100.0, "large", 0, y_true[:, 0], y_true[:, 0],
 )
 settings = config.TrainConfig()
 settings.optim.batch_size = 512

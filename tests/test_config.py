@@ -61,7 +61,8 @@ KNOBS = {
         augment.fewer_leads augment.gain augment.lead_mask augment.mixup augment.shift_s
         augment.time_mask_s
         augment.wander_mv compile data.allow_missing data.cache_dir data.fs data.held_out
-        data.n_workers data.root data.task data.train_folds data.train_share data.tune_fold device
+        data.n_workers data.reports data.root data.task data.train_folds data.train_share
+        data.tune_fold device
         ecg.depths ecg.drop_path ecg.dropout ecg.kernel_size ecg.locked ecg.n_heads ecg.name
         ecg.stem_size ecg.stem_stride ecg.weights ecg.width embed_dim keep_embeddings n_threads
         objective.across
@@ -69,7 +70,8 @@ KNOBS = {
         objective.n_chunk objective.terms optim.batch_size optim.clip_norm optim.ema
         optim.final_lr optim.lr optim.n_epochs optim.text_lr optim.warmup
         optim.weight_decay precision run.name run.root save_every_s seed text.depth
-        text.language text.locked text.max_tokens text.n_heads text.name text.pool
+        text.language text.locked text.lora_alpha text.lora_rank text.max_tokens text.n_heads
+        text.name text.pool
         text.vocab_size text.width waveform.allow_flat waveform.allow_short
         waveform.duration_s waveform.fs waveform.high_hz waveform.low_hz
     """,

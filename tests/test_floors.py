@@ -10,9 +10,9 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "ecg_siglip"
 FLOORS = [
     "config waveform wfdb_files devices tables findings encoders losses metrics plots charts beats "
-    "download hub",
+    "download hub reports",
     "card records text_encoders operating quality report drilldown augmentation lead_sets "
-    "neighbours concepts snomed",
+    "neighbours concepts snomed retrieval",
     "cache clinical model paired windows challenge",
     "ptbxl checkpoint simulate ranks sheet explain",
     "batches predictor truth held_out",
@@ -42,7 +42,7 @@ LIGHT += ["waveform", "augmentation", "lead_sets", "neighbours", "windows"]
 LIGHT += ["findings", "metrics", "paired"]
 LIGHT += ["plots", "report", "sheet", "operating", "charts", "beats", "clinical", "download"]
 LIGHT += ["snomed", "challenge"]
-LIGHT += ["drilldown", "hub", "card"]
+LIGHT += ["drilldown", "hub", "card", "reports", "retrieval"]
 ROOMS = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 
 

@@ -1,0 +1,64 @@
+"""CPU time of a training step by what is tuned: python benchmarks/tune.py DATA WEIGHTS [CACHE]
+
+WEIGHTS: a finished run's model, for the rows with a locked ECG encoder. Steps of all kinds take
+turns in one process and CPU time is counted: what else runs on the machine matters little.
+"""
+
+import statistics
+import sys
+import time
+
+import torch
+from omegaconf import OmegaConf
+
+from ecg_siglip import config
+from ecg_siglip.batches import TrainingData
+from ecg_siglip.ranks import Ranks
+from ecg_siglip.train import Training, load_data
+
+ROOT, WEIGHTS = sys.argv[1:3]
+CACHE = sys.argv[3] if len(sys.argv) > 3 else None
+N_STEPS = 8
+BASE = {
+    "run": {"name": "none"},
+    "data": {"root": ROOT, "cache_dir": CACHE},
+    "precision": "bfloat16",
+}
+AS_THEY_ARE = dict.fromkeys(("shift_s", "gain", "wander_mv", "lead_mask", "mixup"), 0.0)
+AUGMENTED = {"mixup": 0.0}
+FINISHED = {"locked": True, "weights": WEIGHTS}
+KINDS = {
+    "small, both": {},
+    "small, ecg_only": {"text": {"locked": True}},
+    "minilm, both": {"text": {"name": "minilm"}},
+    "minilm, LoRA of rank 8": {"text": {"name": "minilm", "lora_rank": 8}},
+    "minilm, ecg_only": {"text": {"name": "minilm", "locked": True}},
+    "small, text_only": {"ecg": FINISHED},
+    "small, text_only, augment=none": {"ecg": FINISHED, "augment": AS_THEY_ARE},
+}
+
+
+def begun(knobs: dict) -> Training:
+    merged = OmegaConf.merge(
+        OmegaConf.structured(config.TrainConfig), BASE, {"augment": AUGMENTED}, knobs
+    )
+    settings = OmegaConf.to_object(merged)
+    data = TrainingData(load_data(settings, progress=False), settings, torch.device("cpu"))
+    training = Training(settings, data, Ranks())
+    if settings.ecg.weights:
+        training.start_from(settings.ecg.weights)
+    training.read_locked_ecgs()
+    return training
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    trainings = {name: begun(knobs) for name, knobs in KINDS.items()}
+    seconds = {name: [] for name in KINDS}
+    for step in range(N_STEPS):
+        for name, training in trainings.items():
+            started = time.process_time()
+            training.run_step(training.data.batches(0)[step], 1000)
+            seconds[name].append(time.process_time() - started)
+    for name, taken in seconds.items():
+        print(f"{name:32}{1e3 * statistics.median(taken[1:]):8.0f} ms")

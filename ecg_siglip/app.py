@@ -438,17 +438,13 @@ def build(desk: Desk, uploads: Path) -> Any:
 
 def app(settings: config.AppConfig) -> None:
     """Serve a web page and a JSON interface for a run's model, on this machine only."""
-    if not settings.run.name and settings.model is None:
-        raise ValueError("no model named: expected run.name=... or model=...")
-    folder = Path(settings.run.root) / settings.run.name / "model"
-    if settings.model is None and not folder.is_dir():
-        raise ValueError(f"{folder}: no trained model there; expected the name of a finished run")
+    model = config.model_of(settings.run, settings.model)
     if settings.n_threads:
         import torch
 
         torch.set_num_threads(settings.n_threads)
     with tempfile.TemporaryDirectory(prefix=PREFIX) as uploads:
-        predictor = Predictor.load(settings.model or folder, settings.device, settings.language)
+        predictor = Predictor.load(model, settings.device, settings.language)
         desk = Desk(predictor, settings)
         guarded = build(desk, Path(uploads))
         import uvicorn

@@ -212,7 +212,8 @@ def scores_by_leads(
     -------
     list of dict
         ``leads``, ``title``, the scores over the findings that can be seen in them, and
-        ``unseen_macro_auroc_min5`` over those that cannot: near 0.5 if they really cannot.
+        ``unseen_macro_auroc_min5`` over those that cannot: above 0.5 where they
+        come along with others.
         Empty if the model was not trained to see fewer leads.
     """
     if not predictor.artifact.fewer_leads:

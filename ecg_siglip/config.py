@@ -470,6 +470,24 @@ def find_runs(root: Path, patterns: list[str]) -> list[str]:
     return found
 
 
+def model_of(run: RunConfig, model: str | None) -> str | Path:
+    """The model that a verb shall answer with: the one named, or else the run's.
+
+    Raises
+    ------
+    ValueError
+        If neither is named, or the run has left no model.
+    """
+    if model is not None:
+        return model
+    if not run.name:
+        raise ValueError("no model named: expected run.name=... or model=...")
+    folder = Path(run.root) / run.name / "model"
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no trained model there; expected the name of a finished run")
+    return folder
+
+
 def to_yaml(config: Any) -> str:
     """A configuration as YAML, as ``runs/<name>/config.yaml`` holds it."""
     from omegaconf import OmegaConf

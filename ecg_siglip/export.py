@@ -174,18 +174,15 @@ def to_hub(settings: config.ExportConfig, run: Path) -> None:
 
 def export(settings: config.ExportConfig) -> None:
     """Write a run's model as one ONNX file, or put it on the Hugging Face hub."""
-    if not settings.run.name and settings.model is None:
-        raise ValueError("no model named: expected run.name=... or model=...")
+    model = config.model_of(settings.run, settings.model)
     folder = Path(settings.run.root) / settings.run.name
-    if settings.model is None and not (folder / "model").is_dir():
-        raise ValueError(f"{folder}/model: no trained model; expected the name of a finished run")
     if settings.to == "hub":
         to_hub(settings, folder)
         return
     out = Path(settings.out or folder / "model.onnx")
     if settings.model and not settings.out:
         raise ValueError("out is missing: say where the file shall go, out=model.onnx")
-    artifact = load_artifact(settings.model or folder / "model")
+    artifact = load_artifact(model)
     content = to_onnx(artifact)
     os.makedirs(out.parent, exist_ok=True)
     write_atomic(out, content)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ecg_siglip import concepts, findings
+from ecg_siglip.neighbours import unit
 from ecg_siglip.ptbxl import PtbXl
 
 SHOTS = (1, 5, 20)
@@ -127,7 +128,7 @@ def scores(
     from sklearn.metrics import roc_auc_score  # takes a second to import
 
     rest = known(data, held_out)
-    embedding = {name: _unit(embed(rows)) for name, rows in folds.items()}
+    embedding = {name: unit(embed(rows)) for name, rows in folds.items()}
     prompts = findings.prompts(rest.codes, language)
     prompt_TD = ask(prompts)
     here = embedding["report"]
@@ -154,7 +155,7 @@ def scores(
         row["prompt"] = auroc(own_D)
         row["composed"] = np.nan
         if words:
-            parts.append(_unit(ask(words).mean(axis=0, keepdims=True))[0])
+            parts.append(unit(ask(words).mean(axis=0, keepdims=True))[0])
             row["composed"] = auroc(parts[1])
         both_D = np.mean(parts, axis=0)
         row["auroc"] = auroc(both_D)
@@ -203,7 +204,3 @@ def _f1(
         "f1": 2 * right / max(1, n_true + n_called),
         "f1_chance": 2 * at_random / max(1, n_true + n_called),
     }
-
-
-def _unit(x_ND: np.ndarray) -> np.ndarray:
-    return np.asarray(x_ND / np.maximum(np.linalg.norm(x_ND, axis=1, keepdims=True), 1e-12))

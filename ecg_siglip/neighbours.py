@@ -49,7 +49,7 @@ class Neighbours:
         tune_MD: np.ndarray,
     ) -> Neighbours:
         """From the embeddings of training and tuning records, (N, D) and (M, D), of any length."""
-        bare = cls(_unit(train_ND).astype(np.float16), ecg_id, labels_NF, np.empty(0, np.float32))
+        bare = cls(unit(train_ND).astype(np.float16), ecg_id, labels_NF, np.empty(0, np.float32))
         _, cosines = bare.nearest(tune_MD, 1)
         return cls(bare.embedding_ND, ecg_id, labels_NF, np.sort(1 - cosines[:, 0]))
 
@@ -69,7 +69,7 @@ class Neighbours:
         cosines : ndarray of shape (B, k), float32
         """
         k = min(k, len(self.ecg_id))
-        cosine_BN = _unit(embedding_BD) @ self._bank_ND.T
+        cosine_BN = unit(embedding_BD) @ self._bank_ND.T
         rows = np.arange(len(self.ecg_id))[None].repeat(len(cosine_BN), axis=0)
         if k < len(self.ecg_id):
             rows = np.sort(np.argpartition(-cosine_BN, k - 1, axis=1)[:, :k], axis=1)
@@ -135,7 +135,8 @@ class Neighbours:
             raise ValueError(f"{folder / FILE}: damaged: {error}") from error
 
 
-def _unit(embedding_BD: np.ndarray) -> np.ndarray:
+def unit(embedding_BD: np.ndarray) -> np.ndarray:
+    """Vectors (n, D) at length 1, float32; a vector of zeros stays one."""
     embedding_BD = np.asarray(embedding_BD, np.float32)
     norm_B1 = np.linalg.norm(embedding_BD, axis=1, keepdims=True)
     return np.asarray(embedding_BD / np.maximum(norm_B1, 1e-12), np.float32)

@@ -58,15 +58,11 @@ def predict(settings: config.PredictConfig) -> int:
     """Answer for every record with one JSON line on stdout; 1 if a record could not be read."""
     paths = expand(settings.records)
     check_report(settings, len(paths))
-    if not settings.run.name and settings.model is None:
-        raise ValueError("no model named: expected run.name=... or model=...")
-    folder = Path(settings.run.root) / settings.run.name / "model"
-    if settings.model is None and not folder.is_dir():
-        raise ValueError(f"{folder}: no trained model there; expected the name of a finished run")
+    named = config.model_of(settings.run, settings.model)
     ranks = Ranks.join(settings.device)
     if settings.report and ranks.n > 1:
         raise ValueError("report: written by one process; expected no torchrun")
-    predictor = Predictor.load(settings.model or folder, settings.device, settings.language)
+    predictor = Predictor.load(named, settings.device, settings.language)
     if settings.n_similar and predictor.artifact.neighbours is None:
         raise ValueError(
             "n_similar: this model holds no training records (keep_embeddings=false, from the "

@@ -339,7 +339,9 @@ def test_whoever_may_not_is_told_what_to_do(server, push, monkeypatch, tmp_path)
         push(repo="ecg")
     with pytest.raises(ValueError, match=r"repo=other/ecg: no token, or one without the right"):
         push(repo="other/ecg")
-    with pytest.raises(ValueError, match=r"no trained model; expected the name of a finished run"):
+    with pytest.raises(
+        ValueError, match=r"no trained model there; expected the name of a finished run"
+    ):
         push(**{"run.name": "nothing"})
     push(repo="me/secret")
     monkeypatch.delenv("HF_TOKEN")

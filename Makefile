@@ -8,11 +8,12 @@ TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 RUN ?= demo
 DATA ?= data/demo
 N_RECORDS ?= 1000
+FUZZ ?= 1000
 
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-app screenshot lint format notebook pretrain study curves results bench wheel-test clean
+.PHONY: help setup demo test test-app fuzz screenshot lint format notebook pretrain study curves results bench wheel-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +54,9 @@ test: $(READY) ## every test, offline, under 5 minutes
 
 test-app: $(READY) ## the web page in headless Chromium (Debian: apt install chromium) and under load
 	$(BIN)/python -m pytest -m app tests/test_app.py
+
+fuzz: $(READY) ## a thousand damaged files for every reader: FUZZ=; make test tries fewer
+	FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/test_fuzz.py
 
 screenshot: demo ## docs/app.png, the picture in README.md, from the demo
 	ECG_SIGLIP_SCREENSHOT=runs/$(RUN):$(DATA)/records100/00000/00129_lr \

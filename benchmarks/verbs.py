@@ -49,6 +49,7 @@ def copies(record: Path, n: int, folder: Path) -> Path:
 
 def main() -> None:
     run, record = Path(sys.argv[1]), sys.argv[2]
+    n_many = int(sys.argv[3]) if len(sys.argv) > 3 else 10_000
     rows: list[dict[str, object]] = [
         {"what": f"{verb} --help, s", "value": fastest(["-m", f"ecg_siglip.{verb}", "--help"])}
         for verb in VERBS
@@ -59,7 +60,7 @@ def main() -> None:
         {"what": "predict, first answer, s", "value": fastest([*ask, f"records=[{record}]"])}
     )
     with tempfile.TemporaryDirectory() as folder:
-        for n in (100, 10_000):
+        for n in (100, n_many):
             many = copies(Path(record), n, Path(folder) / str(n))
             start = time.perf_counter()
             mib = peak_mib([*ask, f"records=[{many}]"])

@@ -50,8 +50,8 @@ ALSO_SAID = {
     "IVCD": "IVCD; wide QRS; broad QRS; breites QRS; 幅広いQRS",
     "1AVB": "first degree block; 1st degree AV block; AV block 1; AVB I; AV-Block I; "
     "AV-Block 1. Grades; I度房室ブロック; 1度房室ブロック",
-    "2AVB": "second degree block; 2nd degree AV block; Mobitz; Wenckebach; AV-Block II; "
-    "AV-Block 2. Grades; II度房室ブロック; 2度房室ブロック",
+    "2AVB": "second degree block; 2nd degree AV block; Mobitz; Wenckebach; 2:1 block; "
+    "2:1 AV block; AV-Block II; 2:1-Block; AV-Block 2. Grades; II度房室ブロック; 2度房室ブロック",
     "3AVB": "complete heart block; 3rd degree AV block; total AV block; AV-Block III; "
     "AV-Block 3. Grades; totaler AV-Block; III度房室ブロック; 完全房室ブロック",
     "WPW": "WPW; preexcitation; delta wave; Präexzitation; Delta-Welle; 早期興奮; デルタ波",
@@ -62,10 +62,10 @@ ALSO_SAID = {
     "PMI": "posterior infarct; posterior MI; posteriorer Infarkt; 後壁梗塞",
     "LAO/LAE": "LAE; left atrial enlargement; P mitrale; 左房拡大; 左房負荷",
     "RAO/RAE": "RAE; right atrial enlargement; P pulmonale; 右房拡大; 右房負荷",
-    "PVC": "PVC; VPB; VES; ventricular extrasystole; premature ventricular contraction; "
-    "心室性期外収縮",
-    "PAC": "PAC; SVES; APB; atrial extrasystole; premature atrial contraction; 上室期外収縮; "
-    "supraventrikuläre Extrasystole; 心房性期外収縮",
+    "PVC": "PVC; PVCs; VPB; VPBs; VES; ventricular extrasystole; "
+    "premature ventricular contraction; 心室性期外収縮",
+    "PAC": "PAC; PACs; SVES; APB; APBs; atrial extrasystole; premature atrial contraction; "
+    "上室期外収縮; supraventrikuläre Extrasystole; 心房性期外収縮",
     "PRC(S)": "extrasystoles; ectopic beats; Extrasystolen; 期外収縮",
     "ISC_": "ischemia; ischaemia; Ischämie; 虚血",
     "STD_": "ST depression; ST-Senkung; ST低下",
@@ -89,13 +89,16 @@ ALSO_SAID = {
     "PACE": "pacemaker; paced rhythm; Schrittmacher; Schrittmacherrhythmus; ペースメーカー",
     "BIGU": "bigeminy; Bigeminus; 二段脈",
     "TRIGU": "trigeminy; Trigeminus; 三段脈",
-    "MI": "heart attack; myocardial infarction; infarct; Herzinfarkt; Infarkt; 心筋梗塞; 心臓発作",
+    "MI": "heart attack; NSTEMI; myocardial infarction; infarct; Herzinfarkt; Infarkt; "
+    "心筋梗塞; 心臓発作",
     "HYP": "hypertrophy; Hypertrophie; 肥大",
     "CD": "conduction disturbance; Leitungsstörung; 伝導障害",
 }
 # What is asked as well, is none of PTB-XL's findings, and has letters of one that it is not.
 ELSEWHERE = """
-ventricular tachycardia; VT; ventricular fibrillation; VF; ventricular flutter; torsade de pointes;
+ventricular tachycardia; VT; wide complex tachycardia; broad complex tachycardia; 心室性頻拍;
+ventricular rhythm; idioventricular rhythm; Kammereigenrhythmus; 心室調律;
+ventricular fibrillation; VF; ventricular flutter; torsade de pointes;
 Kammertachykardie; ventrikuläre Tachykardie; Kammerflimmern; Kammerflattern; 心室頻拍; 心室細動;
 junctional rhythm; escape rhythm; asystole; Knotenrhythmus; Ersatzrhythmus; Asystolie; 接合部調律;
 補充調律; 心静止; sinus arrest; sick sinus syndrome; Sinusarrest; 洞不全症候群; 洞停止;

@@ -74,10 +74,14 @@ def read_text(content: bytes) -> Stated:
         start = end
     body = text[start:].lstrip("\r\n")
     cells, mark = _cells(body)
-    if not 2 <= len(cells) <= MAX_COLUMNS or max(map(len, cells)) > MAX_NAME:
+    # A single column is a table if a number follows; a line of words alone is a text.
+    below = body.split("\n", 2)[1:2]
+    fewest = 1 if below and below[0].strip() and is_number(below[0]) else 2
+    mark = mark if len(cells) > 1 else ";"  # with nothing to part, a comma is a decimal sign
+    if not fewest <= len(cells) <= MAX_COLUMNS or max(map(len, cells)) > MAX_NAME:
         raise ValueError(
-            f"expected a table of 2 to {MAX_COLUMNS} columns with , ; or tab between them, got "
-            f"{len(cells)}"
+            f"expected a table of up to {MAX_COLUMNS} columns with , ; or tab between them, got "
+            f"{len(cells)} and no number below"
         )
     if 8 * (body.count(mark) + body.count("\n")) > MAX_BYTES:
         raise ValueError(f"more than {MAX_BYTES // 8} cells, which is the most that is read")

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import sys
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from ecg_siglip.predictor import Predictor
 from ecg_siglip.ranks import Ranks
 
 N_WORST = 6
+# Settings of `evaluate` that mean something on PTB-XL's folds alone.
+UNUSED = ("fold", "labelled_only", "data.allow_missing", "data.cache_dir")
 # What the summary shows of each set; the findings of a set are those with enough positives.
 SHOWN = ("macro_auroc", "macro_auprc", "expected_f1/macro_f1", "expected_f1/micro_f1", "ece")
 
@@ -40,6 +43,9 @@ def evaluate(
         raise ValueError("data=challenge: answered by one process; expected no torchrun")
     if settings.data.root is None:
         raise ValueError("data.root is missing: expected the folder with a folder a hospital")
+    for name in UNUSED:
+        if attrgetter(name)(settings) != attrgetter(name)(config.EvaluateConfig()):
+            raise ValueError(f"{name}: means nothing with data=challenge; expected it left out")
     sets = challenge.find_sets(settings.data.root)
     folder = Path(settings.run.root) / settings.run.name / "evaluate" / "challenge"
     beside = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")

@@ -28,10 +28,12 @@ QUESTIONS = {
     "LNGQT": "prolonged QTc interval|verlängerte QT-Zeit|QT延長",
     "1AVB": "first degree AV block|AV-Block I. Grades|第1度房室ブロック",
     "3AVB": "third-degree heart block|totaler AV-Block|完全房室ブロック",
-    "PVC": "premature ventricular contractions|ventrikuläre Extrasystolen|心室期外収縮",
+    "PVC": "PVCs?|premature ventricular contractions|ventrikuläre Extrasystolen|心室期外収縮",
     "PACE": "pacemaker|Schrittmacher|ペースメーカー調律",
     "INVT": "T wave inversion|陰性T波",
     "WPW": "delta wave|WPW?",
+    "2AVB": "2:1 block|Mobitz II?",
+    "PAC": "PACs|any PACs?",
     "SVTAC": "SVT",
 }
 ASKED = [(words, code) for code, many in QUESTIONS.items() for words in many.split("|")]
@@ -40,6 +42,7 @@ ELSEWHERE = [
     *("is the patient male?", "mitral valve prolapse", "Takotsubo", "diabetes"),
     # Near by their letters, and something else.
     *("ventricular tachycardia?", "Kammerflimmern", "Brugada syndrome", "pulmonary embolism"),
+    *("ventricular rhythm", "wide complex tachycardia", "心室性頻拍", "Kammereigenrhythmus"),
     *("short QT", "心室頻拍", "atrial tachycardia", "pericarditis", "左軸偏位"),
 ]
 
@@ -54,7 +57,7 @@ def test_words_for_something_else_mean_no_finding(words):
     assert meaning(words, ALL) == ()
 
 
-@pytest.mark.parametrize("words", ["heart attack?", "Herzinfarkt", "心筋梗塞"])
+@pytest.mark.parametrize("words", ["heart attack?", "NSTEMI", "Herzinfarkt", "心筋梗塞"])
 def test_a_class_means_all_of_its_findings(words):
     meant = {near.code for near in meaning(words, ALL)}
     assert {"IMI", "AMI", "LMI"} <= meant

@@ -57,6 +57,14 @@ def run(trained, tmp_path):
     return make
 
 
+@pytest.mark.parametrize(
+    ("knob", "value"), [("fold", 9), ("labelled_only", True), ("data.cache_dir", "cache")]
+)
+def test_what_means_nothing_here_is_refused(run, hospital, knob: str, value: object):
+    with pytest.raises(ValueError, match=f"{knob}: means nothing with data=challenge"):
+        run(hospital, **{knob: value})
+
+
 def read(path):
     return json.loads(path.read_text())
 

@@ -13,7 +13,7 @@ FUZZ ?= 1000
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-app fuzz screenshot lint format notebook pretrain study curves results bench wheel-test clean
+.PHONY: help setup demo test test-app fuzz screenshot lint format notebook pretrain study curves results bench bench-whole wheel-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -138,6 +138,12 @@ bench: $(READY) ## every figure of docs/performance.md, on this machine; 20 minu
 	$(BIN)/python benchmarks/training.py data/bench
 	$(BIN)/python benchmarks/loss.py
 	$(BIN)/python benchmarks/fingerprint.py data/bench
+	$(BIN)/python benchmarks/report.py
+
+bench-whole: $(READY) ## a whole training on 17,418 simulated records: a minute or so on a GPU
+	@test -f data/bench-whole/ptbxl_database.csv || $(BIN)/python -m ecg_siglip.simulate \
+	  data.root=data/bench-whole n_records=21800
+	$(BIN)/python benchmarks/training.py data/bench-whole --whole
 	$(BIN)/python benchmarks/report.py
 
 wheel-test: $(READY) ## build the wheel, install it elsewhere, run every verb of it

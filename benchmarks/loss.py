@@ -2,6 +2,7 @@
 
     python benchmarks/loss.py                 # all sizes that the machine can hold
     python benchmarks/loss.py FORM RULE N     # one, as JSON
+    python benchmarks/loss.py gradients RULE N   # how far those of both forms are apart
 
 Peers: ``whole`` is our own plain form; ``siglip`` is computed as transformers' SiglipModel does it,
 which knows the diagonal only.
@@ -82,6 +83,9 @@ def largest_difference(rule: str, n: int) -> float:
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["gradients"]:
+        print(json.dumps({"differ": largest_difference(sys.argv[2], int(sys.argv[3]))}))
+        return
     if len(sys.argv) == 4:
         form, rule, n = sys.argv[1], sys.argv[2], int(sys.argv[3])
         once, _ = work(form, rule, n)

@@ -149,7 +149,12 @@ def app() -> str:
 
 
 def fingerprint() -> str:
-    names = {"loss": "loss", "macro_auroc": "macro AUROC", "macro_auprc": "macro AP"}
+    names = {
+        "first_loss": "loss, epoch 1",
+        "loss": "loss, epoch 12",
+        "macro_auroc": "macro AUROC",
+        "macro_auprc": "macro AP",
+    }
     names |= {"micro_f1": "micro F1 at 0.5"}
     parts = []
     for _, result in read("fingerprint"):
@@ -159,16 +164,12 @@ def fingerprint() -> str:
 
 
 def whole() -> str:
+    head = ["recipe", "training records", "epochs", "of them run", "seconds"]
     parts = []
     for _, result in read("whole"):
-        row = result["rows"][0]
-        parts.append(
-            on(result)
-            + table(
-                ["training records", "epochs", "seconds"],
-                [[f"{row['n_records']:,}", row["n_epochs"], f"{row['seconds']:.0f}"]],
-            )
-        )
+        (row,) = result["rows"]
+        cells = [row["recipe"], f"{row['n_records']:,}", row["n_epochs"], row["n_run"]]
+        parts.append(on(result) + table(head, [[*cells, f"{row['seconds']:.0f}"]]))
     return "\n".join(parts) or MISSING
 
 

@@ -1,7 +1,7 @@
 """Every number of README.md and docs/: from the published runs to the pages.
 
     python results/build.py data/ptbxl    # compare the published runs, then write the pages
-    python results/build.py --pages       # only the pages, from results/<group>/comparison.json
+    python results/build.py --pages       # only the pages, from results/*/*.json
 
 A page holds blocks ``<!-- results: NAME --> ... <!-- /results -->``; what stands between is
 written here and never by hand.
@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import published
+import words
 
 from ecg_siglip import charts, compare, config
 
@@ -55,6 +56,11 @@ GROUPS: dict[str, dict[str, Any]] = {
         ],
         "baseline": "best",
     },
+    "towers": {
+        "runs": ["bank_s*", "minilm_s*", "minilm_locked_s*"],
+        "baseline": "minilm",
+        "needs": "minilm_s*",
+    },
     "batch_size": {
         "runs": [
             "b[0-9]*_bank_s*",
@@ -71,6 +77,7 @@ GROUPS: dict[str, dict[str, Any]] = {
     },
 }
 GROUPS["batch_size"] |= {"x": "optim.batch_size", "needs": "b[0-9]*_s*"}
+KNOWN = (*GROUPS, *words.TABLES, "calibration")  # how the names of blocks start
 
 
 def build_group(name: str, runs: Path) -> bool:
@@ -164,7 +171,7 @@ def blocks() -> dict[str, str]:
     path = RESULTS / "calibration.json"
     if path.exists():
         text["calibration"] = calibration_table(json.loads(path.read_text()))
-    return text
+    return text | words.blocks(RESULTS / "words")
 
 
 def short(result: dict[str, Any]) -> str:
@@ -272,7 +279,7 @@ def write_pages(check: bool = False) -> list[str]:
 
         def fill(match: re.Match[str]) -> str:
             name = match[2]
-            if name not in text and not name.startswith((*GROUPS, "calibration")):
+            if name not in text and not name.startswith(KNOWN):
                 raise SystemExit(f"no such block of results: {name}")
             return f"{match[1]}{text.get(name, 'No run is published yet.')}\n{match[3]}"
 
@@ -297,6 +304,8 @@ def main() -> None:
             published.unpack(path, data_root, runs)
         for name in GROUPS:
             print(f"== {name}" if build_group(name, runs) else f"== {name}: nothing published")
+        written = words.write(runs, FOLD, RESULTS / "words")
+        print(f"== words: {', '.join(written) or 'nothing published'}")
         (RESULTS / "calibration.json").write_text(json.dumps(calibration(runs), indent=1) + "\n")
         figures(runs)
     print("rewrote", write_pages() or "nothing")

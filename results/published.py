@@ -3,9 +3,10 @@
     python results/published.py pack 9 runs/bank_s0 runs/bank_s1 ...   # fold 9 -> results/runs/
     python results/published.py unpack data/ptbxl build/published      # all of them -> run folders
 
-A logit is kept to 1/500 (16 bits). What is PTB-XL's stays with PTB-XL: a file holds what the model
-said, of which ``ecg_id``; the labels come from the data set's own tables when it is unpacked. Paths
-of the machine that trained are left out.
+A logit is kept to 1/500 (16 bits), the tables that ``evaluate`` wrote beside the scores to five
+digits. What is PTB-XL's stays with PTB-XL: a file holds what the model said, of which ``ecg_id``,
+and counts; the labels come from the data set's own tables when it is unpacked. Paths of the machine
+that trained are left out.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import io
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +25,10 @@ from ecg_siglip import config, ptbxl
 
 RUNS = Path(__file__).parent / "runs"
 STEPS = 500  # of a logit
+DIGITS = 5  # of a score in a table
 FILES = ("about.json", "metrics.json", "findings.csv")
+# Scores and counts alone, no report and no label; a run has those that its model can be asked for.
+TABLES = ("held_out.json", "languages.json", "leads.json", "retrieval.json", "entailment.json")
 
 
 def pack(run: Path, fold: int, out: Path) -> None:
@@ -43,6 +48,10 @@ def pack(run: Path, fold: int, out: Path) -> None:
         "config.yaml": _bytes(config.to_yaml(settings)),
     }
     arrays |= {name: _bytes((folder / name).read_text()) for name in FILES}
+    for path in (folder / name for name in TABLES):
+        if path.exists():
+            rows = few_digits(json.loads(path.read_text(encoding="utf-8")))
+            arrays[path.name] = _bytes(json.dumps(rows, ensure_ascii=False, separators=(",", ":")))
     memory = io.BytesIO()
     np.savez_compressed(memory, **arrays)
     out.mkdir(parents=True, exist_ok=True)
@@ -50,12 +59,13 @@ def pack(run: Path, fold: int, out: Path) -> None:
 
 
 def unpack(path: Path, data_root: str | Path, out: Path) -> Path:
-    """The run folder again, as ``evaluate`` left it but for the rounding and the report.
+    """The run folder again, as ``evaluate`` left it but for the rounding, the report and the
+    tables' CSV.
 
     Raises
     ------
     ValueError
-        If the data set lacks one of the records.
+        If the data set lacks one of the records or findings.
     """
     with np.load(path, allow_pickle=False) as stored:
         codes, fold = stored["codes"].tolist(), int(stored["fold"])
@@ -68,20 +78,45 @@ def unpack(path: Path, data_root: str | Path, out: Path) -> Path:
         columns |= {f"true/{code}": y_true[:, i] for i, code in enumerate(codes)}
         pd.DataFrame(columns).to_parquet(folder / "predictions.parquet")
         (out / path.stem / "config.yaml").write_bytes(stored["config.yaml"].tobytes())
-        for name in FILES:
+        for name in (*FILES, *(name for name in TABLES if name in stored)):
             (folder / name).write_bytes(stored[name].tobytes())
     json.loads((folder / "about.json").read_text())
     return out / path.stem
 
 
 def labels(data_root: str | Path, codes: tuple[str, ...], ecg_id: np.ndarray) -> np.ndarray:
-    """What PTB-XL's own tables say of the records, (n_records, n_findings) bool."""
+    """What PTB-XL's own tables say of the records, (n_records, n_findings) bool.
+
+    Parameters
+    ----------
+    data_root : path
+    codes : tuple of str
+        Findings of the run: all of the data's, or fewer where some were held out.
+    ecg_id : ndarray of shape (n_records,), int
+
+    Raises
+    ------
+    ValueError
+        If the data set lacks one of the records or findings.
+    """
     data = ptbxl.load(data_root, task="all", signals=False)
     row_of = {int(number): row for row, number in enumerate(data.ecg_id)}
     missing = [int(number) for number in ecg_id if int(number) not in row_of]
-    if missing or data.codes != codes:
+    if missing:
         raise ValueError(f"{data_root}: lacks {len(missing)} of the {len(ecg_id)} records")
-    return data.y_true[[row_of[int(number)] for number in ecg_id]]
+    if unknown := [code for code in codes if code not in data.codes]:
+        raise ValueError(f"{data_root}: lacks the findings {', '.join(unknown)}")
+    rows = [row_of[int(number)] for number in ecg_id]
+    return data.y_true[np.ix_(rows, [data.codes.index(code) for code in codes])]
+
+
+def few_digits(value: Any) -> Any:
+    """The same with its floats to ``DIGITS`` digits after the point."""
+    if isinstance(value, dict):
+        return {key: few_digits(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [few_digits(inner) for inner in value]
+    return round(value, DIGITS) if isinstance(value, float) else value
 
 
 def _bytes(text: str) -> np.ndarray:

@@ -1,0 +1,310 @@
+"""What words buy: tables that ``evaluate`` wrote beside the scores, mean over the published seeds.
+
+``write`` leaves each as ``results/words/<name>.json``, ``blocks`` makes of these files what stands
+in the pages. A score that cannot be said is null in a file and empty on a page.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import published
+
+from ecg_siglip import compare
+
+SPLITS = ("infarction", "block", "ischemia", "rhythm")  # conf/experiment/zeroshot_<split>.yaml
+REPORTS = ("bank", "bank_report_01", "minilm", "minilm_locked")  # recipes asked for reports
+LANGUAGES = {"en": "English", "de": "German", "ja": "Japanese"}
+F1 = "prevalence/macro_f1_min5"
+
+# Scores of each table and what stands above them.
+HELD_OUT = {
+    "auroc": "AUROC",
+    "prompt": "prompt",
+    "composed": "concepts",
+    "nearest_auroc": "its AUROC",
+    "random_high": "floor",
+    "probe_1": "1 example",
+    "probe_5": "5",
+    "probe_20": "20",
+    "f1": "F1",
+    "f1_chance": "F1 by chance",
+}
+ASKED = {
+    "macro_auroc_min5": "macro AUROC",
+    "macro_auprc_min5": "macro AP",
+    F1: "macro F1",
+    "fixed_0.5/micro_f1": "micro F1 at 0.5",
+    "mean_change": "mean change",
+    "same_calls": "same calls",
+}
+FOUND = {"recall_1": "R@1", "recall_5": "R@5", "recall_10": "R@10", "median_rank": "median rank"}
+
+
+def tables(runs: Path, recipe: str, name: str, fold: int) -> dict[int, list[dict[str, Any]]]:
+    """Rows of the table of each run of a recipe that has it: seed -> rows."""
+    found = {}
+    for run in runs.iterdir():
+        seed = re.fullmatch(rf"{re.escape(recipe)}_s(\d+)", run.name)
+        path = run / "evaluate" / f"fold{fold}" / f"{name}.json"
+        if seed and path.exists():
+            found[int(seed[1])] = json.loads(path.read_text(encoding="utf-8"))
+    return dict(sorted(found.items()))
+
+
+def mean(rows: Sequence[Mapping[str, Any]], keys: Iterable[str]) -> dict[str, float | None]:
+    """Mean of each score over the rows that have it; None where none has."""
+    return _over(rows, keys, np.mean)
+
+
+def _over(
+    rows: Sequence[Mapping[str, Any]], keys: Iterable[str], of: Callable[[list[float]], Any]
+) -> dict[str, float | None]:
+    values = {key: [row[key] for row in rows if row.get(key) is not None] for key in keys}
+    return {key: float(of(some)) if some else None for key, some in values.items()}
+
+
+def zeroshot(runs: Path, fold: int) -> dict[str, Any] | None:
+    """Findings that training never heard of, split by split; None where no run is published.
+
+    Returns
+    -------
+    dict
+        ``splits``: of each its ``findings`` (mean over the seeds), their ``mean``, and ``by_seed``
+        the mean over the findings. ``mean`` over the splits; ``low`` and ``high`` of ``seeds``,
+        those that all splits have.
+
+    Raises
+    ------
+    ValueError
+        If the seeds of a split differ in a finding's positives.
+    """
+    splits = [
+        _split(name, of_seed)
+        for name in SPLITS
+        if (of_seed := tables(runs, f"zeroshot_{name}", "held_out", fold))
+    ]
+    if not splits:
+        return None
+    seeds = sorted(set.intersection(*(set(split["seeds"]) for split in splits)))
+    by_seed = [
+        mean([split["by_seed"][split["seeds"].index(seed)] for split in splits], HELD_OUT)
+        for seed in seeds
+    ]
+    return {
+        "splits": splits,
+        "mean": mean([split["mean"] for split in splits], HELD_OUT),
+        "seeds": seeds,
+        "low": _over(by_seed, HELD_OUT, min),
+        "high": _over(by_seed, HELD_OUT, max),
+    }
+
+
+def _split(name: str, of_seed: dict[int, list[dict[str, Any]]]) -> dict[str, Any]:
+    by_code: dict[str, list[dict[str, Any]]] = {}
+    for rows in of_seed.values():
+        for row in rows:
+            by_code.setdefault(row["code"], []).append(row)
+    findings = [_finding(rows) for rows in by_code.values()]
+    return {
+        "split": name,
+        "seeds": list(of_seed),
+        "findings": findings,
+        "mean": mean(findings, HELD_OUT),
+        "by_seed": [mean(rows, HELD_OUT) for rows in of_seed.values()],
+    }
+
+
+def _finding(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """A finding, mean over its rows, one a seed; the nearest is the one most often named."""
+    first = rows[0]
+    if any(row["n_positive"] != first["n_positive"] for row in rows):
+        raise ValueError(f"{first['code']}: seeds differ in positives; expected the same records")
+    named = Counter(row["nearest"] for row in rows if row.get("nearest"))
+    asked = [row for row in rows if row.get("auroc") is not None]
+    return {
+        **{key: first[key] for key in ("code", "name", "n_positive")},
+        **mean(rows, HELD_OUT),
+        "nearest": named.most_common(1)[0][0] if named else None,
+        "n_above_floor": sum(row["auroc"] > row["random_high"] for row in asked),
+        "n_seeds": len(asked),
+    }
+
+
+def languages(runs: Path, fold: int) -> dict[str, Any] | None:
+    """The same records asked in each language; None where no run is published.
+
+    Returns
+    -------
+    dict
+        ``seeds``; ``rows``, one a language: means over the seeds, and ``difference`` of macro F1
+        from English with the ``low`` and the ``high`` of the seeds.
+    """
+    of_seed = tables(runs, "mixed", "languages", fold)
+    if not of_seed:
+        return None
+    by_language: dict[str, list[dict[str, Any]]] = {}
+    for rows in of_seed.values():
+        (english,) = (row for row in rows if row["language"] == "en")
+        for row in rows:
+            told = row | {"difference": row[F1] - english[F1]}
+            by_language.setdefault(row["language"], []).append(told)
+    return {
+        "seeds": list(of_seed),
+        "rows": [
+            {
+                "language": language,
+                **mean(rows, [*ASKED, "difference"]),
+                "low": min(row["difference"] for row in rows),
+                "high": max(row["difference"] for row in rows),
+            }
+            for language, rows in by_language.items()
+        ],
+    }
+
+
+def retrieval(runs: Path, fold: int) -> dict[str, Any] | None:
+    """ECGs and reports found by each other, all reports; None where no run is published.
+
+    Returns
+    -------
+    dict
+        ``directions``: of each ``n_queries``, ``n_candidates``, what ``chance`` reaches, and
+        ``rows``, one a recipe.
+
+    Raises
+    ------
+    ValueError
+        If two runs were asked for different reports.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for recipe in REPORTS:
+        of_seed = tables(runs, recipe, "retrieval", fold)
+        every = [row for rows in of_seed.values() for row in rows if row["whose"] == "all"]
+        for name in dict.fromkeys(row["direction"] for row in every):
+            rows = [row for row in every if row["direction"] == name]
+            direction = found.setdefault(name, _asked(rows[0]) | {"rows": []})
+            if any(direction | _asked(row) != direction for row in rows):
+                raise ValueError(f"{recipe}: asked for other reports than the first recipe")
+            direction["rows"].append(
+                {"recipe": recipe, "seeds": list(of_seed), **mean(rows, FOUND)}
+            )
+    return {"directions": list(found.values())} if found else None
+
+
+def _asked(row: dict[str, Any]) -> dict[str, Any]:
+    """What of a row the records say, and not the model."""
+    asked = {key: row[key] for key in ("direction", "n_queries", "n_candidates")}
+    return asked | {"chance": {key: row[f"{key}/chance"] for key in FOUND}}
+
+
+def zeroshot_table(found: dict[str, Any]) -> str:
+    """A line a finding, a split, and all splits together."""
+    keys = list(HELD_OUT)
+    at = keys.index("nearest_auroc")
+    head = list(HELD_OUT.values())
+    lines = [["held out", "finding", "positives", *head[:at], "nearest", *head[at:]]]
+    lines.append(["---"] * len(lines[0]))
+
+    def add(split: str, finding: str, n: str, cells: list[str], nearest: str = "") -> None:
+        lines.append([split, finding, n, *cells[:at], nearest, *cells[at:]])
+
+    def scores(row: dict[str, Any]) -> list[str]:
+        return [_cell(row[key]) for key in keys]
+
+    for split in found["splits"]:
+        for row in split["findings"]:
+            n, nearest = str(row["n_positive"]), row["nearest"] or ""
+            add(split["split"], row["code"], n, scores(row), nearest)
+        add(split["split"], "mean", "", scores(split["mean"]))
+    n_splits = len(found["splits"])
+    together = f"{n_splits} split{'s' * (n_splits > 1)}"
+    add(together, "mean", "", scores(found["mean"]))
+    if len(found["seeds"]) > 1:
+        low, high = scores(found["low"]), scores(found["high"])
+        ranges = [f"{a}-{b}" if a else "" for a, b in zip(low, high, strict=True)]
+        add(together, "seeds, min-max", "", ranges)
+    return f"{_zeroshot_about(found)}\n\n{compare.table(lines)}"
+
+
+def _zeroshot_about(found: dict[str, Any]) -> str:
+    n_runs = ", ".join(f"{split['split']} {len(split['seeds'])}" for split in found["splits"])
+    rows = [row for split in found["splits"] for row in split["findings"]]
+    rows = [row for row in rows if row["auroc"] is not None]
+    above = sum(row["auroc"] > row["random_high"] for row in rows)
+    each = sum(row["n_above_floor"] == row["n_seeds"] for row in rows)
+    nearer = sum(row["auroc"] > row["nearest_auroc"] for row in rows)
+    return (
+        f"Mean over the runs (one a seed: {n_runs}). By words, {above} of {len(rows)} findings are "
+        f"above the floor ({each} with every seed), {nearer} above the nearest trained finding."
+    )
+
+
+def languages_table(found: dict[str, Any]) -> str:
+    """A line a language."""
+    head = ["language", *ASKED.values()]
+    at = head.index(ASKED[F1]) + 1
+    lines = [[*head[:at], "difference from English", *head[at:]], ["---"] * (len(head) + 1)]
+    for row in found["rows"]:
+        cells = [LANGUAGES[row["language"]]]
+        cells += [_cell(row[key], 4 if key == "mean_change" else 3) for key in ASKED]
+        spread = f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+        lines.append([*cells[:at], "" if row["language"] == "en" else spread, *cells[at:]])
+    return f"Mean over the runs (one a seed: {len(found['seeds'])}).\n\n{compare.table(lines)}"
+
+
+def retrieval_table(found: dict[str, Any]) -> str:
+    """A table a direction: a line a recipe, one for chance."""
+    parts = []
+    for part in found["directions"]:
+        lines = [["recipe", "runs", *FOUND.values()], ["---"] * (2 + len(FOUND))]
+        for row in part["rows"]:
+            lines.append([row["recipe"], str(len(row["seeds"])), *_places(row)])
+        lines.append(["chance", "", *_places(part["chance"])])
+        asked = f"{part['n_queries']} queries, {part['n_candidates']} candidates"
+        parts.append(f"{part['direction']}, {asked}:\n\n{compare.table(lines)}")
+    return "\n\n".join(parts)
+
+
+def _places(row: dict[str, Any]) -> list[str]:
+    return [_cell(row[key], 0 if key == "median_rank" else 3) for key in FOUND]
+
+
+def _cell(value: float | None, digits: int = 3) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+# Block -> its table from the runs, and the text of it.
+TABLES: dict[str, tuple[Callable[..., dict[str, Any] | None], Callable[..., str]]] = {
+    "zeroshot": (zeroshot, zeroshot_table),
+    "languages": (languages, languages_table),
+    "retrieval": (retrieval, retrieval_table),
+}
+
+
+def write(runs: Path, fold: int, out: Path) -> list[str]:
+    """Write ``out/<name>.json`` for each table that has runs; names of those written."""
+    written = []
+    for name, (collect, _) in TABLES.items():
+        found = collect(runs, fold)
+        if found is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(published.few_digits(found), indent=1, ensure_ascii=False)
+            (out / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+            written.append(name)
+    return written
+
+
+def blocks(folder: Path) -> dict[str, str]:
+    """Block -> text, of the tables that ``write`` has left."""
+    return {
+        name: say(json.loads(path.read_text(encoding="utf-8")))
+        for name, (_, say) in TABLES.items()
+        if (path := folder / f"{name}.json").exists()
+    }

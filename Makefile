@@ -127,7 +127,7 @@ curves: $(READY) runs/pretrain/model ## train along the batch size and the numbe
 results: $(READY) ## every number and figure of README.md and docs/, from results/runs/: PTBXL=
 	$(BIN)/python results/build.py $(PTBXL)
 
-bench: $(READY) ## every figure of docs/performance.md, on this machine; 20 minutes on two cores
+bench: $(READY) ## every figure of docs/performance.md, on this machine; half an hour on two cores
 	@test -f data/bench/ptbxl_database.csv || $(BIN)/python -m ecg_siglip.simulate \
 	  data.root=data/bench n_records=2000 records500=true
 	@test -d runs/bench/model || $(BIN)/python -m ecg_siglip.train experiment=fast run.name=bench \

@@ -155,7 +155,7 @@ class Asked:
     question : str
     meant : tuple of Near
         Findings of the model whose words are those of the question, the nearest first; empty if
-        the question is far from all that the model was trained on.
+        the question is far from all that the model was trained on, or means what was kept from it.
     read_as : tuple of Near
         Findings that the text tower's embedding of the words is nearest to (cosine); empty for a
         model without text.
@@ -296,12 +296,20 @@ def ask(predictor: Predictor, signal: np.ndarray, question: str) -> Asked:
         raise ValueError(
             f"the question has {len(question)} characters; expected {MAX_CHARACTERS} at most"
         )
-    meant = meaning(question, predictor.artifact.codes)
+    unheard = list(predictor.artifact.about.get("held_out", ()))
+    meant = meaning(question, [*predictor.artifact.codes, *unheard])
+    kept_from_it = meant[0].name if meant and meant[0].code in unheard else ""
+    meant = () if kept_from_it else tuple(near for near in meant if near.code not in unheard)
     probability, read_as = _by_text_tower(predictor, signal, question)
     notes = []
     if NEGATION.search(question.casefold()):
         notes.append("'no', 'not' and 'without' are not understood: the answer is for the finding.")
-    if not meant:
+    if kept_from_it:
+        notes.append(
+            f"{kept_from_it} was kept from this model's training (data.held_out): there is only "
+            "what the words come to, not calibrated."
+        )
+    elif not meant:
         notes.append(
             "These words are far from all that the model was trained on: take nothing from the "
             "probability."

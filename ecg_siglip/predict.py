@@ -16,7 +16,7 @@ from ecg_siglip.ranks import Ranks
 MOST_SHEETS = 200  # of a report: a sheet is half a megabyte
 
 
-def expand(paths: list[str]) -> list[Path]:
+def expand(paths: list[str]) -> list[str]:
     """The records meant: a folder stands for every record below it (``records.find``).
 
     Raises
@@ -26,10 +26,10 @@ def expand(paths: list[str]) -> list[Path]:
     """
     if not paths:
         raise ValueError("no record named: expected records=[path/to/record, ...]")
-    expanded: list[Path] = []
+    expanded: list[str] = []
     for path in map(Path, paths):
         # A folder without a record stays as it is named, to be refused like any bad record.
-        expanded += (records.find(path) if path.is_dir() else []) or [path]
+        expanded += (records.find(path) if path.is_dir() else []) or [str(path)]
     return expanded
 
 
@@ -70,15 +70,12 @@ def predict(settings: config.PredictConfig) -> int:
         )
     about = predictor.artifact.about
     model = f"{about['run']} ({about['version']})"
-    batches = [
-        paths[start : start + settings.batch_size]
-        for start in range(0, len(paths), settings.batch_size)
-    ]
     failed, drawn = False, []
-    for start in range(0, len(batches), ranks.n):
-        mine = batches[start + ranks.rank : start + ranks.rank + 1]
-        answers = answered(predictor, mine[0], settings) if mine else []
-        all_read = not mine or len(answers) == len(mine[0])
+    for start in range(0, len(paths), settings.batch_size * ranks.n):
+        first = start + ranks.rank * settings.batch_size
+        mine = list(map(Path, paths[first : first + settings.batch_size]))
+        answers = answered(predictor, mine, settings)
+        all_read = len(answers) == len(mine)
         lines = [answer.to_json(model) for answer in answers]
         for part in ranks.gathered(json.dumps([lines, all_read]).encode()):
             lines, all_read = json.loads(part)

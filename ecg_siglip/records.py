@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import os
 import re
 import warnings
 import zlib
@@ -222,7 +223,7 @@ def _naming(name: str) -> Iterator[None]:
         raise ValueError(f"record {name}: {_one_line(error)}") from error
 
 
-def find(folder: str | Path) -> list[Path]:
+def find(folder: str | Path) -> list[str]:
     """Every record below a folder.
 
     Parameters
@@ -231,21 +232,33 @@ def find(folder: str | Path) -> list[Path]:
 
     Returns
     -------
-    list of Path, sorted
-        Of a WFDB record its header. A table is a record if a column bears the name of a lead, or
-        if it has numbers alone; XML, if it is of a kind that ``read`` knows.
+    list of str, sorted folder by folder
+        Paths; of a WFDB record its header. A table is a record if a column bears the name of a
+        lead, or if it has numbers alone; XML, if it is of a kind that ``read`` knows. Links to
+        folders are not followed.
     """
-    found = []
-    for path in sorted(Path(folder).rglob("*")):
-        suffix = path.suffix.lower()
-        if not path.is_file():
-            continue
-        if suffix == ".hea" or (
-            not (suffix in WFDB_SUFFIXES and path.with_suffix(".hea").is_file())
-            and _is_record(path)
+    return list(_walk(str(folder)))
+
+
+def _walk(folder: str) -> Iterator[str]:
+    # No list of Path: of a hundred thousand records it is larger than a model.
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        return
+    names = {entry.name for entry in entries}
+    for entry in entries:
+        stem, suffix = os.path.splitext(entry.name)
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(entry.path)
+        elif entry.is_file() and (
+            suffix.lower() == ".hea"
+            or (
+                not (suffix.lower() in WFDB_SUFFIXES and f"{stem}.hea" in names)
+                and _is_record(Path(entry.path))
+            )
         ):
-            found.append(path)
-    return found
+            yield entry.path
 
 
 def _is_record(path: Path) -> bool:

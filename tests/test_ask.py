@@ -103,6 +103,22 @@ def test_what_is_far_or_denied_is_said(predictor, signal):
     assert json.loads(json.dumps(far.to_dict()))["far"] is True
 
 
+def test_a_finding_kept_from_training_is_not_answered_by_its_neighbours(
+    simulated, tmp_path, signal
+):
+    from ecg_siglip.train import train
+
+    base = {"run.name": "r", "run.root": str(tmp_path), "data.root": str(simulated)}
+    base |= {"data.held_out": ["IMI"], "optim.n_epochs": 1, "data.n_workers": 1}
+    train(configured(config.TrainConfig, TINY | base))
+    predictor = Predictor.load(tmp_path / "r" / "model", "cpu")
+    said = ask(predictor, signal, "inferior infarction?")
+    assert said.meant == () and said.probability is not None
+    assert "Inferior myocardial infarction was kept from" in said.notes[0]
+    other = ask(predictor, signal, "anterior infarction?")
+    assert other.meant[0].code == "AMI" and not other.notes
+
+
 def test_a_model_without_text_says_so_and_still_knows_its_findings(simulated, tmp_path, signal):
     from ecg_siglip.train import train
 

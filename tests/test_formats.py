@@ -172,7 +172,7 @@ def test_a_table_of_a_single_lead(tmp_path: Path, name: str, decimal: str):
     table = pd.DataFrame({name: ecg()[1] / 1000})
     content = b"# fs: 500\n" + table.to_csv(index=False, sep=";", decimal=decimal).encode()
     record = records.read(write(tmp_path, content, "csv"))
-    assert records.find(tmp_path) == [tmp_path / "rec.csv"]
+    assert records.find(tmp_path) == [str(tmp_path / "rec.csv")]
     assert waveform.lead_name(record.leads[0]) == "II"
     np.testing.assert_allclose(record.signal[0], ecg()[1] / 1000, atol=1e-6)
 
@@ -281,7 +281,7 @@ def test_a_folder_holds_each_record_once(tmp_path: Path):
         (tmp_path / name).write_text(text)
     (tmp_path / "notes.pdf").write_bytes(b"%PDF\0")
     found = records.find(tmp_path)
-    assert {path.name for path in found} == expected | {"1.2.840.7", "z.csv.gz"}
+    assert {Path(path).name for path in found} == expected | {"1.2.840.7", "z.csv.gz"}
     assert found == sorted(found)
     assert records.find(tmp_path / "none") == []
 

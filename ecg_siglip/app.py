@@ -239,7 +239,14 @@ def page(desk: Desk) -> Any:
             csv = gr.Button("Findings as CSV", visible=False, variant="primary")
             held_csv = gr.Textbox(visible="hidden")
 
-        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
+        # Each event is one request and its answer. Gradio's queue would send answers by a stream
+        # that is opened and closed again around each event, and an event that comes just as it
+        # closes can be lost; what waits and for how long, the desk says anyway.
+        quiet: dict[str, Any] = {
+            "api_visibility": "private",
+            "show_progress": "minimal",
+            "queue": False,
+        }
         inputs = [files, point, *stated]
         outputs = [files, state, ecg_html, findings_html, why, asked_html, question]
         outputs += [problem, again, hint, result]
@@ -265,7 +272,7 @@ def page(desk: Desk) -> Any:
         _only_uploads(drop)
     # Mounted, Gradio takes a page for one not launched yet and lets it read any file.
     blocks.has_launched = True
-    return blocks.queue(max_size=desk.settings.max_waiting, default_concurrency_limit=8)
+    return blocks
 
 
 def _only_uploads(drop: Any) -> None:

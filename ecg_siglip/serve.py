@@ -27,8 +27,8 @@ OURS = r"/predict|/healthz|/openapi\.json|/docs"
 # hands out no file at all.
 PAGES = (
     r"/|/config/?|/theme\.css|/favicon\.ico|/manifest\.json|/robots\.txt|/(assets|static|svelte)/.*|"
-    r"/gradio_api/(upload|upload_progress|queue/(join|data)|heartbeat/\w+|startup-events|cancel|"
-    r"reset/?|app_id/?|info/?)"
+    r"/gradio_api/(upload|upload_progress|run/predict|heartbeat/\w+|startup-events|reset/?|"
+    r"app_id/?|info/?)"
 )
 SILENT_S = 30.0  # a body that does not go on for longer is given up
 MAX_QUESTIONS = 20  # of a request: each takes a moment of the one who answers

@@ -239,6 +239,28 @@ class Predictor:
         see ``forward``."""
         return forward(self.artifact.model, self.text_FD, signals, batch_size, progress)
 
+    @torch.inference_mode()
+    def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
+        """Where any words lie in the embedding.
+
+        Parameters
+        ----------
+        texts : sequence of str, n_texts of them, at least one
+        batch_size : int
+
+        Returns
+        -------
+        ndarray of shape (n_texts, n_embedding), float32, unit norm
+        """
+        # Those of like length together: a batch is as long as its longest.
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        parts = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        encode = self.artifact.model.encode_text
+        found = [encode([texts[i] for i in part]).float().cpu().numpy() for part in parts]
+        embedding_TD = np.empty((len(texts), found[0].shape[1]), np.float32)
+        embedding_TD[order] = np.concatenate(found)
+        return embedding_TD
+
     def findings(
         self,
         probabilities: np.ndarray,

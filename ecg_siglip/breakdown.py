@@ -138,16 +138,16 @@ def tables(
         Breakdown(
             "held_out",
             "Findings that training never heard of",
-            "Asked for by words alone. Prompt: the finding's own words. Concepts: the words for "
-            "its kind, site and side, learned from other findings. Beside it the trained finding "
-            "whose words lie nearest, what 95 of 100 random directions of the embedding stay "
+            "Asked for by words alone, its prompt. Concepts: the words for its kind, site and "
+            "side, learned from other findings. Beside it the trained finding whose words lie "
+            "nearest, what 95 of 100 random directions of the embedding stay "
             "below, and a linear model that has seen 1, 5 or 20 examples.",
             {
                 "code": "finding",
                 "n_positive": "positives",
-                "auroc": "AUROC, both",
-                "prompt": "prompt",
+                "auroc": "AUROC",
                 "composed": "concepts",
+                "both": "prompt and concepts",
                 "nearest": "nearest",
                 "nearest_auroc": "its AUROC",
                 "random_high": "random directions",

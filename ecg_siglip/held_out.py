@@ -118,11 +118,11 @@ def scores(
     Returns
     -------
     list of dict
-        ``code``, ``n_positive``; AUROC of the finding's ``prompt``, of its concepts together
-        (``composed``), of both (``auroc``); ``nearest``, the trained finding whose prompt lies
+        ``code``, ``n_positive``; AUROC of the finding's prompt (``auroc``), of its concepts
+        together (``composed``), of ``both``; ``nearest``, the trained finding whose prompt lies
         nearest, and its AUROC; ``random_high``, what 95 of 100 random directions of the embedding
         stay below; ``probe_1``, ``probe_5``, ``probe_20``: a linear model that has seen so many
-        positives of the training folds, mean of 10 draws; ``f1`` of ``auroc``'s answers, cut where
+        positives of the training folds, mean of 10 draws; ``f1`` of the prompt's answers, cut where
         as many are called as the tuning fold has, and ``f1_chance``, of as many called at random.
     """
     from sklearn.metrics import roc_auc_score  # takes a second to import
@@ -150,22 +150,17 @@ def scores(
             return float(roc_auc_score(y, here @ text_D))
 
         own_D = ask(findings.prompts([code], language))[0]
-        words = concepts.of(code, language, rest.codes)
-        parts = [own_D]
-        row["prompt"] = auroc(own_D)
-        row["composed"] = np.nan
-        if words:
-            parts.append(unit(ask(words).mean(axis=0, keepdims=True))[0])
-            row["composed"] = auroc(parts[1])
-        both_D = np.mean(parts, axis=0)
-        row["auroc"] = auroc(both_D)
+        row["auroc"], row["composed"], row["both"] = auroc(own_D), np.nan, np.nan
+        if words := concepts.of(code, language, rest.codes):
+            shared_D = unit(ask(words).mean(axis=0, keepdims=True))[0]
+            row["composed"], row["both"] = auroc(shared_D), auroc(own_D + shared_D)
         nearest = int((prompt_TD @ own_D).argmax())
         row["nearest"] = rest.codes[nearest]
         row["nearest_auroc"] = auroc(prompt_TD[nearest])
         row["random_high"] = float(np.quantile([auroc(one) for one in random_TD], 0.95))
         for n_shots in SHOTS:
             row[f"probe_{n_shots}"] = _probe(embedding, truth, n_shots, rng)
-        row |= _f1(embedding, truth, both_D)
+        row |= _f1(embedding, truth, own_D)
     return found
 
 

@@ -35,6 +35,8 @@ def pack(run: Path, fold: int, out: Path) -> None:
     """``evaluate/fold<n>/`` and ``config.yaml`` of a run as one file."""
     settings = config.from_yaml(config.TrainConfig, run / "config.yaml")
     settings.run.root, settings.data.root, settings.data.cache_dir = "runs", "data/ptbxl", None
+    if settings.ecg.weights:
+        settings.ecg.weights = Path(settings.ecg.weights).name
     folder = run / "evaluate" / f"fold{fold}"
     table = pd.read_parquet(folder / "predictions.parquet")
     codes = [c.removeprefix("true/") for c in table if c.startswith("true/")]

@@ -175,7 +175,7 @@ def cells(text: str) -> list[list[str]]:
 
 
 def unheard(code: str, auroc: float, floor: float = 0.7, **more) -> dict:
-    row = {"code": code, "name": code, "n_positive": 10, "auroc": auroc, "prompt": auroc - 0.1}
+    row = {"code": code, "name": code, "n_positive": 10, "auroc": auroc, "both": auroc - 0.1}
     row |= {"composed": None, "nearest": "NORM", "nearest_auroc": 0.5, "random_high": floor}
     row |= {"probe_1": 0.6, "probe_5": 0.7, "probe_20": None, "f1": 0.3, "f1_chance": 0.1}
     return row | more
@@ -198,6 +198,9 @@ def asked(tmp_path) -> Path:
         for seed, rows in of_seed.items():
             leave(runs, f"zeroshot_{split}_s{seed}", "held_out", rows)
     leave(runs, "zeroshot_block_old_s0", "held_out", [unheard("CLBBB", 0.1)])
+    for seed, floor in enumerate((0.6, 0.8)):
+        rows = [unheard("CLBBB", floor), unheard("IRBBB", 0.55)]
+        leave(runs, f"zeroshot_block_random_s{seed}", "held_out", rows)
     return runs
 
 
@@ -209,7 +212,9 @@ def test_findings_held_out_are_averaged_over_seeds_findings_and_splits(asked):
     assert (clbbb["auroc"], irbbb["auroc"]) == pytest.approx((0.8, 0.5))
     assert (clbbb["composed"], irbbb["composed"]) == (0.8, None)
     assert clbbb["random_high"] == pytest.approx(0.75)
+    assert clbbb["random_encoder"] == pytest.approx(0.7)
     assert (clbbb["n_above_floor"], clbbb["n_seeds"]) == (1, 2)
+    assert (rhythm["findings"][0]["random_encoder"], rhythm["findings"][0]["n_seeds"]) == (None, 0)
     assert rhythm["findings"][0]["nearest"] == "AFLT"
     assert block["mean"]["auroc"] == pytest.approx(0.65)
     assert found["mean"]["auroc"] == pytest.approx((0.65 + 0.9) / 2)
@@ -224,7 +229,8 @@ def test_the_table_of_findings_held_out_says_what_was_averaged(asked, tmp_path):
     assert words.write(asked, 9, tmp_path / "out") == ["zeroshot"]
     text = words.blocks(tmp_path / "out")["zeroshot"]
     assert "block 2, rhythm 3" in text
-    assert "2 of 3 findings are above the floor (1 with every seed), 1 above the nearest" in text
+    assert "Of 3 findings 1 are above the random encoder (0 with every seed), 2 above 95" in text
+    assert "directions, 1 above the nearest trained finding" in text
     lines = cells(text)
     assert [line[:4] for line in lines] == [
         ["block", "CLBBB", "10", "0.800"],
@@ -235,8 +241,8 @@ def test_the_table_of_findings_held_out_says_what_was_averaged(asked, tmp_path):
         ["2 splits", "mean", "", "0.775"],
         ["2 splits", "seeds, min-max", "", "0.725-0.775"],
     ]
-    assert lines[3][6:8] == ["AFLT", "0.900"]
-    assert lines[1][5] == ""  # no concept has words for it
+    assert lines[3][8:10] == ["AFLT", "0.900"]
+    assert lines[1][4] == ""  # no concept has words for it
 
 
 def test_a_finding_without_positives_is_no_row_of_a_mean(tmp_path):
@@ -247,7 +253,7 @@ def test_a_finding_without_positives_is_no_row_of_a_mean(tmp_path):
     found = words.zeroshot(tmp_path, 9)
     assert found["mean"]["auroc"] == pytest.approx(0.9)
     text = words.zeroshot_table(found)
-    assert "1 of 1 findings are above the floor" in text
+    assert "Of 1 findings 0 are above the random encoder (0 with every seed), 1 above 95" in text
     assert cells(text)[1][:4] == ["rhythm", "SBRAD", "0", ""]
 
 

@@ -27,6 +27,7 @@ OPERATING_POINTS = ("screening", "balanced", "confirm")
 NO_REASON_FIRST = ("NORM", "SR")
 # What could not be read stays for a second try (with a sampling rate, say), no longer than this.
 KEPT_S, SWEEP_S = 600.0, 30.0
+N_SPARE = 8  # threads beside those of whoever waits
 # From the hidden field that holds it into the reader's downloads: no file is left on the server.
 DOWNLOAD = """(held) => {
   if (!held) return;
@@ -272,6 +273,9 @@ def page(desk: Desk) -> Any:
         _only_uploads(drop)
     # Mounted, Gradio takes a page for one not launched yet and lets it read any file.
     blocks.has_launched = True
+    # Whoever waits holds a thread. They come from a pool of their own, larger than the desk's
+    # queue: nobody else waits for them, and who is too many is told so.
+    blocks.max_threads = desk.settings.max_waiting + N_SPARE
     return blocks
 
 

@@ -9,7 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -134,6 +137,40 @@ def test_an_upload_lies_in_its_folder_is_not_handed_out_and_is_swept(page):
     assert {path for path in uploads.rglob("*") if path.is_file()} <= before
     too_large = {"files": ("a.csv", b"1" * 200_000)}
     assert client.post("/gradio_api/upload", files=too_large).status_code == 413
+
+
+def test_whoever_waits_keeps_nobody_else_from_the_page(trained, tmp_path, monkeypatch):
+    """More of them than the forty threads by which files and uploads are served."""
+    ended = threading.Event()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    desk = Desk(Predictor.load(trained / "model", "cpu"), config.AppConfig(max_waiting=50))
+    guarded = build(desk, tmp_path)
+    files = {"files": ("a.csv", b"I\n1\n")}
+    with TestClient(guarded, base_url=BASE, raise_server_exceptions=False) as client:
+        (name,) = client.post("/gradio_api/upload", files=files).json()
+        dropped = [{"path": name, "meta": {"_type": "gradio.FileData"}}]
+        said = [dropped, "balanced", "", "", "", False, False, False, ""]
+        known = client.get("/config").json()["dependencies"]
+        read = next(event["id"] for event in known if len(event["inputs"]) == len(said))
+
+        def ask(who: int) -> str:
+            body = {"fn_index": read, "data": said, "session_hash": f"waits{who}"}
+            return client.post("/gradio_api/run/predict", json=body).text
+
+        desk.submit(ended.wait)
+        with ThreadPoolExecutor(60) as clients:
+            asked = [clients.submit(ask, who) for who in range(60)]
+            try:
+                refused = list(islice(as_completed(asked, 60), 11))
+                page, answer = client.get("/theme.css"), client.post("/predict", files=files)
+            finally:
+                ended.set()
+        assert all("others are waiting" in one.result() for one in refused)
+        assert (page.status_code, answer.status_code) == (200, 503)
+        rest = [one.result() for one in asked if one not in refused]
+        assert not any("others are waiting" in text for text in rest)
+        assert all("record a" in text for text in rest)
+    desk.close()
 
 
 def test_the_json_interface_stands_beside_the_page(page, record):

@@ -138,10 +138,10 @@ def tables(
         Breakdown(
             "held_out",
             "Findings that training never heard of",
-            "Asked for by words alone, its prompt. Concepts: the words for its kind, site and "
-            "side, learned from other findings. Beside it the trained finding whose words lie "
-            "nearest, what 95 of 100 random directions of the embedding stay "
-            "below, and a linear model that has seen 1, 5 or 20 examples.",
+            "Asked for by the words of its prompt alone. Concepts: the words for its kind, site "
+            "and side, learned from other findings. Beside it the trained finding whose words lie "
+            "nearest, what 95 of 100 random directions of the embedding stay below, and a linear "
+            "model that has seen 1, 5 or 20 examples.",
             {
                 "code": "finding",
                 "n_positive": "positives",

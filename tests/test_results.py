@@ -104,7 +104,7 @@ def test_a_run_with_findings_held_out_gets_the_labels_of_its_own(evaluated, simu
     before = compare.read_run(tmp_path, "small", 10)
     out = [before.codes[2], before.codes[40]]
     settings = config.from_yaml(config.TrainConfig, run / "config.yaml")
-    settings.data.held_out = out
+    settings.data.held_out, settings.ecg.weights = out, "/home/me/runs/enc"
     (run / "config.yaml").write_text(config.to_yaml(settings))
     folder = run / "evaluate" / "fold10"
     table = pd.read_parquet(folder / "predictions.parquet")
@@ -120,6 +120,7 @@ def test_a_run_with_findings_held_out_gets_the_labels_of_its_own(evaluated, simu
     assert len(after.codes) == 69
     assert (after.y_true == before.y_true[:, kept]).all()
     assert after.settings.data.held_out == out
+    assert after.settings.ecg.weights == "enc", "the path stays at home"
 
 
 def test_labels_of_an_unknown_finding_or_record_are_refused(simulated):

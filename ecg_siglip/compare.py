@@ -157,17 +157,21 @@ def summary(rows: list[Row], baseline: Row, n_resamples: int) -> dict[str, Any]:
             else paired.compare(y_true, row.answers, baseline.answers, n_resamples)
         )
         minutes = [run.about["train_seconds"] / 60 for run in row.runs]
+        first, optim = row.runs[0], row.runs[0].settings.optim
+        n_records = first.about["n_train_records"]
         table.append(
             {
                 "name": row.name,
                 "runs": [run.name for run in row.runs],
                 "seeds": [run.settings.seed for run in row.runs],
-                "objective": row.runs[0].about["objective"],
+                "objective": first.about["objective"],
                 "machine": sorted({run.about.get("machine", "not noted") for run in row.runs}),
                 "commit": sorted({run.about.get("commit", "not noted") for run in row.runs}),
                 "minutes": float(np.mean(minutes)),
-                "n_train_records": row.runs[0].about["n_train_records"],
-                "pairs": row.runs[0].about.get("pairs", {}),
+                "n_train_records": n_records,
+                "batch_size": optim.batch_size,
+                "n_steps": math.ceil(n_records / optim.batch_size) * optim.n_epochs,
+                "pairs": first.about.get("pairs", {}),
                 "scores": paired.mean_scores(y_true, row.answers, n_resamples),
                 "differences": differences,
             }

@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import published
 import words
+from scipy.special import expit, logit
 
-from ecg_siglip import charts, compare, config
+from ecg_siglip import charts, compare, config, metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
@@ -51,8 +53,8 @@ GROUPS: dict[str, dict[str, Any]] = {
     },
     "recipes": {
         "runs": [
-            *("best_s*", "best_ensemble", "best_bce_s*", "scratch_s*", "bank_s*"),
-            *("xresnet1d101_s*", "best_xresnet1d101_s*"),
+            *("best_s*", "best_ensemble", "best_bce_s*"),
+            *("best32_s*", "best32_bce_s*", "bank_s*", "xresnet1d101_s*"),
         ],
         "baseline": "best",
     },
@@ -68,16 +70,27 @@ GROUPS: dict[str, dict[str, Any]] = {
             "b[0-9]*_shared_s*",
             "b[0-9]*_jaccard_s*",
             *("bank_s*", "diagonal_s*", "shared_s*", "jaccard_s*"),  # of 128 records
-        ]
+        ],
+        "x": "optim.batch_size",
+        "needs": "b[0-9]*_s*",
+    },
+    # The largest batch, trained for more epochs.
+    "batch_steps": {
+        "runs": ["steps2048_bank_s*", "steps2048_diagonal_s*"],
+        "baseline": "steps2048_bank",
     },
     "learning_curve": {
-        "runs": ["share[01]*_s*", "best_s*"],
+        "runs": ["share0*_s*", "best_s*"],
         "x": "data.train_share",
-        "needs": "share[01]*_s*",
+        "needs": "share0*_s*",
     },
 }
-GROUPS["batch_size"] |= {"x": "optim.batch_size", "needs": "b[0-9]*_s*"}
 KNOWN = (*GROUPS, *words.TABLES, "calibration")  # how the names of blocks start
+
+
+def needed(group: dict[str, Any]) -> str:
+    """Without such a run there is no group: a curve shares some of its points with others."""
+    return str(group.get("needs", f"{group.get('baseline', '')}*"))
 
 
 def build_group(name: str, runs: Path) -> bool:
@@ -85,9 +98,7 @@ def build_group(name: str, runs: Path) -> bool:
     group = GROUPS[name]
     known = [path.name for path in runs.iterdir()]
     patterns = [pattern for pattern in group["runs"] if fnmatch.filter(known, pattern)]
-    # A curve has more points than the one that it shares with other groups.
-    needed = group.get("needs", f"{group.get('baseline', '')}*")
-    if not patterns or not fnmatch.filter(known, needed):
+    if not fnmatch.filter(known, needed(group)):
         return False
     compare.compare(
         config.CompareConfig(
@@ -110,11 +121,6 @@ def calibration(runs: Path) -> dict[str, Any]:
 
 
 def _calibration_of(run: compare.Run, runs: Path) -> dict[str, float]:
-    import pandas as pd
-    from scipy.special import expit, logit
-
-    from ecg_siglip import metrics
-
     table = pd.read_csv(
         runs / run.name / "evaluate" / f"fold{FOLD}" / "findings.csv",
         keep_default_na=False,
@@ -166,6 +172,8 @@ def blocks() -> dict[str, str]:
             text[name] = compare.markdown(result)
             text[f"{name}_short"] = short(result)
             text[f"{name}_pairs"] = pairs(result)
+            if name == "batch_size":
+                text[f"{name}_curve"] = batch_curve(result)
             if name == "learning_curve" and len(result["rows"]) > 2:
                 text[f"{name}_law"] = learning_curve(result)
     path = RESULTS / "calibration.json"
@@ -190,6 +198,32 @@ def short(result: dict[str, Any]) -> str:
         difference = row["differences"].get("prevalence/macro_f1_min5")
         p = difference["p"] if difference else math.nan
         lines.append([row["name"], *scores, "" if math.isnan(p) else f"{p:.3f}"])
+    return compare.table(lines)
+
+
+def batch_curve(result: dict[str, Any]) -> str:
+    """Scores by the size of a batch, a column a recipe, beside what the diagonal gets wrong."""
+    of_size: dict[int, dict[str, dict[str, Any]]] = {}
+    for row in result["rows"]:
+        recipe = re.sub(r"^b\d+_", "", row["name"])
+        of_size.setdefault(row["batch_size"], {})[recipe] = row
+    recipes = list(dict.fromkeys(name for rows in of_size.values() for name in rows))
+    scores = {"macro AUROC": "macro_auroc_min5", "macro F1": "prevalence/macro_f1_min5"}
+    head = ["batch", "steps", *(f"{told}, {name}" for told in scores for name in recipes)]
+    head += ["diagonal: true pairs called negative", "records with such a pair"]
+    lines = [head, ["---"] * len(head)]
+    for size, rows in sorted(of_size.items()):
+        (n_steps,) = {row["n_steps"] for row in rows.values()}
+        cells = [f"{size:,}", f"{n_steps:,}"]
+        for key in scores.values():
+            cells += [
+                f"{rows[name]['scores'][key]['mean']:.3f}" if name in rows else ""
+                for name in recipes
+            ]
+        (wrong,) = rows["diagonal"]["pairs"].values() if "diagonal" in rows else ({},)
+        keys = ("false_negative", "records_with_false_negative")
+        cells += [f"{100 * wrong[key]:.0f} %" if wrong else "" for key in keys]
+        lines.append(cells)
     return compare.table(lines)
 
 
@@ -239,13 +273,14 @@ def _power_law(n: np.ndarray, score: np.ndarray) -> float:
 
 def pairs(result: dict[str, Any]) -> str:
     """What the targets of each recipe miss in its batches."""
-    lines = [["recipe", "positive pairs", "true pairs called negative", "records with one"]]
+    lines = [["recipe", "mean target", "true pairs called negative", "records with such a pair"]]
     lines.append(["---"] * 4)
     for row in result["rows"]:
         for term, shares in (row.get("pairs") or {}).items():
             named = row["name"] if len(row["pairs"]) == 1 else f"{row['name']}, {term}"
-            keys = ("positive", "false_negative", "records_with_false_negative")
-            lines.append([named, *(f"{100 * shares[key]:.1f} %" for key in keys)])
+            missed = (shares["false_negative"], shares["records_with_false_negative"])
+            cells = [f"{shares['positive']:.3f}", *(f"{100 * share:.1f} %" for share in missed)]
+            lines.append([named, *cells])
     return compare.table(lines)
 
 

@@ -82,7 +82,6 @@ def unpack(path: Path, data_root: str | Path, out: Path) -> Path:
         (out / path.stem / "config.yaml").write_bytes(stored["config.yaml"].tobytes())
         for name in (*FILES, *(name for name in TABLES if name in stored)):
             (folder / name).write_bytes(stored[name].tobytes())
-    json.loads((folder / "about.json").read_text())
     return out / path.stem
 
 

@@ -16,11 +16,15 @@ from typing import Any
 import numpy as np
 import published
 
-from ecg_siglip import compare
+from ecg_siglip import compare, metrics
 
 SPLITS = ("infarction", "block", "ischemia", "rhythm")  # conf/experiment/zeroshot_<split>.yaml
 FLOOR = "zeroshot_{}_random"  # the same, of an ECG encoder that has learned nothing
-REPORTS = ("bank", "bank_report_01", "minilm", "minilm_locked")  # recipes asked for reports
+# Recipes asked for reports.
+REPORTS = (
+    *("report_diagonal", "report", "bank_report_003", "bank_report_01", "bank_report_03"),
+    *("minilm", "minilm_locked"),
+)
 LANGUAGES = {"en": "English", "de": "German", "ja": "Japanese"}
 F1 = "prevalence/macro_f1_min5"
 
@@ -78,9 +82,10 @@ def zeroshot(runs: Path, fold: int) -> dict[str, Any] | None:
     Returns
     -------
     dict
-        ``splits``: of each its ``findings`` (mean over the seeds), their ``mean``, and ``by_seed``
-        the mean over the findings. ``mean`` over the splits; ``low`` and ``high`` of ``seeds``,
-        those that all splits have.
+        ``splits``: of each its ``findings`` (mean over the seeds), their ``mean``, ``mean_min5``
+        (without those of fewer than 5 positives), and ``by_seed`` the mean over the findings.
+        ``mean`` and ``mean_min5`` over the splits; ``low`` and ``high`` of ``seeds``, those that
+        all splits have.
 
     Raises
     ------
@@ -102,6 +107,7 @@ def zeroshot(runs: Path, fold: int) -> dict[str, Any] | None:
     return {
         "splits": splits,
         "mean": mean([split["mean"] for split in splits], HELD_OUT),
+        "mean_min5": mean([split["mean_min5"] for split in splits], HELD_OUT),
         "seeds": seeds,
         "low": _over(by_seed, HELD_OUT, min),
         "high": _over(by_seed, HELD_OUT, max),
@@ -127,17 +133,19 @@ def _split(name: str, of_seed: dict[int, list[dict[str, Any]]]) -> dict[str, Any
         for row in rows:
             by_code.setdefault(row["code"], []).append(row)
     findings = [_finding(rows) for rows in by_code.values()]
+    enough = [row for row in findings if row["n_positive"] >= metrics.MIN_POSITIVES]
     return {
         "split": name,
         "seeds": list(of_seed),
         "findings": findings,
         "mean": mean(findings, HELD_OUT),
+        "mean_min5": mean(enough, HELD_OUT),
         "by_seed": [mean(rows, HELD_OUT) for rows in of_seed.values()],
     }
 
 
 def _finding(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """A finding, mean over its rows, one a seed; the nearest is the one most often named."""
+    """A finding, mean over its rows, one a seed; each seed has a nearest finding of its own."""
     first = rows[0]
     if any(row["n_positive"] != first["n_positive"] for row in rows):
         raise ValueError(f"{first['code']}: seeds differ in positives; expected the same records")
@@ -146,7 +154,7 @@ def _finding(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         **{key: first[key] for key in ("code", "name", "n_positive")},
         **mean(rows, HELD_OUT),
-        "nearest": named.most_common(1)[0][0] if named else None,
+        "nearest": dict(named.most_common()),
         "n_above_floor": sum(row["auroc"] > row["random_encoder"] for row in held),
         "n_seeds": len(held),
     }
@@ -235,7 +243,10 @@ def zeroshot_table(found: dict[str, Any]) -> str:
 
     for split in found["splits"]:
         for row in split["findings"]:
-            n, nearest = str(row["n_positive"]), row["nearest"] or ""
+            n = str(row["n_positive"])
+            names = row["nearest"]
+            nearest = ", ".join(f"{code} {n}" for code, n in names.items())
+            nearest = nearest if len(names) > 1 else "".join(names)
             add(split["split"], row["code"], n, scores(row), nearest)
         add(split["split"], "mean", "", scores(split["mean"]))
     n_splits = len(found["splits"])
@@ -256,12 +267,21 @@ def _zeroshot_about(found: dict[str, Any]) -> str:
     def above(other: str) -> int:
         return sum(row[other] is not None and row["auroc"] > row[other] for row in rows)
 
+    few = [row["code"] for row in rows if row["n_positive"] < metrics.MIN_POSITIVES]
+    without = ""
+    if few:
+        keys = ("auroc", "random_encoder", "random_high", "nearest_auroc")
+        told = [f"{HELD_OUT[key]} {_cell(found['mean_min5'][key]) or '-'}" for key in keys]
+        without = (
+            f" Without {', '.join(few)} (fewer than {metrics.MIN_POSITIVES} positives) the mean of "
+            f"the splits: {', '.join(told)} (nearest)."
+        )
     each = sum(0 < row["n_seeds"] == row["n_above_floor"] for row in rows)
     return (
         f"Mean over the runs (one a seed: {n_runs}). Of {len(rows)} findings "
         f"{above('random_encoder')} are above the random encoder ({each} with every seed), "
         f"{above('random_high')} above 95 of 100 random directions, {above('nearest_auroc')} above "
-        "the nearest trained finding."
+        f"the nearest trained finding.{without}"
     )
 
 

@@ -1,0 +1,57 @@
+"""The records of the study as a folder of their own, out of a whole PTB-XL.
+
+    python results/records.py data/ptbxl data/study
+
+``results/ecg_id.csv`` names them. The new folder has PTB-XL's tables cut down to them and links to
+the waveforms, and is given as ``data.root``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+NUMBERS = Path(__file__).parent / "ecg_id.csv"
+
+
+def cut(whole: Path, out: Path) -> int:
+    """Write ``out``; how many records it has.
+
+    Raises
+    ------
+    ValueError
+        If ``out`` exists or the whole lacks one of the records.
+    """
+    if out.exists():
+        raise ValueError(f"{out} exists; expected a new folder")
+    wanted = pd.read_csv(NUMBERS)["ecg_id"]
+    # As text, so that every cell stays as PTB-XL wrote it.
+    table = pd.read_csv(whole / "ptbxl_database.csv", dtype=str, keep_default_na=False)
+    kept = table[table["ecg_id"].astype(float).astype(int).isin(wanted)]
+    if len(kept) < len(wanted):
+        raise ValueError(f"{whole}: lacks {len(wanted) - len(kept)} of the {len(wanted)} records")
+    out.mkdir(parents=True)
+    for folder in ("records100", "records500"):
+        if (whole / folder).is_dir():
+            (out / folder).symlink_to((whole / folder).resolve(), target_is_directory=True)
+    shutil.copy(whole / "scp_statements.csv", out)
+    # Last: a folder without it is not taken for a data set.
+    kept.to_csv(out / "ptbxl_database.csv", index=False)
+    return len(kept)
+
+
+def main() -> None:
+    if len(sys.argv) != 3:
+        raise SystemExit(__doc__)
+    try:
+        n = cut(Path(sys.argv[1]), Path(sys.argv[2]))
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"records: {error}") from None
+    print(f"{sys.argv[2]}: {n:,} records")
+
+
+if __name__ == "__main__":
+    main()

@@ -53,8 +53,8 @@ GROUPS: dict[str, dict[str, Any]] = {
     },
     "recipes": {
         "runs": [
-            *("best_s*", "best_ensemble", "best_bce_s*"),
-            *("best32_s*", "best32_bce_s*", "bank_s*", "xresnet1d101_s*"),
+            *("best_s*", "best_ensemble", "best_bce_s*", "best_wide_s*"),
+            *("bank_s*", "xresnet1d101_s*"),
         ],
         "baseline": "best",
     },

@@ -149,10 +149,10 @@ def figures(runs: Path) -> None:
     """The figures of docs/results.md."""
     out = ROOT / "docs" / "figures"
     out.mkdir(parents=True, exist_ok=True)
-    for name in GROUPS:
-        for path in (RESULTS / name / "macro_F1.svg", RESULTS / name / "curve.svg"):
-            if path.exists():
-                shutil.copy(path, out / f"{name}_{path.name}")
+    for name, group in GROUPS.items():
+        path = RESULTS / name / ("curve.svg" if "x" in group else "macro_F1.svg")
+        if path.exists():
+            shutil.copy(path, out / f"{name}_{path.name}")
     first = sorted(runs.glob("bank_s*"))
     if first:
         run = compare.read_run(runs, first[0].name, FOLD)

@@ -8,38 +8,47 @@ the waveforms, and is given as ``data.root``.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pandas as pd
+
+from ecg_siglip import ptbxl
 
 NUMBERS = Path(__file__).parent / "ecg_id.csv"
 
 
 def cut(whole: Path, out: Path) -> int:
-    """Write ``out``; how many records it has.
+    """Write ``out``, whole or not at all; how many records it has.
 
     Raises
     ------
     ValueError
-        If ``out`` exists or the whole lacks one of the records.
+        If ``out`` exists, or the whole is no PTB-XL or lacks one of the records.
     """
     if out.exists():
         raise ValueError(f"{out} exists; expected a new folder")
     wanted = pd.read_csv(NUMBERS)["ecg_id"]
+    is_wanted = ptbxl.read_metadata(whole).index.isin(wanted)
+    if is_wanted.sum() < len(wanted):
+        n_missing = len(wanted) - is_wanted.sum()
+        raise ValueError(f"{whole}: lacks {n_missing} of the {len(wanted)} records")
     # As text, so that every cell stays as PTB-XL wrote it.
     table = pd.read_csv(whole / "ptbxl_database.csv", dtype=str, keep_default_na=False)
-    kept = table[table["ecg_id"].astype(float).astype(int).isin(wanted)]
-    if len(kept) < len(wanted):
-        raise ValueError(f"{whole}: lacks {len(wanted) - len(kept)} of the {len(wanted)} records")
-    out.mkdir(parents=True)
-    for folder in ("records100", "records500"):
-        if (whole / folder).is_dir():
-            (out / folder).symlink_to((whole / folder).resolve(), target_is_directory=True)
-    shutil.copy(whole / "scp_statements.csv", out)
-    # Last: a folder without it is not taken for a data set.
-    kept.to_csv(out / "ptbxl_database.csv", index=False)
+    kept = table[table["ecg_id"].astype(float).isin(wanted)]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as beside:
+        new = Path(beside) / out.name
+        new.mkdir()
+        for folder in ("records100", "records500"):
+            if (whole / folder).is_dir():
+                (new / folder).symlink_to((whole / folder).resolve(), target_is_directory=True)
+        shutil.copy(whole / "scp_statements.csv", new)
+        kept.to_csv(new / "ptbxl_database.csv", index=False)
+        os.replace(new, out)
     return len(kept)
 
 

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ecg_siglip import config, lead_sets, metrics, neighbours, quality, records, waveform
+from ecg_siglip import ask, config, lead_sets, metrics, neighbours, quality, records, waveform
 from ecg_siglip import windows as cut
 from ecg_siglip.predictor import Finding, Predictor
 
@@ -50,6 +50,8 @@ class Answer:
         When the findings are there, in a record that was cut in windows.
     available : ndarray of shape (12,), bool, optional
         Leads that the record has; null: all.
+    asked : list of ask.Asked
+        What is made of each question that was asked with the record.
     """
 
     record: str
@@ -60,6 +62,7 @@ class Answer:
     similar: list[Similar] = field(default_factory=list)
     course: cut.Course | None = None
     available: np.ndarray | None = None
+    asked: list[ask.Asked] = field(default_factory=list)
 
     def to_json(self, model: str) -> str:
         """The line that ``predict`` prints; the likeliest finding comes first."""
@@ -88,9 +91,22 @@ class Answer:
             "warnings": self.warnings,
             "novelty": None if self.novelty is None else round(self.novelty, 4),
             **({"similar": [asdict(each) for each in self.similar]} if self.similar else {}),
+            **({"asked": self._asked_json()} if self.asked else {}),
             **({"windows": self.course.to_json()} if self.course else {}),
         }
         return json.dumps(content, ensure_ascii=False)
+
+    def _asked_json(self) -> list[dict[str, Any]]:
+        """What each question means, with what is said of the findings that are meant."""
+        of_code, rows = {f.code: f for f in self.findings}, []
+        for asked in self.asked:
+            row = asked.to_dict()
+            for near in row["meant"]:
+                finding = of_code[near["code"]]
+                near["probability"] = round(finding.probability, 6) if finding.seen else None
+                near["present"] = finding.present
+            rows.append(row)
+        return rows
 
 
 @dataclass(frozen=True)
@@ -188,7 +204,7 @@ def answered(
     settings: config.PredictConfig,
     refused: Refused = to_stderr,
 ) -> list[Answer]:
-    """The answers for those records of a batch that could be read."""
+    """The answers for those records of a batch that could be read (errors as ``ask.ask``)."""
     found: list[Answer | None] = []
     waiting: dict[int, Prepared] = {}
     for each in readable(predictor, paths, settings.waveform, settings.read, refused):
@@ -211,7 +227,11 @@ def answered(
             found[i] = with_neighbours(
                 said, predictor, place, bool(each.available.all()), settings.n_similar
             )
-    return [answer for answer in found if answer]
+    return [
+        replace(said, asked=[ask.ask(predictor, said.signal, words) for words in settings.ask])
+        for said in found
+        if said
+    ]
 
 
 def with_neighbours(

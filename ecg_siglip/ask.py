@@ -267,6 +267,24 @@ def _members(code: str, codes: Sequence[str]) -> list[str]:
     return [entry.code for entry in known if code in (entry.superclass, entry.subclass)]
 
 
+def checked(question: str) -> str:
+    """The question without needless blanks.
+
+    Raises
+    ------
+    ValueError
+        If it is empty or too long.
+    """
+    question = " ".join(question.split())
+    if not question:
+        raise ValueError("the question is empty; expected words, as in: left bundle branch block?")
+    if len(question) > MAX_CHARACTERS:
+        raise ValueError(
+            f"the question has {len(question)} characters; expected {MAX_CHARACTERS} at most"
+        )
+    return question
+
+
 def ask(predictor: Predictor, signal: np.ndarray, question: str) -> Asked:
     """What a question in free words means to a model, and its answer for a record.
 
@@ -289,13 +307,7 @@ def ask(predictor: Predictor, signal: np.ndarray, question: str) -> Asked:
     ValueError
         If the question is empty or too long.
     """
-    question = " ".join(question.split())
-    if not question:
-        raise ValueError("the question is empty; expected words, as in: left bundle branch block?")
-    if len(question) > MAX_CHARACTERS:
-        raise ValueError(
-            f"the question has {len(question)} characters; expected {MAX_CHARACTERS} at most"
-        )
+    question = checked(question)
     unheard = list(predictor.artifact.about.get("held_out", ()))
     meant = meaning(question, [*predictor.artifact.codes, *unheard])
     kept_from_it = meant[0].name if meant and meant[0].code in unheard else ""

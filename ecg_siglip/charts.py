@@ -397,11 +397,14 @@ def curve_figure(
     -------
     Figure
     """
-    figure = Figure(figsize=(3.7 * len(panels), 3.4), layout="constrained")
+    n_rows = 1 if len(panels) <= 3 else 2
+    n_columns = math.ceil(len(panels) / n_rows)
+    figure = Figure(figsize=(3.7 * n_columns, 2.9 * n_rows + 0.4), layout="constrained")
     names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
-    for axes, (score, lines) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
-    ):
+    places = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    for axes in places[len(panels) :]:
+        axes.set_axis_off()
+    for axes, (score, lines) in zip(places, panels.items(), strict=False):
         for name, points in lines.items():
             i = names.index(name)
             x, values = zip(*sorted(points, key=lambda point: point[0]), strict=True)

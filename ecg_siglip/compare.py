@@ -36,6 +36,7 @@ HEADINGS = {
     "fixed_0.5/micro_f1": "micro F1 at 0.5",
     "ece": "ECE",
 }
+FALSE_NEGATIVES = "true pairs called negative"
 
 
 @dataclass(frozen=True)
@@ -264,6 +265,8 @@ def _difference(difference: dict[str, float]) -> list[str]:
 def along(rows: list[Row], result: dict[str, Any], knob: str) -> dict[str, Any]:
     """Points of the curves along a knob: score -> recipe without that knob -> points.
 
+    Where the knob is the batch size, what the targets call wrong stands beside the scores.
+
     Raises
     ------
     ValueError
@@ -286,6 +289,10 @@ def along(rows: list[Row], result: dict[str, Any], knob: str) -> dict[str, Any]:
             if score != "ece":
                 points = panels.setdefault(heading, {}).setdefault(labels[recipe], [])
                 points.append((float(value), line["scores"][score]))
+        if knob == "optim.batch_size" and line["pairs"]:
+            worst = max(shares["false_negative"] for shares in line["pairs"].values())
+            points = panels.setdefault(FALSE_NEGATIVES, {}).setdefault(labels[recipe], [])
+            points.append((float(value), {"mean": worst}))
     return panels
 
 

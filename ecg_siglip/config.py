@@ -329,6 +329,7 @@ class PredictConfig:
         None, "language to ask in; null: what the model was tuned with", choices=LANGUAGES
     )
     n_similar: int = knob(0, "training ECGs most like the record to name, with findings", 0, 100)
+    ask: list[str] = knob([], "questions about each record, in English, German or Japanese")
     waveform: PredictWaveform = group(PredictWaveform)
     windows: WindowsConfig = group(WindowsConfig)
     batch_size: int = knob(64, "records, or windows of a long one, per step", 1, 1 << 20)
@@ -606,6 +607,17 @@ def _fields(schema: type, prefix: str = "") -> list[tuple[str, dataclasses.Field
     return found
 
 
+def _without_brackets(schema: type, said: list[str]) -> str:
+    """What is wrong with a list that was said as a word: Hydra's own error does not tell."""
+    made = dataclasses.MISSING
+    lists = [name for name, field in _fields(schema) if field.default_factory is not made]
+    for word in said:
+        name, given, value = word.partition("=")
+        if given and name in lists and not re.search(r"\[|\$\{", value):
+            return f"{name}={value}: expected a list, in quotes for the shell: '{name}=[{value}]'"
+    return ""
+
+
 def run(verb: str, schema: type, function: Callable[[Any], int | None]) -> None:
     """Compose ``conf/<verb>.yaml`` with the command line, check it, call ``function(config)``.
 
@@ -616,6 +628,9 @@ def run(verb: str, schema: type, function: Callable[[Any], int | None]) -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(help_page(verb, schema, (function.__doc__ or "").strip().splitlines()[0]))
         return
+    if mistake := _without_brackets(schema, sys.argv[1:]):
+        print(f"{verb}: {mistake}", file=sys.stderr)
+        raise SystemExit(1)
     import hydra
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf

@@ -108,7 +108,7 @@ class Desk:
         Raises
         ------
         ValueError
-            If a value is out of its range, naming the knob.
+            If a value is out of its range, naming the knob; as ``ask.checked``.
         """
         ours = self.settings
         asked = config.PredictConfig(
@@ -124,6 +124,7 @@ class Desk:
             group, _, leaf = name.rpartition(".")
             setattr(getattr(asked, group) if group else asked, leaf, value)
         config.check(asked)
+        asked.ask = [ask.checked(question) for question in asked.ask]
         step_s = asked.windows.step_s
         if step_s is not None and step_s < MIN_STEP_S:
             # One record of an hour in steps of a tenth of a second would keep all others waiting.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ecg_siglip import config, records
+from ecg_siglip import ask, config, records
 from ecg_siglip.answers import Answer, answered, rule_of, sheet_of
 from ecg_siglip.predictor import Predictor
 from ecg_siglip.ranks import Ranks
@@ -58,6 +58,7 @@ def predict(settings: config.PredictConfig) -> int:
     """Answer for every record with one JSON line on stdout; 1 if a record could not be read."""
     paths = expand(settings.records)
     check_report(settings, len(paths))
+    settings.ask = [ask.checked(question) for question in settings.ask]
     named = config.model_of(settings.run, settings.model)
     ranks = Ranks.join(settings.device)
     if settings.report and ranks.n > 1:

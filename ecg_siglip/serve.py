@@ -34,7 +34,7 @@ SILENT_S = 30.0  # a body that does not go on for longer is given up
 MAX_QUESTIONS = 20  # of a request: each takes a moment of the one who answers
 # Settings of `predict` that a request may make, by their names there.
 KNOBS = (
-    *("operating_point", "threshold_rule", "sensitivity", "precision", "n_similar"),
+    *("ask", "operating_point", "threshold_rule", "sensitivity", "precision", "n_similar"),
     *("read.fs", "read.units", "read.leads"),
     *("waveform.allow_short", "waveform.allow_flat", "waveform.allow_missing_leads"),
     *("windows.step_s", "windows.sustained_s"),
@@ -257,31 +257,11 @@ async def result(desk: Desk, future: Future[T]) -> T:
         raise Busy(f"no answer within {timeout_s:g} s; {desk.n_waiting} are waiting") from error
 
 
-def answer_json(desk: Desk, read: Read, asked: Sequence[str]) -> dict[str, Any]:
-    """An upload's answers as JSON holds them, what ``predict`` prints; to be submitted.
-
-    Raises
-    ------
-    ValueError
-        As ``ask.ask``.
-    """
-    answers = []
-    for answer in read.answers:
-        content = json.loads(answer.to_json(desk.model))
-        if asked:
-            probability = {f.code: f for f in answer.findings}
-            content["asked"] = []
-            for question in asked:
-                said = desk.ask(answer, question)
-                row = said.to_dict()
-                for near in row["meant"]:
-                    finding = probability[near["code"]]
-                    near["probability"] = round(finding.probability, 6) if finding.seen else None
-                    near["present"] = finding.present
-                content["asked"].append(row)
-        answers.append(content)
+def answer_json(model: str, read: Read) -> dict[str, Any]:
+    """An upload's answers as JSON holds them, what ``predict`` prints."""
+    answers = [json.loads(answer.to_json(model)) for answer in read.answers]
     errors = [{"record": record, "error": error} for record, error in read.refused]
-    content = {"model": desk.model, "answers": answers, "errors": errors}
+    content = {"model": model, "answers": answers, "errors": errors}
     if not answers:
         content["error"] = errors[0]["error"] if errors else "no record among the files"
     return content
@@ -370,9 +350,9 @@ def api(desk: Desk) -> Any:
         sustained_s: Annotated[float | None, said("windows.sustained_s")] = None,
         n_similar: Annotated[int, said("n_similar")] = 0,
     ) -> JSONResponse:
-        if unknown := set(request.query_params) - {"ask", *KNOBS}:
+        if unknown := set(request.query_params) - set(KNOBS):
             raise HTTPException(
-                422, f"{', '.join(sorted(unknown))}: expected ask or one of {', '.join(KNOBS)}"
+                422, f"{', '.join(sorted(unknown))}: expected one of {', '.join(KNOBS)}"
             )
         if len(ask) > MAX_QUESTIONS:
             raise HTTPException(422, f"{len(ask)} questions; expected {MAX_QUESTIONS} at most")
@@ -393,6 +373,7 @@ def api(desk: Desk) -> Any:
                 "windows.step_s": step_s,
                 "windows.sustained_s": sustained_s,
                 "n_similar": n_similar,
+                "ask": ask,
             }
         )
         with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
@@ -400,7 +381,7 @@ def api(desk: Desk) -> Any:
             await run_in_threadpool(keep, named, Path(folder))
 
             def work() -> dict[str, Any]:
-                return answer_json(desk, desk.read(Path(folder), asked), ask)
+                return answer_json(desk.model, desk.read(Path(folder), asked))
 
             content = await result(desk, desk.submit(work))
         return JSONResponse(content, 422 if "error" in content else 200)

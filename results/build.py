@@ -12,10 +12,13 @@ from __future__ import annotations
 import fnmatch
 import json
 import math
+import multiprocessing
 import re
 import shutil
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +175,7 @@ def blocks() -> dict[str, str]:
             text[name] = compare.markdown(result)
             text[f"{name}_short"] = short(result)
             text[f"{name}_pairs"] = pairs(result)
-            if name == "batch_size":
+            if name in ("batch_size", "batch_steps"):
                 text[f"{name}_curve"] = batch_curve(result)
             if name == "learning_curve" and len(result["rows"]) > 2:
                 text[f"{name}_law"] = learning_curve(result)
@@ -205,7 +208,7 @@ def batch_curve(result: dict[str, Any]) -> str:
     """Scores by the size of a batch, a column a recipe, beside what the diagonal gets wrong."""
     of_size: dict[int, dict[str, dict[str, Any]]] = {}
     for row in result["rows"]:
-        recipe = re.sub(r"^b\d+_", "", row["name"])
+        recipe = re.sub(r"^(b|steps)\d+_", "", row["name"])
         of_size.setdefault(row["batch_size"], {})[recipe] = row
     recipes = list(dict.fromkeys(name for rows in of_size.values() for name in rows))
     scores = {"macro AUROC": "macro_auroc_min5", "macro F1": "prevalence/macro_f1_min5"}
@@ -337,8 +340,12 @@ def main() -> None:
         runs = Path(folder)
         for path in sorted(published.RUNS.glob("*.npz")):
             published.unpack(path, data_root, runs)
-        for name in GROUPS:
-            print(f"== {name}" if build_group(name, runs) else f"== {name}: nothing published")
+        # Spawned and not forked: libraries that have threads by now do not survive a fork.
+        with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+            for name, built in zip(
+                GROUPS, pool.map(build_group, GROUPS, repeat(runs)), strict=True
+            ):
+                print(f"== {name}" if built else f"== {name}: nothing published")
         written = words.write(runs, FOLD, RESULTS / "words")
         print(f"== words: {', '.join(written) or 'nothing published'}")
         (RESULTS / "calibration.json").write_text(json.dumps(calibration(runs), indent=1) + "\n")

@@ -43,7 +43,7 @@ KNOBS = {
         model out private repo revision run.name run.root to
     """,
     "predict": """
-        batch_size device language model n_reasons n_similar operating_point precision read.fs
+        ask batch_size device language model n_reasons n_similar operating_point precision read.fs
         read.leads
         read.units records report run.name run.root sensitivity threshold_rule
         waveform.allow_flat waveform.allow_missing_leads waveform.allow_short windows.step_s
@@ -264,6 +264,21 @@ def test_a_typo_stops_before_the_verb_runs_and_is_named(door, capsys, verb, typo
         door(verb, "data.root=x", *run, typo) if verb != "predict" else door(verb, *run, typo)
     assert stop.value.code == 1
     assert named in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("said", ["records=a/00001_lr", "ask=LBBB?", "records="])
+def test_a_list_without_brackets_is_told_how_to_be_said(door, capsys, said):
+    with pytest.raises(SystemExit) as stop:
+        door("predict", "run.name=r", said)
+    assert stop.value.code == 1
+    name, value = said.split("=")
+    assert f"predict: {said}: expected a list" in (error := capsys.readouterr().err)
+    assert f"'{name}=[{value}]'" in error
+
+
+def test_a_sweep_over_lists_is_not_taken_for_a_mistake():
+    said = ["-m", "data.train_folds=choice([1],[2])", "data.train_folds=${a}", "run.name=x"]
+    assert not config._without_brackets(config.TrainConfig, said)
 
 
 def test_a_run_without_a_name_is_refused(door, capsys):

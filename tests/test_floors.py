@@ -16,9 +16,10 @@ FLOORS = [
     "cache clinical model paired windows challenge",
     "ptbxl checkpoint simulate ranks sheet explain",
     "batches predictor truth held_out",
+    "ask",
     "hospitals answers",
     "transfer breakdown predict",
-    "evaluate build ask",
+    "evaluate build",
     "train compare ensemble classifier desk",
     "export serve",
     "app",
@@ -32,10 +33,10 @@ ONLY = {
         *("records", "waveform"),
     },
     "answers": {
-        *("config", "lead_sets", "metrics", "neighbours", "predictor", "quality", "records"),
-        *("sheet", "waveform", "windows"),
+        *("ask", "config", "lead_sets", "metrics", "neighbours", "predictor", "quality"),
+        *("records", "sheet", "waveform", "windows"),
     },
-    "predict": {"answers", "config", "predictor", "ranks", "records", "sheet"},
+    "predict": {"answers", "ask", "config", "predictor", "ranks", "records", "sheet"},
 }
 LIGHT = ["records", "wfdb_files", "devices", "tables", "quality"]
 LIGHT += ["waveform", "augmentation", "lead_sets", "neighbours", "windows"]

@@ -288,3 +288,16 @@ def test_calibrated_probabilities_keep_the_order_of_the_raw_ones(trained, simula
     predictor = Predictor.load(trained / "model", "cpu")
     y_prob = np.linspace(0.01, 0.99, 20)[:, None].repeat(len(predictor.artifact.codes), 1)
     assert (np.diff(metrics.calibrate(y_prob, predictor.artifact.calibration), axis=0) > 0).all()
+
+
+def test_questions_are_answered_beside_the_findings(ask, path):
+    _, (answer,), _ = ask(path, ask=["Vorhofflimmern?", "pizza"])
+    known, far = answer["asked"]
+    assert known["meant"][0]["code"] == "AFIB"
+    assert known["meant"][0]["probability"] == answer["probabilities"]["AFIB"]
+    assert known["meant"][0]["present"] == ("AFIB" in [f["code"] for f in answer["findings"]])
+    assert (far["question"], far["meant"]) == ("pizza", [])
+    _, (without,), _ = ask(path)
+    assert {key: value for key, value in answer.items() if key != "asked"} == without
+    with pytest.raises(ValueError, match="the question is empty"):
+        ask(path, ask=["AF?", " "])

@@ -63,6 +63,8 @@ class TrainingData:
     data : ptbxl.PtbXl
     settings : config.TrainConfig
     device : torch.device
+    soft_labels : ndarray of shape (n_records, n_findings), float32 in [0, 1], optional
+        What the targets are made of, see ``teachers.soft_labels``; null: the labels.
 
     Notes
     -----
@@ -71,7 +73,13 @@ class TrainingData:
     the next one read by a thread while the device computes.
     """
 
-    def __init__(self, data: ptbxl.PtbXl, settings: config.TrainConfig, device: torch.device):
+    def __init__(
+        self,
+        data: ptbxl.PtbXl,
+        settings: config.TrainConfig,
+        device: torch.device,
+        soft_labels: np.ndarray | None = None,
+    ):
         assert data.signals is not None
         self.ecg_id, self.codes, self.fs = data.ecg_id, data.codes, data.fs
         told = {
@@ -91,6 +99,9 @@ class TrainingData:
         self.device, self.settings = device, settings
         self.y_true = data.y_true  # for the host, which shall not wait for the device to say it
         self.labels = torch.from_numpy(data.y_true.astype(np.float32)).to(device)
+        self.taught = self.labels
+        if soft_labels is not None:
+            self.taught = torch.from_numpy(soft_labels).to(device)
         self.train_rows = share_of(
             data.fold(*settings.data.train_folds), data.ecg_id, settings.data.train_share
         )
@@ -264,7 +275,7 @@ class TrainingData:
     def targets(self, term: Term, rows: np.ndarray, own: np.ndarray, named: Tensor) -> PairTargets:
         """What the pairs of the ECGs ``rows`` and the texts of ``texts`` should be."""
         index, own_index = self.here(rows), self.here(own)
-        return PairTargets(term.targets, self.labels[index], named, index, own_index, self.weights)
+        return PairTargets(term.targets, self.taught[index], named, index, own_index, self.weights)
 
     def prior_logits(self) -> Tensor:
         """Log-odds of each finding in the training folds, (F,) float32.
@@ -306,7 +317,8 @@ class TrainingData:
             _, own, named = self.texts(term.text, rows, 0)
             targets = self.targets(term, rows, own, named)
             matrix_BT = targets.matrix()
-            true_BT = replace(targets, rule="present").matrix() > 0
+            labels = self.labels[self.here(rows)]
+            true_BT = replace(targets, rule="present", ecg_labels=labels).matrix() > 0
             missed_BT = true_BT & (matrix_BT < 0.5)
             n_pairs, n_rows = n_pairs + matrix_BT.numel(), n_rows + len(rows)
             positive += matrix_BT.sum().item()

@@ -167,7 +167,34 @@ def load_encoder(
     differing += [f"ecg.{k}={theirs.get(k)}" for k in shape if theirs.get(k) != ours[k]]
     if differing:
         raise ValueError(f"{where}: its encoder has {', '.join(differing)}; expected the same here")
-    for before in ancestors(artifact.about):
+    check_seen(where, artifact.about, settings, data.version)
+    model.ecg.load_state_dict(artifact.model.ecg.state_dict())
+    return origin(artifact.about)
+
+
+def check_seen(
+    where: str, about: dict[str, Any], settings: config.TrainConfig, version: str
+) -> None:
+    """Refuse what another model would bring along of records and findings kept from this run.
+
+    Parameters
+    ----------
+    where : str
+        The knob that names the model.
+    about : dict
+        Of the model; what it came from itself is looked at, too.
+    settings : TrainConfig
+        Of this run.
+    version : str
+        Of this run's data, ``PtbXl.version``.
+
+    Raises
+    ------
+    ValueError
+        If it knows a finding of ``data.held_out``, or has seen a fold of the same records that this
+        run does not learn from.
+    """
+    for before in ancestors(about):
         knew = set(settings.data.held_out) - set(before.get("held_out", []))
         if knew:
             raise ValueError(
@@ -176,22 +203,19 @@ def load_encoder(
             )
         folds = {*before["train_folds"], before["tune_fold"]} - {*settings.data.train_folds}
         folds -= {settings.data.tune_fold} - {*before["train_folds"]}
-        if not same_records(before["data"], data.version):
+        if not same_records(before["data"], version):
             print(f"{where}: {before['run']} learned from other records ({before['data']})")
         elif folds:
             raise ValueError(
                 f"{where}: {before['run']} has seen fold {min(folds)} of the same records, which "
                 "this run does not learn from: its scores would be too good"
             )
-    model.ecg.load_state_dict(artifact.model.ecg.state_dict())
-    kept = (
-        "run",
-        "data",
-        "held_out",
-        "train_folds",
-        "tune_fold",
-        "n_train_records",
-        "commit",
-        "pretrained",
-    )
-    return {key: artifact.about[key] for key in kept if artifact.about.get(key)}
+
+
+def origin(about: dict[str, Any]) -> dict[str, Any]:
+    """What a model that comes from another one says of it."""
+    kept = [
+        *("run", "data", "held_out", "train_folds", "tune_fold", "n_train_records", "commit"),
+        *("pretrained", "teachers"),
+    ]
+    return {key: about[key] for key in kept if about.get(key)}

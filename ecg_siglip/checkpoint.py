@@ -269,11 +269,11 @@ def push_to_hub(
 
 
 def ancestors(about: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """An ``about`` and those of the models that its encoder started from, one after the other."""
-    before: dict[str, Any] | None = about
-    while before:
-        yield before
-        before = before.get("pretrained")
+    """An ``about``, then those of the models it comes from: its encoder's start, its teachers."""
+    yield about
+    for before in (about.get("pretrained"), *about.get("teachers", ())):
+        if before:
+            yield from ancestors(before)
 
 
 def same_records(ours: str, theirs: str) -> bool:

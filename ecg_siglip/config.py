@@ -166,6 +166,10 @@ class ObjectiveConfig:
         "sigmoid", "pair loss (sigmoid: SigLIP, softmax: CLIP)", choices=("sigmoid", "softmax")
     )
     exclude: list[str] = knob([], "findings that set-valued targets do not look at")
+    teachers: list[str] = knob(
+        [], "finished runs that share in the labels, each where it was not trained: [teacher_*]"
+    )
+    teacher_share: float = knob(0.3, "their part of a label", 0.0, 1.0)
     n_chunk: int | None = knob(None, "texts per chunk of the pair matrix; null: what fits", 1)
     across: str = knob(
         "gather",

@@ -148,8 +148,10 @@ def joined(abouts: list[dict[str, Any]], names: list[str]) -> dict[str, Any]:
     def every(key: str) -> str:
         return ", ".join(dict.fromkeys(str(about.get(key, "not noted")) for about in abouts))
 
+    teachers = [teacher for about in abouts for teacher in about.get("teachers", ())]
     return abouts[0] | {
         "members": names,
+        "teachers": [each for i, each in enumerate(teachers) if each not in teachers[:i]],
         "ecg": every("ecg"),
         "text": every("text"),
         "objective": every("objective"),

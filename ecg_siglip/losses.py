@@ -87,8 +87,9 @@ class PairTargets:
     rule : {"diagonal", "shared", "jaccard", "idf_jaccard", "present"}
         diagonal: the text is the ECG's own. shared: they share a finding. jaccard: shared
         findings / findings of either. idf_jaccard: the same, each finding weighted by ``weight``.
-        present: every finding of the text is in the record.
-    ecg_labels : Tensor of shape (B, F), float32, 0 or 1
+        present: every finding of the text is in the record; of labels between 0 and 1, that of a
+        single finding, and of several what their sum leaves above all but one of them.
+    ecg_labels : Tensor of shape (B, F), float32 in [0, 1]
     text_labels : Tensor of shape (T, F), float32, 0 or 1
         The findings that the text names.
     ecg_index, text_index : Tensor of shape (B,) and (T,), int64
@@ -121,7 +122,7 @@ class PairTargets:
         if self.rule == "present":
             named_T = self.text_labels.sum(1)
             found_BT = self.ecg_labels @ self.text_labels.T
-            return ((found_BT == named_T) & (named_T > 0)).to(self.ecg_labels)
+            return (found_BT - (named_T - 1)).clamp(min=0) * (named_T > 0)
         weight = self.weight if self.rule == "idf_jaccard" else (self.weight > 0).to(self.weight)
         shared_BT = (self.ecg_labels * weight) @ self.text_labels.T
         if self.rule == "shared":

@@ -48,6 +48,7 @@ from ecg_siglip.neighbours import Neighbours
 from ecg_siglip.operating import tune
 from ecg_siglip.predictor import forward
 from ecg_siglip.ranks import Ranks
+from ecg_siglip.teachers import soft_labels
 
 N_AT_ONCE = 256  # records that a locked ECG encoder reads at a time
 N_CHECK = 50  # steps between looks at the loss: each look makes a GPU wait
@@ -158,6 +159,7 @@ class Training:
         self.losses: list[Tensor] = []
         self.best: dict[str, Any] = {}
         self.pretrained: dict[str, Any] = {}
+        self.teachers: list[dict[str, Any]] = []
         self.seconds = 0.0
         self.log_bytes = 0
         if settings.compile:
@@ -436,6 +438,12 @@ def train(settings: config.TrainConfig) -> None:
             f"text=none with objective.terms={settings.objective.terms}: without words there are "
             "only the findings themselves; expected objective=bank"
         )
+    taught = bool(settings.objective.teachers)
+    if taught and any(term.targets != "present" for term in terms):
+        raise ValueError(
+            f"objective.teachers with objective.terms={settings.objective.terms}: teachers speak "
+            "of single findings; expected the targets `present`, as objective=bank has them"
+        )
     check_locks(settings)
     if not settings.data.train_folds:
         raise ValueError("data.train_folds=[]: expected at least one fold")
@@ -457,8 +465,10 @@ def train(settings: config.TrainConfig) -> None:
     loaded = load_data(settings, progress=ranks.is_first)
     if ranks.is_first:
         ranks.wait()
-    data = TrainingData(loaded, settings, device)
+    said, teachers = soft_labels(loaded, settings, ranks.is_first) if taught else (None, [])
+    data = TrainingData(loaded, settings, device, said)
     training = Training(settings, data, ranks)
+    training.teachers = teachers
     if (run / "state.pt").exists():
         training.resume(load_state(run / "state.pt"), run / "state.pt")
     elif settings.ecg.weights:
@@ -517,7 +527,7 @@ def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
             "ecg": settings.ecg.name,
             "text": settings.text.name,
             "language": settings.text.language,
-            "objective": f"{settings.objective.terms} ({settings.objective.loss})",
+            "objective": told(settings.objective),
             "train_folds": settings.data.train_folds,
             "tune_fold": settings.data.tune_fold,
             "seed": settings.seed,
@@ -525,6 +535,7 @@ def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
             "n_tune_records": len(tune_rows),
             "best_epoch": training.best["epoch"],
             "pretrained": training.pretrained,
+            "teachers": training.teachers,
             "pairs": {term.name: data.pair_shares(term) for term in training.terms},
             "train_seconds": round(training.seconds, 1),
             "machine": machine(training),
@@ -551,6 +562,12 @@ def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
         f"wrote {run / 'model'}/ ({training.seconds / 60:.1f} minutes of training); next:\n"
         f"python -m ecg_siglip.evaluate run.name={settings.run.name} fold=..."
     )
+
+
+def told(objective: config.ObjectiveConfig) -> str:
+    """The objective in words, for the model's card."""
+    shared = f"; {objective.teacher_share:g} of a label from {', '.join(objective.teachers)}"
+    return f"{objective.terms} ({objective.loss})" + (shared if objective.teachers else "")
 
 
 def machine(training: Training) -> str:

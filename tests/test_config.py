@@ -67,7 +67,8 @@ KNOBS = {
         ecg.stem_size ecg.stem_stride ecg.weights ecg.width embed_dim keep_embeddings n_threads
         objective.across
         objective.exclude objective.logit_bias objective.logit_scale objective.loss
-        objective.n_chunk objective.terms optim.batch_size optim.clip_norm optim.ema
+        objective.n_chunk objective.teacher_share
+        objective.teachers objective.terms optim.batch_size optim.clip_norm optim.ema
         optim.final_lr optim.lr optim.n_epochs optim.text_lr optim.warmup
         optim.weight_decay precision run.name run.root save_every_s seed text.depth
         text.language text.locked text.lora_alpha text.lora_rank text.max_tokens text.n_heads

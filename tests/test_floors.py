@@ -20,6 +20,7 @@ FLOORS = [
     "hospitals answers",
     "transfer breakdown predict",
     "evaluate build",
+    "teachers",
     "train compare ensemble classifier desk",
     "export serve",
     "app",

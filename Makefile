@@ -13,7 +13,7 @@ FUZZ ?= 1000
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-app fuzz screenshot lint format notebook pretrain study curves results bench bench-whole wheel-test clean
+.PHONY: help setup demo test test-app fuzz screenshot lint format notebook pretrain teachers study curves results bench bench-whole wheel-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +88,16 @@ pretrain: $(READY) ## simulate ECGs and train runs/pretrain, the encoder experim
 	@test -f data/pretrain/ptbxl_database.csv || \
 	  $(BIN)/python -m ecg_siglip.simulate data.root=data/pretrain n_records=$(N_PRETRAIN) seed=1
 	$(BIN)/python -m ecg_siglip.train experiment=pretrain
+
+# What `experiment=distilled` learns from as well: each of them speaks of the folds it has not seen.
+TEACHERS ?= a:4,5,6,7,8 b:1,2,3,7,8 c:1,2,3,4,5,6
+
+teachers: TUNE_FOLD = 9
+teachers: $(READY) runs/pretrain/model ## three runs of experiment=best for experiment=distilled: PTBXL=, TEACHERS=
+	@set -e; for pair in $(TEACHERS); do \
+	  $(BIN)/python -m ecg_siglip.train experiment=best run.name=teacher_$${pair%%:*} \
+	    data.root=$(PTBXL) "data.train_folds=[$${pair#*:}]" data.tune_fold=$(TUNE_FOLD); \
+	done
 
 # Rows of the study: conf/experiment/*.yaml. All of them take hours on a CPU.
 ROWS ?= bank,finding,diagonal,shared,shared_rare,jaccard,idf_jaccard,report_diagonal,report,clip,$\

@@ -99,9 +99,7 @@ class TrainingData:
         self.device, self.settings = device, settings
         self.y_true = data.y_true  # for the host, which shall not wait for the device to say it
         self.labels = torch.from_numpy(data.y_true.astype(np.float32)).to(device)
-        self.taught = self.labels
-        if soft_labels is not None:
-            self.taught = torch.from_numpy(soft_labels).to(device)
+        self.soft = None if soft_labels is None else torch.from_numpy(soft_labels).to(device)
         self.train_rows = share_of(
             data.fold(*settings.data.train_folds), data.ecg_id, settings.data.train_share
         )
@@ -275,7 +273,8 @@ class TrainingData:
     def targets(self, term: Term, rows: np.ndarray, own: np.ndarray, named: Tensor) -> PairTargets:
         """What the pairs of the ECGs ``rows`` and the texts of ``texts`` should be."""
         index, own_index = self.here(rows), self.here(own)
-        return PairTargets(term.targets, self.taught[index], named, index, own_index, self.weights)
+        labels = self.labels if self.soft is None else self.soft
+        return PairTargets(term.targets, labels[index], named, index, own_index, self.weights)
 
     def prior_logits(self) -> Tensor:
         """Log-odds of each finding in the training folds, (F,) float32.

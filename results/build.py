@@ -57,6 +57,7 @@ GROUPS: dict[str, dict[str, Any]] = {
     "recipes": {
         "runs": [
             *("best_s*", "best_ensemble", "best_bce_s*", "best_wide_s*"),
+            *("distilled_s*", "distilled_ensemble", "distilled_bce_s*"),
             *("bank_s*", "xresnet1d101_s*"),
         ],
         "baseline": "best",
@@ -150,11 +151,11 @@ def _calibration_of(run: compare.Run, runs: Path) -> dict[str, float]:
 
 def figures(runs: Path) -> None:
     """The figures of docs/results.md."""
-    out = ROOT / "docs" / "figures"
+    out, page = ROOT / "docs" / "figures", (ROOT / "docs" / "results.md").read_text("utf-8")
     out.mkdir(parents=True, exist_ok=True)
     for name, group in GROUPS.items():
         path = RESULTS / name / ("curve.svg" if "x" in group else "macro_F1.svg")
-        if path.exists():
+        if path.exists() and f"{name}_{path.name}" in page:
             shutil.copy(path, out / f"{name}_{path.name}")
     first = sorted(runs.glob("bank_s*"))
     if first:

@@ -248,6 +248,11 @@ def meaning(question: str, codes: Sequence[str]) -> tuple[Near, ...]:
     >>> meaning("ventricular tachycardia?", ["SVTAC", "STACH"])
     ()
     """
+    return _meaning(question, tuple(codes))
+
+
+@functools.lru_cache(maxsize=256)  # the same question is asked of many records
+def _meaning(question: str, codes: tuple[str, ...]) -> tuple[Near, ...]:
     classes = [code for code in findings.CLASSES if code not in codes and _members(code, codes)]
     ranked = nearest(question, [*classes, *codes])
     asked, weights = _letters(question), _weights()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import re
+import shlex
 import sys
 import typing
 from collections.abc import Callable
@@ -452,7 +453,7 @@ def meaning(schema: type, name: str) -> str:
     return str(dict(_fields(schema))[name].metadata["doc"])
 
 
-def find_runs(root: Path, patterns: list[str]) -> list[str]:
+def find_runs(root: Path, patterns: list[str], knob: str = "runs") -> list[str]:
     """Names of the runs meant, in the order they are named; ``*`` and ``?`` stand for any.
 
     Raises
@@ -468,7 +469,7 @@ def find_runs(root: Path, patterns: list[str]) -> list[str]:
         names = fnmatch.filter(known, pattern)
         if not names:
             raise ValueError(
-                f"runs: {pattern} fits no run in {root}; expected one of "
+                f"{knob}: {pattern} fits no run in {root}; expected one of "
                 f"{', '.join(known) or '(there is none)'}"
             )
         found += [name for name in names if name not in found]
@@ -611,14 +612,33 @@ def _fields(schema: type, prefix: str = "") -> list[tuple[str, dataclasses.Field
     return found
 
 
-def _without_brackets(schema: type, said: list[str]) -> str:
-    """What is wrong with a list that was said as a word: Hydra's own error does not tell."""
-    made = dataclasses.MISSING
+def _no_list(schema: type, said: list[str]) -> str:
+    """What is wrong with a list that Hydra would not take for one, and how to say it."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    made, parser = dataclasses.MISSING, OverridesParser.create()
     lists = [name for name, field in _fields(schema) if field.default_factory is not made]
     for word in said:
-        name, given, value = word.partition("=")
-        if given and name in lists and not re.search(r"\[|\$\{", value):
-            return f"{name}={value}: expected a list, in quotes for the shell: '{name}=[{value}]'"
+        name, given, value = word.lstrip("+").partition("=")
+        if not given or name not in lists or value.startswith("${"):
+            continue
+        try:
+            override = parser.parse_override(word)
+            if override.is_sweep_override() or isinstance(override.value(), list):
+                continue
+        except HydraException:  # letters that have to be in quotes
+            pass
+        # What has brackets already has more than one item where it has commas.
+        items = value.strip("[]").split(",") if value.startswith("[") else [value]
+        items = [item.strip(" '\"") for item in items if item not in ("", "null")]
+        plain = r"[\w./*-]+"
+        quoted = [
+            item if re.fullmatch(plain, item, re.ASCII) else '"' + item.replace('"', "'") + '"'
+            for item in items
+        ]
+        better = shlex.quote(f"{name}=[{','.join(quoted)}]")
+        return f"{name}={value}: expected a list, with quotes for the shell: {better}"
     return ""
 
 
@@ -632,7 +652,7 @@ def run(verb: str, schema: type, function: Callable[[Any], int | None]) -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(help_page(verb, schema, (function.__doc__ or "").strip().splitlines()[0]))
         return
-    if mistake := _without_brackets(schema, sys.argv[1:]):
+    if mistake := _no_list(schema, sys.argv[1:]):
         print(f"{verb}: {mistake}", file=sys.stderr)
         raise SystemExit(1)
     import hydra

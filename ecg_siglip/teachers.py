@@ -55,7 +55,8 @@ def soft_labels(
     assert data.signals is not None
     root, asked, origins = Path(settings.run.root), settings.objective, []
     total, n_said = np.zeros(data.y_true.shape), np.zeros(len(data), np.int64)
-    for name in config.find_runs(root, asked.teachers):
+    names = config.find_runs(root, asked.teachers, "objective.teachers")
+    for name in (name for name in names if name != settings.run.name):
         where = f"objective.teachers: {root / name}"
         if not (root / name / "model").is_dir():
             raise ValueError(f"{where}/model: expected a finished run")
@@ -65,9 +66,12 @@ def soft_labels(
         same_vocabulary(data.codes, teacher.artifact.codes, where)
         if teacher.artifact.waveform != waveform_spec(settings.waveform):
             raise ValueError(f"{where}: sees other signals; expected the same data.fs and waveform")
-        seen = {*about["train_folds"], about["tune_fold"]}
         if not same_records(about["data"], data.version):
-            seen = set()
+            raise ValueError(
+                f"{where}: learned from other records ({about['data']}), and which of these are "
+                "among them is not known; expected a teacher of the same data"
+            )
+        seen = {*about["train_folds"], about["tune_fold"]}
         if unseen := [fold for fold in settings.data.train_folds if fold not in seen]:
             rows = data.fold(*unseen)
             total[rows] += teacher.probabilities(data.signals[rows], progress=progress)

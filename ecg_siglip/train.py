@@ -287,6 +287,7 @@ class Training:
             "losses": list(self.losses),
             "best": self.best,
             "pretrained": self.pretrained,
+            "teachers": self.teachers,
             "epoch": self.epoch,
             "step": self.step,
             "seconds": self.seconds,
@@ -300,6 +301,11 @@ class Training:
             raise ValueError(
                 f"{path}: begun on other data ({state['data']}); expected {self.data.version}; "
                 "take another run.name"
+            )
+        if state.get("teachers", []) != self.teachers:
+            began = ", ".join(each["run"] for each in state.get("teachers", [])) or "none"
+            raise ValueError(
+                f"{path}: begun with other teachers ({began}, as they were); take another run.name"
             )
         try:
             self.model.load_state_dict(state["model"])
@@ -439,11 +445,13 @@ def train(settings: config.TrainConfig) -> None:
             "only the findings themselves; expected objective=bank"
         )
     taught = bool(settings.objective.teachers)
-    if taught and any(term.targets != "present" for term in terms):
+    if taught and any(term.name not in ("bank/present", "finding/present") for term in terms):
         raise ValueError(
             f"objective.teachers with objective.terms={settings.objective.terms}: teachers speak "
-            "of single findings; expected the targets `present`, as objective=bank has them"
+            "of single findings; expected bank/present or finding/present"
         )
+    if taught:  # before the work, not after it
+        config.find_runs(Path(settings.run.root), settings.objective.teachers, "objective.teachers")
     check_locks(settings)
     if not settings.data.train_folds:
         raise ValueError("data.train_folds=[]: expected at least one fold")
@@ -527,7 +535,7 @@ def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
             "ecg": settings.ecg.name,
             "text": settings.text.name,
             "language": settings.text.language,
-            "objective": told(settings.objective),
+            "objective": told(settings.objective, training.teachers),
             "train_folds": settings.data.train_folds,
             "tune_fold": settings.data.tune_fold,
             "seed": settings.seed,
@@ -564,10 +572,11 @@ def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
     )
 
 
-def told(objective: config.ObjectiveConfig) -> str:
+def told(objective: config.ObjectiveConfig, teachers: list[dict[str, Any]]) -> str:
     """The objective in words, for the model's card."""
-    shared = f"; {objective.teacher_share:g} of a label from {', '.join(objective.teachers)}"
-    return f"{objective.terms} ({objective.loss})" + (shared if objective.teachers else "")
+    names = ", ".join(each["run"] for each in teachers)
+    shared = f"; {objective.teacher_share:g} of a label from {names}" if teachers else ""
+    return f"{objective.terms} ({objective.loss}){shared}"
 
 
 def machine(training: Training) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import operator
+import shlex
 import sys
 from pathlib import Path
 
@@ -267,19 +268,33 @@ def test_a_typo_stops_before_the_verb_runs_and_is_named(door, capsys, verb, typo
     assert named in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("said", ["records=a/00001_lr", "ask=LBBB?", "records="])
-def test_a_list_without_brackets_is_told_how_to_be_said(door, capsys, said):
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("records=a/00001_lr", ["a/00001_lr"]),
+        ("ask=LBBB?", ["LBBB?"]),
+        ("ask=Gibt es, für Sie, einen Block?", ["Gibt es, für Sie, einen Block?"]),
+        ("ask=[左脚ブロック,AF]", ["左脚ブロック", "AF"]),
+        ("ask=the patient's LBBB (old)!", ["the patient's LBBB (old)!"]),
+        ("ask=is it [LBBB]?", ["is it [LBBB]?"]),
+        ("records=", []),
+        ("records=null", []),
+    ],
+)
+def test_what_is_no_list_is_told_how_to_be_said(door, capsys, said, meant):
     with pytest.raises(SystemExit) as stop:
         door("predict", "run.name=r", said)
     assert stop.value.code == 1
-    name, value = said.split("=")
-    assert f"predict: {said}: expected a list" in (error := capsys.readouterr().err)
-    assert f"'{name}=[{value}]'" in error
+    error = capsys.readouterr().err
+    assert f"predict: {said}: expected a list" in error
+    (better,) = shlex.split(error.partition("for the shell: ")[2])
+    composed = door("predict", "run.name=r", better)
+    assert getattr(composed, said.split("=")[0]) == meant
 
 
 def test_a_sweep_over_lists_is_not_taken_for_a_mistake():
     said = ["-m", "data.train_folds=choice([1],[2])", "data.train_folds=${a}", "run.name=x"]
-    assert not config._without_brackets(config.TrainConfig, said)
+    assert not config._no_list(config.TrainConfig, said)
 
 
 def test_a_run_without_a_name_is_refused(door, capsys):

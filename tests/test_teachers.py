@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from ecg_siglip import config
 from ecg_siglip.batches import TrainingData
 from ecg_siglip.checkpoint import ancestors
 from ecg_siglip.losses import PairTargets, parse_terms
 from ecg_siglip.predictor import Predictor
+from ecg_siglip.ranks import Ranks
 from ecg_siglip.teachers import soft_labels
-from ecg_siglip.train import load_data, train
+from ecg_siglip.train import Training, load_data, train
 
 CPU = torch.device("cpu")
 FOLDS = {"a": [1, 2, 3, 4], "b": [1, 2, 5, 6], "c": [3, 4, 5, 6]}
@@ -87,10 +89,19 @@ def test_what_a_teacher_must_not_bring_along_is_refused(taught, teachers, tmp_pa
     shutil.rmtree(root / "c" / "model")
     with pytest.raises(ValueError, match="c/model: expected a finished run"):
         soft_labels(data, taught(**{"run.root": str(root)}))
+    path = root / "a" / "model" / "config.json"
+    stored = json.loads(path.read_text())
+    stored["about"]["data"] += "0"
+    path.write_text(json.dumps(stored))
+    with pytest.raises(ValueError, match="a: learned from other records"):
+        soft_labels(data, taught(**{"run.root": str(root)}))
     with pytest.raises(ValueError, match="a: sees other signals"):
         soft_labels(data, taught(**{"waveform.low_hz": 0.4}))
-    with pytest.raises(ValueError, match="teachers speak of single findings"):
-        train(taught(**{"objective.terms": "findings/jaccard"}))
+    for terms in ("findings/jaccard", "findings/present"):
+        with pytest.raises(ValueError, match="teachers speak of single findings"):
+            train(taught(**{"objective.terms": terms}))
+    with pytest.raises(ValueError, match=r"objective\.teachers: d fits no run"):
+        train(taught(**{"objective.teachers": ["d"]}))
 
 
 def test_without_a_share_the_run_is_the_one_without_teachers(taught, teachers, train_config):
@@ -121,6 +132,23 @@ def test_with_a_share_the_losses_are_others_and_what_is_true_stays(taught):
     assert not torch.equal(matrix, hard.targets(term, rows, own, named).matrix())
     assert soft.pair_shares(term)["false_negative"] == 0.0
     assert torch.equal(soft.prior_logits(), hard.prior_logits())
+
+
+def test_a_run_is_not_its_own_teacher_and_does_not_go_on_with_others(taught, teachers, tmp_path):
+    root = shutil.copytree(teachers, tmp_path / "three")
+    settings = taught(**{"run.root": str(root), "run.name": "d", "objective.teachers": ["?"]})
+    (root / "d").mkdir()
+    (root / "d" / "config.yaml").write_text(config.to_yaml(settings))  # as if killed
+    loaded = load_data(settings, progress=False)
+    labels, origins = soft_labels(loaded, settings)
+    assert [each["run"] for each in origins] == ["a", "b", "c"]
+    training = Training(settings, TrainingData(loaded, settings, CPU, labels), Ranks())
+    training.teachers = origins
+    state = training.state()
+    training.resume(state, root / "d" / "state.pt")
+    training.teachers = origins[:2]
+    with pytest.raises(ValueError, match="begun with other teachers"):
+        training.resume(state, root / "d" / "state.pt")
 
 
 def test_of_several_findings_their_sum_above_all_but_one_is_present():

@@ -450,8 +450,6 @@ def train(settings: config.TrainConfig) -> None:
             f"objective.teachers with objective.terms={settings.objective.terms}: teachers speak "
             "of single findings; expected bank/present or finding/present"
         )
-    if taught:  # before the work, not after it
-        config.find_runs(Path(settings.run.root), settings.objective.teachers, "objective.teachers")
     check_locks(settings)
     if not settings.data.train_folds:
         raise ValueError("data.train_folds=[]: expected at least one fold")
@@ -462,6 +460,8 @@ def train(settings: config.TrainConfig) -> None:
     if (run / "model").is_dir():
         print(f"{run} is complete; its model lies in {run / 'model'}")
         return
+    if taught:  # a name that fits no run is told before the data are read
+        config.find_runs(Path(settings.run.root), settings.objective.teachers, "objective.teachers")
     if settings.n_threads:
         torch.set_num_threads(settings.n_threads)
     ranks = Ranks.join(settings.device)

@@ -14,8 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ecg_siglip import explain, metrics, records, simulate, truth, waveform
-from ecg_siglip.predictor import Predictor
+from ecg_siglip.evaluation.attribution_tests import pointing
+from ecg_siglip.inference.attribution import sum_cells
+from ecg_siglip.inference.predictor import Predictor
+from ecg_siglip.metrics.decision_rules import DEFAULT_RULE
+from ecg_siglip.readers.record import Record
+from ecg_siglip.signals.leads import LEADS
+from ecg_siglip.simulation import dataset
+from ecg_siglip.simulation.finding_masks import EVERYWHERE, FS, finding_masks
 
 
 def told(
@@ -23,26 +29,26 @@ def told(
 ) -> dict[str, list[tuple[float, ...]]]:
     """By finding, one row an explanation: hits, chance, mass, hits of the signal, of another."""
     codes = list(predictor.artifact.codes)
-    thresholds = predictor.artifact.thresholds[metrics.DEFAULT_RULE]
+    thresholds = predictor.artifact.thresholds[DEFAULT_RULE]
     rows: dict[str, list[tuple[float, ...]]] = defaultdict(list)
     n_called: dict[str, int] = defaultdict(int)
     n_asked: dict[str, int] = defaultdict(int)
     rng = np.random.default_rng(seed)
-    people = simulate.draw_patients(n_records, seed)
+    people = dataset.draw_patients(n_records, seed)
     for ecg_id, age, is_woman in zip(
         range(1, n_records + 1), people["age"], people["is_woman"], strict=True
     ):
-        drawn = simulate.draw_findings(np.random.default_rng([seed, 1, ecg_id]), age)
-        if all(code in truth.EVERYWHERE or len(rows[code]) >= n_each for code in drawn):
+        drawn = dataset.draw_findings(np.random.default_rng([seed, 1, ecg_id]), age)
+        if all(code in EVERYWHERE or len(rows[code]) >= n_each for code in drawn):
             continue
-        signal, _ = simulate.make_record(seed, ecg_id, age, is_woman)
-        record = records.Record("", signal, simulate.FS, waveform.LEADS, ())
+        signal, _ = dataset.make_record(seed, ecg_id, age, is_woman)
+        record = Record("", signal, dataset.FS, LEADS, ())
         seen = predictor.prepare(record)
         called = predictor.probabilities(seen[None])[0] >= thresholds
-        masks = truth.masks(seed, ecg_id, age, is_woman)
-        energy = explain.cells(np.abs(seen - np.median(seen, axis=1, keepdims=True)), truth.FS)
+        masks = finding_masks(seed, ecg_id, age, is_woman)
+        energy = sum_cells(np.abs(seen - np.median(seen, axis=1, keepdims=True)), FS)
         for code, mask in masks.items():
-            cells = explain.cells(mask, truth.FS) > 0
+            cells = sum_cells(mask, FS) > 0
             if code not in codes or not cells.any() or len(rows[code]) >= n_each:
                 continue
             n_asked[code] += 1
@@ -51,9 +57,9 @@ def told(
             n_called[code] += 1
             other = str(rng.choice([c for c in codes if c not in drawn]))
             ours, theirs = predictor.attribute(seen, [code, other])
-            hits, chance, mass = explain.pointing(explain.cells(ours, truth.FS), cells)
-            of_signal, _, _ = explain.pointing(energy, cells)
-            of_other, _, _ = explain.pointing(explain.cells(theirs, truth.FS), cells)
+            hits, chance, mass = pointing(sum_cells(ours, FS), cells)
+            of_signal, _, _ = pointing(energy, cells)
+            of_other, _, _ = pointing(sum_cells(theirs, FS), cells)
             rows[code].append((hits, chance, mass, of_signal, of_other))
     for code in sorted(n_asked):
         if n_called[code] < n_asked[code]:

@@ -14,14 +14,15 @@ import time
 import measure
 import wfdb
 
-from ecg_siglip import config, ptbxl
+from ecg_siglip import config
+from ecg_siglip.datasets import ptbxl
 
 N_LOOP = 500  # records that the loop reads; its time grows in proportion
 
 
 def main() -> None:
     root = sys.argv[1]
-    paths = ptbxl.load(root, signals=False).paths
+    paths = ptbxl.load_ptbxl(root, signals=False).paths
     start = time.perf_counter()
     for path in paths[:N_LOOP]:
         wfdb.rdrecord(str(path))
@@ -30,7 +31,7 @@ def main() -> None:
     for n_workers in sorted({1, os.cpu_count() or 1}):
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
-            ptbxl.load(
+            ptbxl.load_ptbxl(
                 root,
                 cache_dir=folder,
                 n_workers=n_workers,

@@ -18,9 +18,13 @@ import numpy as np
 import pandas as pd
 from scipy.special import logit
 
-from ecg_siglip import beats, checkpoint, clinical, metrics, simulate, waveform
-from ecg_siglip.predictor import Predictor
-from ecg_siglip.windows import Windows
+from ecg_siglip.inference.predictor import Predictor
+from ecg_siglip.inference.sliding_window import Windows
+from ecg_siglip.metrics.decision_rules import DEFAULT_RULE
+from ecg_siglip.models.artifact import load_artifact
+from ecg_siglip.signals.preprocessing import resample, to_int16
+from ecg_siglip.simulation import dataset, finding_rules
+from ecg_siglip.simulation.heart import Heart, simulate_ecg
 
 N_PEOPLE, N_WINDOWS, N_SICK = 24, 360, 10
 TRANSIENT = ("AFIB", "AFLT", "SVTAC", "PVC", "ISCAL", "STD_", "CLBBB", "2AVB")
@@ -59,26 +63,26 @@ WAYS: dict[str, Way] = {
 }
 
 
-def window(heart: beats.Heart, rng: np.random.Generator) -> np.ndarray:
+def window(heart: Heart, rng: np.random.Generator) -> np.ndarray:
     """Ten seconds of a heart as the model sees them."""
-    independent, _ = beats.ecg(heart, simulate.FS, 10.0, rng)
-    signal, _ = simulate.with_faults(independent, rng)
-    return waveform.to_int16(waveform.resample(signal, simulate.FS, 100))
+    independent, _ = simulate_ecg(heart, dataset.FS, 10.0, rng)
+    signal, _ = dataset.with_faults(independent, rng)
+    return to_int16(resample(signal, dataset.FS, 100))
 
 
 def simulated(predictor: Predictor) -> None:
     """Findings called without and missed in hours of people, by length; hits of what passes."""
     codes = list(predictor.artifact.codes)
-    thresholds = predictor.artifact.thresholds[metrics.DEFAULT_RULE]
+    thresholds = predictor.artifact.thresholds[DEFAULT_RULE]
     hours, truths, spells = [], [], []
     for i in range(N_PEOPLE):
         rng = np.random.default_rng([78, i])
-        heart = clinical.person(rng, float(rng.uniform(30, 85)), bool(rng.random() < 0.5))
-        stays = {"NORM"} if rng.random() < 0.45 else {*simulate.abnormal_findings(rng, "SR")}
-        heart = clinical.with_findings(heart, {"SR", *stays - PASSING}, rng)
+        heart = finding_rules.person(rng, float(rng.uniform(30, 85)), bool(rng.random() < 0.5))
+        stays = {"NORM"} if rng.random() < 0.45 else {*dataset.abnormal_findings(rng, "SR")}
+        heart = finding_rules.with_findings(heart, {"SR", *stays - PASSING}, rng)
         code = TRANSIENT[i % len(TRANSIENT)]
         sick = copy.deepcopy(heart)
-        clinical.RULES[code](sick, rng)
+        finding_rules.RULES[code](sick, rng)
         hearts = [heart] * N_WINDOWS + [sick] * N_SICK
         p = predictor.probabilities(np.stack([window(one, rng) for one in hearts])).clip(1e-9)
         hours.append(p[:N_WINDOWS].clip(max=1 - 1e-9))
@@ -107,12 +111,12 @@ def simulated(predictor: Predictor) -> None:
 
 def real(run: Path, fold: str) -> None:
     """The same with records of different people in the place of windows."""
-    artifact = checkpoint.load_artifact(run / "model")
+    artifact = load_artifact(run / "model")
     table = pd.read_parquet(run / "evaluate" / f"fold{fold}" / "predictions.parquet")
     rng = np.random.default_rng(0)
     print("\n| real, independent | called without, 10 s, 30 s, 5 min, 1 h | 30 s of 5 min found |")
     print("|---|---|---|")
-    thresholds = dict(zip(artifact.codes, artifact.thresholds[metrics.DEFAULT_RULE], strict=True))
+    thresholds = dict(zip(artifact.codes, artifact.thresholds[DEFAULT_RULE], strict=True))
     frequent = [c for c in artifact.codes if 10 <= table[f"true/{c}"].sum() < len(table) / 3]
     for name, way in WAYS.items():
         false: dict[int, list[bool]] = {1: [], 3: [], 30: [], 360: []}

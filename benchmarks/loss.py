@@ -17,7 +17,8 @@ import measure
 import torch
 from torch.nn import functional
 
-from ecg_siglip.losses import PairTargets, pair_loss, sigmoid_pair_loss
+from ecg_siglip.training.losses import pair_loss, sigmoid_pair_loss
+from ecg_siglip.training.targets import PairTargets
 
 WIDTH, N_FINDINGS = 256, 71
 SIZES = (2048, 8192, 32768)

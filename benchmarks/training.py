@@ -30,9 +30,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from ecg_siglip import config, ptbxl
-from ecg_siglip.batches import TrainingData
-from ecg_siglip.train import Ranks, Training, load_data
+from ecg_siglip import config
+from ecg_siglip.datasets import ptbxl
+from ecg_siglip.datasets.loading import load_training_data
+from ecg_siglip.training.data import TrainingData
+from ecg_siglip.training.trainer import Ranks, Trainer
 
 N_STEPS = 10
 FAST = Path(__file__).parents[1] / "conf" / "experiment" / "fast.yaml"
@@ -108,7 +110,7 @@ class Wfdb(torch.utils.data.Dataset):
         return torch.from_numpy(signal.T.astype(np.float32)), int(self.rows[i])
 
 
-def steps(training: Training, batches) -> float:
+def steps(training: Trainer, batches) -> float:
     """Seconds a step, the first three left out."""
     for batch in batches[:3]:
         training.run_step(batch, len(batches))
@@ -122,7 +124,7 @@ def steps(training: Training, batches) -> float:
     return (time.perf_counter() - start) / (len(timed) - 1)
 
 
-def plain_steps(training: Training, loaded, n_workers: int) -> float:
+def plain_steps(training: Trainer, loaded, n_workers: int) -> float:
     """Seconds a step when a DataLoader reads the records of each batch with wfdb."""
     data, batch_size = training.data, training.settings.optim.batch_size
     loader = torch.utils.data.DataLoader(
@@ -146,7 +148,7 @@ def plain_steps(training: Training, loaded, n_workers: int) -> float:
     return (time.perf_counter() - start) / max(1, counted)
 
 
-def where_time_goes(training: Training, batches) -> dict[str, float]:
+def where_time_goes(training: Trainer, batches) -> dict[str, float]:
     """Share of the device's time of a step, by kind of operation."""
     on_gpu = torch.cuda.is_available()
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * on_gpu
@@ -173,9 +175,9 @@ def one(root: str, encoder: str, fs: int) -> dict[str, object]:
     """A row of the table."""
     flops_limit, bytes_limit = limits()
     settings = settings_for(root, encoder, fs)
-    loaded = load_data(settings, progress=False)
+    loaded = load_training_data(settings, progress=False)
     data = TrainingData(loaded, settings, measure.device())
-    training = Training(settings, data, Ranks())
+    training = Trainer(settings, data, Ranks())
     batches = data.batches(0)
     if len(batches) < 4:
         raise SystemExit(f"{root}: {len(batches)} batches; expected at least 4")
@@ -219,7 +221,7 @@ def whole(root: str) -> dict[str, object]:
     recipe = [] if on_gpu else ["experiment=fast"]
     settings = config.TrainConfig()
     settings.data.root = root
-    load_data(settings, progress=True)  # the cache is built once, not in each training
+    load_training_data(settings, progress=True)  # the cache is built once, not in each training
 
     def taken(*knobs: str) -> float:
         with tempfile.TemporaryDirectory() as folder:
@@ -228,7 +230,7 @@ def whole(root: str) -> dict[str, object]:
             subprocess.run([sys.executable, "-m", "ecg_siglip.train", *run], check=True)
             return time.perf_counter() - start
 
-    n_records = len(ptbxl.load(root, signals=False).fold(*settings.data.train_folds))
+    n_records = len(ptbxl.load_ptbxl(root, signals=False).fold(*settings.data.train_folds))
     row: dict[str, object] = {"recipe": recipe[0] if recipe else "the defaults"}
     if on_gpu:
         n_epochs = settings.optim.n_epochs

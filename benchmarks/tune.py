@@ -12,9 +12,10 @@ import torch
 from omegaconf import OmegaConf
 
 from ecg_siglip import config
-from ecg_siglip.batches import TrainingData
-from ecg_siglip.ranks import Ranks
-from ecg_siglip.train import Training, load_data
+from ecg_siglip.core.distributed import Distributed
+from ecg_siglip.datasets.loading import load_training_data
+from ecg_siglip.training.data import TrainingData
+from ecg_siglip.training.trainer import Trainer
 
 ROOT, WEIGHTS = sys.argv[1:3]
 CACHE = sys.argv[3] if len(sys.argv) > 3 else None
@@ -38,13 +39,13 @@ KINDS = {
 }
 
 
-def begun(knobs: dict) -> Training:
+def begun(knobs: dict) -> Trainer:
     merged = OmegaConf.merge(
         OmegaConf.structured(config.TrainConfig), BASE, {"augment": AUGMENTED}, knobs
     )
     settings = OmegaConf.to_object(merged)
-    data = TrainingData(load_data(settings, progress=False), settings, torch.device("cpu"))
-    training = Training(settings, data, Ranks())
+    data = TrainingData(load_training_data(settings, progress=False), settings, torch.device("cpu"))
+    training = Trainer(settings, data, Distributed())
     if settings.ecg.weights:
         training.start_from(settings.ecg.weights)
     training.read_locked_ecgs()

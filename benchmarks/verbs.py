@@ -67,7 +67,7 @@ def main() -> None:
             taken = time.perf_counter() - start
             rows.append({"what": f"predict, memory over {n:,} records, MiB", "value": mib})
         rows.append({"what": "predict, records a second from files", "value": n / taken})
-    from ecg_siglip.predictor import Predictor
+    from ecg_siglip.inference.predictor import Predictor
 
     predictor = Predictor.load(run / "model")
     signals = np.zeros((1024, 12, 1000), np.int16)

@@ -1,37 +1,35 @@
 """12-lead ECGs and clinical words in one embedding: names every finding in a record.
 
-The walk of one record::
+The path of one record::
 
-    records.read(path)             a file, any format -> leads, mV, Hz
-    waveform.prepare(...)          -> (12, n_samples): lead order, resample, filter, crop or pad
-    model.encode_ecg(signal)       -> a unit vector
-    model.encode_text(prompts)     -> a unit vector a finding (once per load)
-    exp(log_scale) * cosine + bias -> sigmoid: is the sentence true of this record?
-    metrics.calibrate, thresholds  -> [Finding(code, name, probability, threshold, present)]
+    readers.read_record(path)           a file of any format -> leads, mV, Hz
+    signals.prepare_signal(...)         -> (12, n_samples): lead order, resample, filter, crop or pad
+    model.encode_ecg(signal)            -> a unit vector
+    model.encode_text(prompts)          -> one unit vector per finding (once per load)
+    exp(log_scale) * cosine + bias      -> sigmoid: is the sentence true of this record?
+    calibrate, apply_thresholds         -> [Finding(code, name, probability, threshold, present)]
 
-Each verb is a module: ``python -m ecg_siglip.simulate``, ``.ptbxl``, ``.train``, ``.evaluate``,
-``.predict``, ``.compare``, ``.ensemble``, ``.export``, ``.app``. For research, not for diagnosis.
+Each command is a module: ``python -m ecg_siglip.simulate``, ``.ptbxl``, ``.train``, ``.evaluate``,
+``.predict``, ``.compare``, ``.ensemble``, ``.export``, ``.app``. The sub-packages, from the lowest
+layer to the highest: ``core``, ``vocabulary``, ``signals``; ``metrics``, ``readers``,
+``simulation``; ``datasets``, ``models``; ``inference``; ``training``, ``reporting``;
+``evaluation``, ``serving``. For research, not for diagnosis.
 """
 
-from importlib import import_module
-from typing import Any
+from ecg_siglip.core.lazy import lazy_names
 
 __version__ = "0.1.0"
-_HOMES = {
-    "EcgClassifier": "classifier",
-    "EcgTextModel": "model",
-    "Finding": "predictor",
-    "Predictor": "predictor",
-    "Record": "records",
+_MODULE_OF = {
+    "EcgClassifier": "inference.classifier",
+    "EcgTextModel": "models.dual_encoder",
+    "Finding": "inference.prediction",
+    "Predictor": "inference.predictor",
+    "Record": "readers.record",
+    "read_record": "readers.record",
 }
-_ROOMS = ("findings", "losses", "metrics", "plots", "ptbxl", "records", "simulate", "waveform")
-__all__ = [*_HOMES, *_ROOMS]
-
-
-def __getattr__(name: str) -> Any:
-    # Looked up when asked for: `import ecg_siglip` alone must not wait for PyTorch.
-    if name in _HOMES:
-        return getattr(import_module(f"ecg_siglip.{_HOMES[name]}"), name)
-    if name in _ROOMS:
-        return import_module(f"ecg_siglip.{name}")
-    raise AttributeError(f"module 'ecg_siglip' has no attribute {name!r}")
+_PACKAGES = (
+    *("core", "datasets", "evaluation", "inference", "metrics", "models", "readers", "reporting"),
+    *("serving", "signals", "simulation", "training", "vocabulary"),
+)
+__all__ = [*_MODULE_OF, *_PACKAGES]
+__getattr__ = lazy_names(__name__, _MODULE_OF | dict.fromkeys(_PACKAGES, ""))

@@ -8,29 +8,18 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ecg_siglip import ask, config, records
-from ecg_siglip.answers import Answer, answered, rule_of, sheet_of
-from ecg_siglip.predictor import Predictor
-from ecg_siglip.ranks import Ranks
+from ecg_siglip import config
+from ecg_siglip.core.command_line import run_command
+from ecg_siglip.core.distributed import Distributed
+from ecg_siglip.core.run_folder import find_model
+from ecg_siglip.inference.pipeline import predict_records, threshold_rule
+from ecg_siglip.inference.prediction import Prediction
+from ecg_siglip.inference.predictor import Predictor
+from ecg_siglip.readers.record import expand_paths
+from ecg_siglip.reporting.record_report import make_record_report
+from ecg_siglip.vocabulary.question_matching import check_question
 
 MOST_SHEETS = 200  # of a report: a sheet is half a megabyte
-
-
-def expand(paths: list[str]) -> list[str]:
-    """The records meant: a folder stands for every record below it (``records.find``).
-
-    Raises
-    ------
-    ValueError
-        If nothing is named.
-    """
-    if not paths:
-        raise ValueError("no record named: expected records=[path/to/record, ...]")
-    expanded: list[str] = []
-    for path in map(Path, paths):
-        # A folder without a record stays as it is named, to be refused like any bad record.
-        expanded += (records.find(path) if path.is_dir() else []) or [str(path)]
-    return expanded
 
 
 def check_report(settings: config.PredictConfig, n_records: int) -> None:
@@ -42,9 +31,9 @@ def check_report(settings: config.PredictConfig, n_records: int) -> None:
         If it is neither HTML nor PDF, or of more records than one reads.
     """
     if settings.report is not None:
-        from ecg_siglip import sheet
+        from ecg_siglip.reporting.record_report import check_report_path
 
-        sheet.check_path(settings.report)
+        check_report_path(settings.report)
         if n_records > MOST_SHEETS:
             raise ValueError(
                 f"report={settings.report}: {n_records} records; expected {MOST_SHEETS} at most, a "
@@ -56,11 +45,11 @@ def check_report(settings: config.PredictConfig, n_records: int) -> None:
 
 def predict(settings: config.PredictConfig) -> int:
     """Answer for every record with one JSON line on stdout; 1 if a record could not be read."""
-    paths = expand(settings.records)
+    paths = expand_paths(settings.records)
     check_report(settings, len(paths))
-    settings.ask = [ask.checked(question) for question in settings.ask]
-    named = config.model_of(settings.run, settings.model)
-    ranks = Ranks.join(settings.device)
+    settings.ask = [check_question(question) for question in settings.ask]
+    named = find_model(settings.run.root, settings.run.name, settings.model)
+    ranks = Distributed.join(settings.device)
     if settings.report and ranks.n > 1:
         raise ValueError("report: written by one process; expected no torchrun")
     predictor = Predictor.load(named, settings.device, settings.language)
@@ -75,7 +64,7 @@ def predict(settings: config.PredictConfig) -> int:
     for start in range(0, len(paths), settings.batch_size * ranks.n):
         first = start + ranks.rank * settings.batch_size
         mine = list(map(Path, paths[first : first + settings.batch_size]))
-        answers = answered(predictor, mine, settings)
+        answers = predict_records(predictor, mine, settings)
         all_read = len(answers) == len(mine)
         lines = [answer.to_json(model) for answer in answers]
         for part in ranks.gathered(json.dumps([lines, all_read]).encode()):
@@ -91,22 +80,24 @@ def predict(settings: config.PredictConfig) -> int:
 
 
 def write_report(
-    settings: config.PredictConfig, predictor: Predictor, answers: list[Answer], model: str
+    settings: config.PredictConfig, predictor: Predictor, answers: list[Prediction], model: str
 ) -> None:
     """A sheet a record, with the reasons for its likeliest findings."""
-    from ecg_siglip import sheet
+    from ecg_siglip.reporting.record_report import write_record_reports
 
     assert settings.report is not None
     sheets = []
     for answer in tqdm(answers, "sheets", disable=None, leave=False):
         present = sorted((f for f in answer.findings if f.present), key=lambda f: -f.probability)
-        sheets.append(sheet_of(predictor, answer, [f.code for f in present[: settings.n_reasons]]))
-    sheet.write(settings.report, sheets, model, rule_of(settings))
+        sheets.append(
+            make_record_report(predictor, answer, [f.code for f in present[: settings.n_reasons]])
+        )
+    write_record_reports(settings.report, sheets, model, threshold_rule(settings))
     print(f"predict: wrote {settings.report}", file=sys.stderr)
 
 
 def main() -> None:
-    config.run("predict", config.PredictConfig, predict)
+    run_command("predict", config.PredictConfig, predict)
 
 
 if __name__ == "__main__":

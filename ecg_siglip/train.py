@@ -1,434 +1,25 @@
-"""Training: from the configuration to a model that names findings, one plain loop.
-
-Everything random is a pure function of (seed, epoch, step or record), so a run that was killed
-and started again ends with the weights of one that was not.
-
-Shape letters: B records of the batch, T texts, D embedding, F findings.
-"""
+"""Train a model, or resume an interrupted run."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import math
-import operator
-import os
-import platform
 import shutil
-import subprocess
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
-from tqdm import tqdm
 
-from ecg_siglip import __version__, config, held_out, operating, ptbxl
-from ecg_siglip.batches import TrainingData
-from ecg_siglip.build import check_locks, load_encoder, new_model, new_optimizer
-from ecg_siglip.card import model_card
-from ecg_siglip.checkpoint import (
-    Artifact,
-    clone,
-    load_state,
-    same_vocabulary,
-    save_artifact,
-    save_state,
-    write_atomic,
-)
-from ecg_siglip.evaluate import epoch_scores, headline, tune_fewer_leads
-from ecg_siglip.losses import NO_RECORDS, Term, gather_rows, pair_loss, parse_terms, ring_pair_loss
-from ecg_siglip.metrics import scores as fold_scores
-from ecg_siglip.metrics import without_nan
-from ecg_siglip.model import EcgTextModel, pick_device
-from ecg_siglip.neighbours import Neighbours
-from ecg_siglip.operating import tune
-from ecg_siglip.predictor import forward
-from ecg_siglip.ranks import Ranks
-from ecg_siglip.teachers import soft_labels
-
-N_AT_ONCE = 256  # records that a locked ECG encoder reads at a time
-N_CHECK = 50  # steps between looks at the loss: each look makes a GPU wait
-
-
-# --------------------------------------------------------------------------------------- the loss
-
-
-def batch_loss(
-    model: EcgTextModel,
-    data: TrainingData,
-    terms: list[Term],
-    batch: np.ndarray,
-    epoch: int,
-    ranks: Ranks,
-    autocast: torch.autocast | None = None,
-) -> Tensor:
-    """This rank's share of the batch's loss; the shares of all ranks add up to the loss.
-
-    Parameters
-    ----------
-    batch : ndarray of shape (B,), int64
-        The rows of the whole batch, the same on every rank.
-
-    Notes
-    -----
-    Local ECG rows against all texts: each rank encodes its own records and their texts, the
-    texts are gathered with gradient, and the shares are divided by the B of the whole batch.
-    """
-    parts = ranks.parts(batch)
-    rows = parts[ranks.rank]
-    objective = model.config["objective"]
-    blend = data.blend(batch, epoch)
-    before = sum(len(part) for part in parts[: ranks.rank])
-    own_blend = blend.part(slice(before, before + len(rows))) if blend else None
-    with autocast or torch.autocast("cpu", enabled=False):
-        if data.features is None:
-            ecg_BD = model.encode_ecg(data.blended_signals(rows, own_blend, epoch))
-        else:
-            ecg_BD = model.embed_ecg(data.features[data.here(rows)])
-    total = ecg_BD.new_zeros(())
-    for term in terms:
-        texts, own, named = data.texts(term.text, batch, epoch)
-        if not texts:
-            continue
-        sizes = [len(texts)]
-        mine = slice(None)
-        if term.text not in NO_RECORDS and ranks.n > 1:
-            sizes = [int(np.isin(own, part).sum()) for part in parts]
-            start = sum(sizes[: ranks.rank])
-            mine = slice(start, start + sizes[ranks.rank])
-        with autocast or torch.autocast("cpu", enabled=False):
-            text_TD = encode_texts(model, texts[mine])
-        in_ring = objective["across"] == "ring" and len(sizes) > 1
-        if not in_ring:
-            text_TD = gather_rows(text_TD, sizes)
-        ecg_rows, ecg_blend, ecg_all, share = rows, own_blend, ecg_BD, 1.0
-        if objective["loss"] == "softmax":
-            # A softmax over ECGs needs all of them: every rank computes the whole loss.
-            ecg_all = gather_rows(ecg_BD, [len(part) for part in parts])
-            ecg_rows, ecg_blend, share = batch, blend, 1.0 / ranks.n
-        targets = data.blended_targets(term, ecg_rows, ecg_blend, own, named)
-        pairs = (ecg_all, text_TD, model.log_scale, model.logit_bias, targets)
-        if in_ring:
-            loss = ring_pair_loss(*pairs, sizes, objective["n_chunk"])
-        else:
-            loss = pair_loss(*pairs, objective["loss"], objective["n_chunk"])
-        total = total + term.weight * share * loss
-    return total / len(batch)
-
-
-def encode_texts(model: EcgTextModel, texts: list[str]) -> Tensor:
-    """Embeddings of the texts; a rank whose records have none takes part with no rows."""
-    if not texts:
-        # With gradient, or this rank would not take part in the backward pass of the gather.
-        return model.log_scale.new_zeros(0, model.config["embed_dim"], requires_grad=True)
-    return model.encode_text(texts)
-
-
-# --------------------------------------------------------------------------------------- the loop
-
-
-def learning_rate(settings: config.OptimConfig, step: int, n_steps: int) -> float:
-    """Linear warm-up, then half a cosine down to ``final_lr`` of the peak."""
-    n_warmup = max(1, round(settings.warmup * n_steps))
-    if step < n_warmup:
-        return settings.lr * (step + 1) / n_warmup
-    done = (step - n_warmup) / max(1, n_steps - n_warmup)
-    fallen = 0.5 * (1 + math.cos(math.pi * done))
-    return settings.lr * (settings.final_lr + (1 - settings.final_lr) * fallen)
-
-
-class Training:
-    """The state of a run between two steps, and how it moves on, is saved and taken up again."""
-
-    def __init__(self, settings: config.TrainConfig, data: TrainingData, ranks: Ranks):
-        self.settings, self.data, self.ranks = settings, data, ranks
-        self.terms = parse_terms(settings.objective.terms)
-        # A pretrained encoder comes in evaluation mode.
-        self.model = new_model(settings, data, self.terms).train()
-        for prompts in data.prompts_in:
-            self.model.keep_tokens(prompts)
-        self.read_locked_texts()
-        self.optimizer = new_optimizer(settings, self.model)
-        self.current = weights(self.model)
-        self.averaged = clone(self.current)
-        self.epoch = self.step = 0  # step counts within the epoch
-        self.losses: list[Tensor] = []
-        self.best: dict[str, Any] = {}
-        self.pretrained: dict[str, Any] = {}
-        self.teachers: list[dict[str, Any]] = []
-        self.seconds = 0.0
-        self.log_bytes = 0
-        if settings.compile:
-            # A graph for each of the two sizes that a batch has: one for any size is slower.
-            self.model.ecg.compile(dynamic=False)
-        self.bfloat16 = settings.precision == "bfloat16" or (
-            settings.precision == "auto" and data.device.type == "cuda"
-        )
-        self.autocast = torch.autocast(data.device.type, torch.bfloat16, enabled=self.bfloat16)
-
-    def start_from(self, name: str) -> None:
-        """Let the ECG encoder begin with the weights of another model's, not at random."""
-        self.pretrained = load_encoder(self.model, name, self.settings, self.data)
-        self.averaged = clone(self.current)
-
-    def read_locked_ecgs(self) -> None:
-        """Let a finished ECG encoder read once what it would be shown in every epoch.
-
-        Only where nothing is changed about a record: an augmented one is another in each epoch.
-        """
-        if self.model.ecg_is_finished and self.data.as_they_are:
-            rows = np.arange(len(self.data.ecg_id))
-            parts = np.array_split(rows, math.ceil(len(rows) / N_AT_ONCE))
-            with self.autocast:
-                found = [self.model.ecg_features(self.data.signals(p, None)) for p in parts]
-            self.data.features = torch.cat(found).float()
-
-    def read_locked_texts(self) -> None:
-        """Let a locked text encoder read once what it would be asked in every step."""
-        if not self.settings.text.locked or self.settings.text.name == "none":
-            return
-        kinds = {term.text for term in self.terms}
-        spoken = self.data.prompts_in if kinds - {"report"} else []
-        texts = [text for prompts in spoken for text in prompts]
-        if "report" in kinds:
-            texts = texts + [self.data.reports[row] for row in self.data.train_rows]
-        self.model.features_of.clear()
-        self.model.read_locked(texts)
-
-    def run_step(self, batch: np.ndarray, n_steps: int) -> None:
-        """Forward, backward, update, average."""
-        settings = self.settings.optim
-        done = self.epoch * n_steps + self.step
-        # Dropout too is a function of where the run stands, and differs between ranks.
-        place = np.random.SeedSequence([self.settings.seed, done, self.ranks.rank])
-        torch.manual_seed(int(place.generate_state(1, np.uint64)[0] >> 1))
-        for group in self.optimizer.param_groups:
-            rate = learning_rate(settings, done, n_steps * settings.n_epochs)
-            group["lr"] = rate * group["factor"]
-        loss = batch_loss(
-            self.model, self.data, self.terms, batch, self.epoch, self.ranks, self.autocast
-        )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        loss = self.ranks.add_up(self.model, loss.detach())
-        if settings.clip_norm:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
-        self.optimizer.step()
-        with torch.no_grad():
-            # CLIP's bound: a scale above 100 only sharpens what is already decided.
-            self.model.log_scale.clamp_(max=math.log(100.0))
-            decay = min(settings.ema, (1 + done) / (10 + done))
-            averaged, current = list(self.averaged.values()), list(self.current.values())
-            torch._foreach_lerp_(averaged, current, 1 - decay)
-        self.losses.append(loss)
-        self.step += 1
-
-    def check_losses(self, batches: list[np.ndarray]) -> None:
-        """Stop at a loss that is no number.
-
-        Raises
-        ------
-        ValueError
-            Naming the step and its records.
-        """
-        bad = (~torch.isfinite(torch.stack(self.losses))).nonzero()
-        if len(bad):
-            step = int(bad[0])
-            ids = self.data.ecg_id[batches[step]]
-            raise ValueError(
-                f"loss is {self.losses[step].item()} at epoch {self.epoch + 1}, step {step + 1}; "
-                f"ecg_id of its records: {', '.join(map(str, ids[:8]))} ... ({len(ids)}); "
-                "a lower optim.lr or precision=float32 may help"
-            )
-
-    def forward(self, signals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What the model, with the weights it has, says of prepared records: probabilities, not
-        calibrated, and embeddings."""
-        self.model.eval()
-        # As every later answer of the model is computed; and nothing is compiled for it.
-        with torch.compiler.set_stance("force_eager"):
-            with torch.inference_mode():
-                text_FD = self.model.encode_text(self.data.prompts)
-            found = forward(self.model, text_FD, signals)
-        self.model.train()
-        return found
-
-    def tune_probabilities(self, signals: np.ndarray) -> np.ndarray:
-        """The first half of ``forward``."""
-        return self.forward(signals)[0]
-
-    def neighbours(self, tune_rows: np.ndarray) -> Neighbours:
-        """Where the training records lie, with the weights that the model has."""
-        data, rows = self.data, self.data.train_rows
-        _, train_ND = self.forward(data.mapped[rows])
-        _, tune_MD = self.forward(data.mapped[tune_rows])
-        return Neighbours.of(train_ND, data.ecg_id[rows], data.y_true[rows], tune_MD)
-
-    def tune_scores(self, rows: np.ndarray, y_true: np.ndarray) -> dict[str, float]:
-        """Score the averaged weights on the tuning fold; keep them if none were better."""
-        with weights_of(self.model, self.averaged):
-            scores = epoch_scores(y_true, self.tune_probabilities(self.data.mapped[rows]))
-        if scores["macro_auprc"] >= self.best.get("macro_auprc", -1.0):
-            best = clone(self.averaged)
-            self.best = {**scores, "epoch": self.epoch + 1, "weights": best}
-        return scores
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "codes": list(self.data.codes),
-            "data": self.data.version,
-            "model": self.model.state_dict(),
-            "averaged": self.averaged,
-            "optimizer": self.optimizer.state_dict(),
-            "losses": list(self.losses),
-            "best": self.best,
-            "pretrained": self.pretrained,
-            "teachers": self.teachers,
-            "epoch": self.epoch,
-            "step": self.step,
-            "seconds": self.seconds,
-            "log_bytes": self.log_bytes,
-        }
-
-    def resume(self, state: dict[str, Any], path: Path) -> None:
-        """Go on where ``state`` was saved."""
-        same_vocabulary(self.data.codes, state["codes"], where=str(path))
-        if state["data"] != self.data.version:
-            raise ValueError(
-                f"{path}: begun on other data ({state['data']}); expected {self.data.version}; "
-                "take another run.name"
-            )
-        if state.get("teachers", []) != self.teachers:
-            began = ", ".join(each["run"] for each in state.get("teachers", [])) or "none"
-            raise ValueError(
-                f"{path}: begun with other teachers ({began}, as they were); take another run.name"
-            )
-        try:
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, ValueError) as error:
-            raise ValueError(f"{path}: does not fit the model: {config.one_line(error)}") from error
-        self.read_locked_texts()
-        device = self.data.device
-        self.averaged = {name: w.to(device) for name, w in state["averaged"].items()}
-        self.losses, self.best = [loss.to(device) for loss in state["losses"]], state["best"]
-        self.pretrained = state.get("pretrained", {})
-        self.epoch, self.step = state["epoch"], state["step"]
-        self.seconds, self.log_bytes = state["seconds"], state["log_bytes"]
-
-
-def weights(model: EcgTextModel) -> dict[str, Tensor]:
-    """Parameters and running statistics, not copied."""
-    return {name: w for name, w in model.state_dict().items() if w.is_floating_point()}
-
-
-@contextlib.contextmanager
-def weights_of(model: EcgTextModel, values: dict[str, Tensor]) -> Iterator[None]:
-    """Within it the model has these weights, afterwards its own again."""
-    own = clone(weights(model))
-
-    def put(values: dict[str, Tensor]) -> None:
-        for name, weight in weights(model).items():
-            weight.copy_(values[name])
-
-    put(values)
-    try:
-        yield
-    finally:
-        put(own)
-
-
-def fit(training: Training, tune_rows: np.ndarray, y_tune: np.ndarray, run: Path) -> None:
-    """Train to the last epoch; writes ``state.pt``, ``log.jsonl`` and TensorBoard's files."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    first, n_epochs = training.ranks.is_first, training.settings.optim.n_epochs
-    log, saved_at = run / "log.jsonl", time.monotonic()
-    board = None
-    if first:
-        log.touch()
-        # Lines written after the state that is taken up here belong to a future that is undone.
-        os.truncate(log, training.log_bytes)
-        board = SummaryWriter(str(run / "tensorboard"), purge_step=training.epoch + 1)
-    bar = tqdm(
-        total=n_epochs, initial=training.epoch, unit="epoch", disable=None if first else True
-    )
-    while training.epoch < n_epochs:
-        batches, started = training.data.batches(training.epoch), time.monotonic()
-        before_s = training.seconds
-        while training.step < len(batches):
-            if training.data.features is None and training.step + 1 < len(batches):
-                coming = training.ranks.parts(batches[training.step + 1])[training.ranks.rank]
-                training.data.read_ahead(coming, training.epoch)
-            training.run_step(batches[training.step], len(batches))
-            bar.set_postfix_str(f"step {training.step}/{len(batches)}", refresh=False)
-            bar.update(1 / len(batches))
-            if training.step % N_CHECK == 0:
-                training.check_losses(batches)
-            due = time.monotonic() - saved_at > training.settings.save_every_s
-            if first and due and training.step < len(batches):
-                training.check_losses(batches)
-                training.seconds = before_s + time.monotonic() - started
-                save_state(run / "state.pt", training.state())
-                saved_at = time.monotonic()
-        training.check_losses(batches)
-        line = {
-            "epoch": training.epoch + 1,
-            "loss": torch.stack(training.losses).mean().item(),
-            "lr": training.optimizer.param_groups[0]["lr"],
-            "logit_scale": training.model.log_scale.exp().item(),
-            "logit_bias": training.model.logit_bias.item(),
-        }
-        training.seconds = before_s + time.monotonic() - started
-        if first:
-            line |= training.tune_scores(tune_rows, y_tune) | {"seconds": training.seconds}
-        training.epoch, training.step, training.losses = training.epoch + 1, 0, []
-        if first:
-            assert board is not None
-            with open(log, "a") as file:
-                print(json.dumps(without_nan(line)), file=file, flush=True)
-                training.log_bytes = file.tell()
-            for name, value in line.items():
-                board.add_scalar(name, value, training.epoch)
-            save_state(run / "state.pt", training.state())
-            saved_at = time.monotonic()
-            text = f"epoch {line['epoch']}/{n_epochs}  loss {line['loss']:.3f}  " + "  ".join(
-                f"{name} {line[name]:.3f}" for name in ("macro_auroc", "macro_auprc", "micro_f1")
-            )
-            tqdm.write(text)
-    bar.close()
-    if board is not None:
-        board.close()
-
-
-# --------------------------------------------------------------------------------------- the verb
-
-
-def claim(run: Path, settings: config.TrainConfig) -> None:
-    """Hold the configuration against the one that the run was begun with, if it was.
-
-    Raises
-    ------
-    ValueError
-        Saying which knobs differ.
-    """
-    if not (run / "config.yaml").exists():
-        return
-    begun = config.from_yaml(config.TrainConfig, run / "config.yaml")
-    differing = []
-    for name in config.knobs(config.TrainConfig):
-        then, now = operator.attrgetter(name)(begun), operator.attrgetter(name)(settings)
-        if then != now and name not in config.FREE_KNOBS:
-            differing.append(f"{name} (was {then}, now {now})")
-    if differing:
-        raise ValueError(
-            f"{run} was begun with another configuration: {'; '.join(differing)}; "
-            "take another run.name, or say the same again to resume"
-        )
+from ecg_siglip import config
+from ecg_siglip.core.command_line import run_command
+from ecg_siglip.core.distributed import Distributed, pick_device
+from ecg_siglip.core.files import write_file
+from ecg_siglip.core.run_folder import check_same_settings, find_runs, to_yaml
+from ecg_siglip.datasets.loading import load_training_data
+from ecg_siglip.training.data import TrainingData
+from ecg_siglip.training.distillation import soft_labels
+from ecg_siglip.training.finalize import save_artifact_for_run
+from ecg_siglip.training.initialization import check_locks
+from ecg_siglip.training.state import load_state
+from ecg_siglip.training.targets import parse_terms
+from ecg_siglip.training.trainer import Trainer, fit
 
 
 def train(settings: config.TrainConfig) -> None:
@@ -456,26 +47,26 @@ def train(settings: config.TrainConfig) -> None:
     if tuned in settings.data.train_folds:
         raise ValueError(f"data.tune_fold={tuned}: expected a fold that is not trained on")
     run = Path(settings.run.root) / settings.run.name
-    claim(run, settings)
+    check_same_settings(run, settings)
     if (run / "model").is_dir():
         print(f"{run} is complete; its model lies in {run / 'model'}")
         return
     if taught:  # a name that fits no run is told before the data are read
-        config.find_runs(Path(settings.run.root), settings.objective.teachers, "objective.teachers")
+        find_runs(Path(settings.run.root), settings.objective.teachers, "objective.teachers")
     if settings.n_threads:
         torch.set_num_threads(settings.n_threads)
-    ranks = Ranks.join(settings.device)
+    ranks = Distributed.join(settings.device)
     device = pick_device(settings.device)
     torch.backends.cudnn.deterministic = True
 
     if not ranks.is_first:
         ranks.wait()
-    loaded = load_data(settings, progress=ranks.is_first)
+    loaded = load_training_data(settings, progress=ranks.is_first)
     if ranks.is_first:
         ranks.wait()
     said, teachers = soft_labels(loaded, settings, ranks.is_first) if taught else (None, [])
     data = TrainingData(loaded, settings, device, said)
-    training = Training(settings, data, ranks)
+    training = Trainer(settings, data, ranks)
     training.teachers = teachers
     if (run / "state.pt").exists():
         training.resume(load_state(run / "state.pt"), run / "state.pt")
@@ -487,7 +78,7 @@ def train(settings: config.TrainConfig) -> None:
         run.mkdir(parents=True, exist_ok=True)
         for left in run.glob("*.tmp"):  # by a process that was killed while it wrote
             shutil.rmtree(left) if left.is_dir() else left.unlink()
-        write_atomic(run / "config.yaml", config.to_yaml(settings).encode())
+        write_file(run / "config.yaml", to_yaml(settings).encode())
         size = sum(p.numel() for p in training.model.parameters()) / 1e6
         print(
             f"{settings.run.name}: {len(data.train_rows)} records, {len(data.codes)} findings, "
@@ -497,122 +88,12 @@ def train(settings: config.TrainConfig) -> None:
     tune_rows = loaded.fold(tuned)
     fit(training, tune_rows, loaded.y_true[tune_rows], run)
     if ranks.is_first:
-        finish(training, loaded, run)
+        save_artifact_for_run(training, loaded, run)
     ranks.leave()
 
 
-def load_data(settings: config.TrainConfig, progress: bool) -> ptbxl.PtbXl:
-    """PTB-XL as the configuration wants it."""
-    data = ptbxl.load(
-        settings.data.root,
-        fs=settings.data.fs,
-        task=settings.data.task,
-        allow_missing=settings.data.allow_missing,
-        cache_dir=settings.data.cache_dir,
-        n_workers=settings.data.n_workers,
-        waveform=ptbxl.waveform_spec(settings.waveform),
-        progress=progress,
-    )
-    return held_out.hidden(data, settings.data.held_out)
-
-
-def finish(training: Training, loaded: ptbxl.PtbXl, run: Path) -> None:
-    """Tune the best weights on the tuning fold and write the artifact."""
-    settings, data = training.settings, training.data
-    tune_rows = loaded.fold(settings.data.tune_fold)
-    y_tune = loaded.y_true[tune_rows]
-    with weights_of(training.model, training.best["weights"]):
-        signals, ask = data.mapped[tune_rows], training.tune_probabilities
-        calibration, thresholds, calibrated = tune(y_tune, ask(signals))
-        fewer = settings.augment.fewer_leads > 0
-        scores = fold_scores(y_tune, calibrated, thresholds, n_bootstrap=0)
-        about = {
-            "run": settings.run.name,
-            "version": __version__,
-            "data": loaded.version,
-            "task": settings.data.task,
-            "held_out": settings.data.held_out,
-            "ecg": settings.ecg.name,
-            "text": settings.text.name,
-            "language": settings.text.language,
-            "objective": told(settings.objective, training.teachers),
-            "train_folds": settings.data.train_folds,
-            "tune_fold": settings.data.tune_fold,
-            "seed": settings.seed,
-            "n_train_records": len(data.train_rows),
-            "n_tune_records": len(tune_rows),
-            "best_epoch": training.best["epoch"],
-            "pretrained": training.pretrained,
-            "teachers": training.teachers,
-            "pairs": {term.name: data.pair_shares(term) for term in training.terms},
-            "train_seconds": round(training.seconds, 1),
-            "machine": machine(training),
-            "commit": commit(),
-            "tune_scores": without_nan(scores),
-        }
-        artifact = Artifact(
-            model=training.model,
-            codes=data.codes,
-            prompts=data.prompts,
-            waveform=ptbxl.waveform_spec(settings.waveform),
-            calibration=calibration,
-            thresholds=thresholds,
-            operating=operating.thresholds(calibrated),
-            about=about,
-            fewer_leads=tune_fewer_leads(y_tune, ask, signals) if fewer else {},
-            neighbours=training.neighbours(tune_rows) if settings.keep_embeddings else None,
-        )
-        card = model_card(about, artifact.codes, artifact.waveform)
-        save_artifact(run / "model", artifact, card)
-    print(f"\ntuning fold {settings.data.tune_fold}, thresholds tuned on it (so it flatters):")
-    print(headline(scores))
-    print(
-        f"wrote {run / 'model'}/ ({training.seconds / 60:.1f} minutes of training); next:\n"
-        f"python -m ecg_siglip.evaluate run.name={settings.run.name} fold=..."
-    )
-
-
-def told(objective: config.ObjectiveConfig, teachers: list[dict[str, Any]]) -> str:
-    """The objective in words, for the model's card."""
-    names = ", ".join(each["run"] for each in teachers)
-    shared = f"; {objective.teacher_share:g} of a label from {names}" if teachers else ""
-    return f"{objective.terms} ({objective.loss}){shared}"
-
-
-def machine(training: Training) -> str:
-    """What the run ran on, for the table that it stands in."""
-    precision = "bfloat16" if training.bfloat16 else "float32"
-    n_processes = f"{training.ranks.n} x " if training.ranks.n > 1 else ""
-    if training.data.device.type == "cuda":
-        return f"{n_processes}{torch.cuda.get_device_name()}, {precision}"
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next(line.partition(":")[2].strip() for line in lines if "model name" in line)
-    except (OSError, StopIteration):
-        cpu = platform.processor() or platform.machine()
-    n_threads = torch.get_num_threads()
-    return f"{n_processes}{cpu}, {n_threads} thread{'s' * (n_threads > 1)}, {precision}"
-
-
-def commit() -> str:
-    """The commit of the checkout that this runs from; ``release`` for an installed package."""
-    root = config.PACKAGE_DIR.parent
-    if not (root / ".git").exists():
-        return "release"
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=7"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return done.stdout.strip()
-
-
 def main() -> None:
-    config.run("train", config.TrainConfig, train)
+    run_command("train", config.TrainConfig, train)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,10 @@ import published
 import words
 from scipy.special import expit, logit
 
-from ecg_siglip import charts, compare, config, metrics
+from ecg_siglip import config
+from ecg_siglip.evaluation.comparison import Run, compare_runs, markdown, read_run, table
+from ecg_siglip.metrics import multilabel
+from ecg_siglip.reporting import charts
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
@@ -104,7 +107,7 @@ def build_group(name: str, runs: Path) -> bool:
     patterns = [pattern for pattern in group["runs"] if fnmatch.filter(known, pattern)]
     if not fnmatch.filter(known, needed(group)):
         return False
-    compare.compare(
+    compare_runs(
         config.CompareConfig(
             runs=patterns,
             root=str(runs),
@@ -120,11 +123,11 @@ def build_group(name: str, runs: Path) -> bool:
 def calibration(runs: Path) -> dict[str, Any]:
     """Calibration error before and after, and what it looks like, of the default's runs."""
     found = sorted(runs.glob("bank_s*"))
-    read = [compare.read_run(runs, run.name, FOLD) for run in found]
+    read = [read_run(runs, run.name, FOLD) for run in found]
     return {run.name: _calibration_of(run, runs) for run in read}
 
 
-def _calibration_of(run: compare.Run, runs: Path) -> dict[str, float]:
+def _calibration_of(run: Run, runs: Path) -> dict[str, float]:
     table = pd.read_csv(
         runs / run.name / "evaluate" / f"fold{FOLD}" / "findings.csv",
         keep_default_na=False,
@@ -133,15 +136,15 @@ def _calibration_of(run: compare.Run, runs: Path) -> dict[str, float]:
     slope, shift = table["calibration/slope"].to_numpy(), table["calibration/intercept"].to_numpy()
     after = np.clip(run.answers.y_prob, 1e-12, 1 - 1e-12)
     before = expit((logit(after) - shift) / slope)
-    enough = run.y_true.sum(axis=0) >= metrics.MIN_POSITIVES
+    enough = run.y_true.sum(axis=0) >= multilabel.MIN_POSITIVES
 
     def of_findings(y_prob: np.ndarray) -> float:
-        rows = metrics.per_finding(run.y_true, y_prob, {})
+        rows = multilabel.per_finding(run.y_true, y_prob, {})
         return float(np.mean([row["ece"] for row, keep in zip(rows, enough, strict=True) if keep]))
 
     return {
-        "ece_before": metrics.expected_calibration_error(run.y_true, before),
-        "ece_after": metrics.expected_calibration_error(run.y_true, after),
+        "ece_before": multilabel.expected_calibration_error(run.y_true, before),
+        "ece_after": multilabel.expected_calibration_error(run.y_true, after),
         "finding_ece_before": of_findings(before),
         "finding_ece_after": of_findings(after),
         "brier_before": float(((before - run.y_true) ** 2).mean()),
@@ -159,7 +162,7 @@ def figures(runs: Path) -> None:
             shutil.copy(path, out / f"{name}_{path.name}")
     first = sorted(runs.glob("bank_s*"))
     if first:
-        run = compare.read_run(runs, first[0].name, FOLD)
+        run = read_run(runs, first[0].name, FOLD)
         for kind in ("finding_reliability", "decision"):
             draw = getattr(charts, f"{kind}_figure")
             figure = draw(run.y_true, run.answers.y_prob, run.codes)
@@ -173,7 +176,7 @@ def blocks() -> dict[str, str]:
         path = RESULTS / name / "comparison.json"
         if path.exists():
             result = _with_nan(json.loads(path.read_text()))
-            text[name] = compare.markdown(result)
+            text[name] = markdown(result)
             text[f"{name}_short"] = short(result)
             text[f"{name}_pairs"] = pairs(result)
             if name in ("batch_size", "batch_steps"):
@@ -202,7 +205,7 @@ def short(result: dict[str, Any]) -> str:
         difference = row["differences"].get("prevalence/macro_f1_min5")
         p = difference["p"] if difference else math.nan
         lines.append([row["name"], *scores, "" if math.isnan(p) else f"{p:.3f}"])
-    return compare.table(lines)
+    return table(lines)
 
 
 def batch_curve(result: dict[str, Any]) -> str:
@@ -228,7 +231,7 @@ def batch_curve(result: dict[str, Any]) -> str:
         keys = ("false_negative", "records_with_false_negative")
         cells += [f"{100 * wrong[key]:.0f} %" if wrong else "" for key in keys]
         lines.append(cells)
-    return compare.table(lines)
+    return table(lines)
 
 
 def learning_curve(result: dict[str, Any]) -> str:
@@ -258,7 +261,7 @@ def learning_curve(result: dict[str, Any]) -> str:
             cell += f" ({min(at):.3f}-{max(at):.3f})"
         cells.append(cell)
     lines.append([f"{ALL_RECORDS:,}, extrapolated", "", *cells])
-    return compare.table(lines)
+    return table(lines)
 
 
 def _power_law(n: np.ndarray, score: np.ndarray) -> float:
@@ -285,7 +288,7 @@ def pairs(result: dict[str, Any]) -> str:
             missed = (shares["false_negative"], shares["records_with_false_negative"])
             cells = [f"{shares['positive']:.3f}", *(f"{100 * share:.1f} %" for share in missed)]
             lines.append([named, *cells])
-    return compare.table(lines)
+    return table(lines)
 
 
 def calibration_table(found: dict[str, dict[str, float]]) -> str:
@@ -296,7 +299,7 @@ def calibration_table(found: dict[str, dict[str, float]]) -> str:
             for key in ("ece", "finding_ece", "brier")
         ]
         lines.append([name, *cells])
-    return compare.table(lines)
+    return table(lines)
 
 
 def _with_nan(value: Any) -> Any:

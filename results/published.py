@@ -21,7 +21,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
-from ecg_siglip import config, ptbxl
+from ecg_siglip import config
+from ecg_siglip.core.run_folder import from_yaml, to_yaml
+from ecg_siglip.datasets import ptbxl
 
 RUNS = Path(__file__).parent / "runs"
 STEPS = 500  # of a logit
@@ -33,7 +35,7 @@ TABLES = ("held_out.json", "languages.json", "leads.json", "retrieval.json", "en
 
 def pack(run: Path, fold: int, out: Path) -> None:
     """``evaluate/fold<n>/`` and ``config.yaml`` of a run as one file."""
-    settings = config.from_yaml(config.TrainConfig, run / "config.yaml")
+    settings = from_yaml(config.TrainConfig, run / "config.yaml")
     settings.run.root, settings.data.root, settings.data.cache_dir = "runs", "data/ptbxl", None
     if settings.ecg.weights:
         settings.ecg.weights = Path(settings.ecg.weights).name
@@ -47,7 +49,7 @@ def pack(run: Path, fold: int, out: Path) -> None:
         "logits": np.clip(rounded, -32767, 32767).astype(np.int16).T.copy(),
         "codes": np.array(codes),
         "fold": np.array(fold),
-        "config.yaml": _bytes(config.to_yaml(settings)),
+        "config.yaml": _bytes(to_yaml(settings)),
     }
     arrays |= {name: _bytes((folder / name).read_text()) for name in FILES}
     for path in (folder / name for name in TABLES):
@@ -100,7 +102,7 @@ def labels(data_root: str | Path, codes: tuple[str, ...], ecg_id: np.ndarray) ->
     ValueError
         If the data set lacks one of the records or findings.
     """
-    data = ptbxl.load(data_root, task="all", signals=False)
+    data = ptbxl.load_ptbxl(data_root, task="all", signals=False)
     row_of = {int(number): row for row, number in enumerate(data.ecg_id)}
     missing = [int(number) for number in ecg_id if int(number) not in row_of]
     if missing:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ecg_siglip import ptbxl
+from ecg_siglip.datasets import ptbxl
 
 NUMBERS = Path(__file__).parent / "ecg_id.csv"
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import published
 
-from ecg_siglip import compare, metrics
+from ecg_siglip.evaluation.comparison import table
+from ecg_siglip.metrics import multilabel
 
 SPLITS = ("infarction", "block", "ischemia", "rhythm")  # conf/experiment/zeroshot_<split>.yaml
 FLOOR = "zeroshot_{}_random"  # the same, of an ECG encoder that has learned nothing
@@ -133,7 +134,7 @@ def _split(name: str, of_seed: dict[int, list[dict[str, Any]]]) -> dict[str, Any
         for row in rows:
             by_code.setdefault(row["code"], []).append(row)
     findings = [_finding(rows) for rows in by_code.values()]
-    enough = [row for row in findings if row["n_positive"] >= metrics.MIN_POSITIVES]
+    enough = [row for row in findings if row["n_positive"] >= multilabel.MIN_POSITIVES]
     return {
         "split": name,
         "seeds": list(of_seed),
@@ -256,7 +257,7 @@ def zeroshot_table(found: dict[str, Any]) -> str:
         low, high = scores(found["low"]), scores(found["high"])
         ranges = [f"{a}-{b}" if a else "" for a, b in zip(low, high, strict=True)]
         add(together, "seeds, min-max", "", ranges)
-    return f"{_zeroshot_about(found)}\n\n{compare.table(lines)}"
+    return f"{_zeroshot_about(found)}\n\n{table(lines)}"
 
 
 def _zeroshot_about(found: dict[str, Any]) -> str:
@@ -267,13 +268,13 @@ def _zeroshot_about(found: dict[str, Any]) -> str:
     def above(other: str) -> int:
         return sum(row[other] is not None and row["auroc"] > row[other] for row in rows)
 
-    few = [row["code"] for row in rows if row["n_positive"] < metrics.MIN_POSITIVES]
+    few = [row["code"] for row in rows if row["n_positive"] < multilabel.MIN_POSITIVES]
     without = ""
     if few:
         keys = ("auroc", "random_encoder", "random_high", "nearest_auroc")
         told = [f"{HELD_OUT[key]} {_cell(found['mean_min5'][key]) or '-'}" for key in keys]
         without = (
-            f" Without {', '.join(few)} (fewer than {metrics.MIN_POSITIVES} positives) the mean of "
+            f" Without {', '.join(few)} (fewer than {multilabel.MIN_POSITIVES} positives) the mean of "
             f"the splits: {', '.join(told)} (nearest)."
         )
     each = sum(0 < row["n_seeds"] == row["n_above_floor"] for row in rows)
@@ -295,7 +296,7 @@ def languages_table(found: dict[str, Any]) -> str:
         cells += [_cell(row[key], 4 if key == "mean_change" else 3) for key in ASKED]
         spread = f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
         lines.append([*cells[:at], "" if row["language"] == "en" else spread, *cells[at:]])
-    return f"Mean over the runs (one a seed: {len(found['seeds'])}).\n\n{compare.table(lines)}"
+    return f"Mean over the runs (one a seed: {len(found['seeds'])}).\n\n{table(lines)}"
 
 
 def retrieval_table(found: dict[str, Any]) -> str:
@@ -307,7 +308,7 @@ def retrieval_table(found: dict[str, Any]) -> str:
             lines.append([row["recipe"], str(len(row["seeds"])), *_places(row)])
         lines.append(["chance", "", *_places(part["chance"])])
         asked = f"{part['n_queries']} queries, {part['n_candidates']} candidates"
-        parts.append(f"{part['direction']}, {asked}:\n\n{compare.table(lines)}")
+        parts.append(f"{part['direction']}, {asked}:\n\n{table(lines)}")
     return "\n\n".join(parts)
 
 

@@ -4,8 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+from helpers import SHARED, TINY, configured
 
 
 def shared(name: str) -> Path:
@@ -33,34 +32,9 @@ def shared_challenge() -> Path:
 @pytest.fixture(scope="session")
 def simulated(tmp_path_factory) -> Path:
     """A small synthetic PTB-XL, the same for all tests; not to be changed by any."""
-    from ecg_siglip.simulate import simulate
+    from ecg_siglip.simulation.dataset import simulate_dataset
 
-    return simulate(tmp_path_factory.mktemp("data") / "simulated", n_records=150, seed=1)
-
-
-TINY = {
-    "ecg.width": 8,
-    "ecg.depths": [1, 1],
-    "ecg.stem_stride": 4,
-    "text.width": 16,
-    "text.depth": 1,
-    "text.n_heads": 2,
-    "text.vocab_size": 300,
-    "embed_dim": 16,
-    "optim.n_epochs": 2,
-    "optim.batch_size": 32,
-    "augment.mixup": 0.0,
-}
-
-
-def configured(schema: type, knobs: dict[str, object]):
-    """A configuration from dotted knobs, as the command line would give it."""
-    from omegaconf import OmegaConf
-
-    base = OmegaConf.structured(schema)
-    for name, value in knobs.items():
-        OmegaConf.update(base, name, value)
-    return OmegaConf.to_object(base)
+    return simulate_dataset(tmp_path_factory.mktemp("data") / "simulated", n_records=150, seed=1)
 
 
 @pytest.fixture
@@ -91,12 +65,12 @@ def trained(simulated, tmp_path_factory) -> Path:
 def evaluated(trained, tmp_path_factory) -> Path:
     """The folder that `evaluate` wrote for fold 10 of a copy of the finished run."""
     from ecg_siglip.config import EvaluateConfig
-    from ecg_siglip.evaluate import evaluate
+    from ecg_siglip.evaluation.fold import evaluate_run
 
     run = tmp_path_factory.mktemp("evaluated") / trained.name
     shutil.copytree(trained, run)
     base = {"run.name": run.name, "run.root": str(run.parent), "n_bootstrap": 20}
-    evaluate(configured(EvaluateConfig, base))
+    evaluate_run(configured(EvaluateConfig, base))
     return run / "evaluate" / "fold10"
 
 
@@ -129,7 +103,7 @@ def tiny_qwen3(tmp_path_factory) -> Path:
     import torch
 
     transformers = pytest.importorskip("transformers", reason="needs the extra [hf]")
-    from ecg_siglip.text_encoders import PAD, train_tokenizer
+    from ecg_siglip.models.text_encoders import PAD, train_tokenizer
 
     folder = tmp_path_factory.mktemp("qwen3")
     made = train_tokenizer(["sinus rhythm", "linksschenkelblock"] * 3, 300)

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from ecg_siglip import config, encoders, findings, losses, metrics
+from ecg_siglip import config
+from ecg_siglip.core.command_line import CONF_DIR, _list_mistake, run_command
+from ecg_siglip.core.run_folder import from_yaml, to_yaml
+from ecg_siglip.core.settings import check_settings, setting_names
+from ecg_siglip.metrics.decision_rules import THRESHOLD_RULES
+from ecg_siglip.models.ecg_encoders import ecg_encoder
+from ecg_siglip.training.targets import LOSSES, parse_terms
+from ecg_siglip.vocabulary import findings
 
 SCHEMAS = {
     "app": config.AppConfig,
@@ -106,7 +113,7 @@ def compose(verb: str, *overrides: str, monkeypatch: pytest.MonkeyPatch):
     """What the verb is given for a command line, by the very door that every verb uses."""
     given = []
     monkeypatch.setattr(sys, "argv", [verb, *overrides])
-    config.run(verb, SCHEMAS[verb], given.append)
+    run_command(verb, SCHEMAS[verb], given.append)
     return given[0]
 
 
@@ -117,13 +124,13 @@ def door(monkeypatch):
 
 @pytest.mark.parametrize("verb", SCHEMAS)
 def test_the_list_of_knobs_is_frozen(verb):
-    assert sorted(config.knobs(SCHEMAS[verb])) == KNOBS[verb].split()
+    assert sorted(setting_names(SCHEMAS[verb])) == KNOBS[verb].split()
 
 
 @pytest.mark.parametrize("verb", SCHEMAS)
 def test_help_names_every_knob_with_its_meaning(verb, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [verb, "--help"])
-    config.run(verb, SCHEMAS[verb], compose)  # not called
+    run_command(verb, SCHEMAS[verb], compose)  # not called
     page = capsys.readouterr().out
     for name, field in fields(verb):
         line = next(line for line in page.splitlines() if line.startswith(f"  {name}="))
@@ -134,7 +141,7 @@ def test_help_names_every_knob_with_its_meaning(verb, monkeypatch, capsys):
 @pytest.mark.parametrize("verb", SCHEMAS)
 def test_help_says_what_a_knob_is_if_nothing_is_said(verb, monkeypatch, capsys, door):
     monkeypatch.setattr(sys, "argv", [verb, "--help"])
-    config.run(verb, SCHEMAS[verb], compose)
+    run_command(verb, SCHEMAS[verb], compose)
     page = capsys.readouterr().out.splitlines()
     missing = [line.split("=")[0].strip() for line in page if line.partition("=")[2][:4] == "??? "]
     composed = door(verb, *(f"{name}=x" for name in missing))
@@ -156,12 +163,12 @@ RANGED = [
 
 @pytest.mark.parametrize(("verb", "name", "bound", "toward"), RANGED)
 def test_a_range_holds_its_ends_and_nothing_beyond(verb, name, bound, toward):
-    config.check(with_knob(verb, name, bound))
+    check_settings(with_knob(verb, name, bound))
     outside = (
         bound + int(toward) if isinstance(bound, int) else math.nextafter(bound, toward * math.inf)
     )
     with pytest.raises(ValueError, match=name) as error:
-        config.check(with_knob(verb, name, outside))
+        check_settings(with_knob(verb, name, outside))
     assert str(bound) in str(error.value)
 
 
@@ -176,33 +183,33 @@ CHOICES = [
 @pytest.mark.parametrize(("verb", "name", "choices"), CHOICES)
 def test_a_word_is_one_of_the_known(verb, name, choices):
     for word in choices:
-        config.check(with_knob(verb, name, word))
+        check_settings(with_knob(verb, name, word))
     with pytest.raises(ValueError, match=f"{name}=nonsense.*{choices[0]}"):
-        config.check(with_knob(verb, name, "nonsense"))
+        check_settings(with_knob(verb, name, "nonsense"))
 
 
 def test_every_knob_says_what_it_does():
     for verb in SCHEMAS:
         for name, field in fields(verb):
             assert field.metadata["doc"], name
-        config.check(SCHEMAS[verb]())  # and every default is in its range
+        check_settings(SCHEMAS[verb]())  # and every default is in its range
 
 
 def test_the_words_are_those_of_the_rooms():
-    assert tuple(findings.TASKS) == config.TASKS
-    assert tuple(findings.LANGUAGES) == config.LANGUAGES
-    assert tuple(metrics.THRESHOLD_RULES) == config.THRESHOLD_RULES
+    assert tuple(findings.TASKS) == findings.TASKS
+    assert tuple(findings.LANGUAGES) == findings.LANGUAGES
+    assert tuple(THRESHOLD_RULES) == THRESHOLD_RULES
     words = dict(fields("train"))
-    assert words["objective.loss"].metadata["choices"] == losses.LOSSES
+    assert words["objective.loss"].metadata["choices"] == LOSSES
     for name in words["ecg.name"].metadata["choices"]:
-        encoders.ecg_encoder(**dataclasses.asdict(config.EcgConfig(name=name, depths=[1])))
+        ecg_encoder(**dataclasses.asdict(config.EcgConfig(name=name, depths=[1])))
 
 
 # ---------------------------------------------------------------------------------- composition
 
 OPTIONS = [
     pytest.param(f"{path.parent.name}={path.stem}", id=f"{path.parent.name}={path.stem}")
-    for path in sorted(config.CONF_DIR.glob("*/*.yaml"))
+    for path in sorted(CONF_DIR.glob("*/*.yaml"))
     if path.stem != "challenge"  # for evaluate alone
 ]
 
@@ -211,7 +218,7 @@ OPTIONS = [
 def test_every_file_of_conf_composes(door, option):
     needed = ["text.name=a_model"] if option == "text=hf" else []
     settings = door("train", "run.name=r", option, *needed)
-    assert losses.parse_terms(settings.objective.terms)
+    assert parse_terms(settings.objective.terms)
 
 
 def test_other_hospitals_are_for_evaluate_alone(door, capsys):
@@ -294,7 +301,7 @@ def test_what_is_no_list_is_told_how_to_be_said(door, capsys, said, meant):
 
 def test_a_sweep_over_lists_is_not_taken_for_a_mistake():
     said = ["-m", "data.train_folds=choice([1],[2])", "data.train_folds=${a}", "run.name=x"]
-    assert not config._no_list(config.TrainConfig, said)
+    assert not _list_mistake(config.TrainConfig, said)
 
 
 def test_a_run_without_a_name_is_refused(door, capsys):
@@ -323,20 +330,20 @@ def test_an_experiment_wins_over_the_groups_and_the_command_line_over_both(door,
 def test_yaml_gives_back_the_configuration(door, tmp_path: Path):
     settings = door("train", "run.name=r", "ecg=transformer", "objective=shared_rare")
     path = tmp_path / "config.yaml"
-    path.write_text(config.to_yaml(settings))
-    assert config.from_yaml(config.TrainConfig, path) == settings
-    path.write_text(config.to_yaml(settings) + "unknown_knob: 1\n")
+    path.write_text(to_yaml(settings))
+    assert from_yaml(config.TrainConfig, path) == settings
+    path.write_text(to_yaml(settings) + "unknown_knob: 1\n")
     with pytest.raises(ValueError, match="unknown_knob"):
-        config.from_yaml(config.TrainConfig, path)
+        from_yaml(config.TrainConfig, path)
 
 
 def test_a_knob_that_was_not_there_yet_means_what_it_meant_then(door, tmp_path: Path):
     settings = door("train", "run.name=r")
     path = tmp_path / "config.yaml"
-    lines = config.to_yaml(settings).splitlines()
+    lines = to_yaml(settings).splitlines()
     path.write_text("\n".join(line for line in lines if "mixup" not in line))
     assert settings.augment.mixup > 0
-    assert config.from_yaml(config.TrainConfig, path).augment.mixup == 0
+    assert from_yaml(config.TrainConfig, path).augment.mixup == 0
 
 
 @pytest.mark.parametrize("error", [ValueError("record 7:\n  expected 12"), OSError("disk full")])
@@ -346,7 +353,7 @@ def test_an_error_of_the_user_is_one_line(monkeypatch, capsys, error):
 
     monkeypatch.setattr(sys, "argv", ["train", "run.name=r"])
     with pytest.raises(SystemExit) as stop:
-        config.run("train", config.TrainConfig, verb)
+        run_command("train", config.TrainConfig, verb)
     assert stop.value.code == 1
     assert capsys.readouterr().err == f"train: {' '.join(str(error).split())}\n"
 
@@ -354,7 +361,7 @@ def test_an_error_of_the_user_is_one_line(monkeypatch, capsys, error):
 def test_our_own_mistake_keeps_its_traceback(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["train", "run.name=r"])
     with pytest.raises(SystemExit) as stop:
-        config.run("train", config.TrainConfig, lambda _: 1 // 0)
+        run_command("train", config.TrainConfig, lambda _: 1 // 0)
     assert stop.value.code == 1
     assert "Traceback" in (err := capsys.readouterr().err)
     assert "ZeroDivisionError" in err
@@ -362,7 +369,7 @@ def test_our_own_mistake_keeps_its_traceback(monkeypatch, capsys):
 
 def test_what_the_verb_returns_is_the_exit_code(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["predict", "run.name=r"])
-    config.run("predict", config.PredictConfig, lambda _: 0)
+    run_command("predict", config.PredictConfig, lambda _: 0)
     with pytest.raises(SystemExit) as stop:
-        config.run("predict", config.PredictConfig, lambda _: 1)
+        run_command("predict", config.PredictConfig, lambda _: 1)
     assert stop.value.code == 1

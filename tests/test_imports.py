@@ -11,29 +11,18 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "ecg_siglip"
 # From the lowest layer to the highest: sub-packages, and modules outside any sub-package.
 LAYERS = [
-    "config waveform wfdb_files devices tables findings encoders losses metrics plots charts beats "
-    "download hub reports",
-    "card records text_encoders operating quality report drilldown augmentation lead_sets "
-    "neighbours concepts snomed retrieval",
-    "cache clinical model paired windows challenge",
-    "ptbxl checkpoint simulate ranks sheet explain",
-    "batches predictor truth held_out",
-    "ask",
-    "hospitals answers",
-    "transfer breakdown predict",
-    "evaluate build",
-    "teachers",
-    "train compare ensemble classifier desk",
-    "export serve",
-    "app",
+    "core",
+    "vocabulary signals",
+    "metrics readers simulation",
+    "config",
+    "datasets models",
+    "inference",
+    "training reporting",
+    "evaluation serving",
+    "train evaluate predict compare ensemble export ptbxl simulate app",
 ]
 LAYER = {unit: layer for layer, units in enumerate(LAYERS) for unit in units.split()}
-LIGHT = {
-    *("records", "wfdb_files", "devices", "tables", "quality", "waveform", "augmentation"),
-    *("lead_sets", "neighbours", "windows", "findings", "metrics", "paired", "plots", "report"),
-    *("sheet", "operating", "charts", "beats", "clinical", "download", "snomed", "challenge"),
-    *("drilldown", "hub", "card", "reports", "retrieval"),
-}
+LIGHT = {"vocabulary", "signals", "metrics", "readers", "simulation", "reporting"}
 HEAVY = {"torch", "hydra", "omegaconf"}
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
@@ -75,7 +64,7 @@ def test_every_module_has_its_layer():
     assert not unknown, f"add to LAYERS in tests/test_imports.py: {unknown}"
     assert not set(LAYER) - {unit(module) for module in MODULES}, "LAYERS lists what is not there"
     assert len(MODULES) > 60  # the scan sees the package
-    assert "losses" in {name.rpartition(".")[2] for name in imported("train")[0]}
+    assert "training.losses" in imported("training.trainer")[0]
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
@@ -102,7 +91,7 @@ def test_light_modules_need_neither_torch_nor_hydra(module):
 def test_the_package_imports_nothing_before_it_is_used():
     code = (
         "import sys, ecg_siglip; print(sorted({'torch', 'hydra', 'pandas'} & set(sys.modules)));"
-        "ecg_siglip.records, ecg_siglip.waveform, ecg_siglip.findings, ecg_siglip.metrics;"
+        "ecg_siglip.readers.read_record, ecg_siglip.signals, ecg_siglip.metrics, ecg_siglip.vocabulary;"
         "print(sorted({'torch', 'hydra'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

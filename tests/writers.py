@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 import wfdb
 
-from ecg_siglip import devices, waveform
-from ecg_siglip.waveform import LEADS
+from ecg_siglip.readers import xml_formats
+from ecg_siglip.readers.stated import LEAD_CODES
+from ecg_siglip.signals.leads import LEADS, LEADS_FROM_ELECTRODES
 
 edfio = pytest.importorskip("edfio", reason="needs the extra [formats]")
 pydicom = pytest.importorskip("pydicom", reason="needs the extra [formats]")
@@ -29,7 +30,7 @@ def ecg(n: int = 10 * FS, fs: int = FS) -> np.ndarray:
     beat = np.exp(-(((t + 0.5) % 1 - 0.5) ** 2) / (2 * 0.02**2))
     electrodes = rng.uniform(-0.5, 0.5, (9, 1)) * beat + rng.normal(0, 0.01, (9, n))
     # Multiples of 6 at the electrodes, since leads are halves and thirds of their sums.
-    leads = waveform.LEADS_FROM_ELECTRODES @ (6 * np.rint(electrodes * 1000 / 6))
+    leads = LEADS_FROM_ELECTRODES @ (6 * np.rint(electrodes * 1000 / 6))
     return np.rint(leads).astype(np.int16)
 
 
@@ -56,7 +57,7 @@ def dicom_group(
     group.WaveformOriginality = origin
     group.NumberOfWaveformChannels, group.NumberOfWaveformSamples = uv.shape
     group.SamplingFrequency = str(fs)
-    codes = {lead: code for code, lead in devices.LEAD_CODES.items()}
+    codes = {lead: code for code, lead in LEAD_CODES.items()}
     channels, stored = [], []
     for row, lead in zip(uv, leads, strict=True):
         channel, source, unit = (pydicom.Dataset() for _ in range(3))
@@ -132,7 +133,7 @@ def muse(uv: np.ndarray, fs: int = FS, kind: str = "Rhythm", step: float = 2.0) 
     """Eight leads; the other four follow."""
     text = ""
     for row, lead in zip(uv, LEADS, strict=True):
-        if lead in devices.FROM_I_II:
+        if lead in xml_formats.FROM_I_II:
             continue
         data = base64.encodebytes((row / step).astype("<i2").tobytes()).decode()
         text += (

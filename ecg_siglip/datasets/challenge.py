@@ -1,0 +1,240 @@
+"""The PhysioNet/CinC 2020-2021 collections on disk: ECGs of other hospitals with SNOMED CT codes.
+
+A collection is a folder of WFDB records, at any depth: a header with ``#Age``, ``#Sex`` and ``#Dx``
+and a ``.mat`` file each. A root holds one or several of them; a set is named after its folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import multiprocessing
+import os
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ecg_siglip.readers.record import read_record
+from ecg_siglip.signals.preprocessing import prepare_signal, to_int16
+
+COMMENT = re.compile(r"^#[ \t]*(Dx|Age|Sex)[ \t]*:(.*)$", re.IGNORECASE | re.MULTILINE)
+# What headers write where they know nothing.
+UNKNOWN = {"", "unknown", "nan", "na", "n/a", "none"}
+SEXES = {"male": "male", "m": "male", "female": "female", "f": "female"}
+# PTB-XL in challenge form: HRnnnnn is the record with ecg_id nnnnn.
+PTBXL_NAME = re.compile(r"HR(\d{5})")
+MAX_HEADER_BYTES = 1 << 20
+N_WORTH_A_PROCESS = 200  # records; starting a process takes about as long as preparing these
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a header says of the patient.
+
+    Attributes
+    ----------
+    dx : frozenset of int
+        SNOMED CT codes.
+    age : float, years
+        NaN where unknown; 90 for PTB-XL's 300, which means over 89.
+    sex : {"male", "female", ""}
+        Empty where unknown.
+    """
+
+    dx: frozenset[int]
+    age: float
+    sex: str
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The labelled records of a set.
+
+    Attributes
+    ----------
+    name : str
+        Of its folder.
+    paths : list of Path
+        Headers, sorted.
+    labels : list of Labels
+        One a path.
+    left_out : dict of str to str
+        Records without labels: name and what is wrong.
+    """
+
+    name: str
+    paths: list[Path]
+    labels: list[Labels]
+    left_out: dict[str, str]
+
+
+def find_sets(root: str | Path) -> dict[str, list[Path]]:
+    """The headers of every set below a root, by the name of its folder.
+
+    Parameters
+    ----------
+    root : path
+        Records that lie in it are a set of its name; each of its folders that holds records, at
+        any depth, is one.
+
+    Returns
+    -------
+    dict of str to list of Path, sorted
+
+    Raises
+    ------
+    ValueError
+        If it is no folder, or holds no record.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise ValueError(f"data.root={root}: no such folder; expected one with challenge records")
+    found = {root.resolve().name: sorted(root.glob("*.hea"))}
+    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+        found[folder.name] = found.get(folder.name, []) + sorted(folder.rglob("*.hea"))
+    found = {name: paths for name, paths in found.items() if paths}
+    if not found:
+        raise ValueError(f"data.root={root}: no record (.hea) in it; expected a folder a hospital")
+    return found
+
+
+def read_labels(path: Path) -> Labels:
+    """What the header of a record says of the patient.
+
+    Raises
+    ------
+    ValueError
+        If there is no ``#Dx``, it is unknown or no list of SNOMED CT codes, or the file is no
+        header.
+    OSError
+        If the file cannot be read.
+    """
+    if path.stat().st_size > MAX_HEADER_BYTES:
+        raise ValueError(f"expected a header of at most {MAX_HEADER_BYTES} bytes")
+    text = path.read_bytes().decode("utf-8", errors="replace")
+    said: dict[str, list[str]] = {}
+    for key, value in COMMENT.findall(text):
+        said.setdefault(key.lower(), []).append(value.strip())
+    if "dx" not in said:
+        raise ValueError("no #Dx line")
+    words = [word for value in said["dx"] for word in re.split(r"[,;\s]+", value)]
+    words = [word for word in words if word.lower() not in UNKNOWN]
+    if odd := [word for word in words if not word.isdecimal()]:
+        raise ValueError(f"#Dx: expected SNOMED CT codes, got {odd[0]!r:.40}")
+    if not words:
+        raise ValueError(f"#Dx is {', '.join(filter(None, said['dx'])) or 'empty'}")
+    sex = SEXES.get(said.get("sex", [""])[0].lower(), "")
+    return Labels(frozenset(map(int, words)), _age(said.get("age", [""])[0]), sex)
+
+
+def _age(text: str) -> float:
+    try:
+        age = float(text)
+    except ValueError:
+        return math.nan
+    if age == 300:
+        return 90.0
+    return age if 0 <= age <= 120 else math.nan
+
+
+def collect(name: str, paths: Sequence[Path]) -> Collection:
+    """The labelled records of a set; those without labels by name."""
+    kept, labels, left_out = [], [], {}
+    for path in paths:
+        try:
+            labels.append(read_labels(path))
+            kept.append(path)
+        except (ValueError, OSError) as error:
+            left_out[path.stem] = " ".join(str(error).split())
+    return Collection(name, kept, labels, left_out)
+
+
+def ecg_ids(paths: Sequence[Path]) -> np.ndarray:
+    """PTB-XL's ecg_id of each record, 0 for one that is not PTB-XL's; (n_records,) int64."""
+    matches = [PTBXL_NAME.fullmatch(path.stem) for path in paths]
+    return np.array([int(match[1]) if match else 0 for match in matches], np.int64)
+
+
+def in_tuning_half(key: str) -> bool:
+    """Whether a record or patient falls into the tuning half; the same for every model."""
+    return hashlib.sha256(key.encode()).digest()[0] % 2 == 0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A record as the model sees it, or why it cannot.
+
+    Attributes
+    ----------
+    signal : ndarray of shape (12, n_samples), int16, uV; or None
+    duration_s : float, s
+        Of the record.
+    error : str
+        Empty if there is a signal.
+    """
+
+    signal: np.ndarray | None
+    duration_s: float
+    error: str
+
+
+def prepare(path: Path, spec: dict[str, Any]) -> Prepared:
+    """Read a record and bring it to the model's form.
+
+    Parameters
+    ----------
+    path : Path
+    spec : dict
+        Keyword arguments of ``preprocessing.prepare_signal``.
+
+    Notes
+    -----
+    Of a longer record the middle; a shorter one is padded with zeros at its end, which ``predict``
+    does only when told to: no hospital's records are left out for their length.
+    """
+    try:
+        record = read_record(path)
+        signal = prepare_signal(
+            record.signal,
+            record.fs,
+            record.leads,
+            record=record.name,
+            **(spec | {"allow_short": True}),
+        )
+    except (ValueError, OSError) as error:
+        said = " ".join(str(error).split()).removeprefix(f"record {path.stem}: ")
+        return Prepared(None, math.nan, said or type(error).__name__)
+    return Prepared(to_int16(signal), record.signal.shape[1] / record.fs, "")
+
+
+def _prepare(job: tuple[Path, dict[str, Any]]) -> Prepared:
+    return prepare(*job)
+
+
+def prepared(
+    paths: Sequence[Path], spec: dict[str, Any], n_workers: int | None = None
+) -> Iterator[Prepared]:
+    """Each record prepared, in order; many of them by several processes.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    spec : dict
+        As for ``prepare``.
+    n_workers : int, optional
+        Default: one per core, fewer for few records.
+    """
+    jobs = [(path, spec) for path in paths]
+    if n_workers is None:
+        n_workers = min(os.cpu_count() or 1, math.ceil(len(jobs) / N_WORTH_A_PROCESS))
+    if n_workers < 2 or len(jobs) < 2:
+        yield from map(_prepare, jobs)
+        return
+    # Spawned, not forked: the caller holds threads, perhaps a GPU.
+    with ProcessPoolExecutor(n_workers, multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(_prepare, jobs, chunksize=32)

@@ -1,0 +1,276 @@
+"""Every waveform of a data set in one array on disk, made once, checked at every opening.
+
+A cache is a folder ``<cache_dir>/<key>/`` with ``signals.i16`` (all records in the order of the
+metadata, int16, microvolt) and ``index.json`` (what it was made from, and checksums). The key is a
+hash of everything the signals depend on, so a changed file or setting leads to another folder. Old
+folders are left where they are, since models at several sampling rates may share them: delete any
+of them at any time. A folder appears under its key whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import multiprocessing
+import os
+import shutil
+import sys
+import threading
+import zlib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ecg_siglip.readers.record import read_record
+from ecg_siglip.signals.preprocessing import prepare_signal, to_int16
+
+# Raise it when record.read_record or preprocessing.prepare_signal give other numbers for the same file and setting.
+PREPARATION = 1
+N_CHUNK = 64  # records prepared, written and checksummed together
+N_WORTH_A_PROCESS = 200  # records; starting a process takes about as long as preparing these
+
+
+def file_stamp(path: Path) -> tuple[int, ...] | None:
+    """Size and time of change of both files of a record, or None if one is absent."""
+    numbers: list[int] = []
+    for suffix in (".hea", ".dat"):
+        try:
+            stat = os.stat(f"{path}{suffix}")
+        except FileNotFoundError:
+            return None
+        numbers += (stat.st_size, stat.st_mtime_ns)
+    return tuple(numbers)
+
+
+class WaveformCache:
+    """All signals of a root in one file, made from given files with given settings.
+
+    Layout: ``signals.i16``, C order (n_records, 12, n_samples), little-endian int16; ``index.json``
+    holds the shape, the ecg_ids, the ingredients of the key, and a CRC-32 per chunk of records,
+    and is itself protected by one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        root: Path,
+        *,
+        ecg_ids: list[int],
+        names: list[str],
+        stamps: Iterable[tuple[int, ...] | None],
+        fs: int,
+        spec: dict[str, Any],
+    ) -> None:
+        self.folder, self.root = folder, root
+        self.ecg_ids, self.names, self.fs = ecg_ids, names, fs
+        # 10 and 10.0 mean the same and must lead to the same key.
+        self.spec = {
+            name: float(value) if type(value) is int else value for name, value in spec.items()
+        }
+        self.shape = (len(names), 12, round(spec["duration_s"] * spec["to_fs"]))
+        files = json.dumps([ecg_ids, names, list(stamps)])
+        self.ingredients = {
+            "preparation": PREPARATION,
+            "fs": fs,
+            "waveform": self.spec,
+            "files": hashlib.sha256(files.encode()).hexdigest(),
+        }
+        key = hashlib.sha256(json.dumps(self.ingredients, sort_keys=True).encode()).hexdigest()
+        self.path = folder / key[:16]
+
+    @property
+    def n_bytes(self) -> int:
+        return 2 * math.prod(self.shape)
+
+    def open(self, n_workers: int | None, progress: bool) -> np.ndarray:
+        """The signals, checked; built first if they are not there."""
+        if not self.path.is_dir():
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                with _lock(self.folder / ".lock"):
+                    if not self.path.is_dir():
+                        self._build(n_workers, progress)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                    raise self._disk_full(str(error)) from error
+                raise ValueError(
+                    f"cannot write the cache in {self.folder} ({error.strerror or error}): "
+                    "name a folder that can be written by data.cache_dir=..."
+                ) from error
+        self._check()
+        return np.memmap(self.path / "signals.i16", "<i2", mode="r", shape=self.shape)
+
+    def _disk_full(self, why: str) -> ValueError:
+        return ValueError(
+            f"disk full: the cache needs {self.n_bytes / 1e6:.0f} MB in {self.folder} ({why}): "
+            "make room or name another folder by data.cache_dir=..."
+        )
+
+    def _build(self, n_workers: int | None, progress: bool) -> None:
+        # Only the holder of the lock is here, so these were left by builds that were killed.
+        for left in self.folder.glob("*.part"):
+            shutil.rmtree(left, ignore_errors=True)
+        part = self.path.with_suffix(".part")
+        free = shutil.disk_usage(self.folder).free
+        if free < self.n_bytes:
+            raise self._disk_full(f"{free / 1e6:.0f} MB are free")
+        try:
+            part.mkdir()
+            with open(part / "signals.i16", "wb") as file:
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, self.n_bytes)
+                else:
+                    file.truncate(self.n_bytes)
+            checksums = self._prepare(part / "signals.i16", n_workers, progress)
+            _fsync(part / "signals.i16")
+            index = {
+                "shape": self.shape,
+                "ecg_id": self.ecg_ids,
+                "n_chunk": N_CHUNK,
+                "crc32": checksums,
+                "made_from": self.ingredients,
+            }
+            text = json.dumps(index)
+            (part / "index.json").write_text(f"{text}\n{_crc32_line(text)}")
+            _fsync(part / "index.json")
+            os.rename(part, self.path)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+
+    def _prepare(self, file: Path, n_workers: int | None, progress: bool) -> list[int]:
+        jobs = []
+        for start in range(0, len(self.names), N_CHUNK):
+            chunk = slice(start, start + N_CHUNK)
+            offset = start * self.n_bytes // self.shape[0]
+            names = list(zip(self.ecg_ids[chunk], self.names[chunk], strict=True))
+            jobs.append((file, offset, self.root, names, self.fs, self.spec, self.shape[1:]))
+        if n_workers is None:
+            n_workers = min(_n_cores(), math.ceil(len(self.names) / N_WORTH_A_PROCESS))
+        bar = tqdm(
+            total=len(self.names), desc="cache", unit="record", disable=None if progress else True
+        )
+        checksums: list[int] = []
+        with bar, contextlib.ExitStack() as stack:
+            results: Iterator[int] = map(_prepare_chunk, jobs)
+            if min(n_workers, len(jobs)) > 1:
+                # Spawned, not forked: the caller may already hold threads or a GPU.
+                pool = ProcessPoolExecutor(
+                    min(n_workers, len(jobs)),
+                    multiprocessing.get_context("spawn"),
+                    _end_with_parent,
+                )
+                stack.callback(pool.shutdown, cancel_futures=True)
+                results = pool.map(_prepare_chunk, jobs)
+            try:
+                for job, checksum in zip(jobs, results, strict=True):
+                    checksums.append(checksum)
+                    bar.update(len(job[3]))
+            except BrokenProcessPool as error:
+                raise ValueError(
+                    "a process that prepares records died (out of memory?): try data.n_workers=1"
+                ) from error
+        return checksums
+
+    def _check(self) -> None:
+        """Hold the cache on disk to its checksums, on all cores; 2 GB a second and core."""
+        try:
+            text, _, checksum = (self.path / "index.json").read_text().partition("\n")
+            if checksum != _crc32_line(text):
+                raise ValueError("checksum differs")
+            index = json.loads(text)
+        except (OSError, ValueError) as error:
+            raise self._corrupt("index.json", str(error)) from None
+        assert tuple(index["shape"]) == self.shape
+        assert index["ecg_id"] == self.ecg_ids
+        path, n_chunk = self.path / "signals.i16", index["n_chunk"]
+        n_bytes = path.stat().st_size if path.is_file() else 0
+        if n_bytes != self.n_bytes:
+            raise self._corrupt(path.name, f"expected {self.n_bytes} bytes, got {n_bytes}")
+        signals = np.memmap(path, "<i2", mode="r", shape=self.shape)
+        starts = range(0, len(signals), n_chunk)
+        with ThreadPoolExecutor(_n_cores()) as pool:
+            checksums = pool.map(
+                lambda start: zlib.crc32(signals[start : start + n_chunk].data), starts
+            )
+            for start, expected, got in zip(starts, index["crc32"], checksums, strict=True):
+                if got != expected:
+                    where = f"from ecg_id {self.ecg_ids[start]} on"
+                    raise self._corrupt(path.name, f"checksum differs {where}")
+
+    def _corrupt(self, name: str, why: str) -> ValueError:
+        return ValueError(
+            f"corrupt cache {self.path / name}: {why}; delete the folder {self.path} to rebuild it"
+        )
+
+
+def _crc32_line(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}\n"
+
+
+def _prepare_chunk(job: tuple[Any, ...]) -> int:
+    """Read, prepare and write some records; their CRC-32."""
+    file, offset, root, names, fs, spec, shape = job
+    block = np.empty((len(names), *shape), "<i2")
+    for row, (ecg_id, name) in zip(block, names, strict=True):
+        try:
+            record = read_record(root / name)
+            if record.fs != fs:
+                raise ValueError(f"record {record.name}: expected {fs} Hz, got {record.fs:g} Hz")
+            signal = prepare_signal(
+                record.signal, record.fs, record.leads, **spec, record=record.name
+            )
+        except (ValueError, OSError) as error:
+            raise ValueError(f"ecg_id {ecg_id}: {error}") from None
+        row[:] = to_int16(signal)
+    with open(file, "r+b") as out:
+        out.seek(offset)
+        out.write(block.data)
+    return zlib.crc32(block.data)
+
+
+def _end_with_parent() -> None:
+    """Without this a killed build would leave its processes waiting for ever."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _n_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Held by one process at a time; the system frees it even when that process is killed."""
+    import fcntl  # not on Windows, where only building a cache would fail
+
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(
+                f"waiting for another process that builds a cache in {path.parent}", file=sys.stderr
+            )
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _fsync(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,18 @@
+"""Records to predictions."""
+
+from ecg_siglip.core.lazy import lazy_names
+
+_MODULE_OF = {
+    "EcgClassifier": "classifier",
+    "Finding": "prediction",
+    "Prediction": "prediction",
+    "Predictor": "predictor",
+    "PreparedRecord": "preparation",
+    "Timeline": "sliding_window",
+    "answer_question": "questions",
+    "attribute": "attribution",
+    "predict_records": "pipeline",
+    "tune_fold": "tuning",
+}
+__all__ = [*_MODULE_OF]
+__getattr__ = lazy_names(__name__, _MODULE_OF)

@@ -1,0 +1,326 @@
+"""A loaded model that answers for records: what is in an ECG, each finding with its probability.
+
+The same ``forward`` answers for one patient, for a fold in ``evaluate`` and for the tuning fold in
+``train``: a published score and a single answer come out of the same lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ecg_siglip.core.distributed import pick_device
+from ecg_siglip.inference.attribution import attribute
+from ecg_siglip.inference.prediction import Finding
+from ecg_siglip.metrics import multilabel
+from ecg_siglip.metrics.decision_rules import DEFAULT_RULE, PRECISION, SENSITIVITY
+from ecg_siglip.models.artifact import Artifact, Tuning, load_artifact
+from ecg_siglip.models.dual_encoder import Model
+from ecg_siglip.readers.record import Record
+from ecg_siglip.signals.leads import LEADS, available_leads, nearest_lead_set, not_assessable
+from ecg_siglip.signals.preprocessing import from_int16, nonflat_leads, prepare_signal, to_int16
+from ecg_siglip.vocabulary import findings
+
+
+@torch.inference_mode()
+def forward(
+    model: Model,
+    text_FD: Tensor,
+    signals: np.ndarray,
+    batch_size: int = 256,
+    progress: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probability of each text for each record, as the pair loss trained it (not calibrated).
+
+    Parameters
+    ----------
+    model : EcgTextModel or Ensemble
+    text_FD : Tensor of shape (n_findings, D)
+        What ``model.encode_text`` made of the prompts.
+    signals : ndarray of shape (n_records, 12, n_samples), int16, uV
+        Prepared records, at the model's sampling rate; may be a memory map.
+    batch_size : int
+        Records at one time.
+    progress : bool
+        Show a bar on stderr if that is a terminal.
+
+    Returns
+    -------
+    ndarray of shape (n_records, n_findings), float64 in [0, 1]
+    ndarray of shape (n_records, D), float32
+        Where the records lie in the embedding.
+    """
+    was_training = model.training
+    model.eval()
+    n_findings, n_features = text_FD.shape
+    y_prob = np.empty((len(signals), n_findings))
+    embedding_BD = np.empty((len(signals), n_features), np.float32)
+    starts = range(0, len(signals), batch_size)
+    for start in tqdm(starts, "records", disable=None if progress else True, leave=False):
+        here = slice(start, start + batch_size)
+        batch = from_int16(np.asarray(signals[here]))
+        ecg_BD = model.encode_ecg(torch.from_numpy(batch).to(model.device))
+        y_prob[here] = torch.sigmoid(model.logits(ecg_BD, text_FD).double()).cpu().numpy()
+        embedding_BD[here] = ecg_BD.float().cpu().numpy()
+    model.train(was_training)
+    return y_prob, embedding_BD
+
+
+def probabilities(
+    model: Model,
+    text_FD: Tensor,
+    signals: np.ndarray,
+    batch_size: int = 256,
+    progress: bool = False,
+) -> np.ndarray:
+    """The first half of what ``forward`` gives, (n_records, n_findings)."""
+    return forward(model, text_FD, signals, batch_size, progress)[0]
+
+
+class Predictor:
+    """A loaded model that answers for records.
+
+    Parameters
+    ----------
+    artifact : Artifact
+    device : torch.device or str
+
+    Examples
+    --------
+    ::
+
+        predictor = Predictor.load("runs/r1/model")
+        signal = predictor.prepare(record.read_record("data/ptbxl/records100/00000/00001_lr"))
+        for finding in predictor.findings(predictor.probabilities(signal[None])[0]):
+            print(finding.name, finding.probability)
+    """
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        device: torch.device | str = "cpu",
+        language: str | None = None,
+    ):
+        self.artifact = replace(artifact, model=artifact.model.to(device).eval())
+        self.text_FD = self.texts(language)
+
+    @torch.inference_mode()
+    def texts(self, language: str | None = None) -> Tensor:
+        """What is asked, (n_findings, D): as the model was tuned, or in another language.
+
+        Raises
+        ------
+        ValueError
+            If the model has no words, or the language no prompts.
+        """
+        model, prompts = self.artifact.model, self.artifact.prompts
+        if language is not None:
+            prompts = findings.prompts(self.artifact.codes, language)
+            if self.artifact.about["text"] == "none":
+                raise ValueError(
+                    f"language={language}: {self.artifact.about['run']} is a supervised head "
+                    "without words; expected a model with a text tower"
+                )
+            learned = self.artifact.about.get("language", "en")
+            if learned not in (language, "mixed"):
+                raise ValueError(
+                    f"language={language}: {self.artifact.about['run']} has learned "
+                    f"text.language={learned} alone; expected a model of text.language=mixed"
+                )
+        return model.encode_text(prompts)
+
+    @classmethod
+    def load(cls, name: str | Path, device: str = "auto", language: str | None = None) -> Predictor:
+        """From a folder (``runs/<name>/model``) or the hub.
+
+        Raises
+        ------
+        ValueError
+            If the model is not there, not whole, or of another vocabulary.
+        """
+        return cls(load_artifact(name), pick_device(device), language)
+
+    def prepare(
+        self,
+        record: Record,
+        allow_short: bool = False,
+        allow_flat: bool = False,
+        allow_missing_leads: bool = False,
+    ) -> np.ndarray:
+        """What the model sees of a record: (12, n_samples) int16, uV.
+
+        Raises
+        ------
+        ValueError
+            As ``preprocessing.prepare_signal``: a missing or flat lead, NaN, wrong units, too short; or if
+            leads are missing and the model was not trained to see fewer.
+        """
+        spec = dict(self.artifact.waveform)
+        spec["allow_short"] |= allow_short
+        spec["allow_flat"] |= allow_flat
+        spec["allow_missing_leads"] = allow_missing_leads
+        moving = nonflat_leads(record.signal, record.leads) if spec["allow_flat"] else []
+        if self.artifact.fewer_leads and moving:
+            # To a model that knows of fewer leads, one without signal is one that is not there.
+            record = replace(
+                record, signal=record.signal[moving], leads=tuple(record.leads[i] for i in moving)
+            )
+            spec["allow_missing_leads"] = True
+        if spec["allow_missing_leads"]:
+            try:
+                self.artifact.tuning(nearest_lead_set(available_leads(record.leads)))
+            except ValueError as error:
+                raise ValueError(f"record {record.name}: {error}") from error
+        signal = prepare_signal(record.signal, record.fs, record.leads, record=record.name, **spec)
+        return to_int16(signal)
+
+    def tuning(self, available: np.ndarray) -> Tuning:
+        """Calibration and thresholds for records with these leads, see ``leads.available_leads``.
+
+        A model that has learned of twelve leads alone has but one.
+        """
+        if not self.artifact.fewer_leads:
+            return self.artifact.tuning()
+        return self.artifact.tuning(nearest_lead_set(available))
+
+    def probabilities(
+        self,
+        signals: np.ndarray,
+        batch_size: int = 256,
+        progress: bool = False,
+        lead_set: str = "12",
+    ) -> np.ndarray:
+        """Calibrated probabilities of prepared records.
+
+        Parameters
+        ----------
+        signals : ndarray of shape (n_records, 12, n_samples), int16, uV
+        lead_set : str
+            Which leads they have, see ``leads.nearest_lead_set``.
+
+        Returns
+        -------
+        ndarray of shape (n_records, n_findings), float64 in [0, 1]
+        """
+        raw, _ = self.forward(signals, batch_size, progress)
+        return multilabel.calibrate(raw, self.artifact.tuning(lead_set).calibration)
+
+    def forward(
+        self, signals: np.ndarray, batch_size: int = 256, progress: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Not calibrated probabilities of prepared records, and where they lie in the embedding;
+        see ``forward``."""
+        return forward(self.artifact.model, self.text_FD, signals, batch_size, progress)
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
+        """Where any words lie in the embedding.
+
+        Parameters
+        ----------
+        texts : sequence of str, n_texts of them, at least one
+        batch_size : int
+
+        Returns
+        -------
+        ndarray of shape (n_texts, n_embedding), float32, unit norm
+        """
+        # Those of like length together: a batch is as long as its longest.
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        parts = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        encode = self.artifact.model.encode_text
+        found = [encode([texts[i] for i in part]).float().cpu().numpy() for part in parts]
+        embedding_TD = np.empty((len(texts), found[0].shape[1]), np.float32)
+        embedding_TD[order] = np.concatenate(found)
+        return embedding_TD
+
+    def findings(
+        self,
+        probabilities: np.ndarray,
+        rule: str = DEFAULT_RULE,
+        sensitivity: float = SENSITIVITY,
+        precision: float = PRECISION,
+        available: np.ndarray | None = None,
+    ) -> list[Finding]:
+        """One record's probabilities (n_findings,) as findings, present or not.
+
+        Parameters
+        ----------
+        probabilities : ndarray of shape (n_findings,), float in [0, 1]
+        rule : str
+            A threshold rule, or ``sensitivity_0.9`` or ``precision_0.8``, see ``operating``.
+        sensitivity, precision : float
+            Where ``certainty`` draws its lines.
+        available : ndarray of shape (12,), bool, optional
+            Leads that the record has, see ``leads.available_leads``; null: all.
+
+        Raises
+        ------
+        ValueError
+            If the model was saved without thresholds of that rule, sensitivity or precision.
+        """
+        codes = self.artifact.codes
+        if available is None:
+            available = np.ones(len(LEADS), bool)
+        tuning = self.tuning(available)
+        known = tuning.thresholds | tuning.operating
+        seen = ~not_assessable(codes, available)
+        low, high = f"sensitivity_{sensitivity:g}", f"precision_{precision:g}"
+        for wanted in (rule, low, high) if tuning.operating else (rule,):
+            if wanted not in known:
+                raise ValueError(
+                    f"{wanted}: this model has thresholds for {', '.join(known)}; expected one of "
+                    "them"
+                )
+        present = multilabel.apply_thresholds(probabilities[None], known[rule])[0] & seen
+        certainty = np.full(len(codes), "", object)
+        if tuning.operating:
+            certainty = np.where(probabilities >= known[low], "possible", "unlikely").astype(object)
+            certainty[present] = "likely"
+            certainty[present & (probabilities >= known[high])] = "sure"
+            certainty[~seen] = ""
+        return [
+            Finding(code, name, float(p), float(t), bool(here), str(sure), bool(visible))
+            for code, name, p, t, here, sure, visible in zip(
+                codes,
+                findings.names(codes),
+                probabilities,
+                known[rule],
+                present,
+                certainty,
+                seen,
+                strict=True,
+            )
+        ]
+
+    def attribute(self, signal: np.ndarray, codes: Sequence[str]) -> np.ndarray:
+        """What speaks for findings in a prepared record, see ``attribution.attribute``.
+
+        Parameters
+        ----------
+        signal : ndarray of shape (12, n_samples), int16, uV
+        codes : sequence of str, K of them
+
+        Returns
+        -------
+        ndarray of shape (K, 12, n_samples), float32, log-odds before calibration
+
+        Raises
+        ------
+        ValueError
+            If a code is none of the model's, or captum is not there.
+        """
+        known = self.artifact.codes
+        for code in codes:
+            if code not in known:
+                raise ValueError(
+                    f"{code}: no finding of this model; expected one of {', '.join(known)}"
+                )
+        columns = [known.index(code) for code in codes]
+        return attribute(self.artifact.model, self.text_FD, signal, columns)

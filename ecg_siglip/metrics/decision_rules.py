@@ -1,0 +1,10 @@
+"""Names of the threshold rules and operating points, and their defaults."""
+
+from __future__ import annotations
+
+THRESHOLD_RULES = ("fixed_0.5", "f1", "prevalence", "global", "expected_f1")
+DEFAULT_RULE = "expected_f1"  # docs/decisions/0007
+
+SENSITIVITIES = (0.8, 0.9, 0.95, 0.98)
+PRECISIONS = (0.5, 0.7, 0.8, 0.9)
+SENSITIVITY, PRECISION = 0.9, 0.8  # where nobody says otherwise

@@ -1,0 +1,20 @@
+"""The two towers, and what a trained model carries."""
+
+from ecg_siglip.core.lazy import lazy_names
+
+_MODULE_OF = {
+    "Artifact": "artifact",
+    "EcgTextModel": "dual_encoder",
+    "Ensemble": "dual_encoder",
+    "Neighbors": "neighbors",
+    "ecg_encoder": "ecg_encoders",
+    "load_artifact": "artifact",
+    "load_model": "dual_encoder",
+    "model_card": "model_card",
+    "push_to_hub": "artifact",
+    "save_artifact": "artifact",
+    "text_encoder": "text_encoders",
+    "to_onnx": "onnx_export",
+}
+__all__ = [*_MODULE_OF]
+__getattr__ = lazy_names(__name__, _MODULE_OF)

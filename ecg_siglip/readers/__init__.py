@@ -1,0 +1,13 @@
+"""Any ECG file to a ``Record`` in mV."""
+
+from ecg_siglip.core.lazy import lazy_names
+
+_MODULE_OF = {
+    "Record": "record",
+    "Source": "record",
+    "find_records": "record",
+    "open_record": "record",
+    "read_record": "record",
+}
+__all__ = [*_MODULE_OF]
+__getattr__ = lazy_names(__name__, _MODULE_OF)

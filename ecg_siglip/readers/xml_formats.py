@@ -1,0 +1,164 @@
+"""ECGs in XML: HL7 aECG and GE MUSE."""
+
+from __future__ import annotations
+
+import base64
+import math
+from typing import Any
+
+import numpy as np
+
+from ecg_siglip.readers.stated import (
+    MAX_PARSED_BYTES,
+    DeviceStated,
+    import_reader,
+    longest_group,
+    stack_rows,
+)
+
+MAX_XML_TAGS = 1 << 19
+SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+# What MUSE does not store, since it follows from leads I and II (Einthoven, Goldberger).
+FROM_I_II = {"III": (-1.0, 1.0), "aVR": (-0.5, -0.5), "aVL": (1.0, -0.5), "aVF": (-0.5, 1.0)}
+
+
+def read_xml(content: bytes) -> DeviceStated:
+    """An HL7 aECG (``AnnotatedECG``) or a GE MUSE export (``RestingECG``).
+
+    Parameters
+    ----------
+    content : bytes
+        At most 16 MiB, without entities or attributes of its own definition.
+
+    Returns
+    -------
+    signal : ndarray of shape (n_leads, n_samples), float64
+    fs : float, Hz
+    units : list of str, length n_leads
+    leads : list of str, length n_leads
+    comments : list of str
+        Statements of the device (MUSE).
+
+    Raises
+    ------
+    ValueError
+        If it is of another kind, too large, defines entities or attributes, lacks what makes a
+        signal, or has leads of different length.
+
+    Notes
+    -----
+    HL7 V3 Annotated ECG R1. MUSE stores I, II and V1 to V6; III, aVR, aVL and aVF follow from
+    I and II and are added.
+    """
+    xml = import_reader("defusedxml.ElementTree")
+    if len(content) > MAX_PARSED_BYTES or content.count(b"<") > MAX_XML_TAGS:
+        raise ValueError(f"larger than {MAX_PARSED_BYTES >> 20} MiB or {MAX_XML_TAGS} tags of XML")
+    parser = xml.XMLParser()
+    parser.parser.AttlistDeclHandler = _no_attributes
+    parser.feed(content)
+    root = parser.close()
+    for element in root.iter():
+        element.tag = str(element.tag).rpartition("}")[2]
+    if root.tag not in XML_READERS:
+        raise ValueError(f"expected AnnotatedECG or RestingECG, got <{root.tag[:40]}>")
+    return XML_READERS[root.tag](root)
+
+
+def _no_attributes(element: str, *_: Any) -> None:
+    # A megabyte that every one of a million elements would get.
+    raise ValueError(f"the file defines attributes of <{element[:40]}>, expected none")
+
+
+def _aecg(root: Any) -> DeviceStated:
+    """The longest set of sequences of an AnnotatedECG that was not derived from another."""
+    groups = []
+    for series in root.findall("component/series"):
+        code = series.find("code")
+        if code is not None and code.get("code") == "REPRESENTATIVE_BEAT":
+            continue
+        groups += [_sequence_set(found) for found in series.findall("component/sequenceSet")]
+    return longest_group(groups)
+
+
+def _sequence_set(sequences: Any) -> DeviceStated:
+    fs, units, leads, rows = None, [], [], []
+    for sequence in sequences.findall("component/sequence"):
+        code, value = sequence.find("code"), sequence.find("value")
+        if code is None or value is None:
+            raise ValueError("a sequence has no code or no value")
+        name = str(code.get("code"))
+        if name.startswith("TIME_"):
+            step, unit = _quantity(value, "increment")
+            if unit not in SECONDS or not step > 0:
+                raise ValueError(f"expected an increment of time in s, ms or us, got {step} {unit}")
+            fs = round(1 / (step * SECONDS[unit]), 6)
+            continue
+        (origin, origin_unit), (scale, unit) = _quantity(value, "origin"), _quantity(value, "scale")
+        if origin != 0 and origin_unit != unit:
+            raise ValueError(f"expected origin and scale of {name} in one unit, got two")
+        digits = np.array((value.findtext("digits") or "").split(), np.float64)
+        rows.append(origin + scale * digits)
+        units.append(unit)
+        leads.append(name)
+    if fs is None:
+        raise ValueError("expected a sequence of time with an increment, got none")
+    return stack_rows(rows), fs, units, leads, []
+
+
+def _quantity(value: Any, tag: str) -> tuple[float, str]:
+    element = value.find(tag)
+    if element is None:
+        raise ValueError(f"a sequence has no {tag}")
+    return _number(element.get("value"), tag), str(element.get("unit", ""))
+
+
+def _muse(root: Any) -> DeviceStated:
+    """The rhythm waveform of a RestingECG, with the four leads that follow from I and II."""
+    rhythms = [
+        waveform
+        for waveform in root.findall("Waveform")
+        if (waveform.findtext("WaveformType") or "").strip().lower() == "rhythm"
+    ]
+    if len(rhythms) != 1:
+        raise ValueError(f"expected one waveform of type Rhythm, got {len(rhythms)}")
+    exponent = _number(rhythms[0].findtext("SampleExponent", "0"), "SampleExponent")
+    base = _number(rhythms[0].findtext("SampleBase"), "SampleBase")
+    if not abs(exponent) <= 9:
+        raise ValueError(f"expected a sampling rate, got {base:g} times 10 to the {exponent:g}")
+    units, leads, rows = [], [], []
+    for lead in rhythms[0].findall("LeadData"):
+        size = _number(lead.findtext("LeadSampleSize", "2"), "LeadSampleSize")
+        if size != 2:
+            raise ValueError(f"expected samples of 2 bytes, got {size:g}")
+        text = "".join((lead.findtext("WaveFormData") or "").split())
+        data = base64.b64decode(text, validate=True)
+        n_samples = _number(lead.findtext("LeadSampleCountTotal"), "LeadSampleCountTotal")
+        if len(data) != 2 * n_samples:
+            raise ValueError(f"expected {n_samples:g} samples of a lead, got {len(data) / 2:g}")
+        step = _number(lead.findtext("LeadAmplitudeUnitsPerBit"), "LeadAmplitudeUnitsPerBit")
+        rows.append(np.frombuffer(data, "<i2") * step)
+        units.append((lead.findtext("LeadAmplitudeUnits") or "").strip())
+        leads.append((lead.findtext("LeadID") or "").strip())
+    signal = stack_rows(rows)
+    known = {lead.upper(): row for lead, row in zip(leads, signal, strict=True)}
+    if "I" in known and "II" in known:
+        if units[leads.index("I")] != units[leads.index("II")]:
+            raise ValueError("expected leads I and II in one unit, got two")
+        for lead, (of_i, of_ii) in FROM_I_II.items():
+            if lead.upper() not in known:
+                signal = np.vstack([signal, of_i * known["I"] + of_ii * known["II"]])
+                leads.append(lead)
+                units.append(units[leads.index("I")])
+    statements = root.findall("Diagnosis/DiagnosisStatement/StmtText")
+    comments = [statement.text.strip() for statement in statements if statement.text]
+    return signal, base * 10**exponent, units, leads, comments
+
+
+XML_READERS = {"AnnotatedECG": _aecg, "RestingECG": _muse}
+
+
+def _number(text: str | None, what: str) -> float:
+    number = float(text) if text is not None else math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"expected a number as {what}, got {text}")
+    return number

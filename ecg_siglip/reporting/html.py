@@ -1,0 +1,59 @@
+"""HTML pages: the template engine, numbers and inline figures."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from matplotlib.figure import Figure
+
+
+def inline_figure(figure: Figure, kind: str, alt: str) -> dict[str, str]:
+    """A figure as an image inside the page: svg keeps its size in mm, png is small for charts."""
+    buffer = io.BytesIO()
+    if kind == "svg":
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    else:
+        figure.savefig(buffer, format="png", dpi=150, transparent=True)
+    mime = {"svg": "image/svg+xml", "png": "image/png"}[kind]
+    return {
+        "source": f"data:{mime};base64,{base64.b64encode(buffer.getvalue()).decode()}",
+        "alt": alt,
+        "width": f"{figure.get_figwidth():.3f}in",
+    }
+
+
+def format_number(value: float | None, digits: int = 3) -> str:
+    """A number for a reader; a dash where there is none."""
+    if value is None or math.isnan(value):
+        return "–"
+    if isinstance(value, (int, np.integer)):
+        return f"{value:,}"
+    if value and abs(value) < 10**-digits:
+        return f"{value:.1g}"
+    return f"{value:.{digits}f}"
+
+
+def load_template(name: str, *folders: Path) -> Template:
+    """Load a template; what is inserted into it is text, never markup.
+
+    Parameters
+    ----------
+    name : str
+        File in ``reporting/templates/`` or in one of ``folders``.
+    folders : Path
+        Further folders to search, before ours.
+    """
+    environment = Environment(
+        loader=FileSystemLoader([*folders, Path(__file__).with_name("templates")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = format_number
+    return environment.get_template(name)

@@ -1,0 +1,190 @@
+"""Request guard: which hosts, origins and paths are served, and how large a body may be."""
+
+
+# No `from __future__ import annotations`: FastAPI looks at those of `api`, whose names are local.
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from ecg_siglip import config
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+EVERYWHERE = ("0.0.0.0", "::")
+API_PATHS = r"/predict|/healthz|/openapi\.json|/docs"
+# What the page needs of Gradio. Its other doors (files, proxies, recordings) stay shut: this page
+# hands out no file at all.
+PAGE_PATHS = (
+    r"/|/config/?|/theme\.css|/favicon\.ico|/manifest\.json|/robots\.txt|/(assets|static|svelte)/.*|"
+    r"/gradio_api/(upload|upload_progress|run/predict|heartbeat/\w+|startup-events|reset/?|"
+    r"app_id/?|info/?)"
+)
+SILENT_S = 30.0  # a body that does not go on for longer is given up
+ALLOWED = re.compile(f"(?:{API_PATHS}|{PAGE_PATHS})")
+# Whatever Gradio or a file name brings along: nothing is loaded from elsewhere.
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+    "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; "
+    "frame-ancestors 'none'"
+)
+HEADERS = [
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+]
+DRAIN_S = 2.0  # how long the rest of a refused body is waited for
+
+
+class RequestGuard:
+    """What stands before everything that is served: who may ask, for what, and how much.
+
+    Parameters
+    ----------
+    app : ASGI application
+    hosts : sequence of str
+        Names by which the server may be called; ``*`` for any.
+    max_bytes : int
+        Of a request's body.
+
+    Notes
+    -----
+    A page elsewhere that has its name resolved to this machine (DNS rebinding) is known by its
+    ``Host``, one that posts a form to here by its ``Origin``. A body is counted while it comes in:
+    what is too large is refused before it is held in memory or on disk.
+    """
+
+    def __init__(self, app: Any, hosts: Sequence[str], max_bytes: int):
+        self.app, self.hosts, self.max_bytes = app, set(hosts), max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # nothing here speaks by websocket
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        refusal = self._refusal(scope, headers)
+        if refusal:
+            await _refuse(*refusal, receive, send, self.max_bytes)
+            return
+        n_bytes, too_large, started, complete = 0, False, False, False
+
+        async def counted() -> dict[str, Any]:
+            nonlocal n_bytes, too_large, complete
+            try:
+                # Once the body is there, what is waited for is that the client goes away.
+                message = await asyncio.wait_for(receive(), None if complete else SILENT_S)
+            except TimeoutError:
+                return {"type": "http.disconnect"}
+            complete = not message.get("more_body", False)
+            n_bytes += len(message.get("body", b""))
+            if n_bytes > self.max_bytes:
+                too_large = True
+                return {"type": "http.disconnect"}
+            return message
+
+        async def guarded(message: dict[str, Any]) -> None:
+            nonlocal started
+            if too_large and not started:
+                return
+            if message["type"] == "http.response.start":
+                started = True
+                ours = {name for name, _ in HEADERS}
+                kept = [
+                    (name, value)
+                    for name, value in message.get("headers", [])
+                    if name.lower() not in ours and not name.lower().startswith(b"access-control-")
+                ]
+                fixed = re.match("/(assets|static)/", scope["path"])
+                added = [h for h in HEADERS if not (fixed and h[0] == b"cache-control")]
+                message = {**message, "headers": kept + added}
+            await send(message)
+
+        try:
+            await self.app(scope, counted, guarded)
+        except Exception:
+            # Cut off in the middle of its body, the application may say whatever it likes.
+            if not too_large:
+                raise
+        if too_large and not started:
+            await _refuse(413, self._limit(), receive, send, self.max_bytes)
+
+    def _refusal(self, scope: Scope, headers: dict[bytes, str]) -> tuple[int, str] | None:
+        host = _host(headers.get(b"host", ""))
+        if "*" not in self.hosts and host not in self.hosts:
+            return 403, f"called as {host[:80]!r}; expected one of {', '.join(sorted(self.hosts))}"
+        origin = headers.get(b"origin")
+        if origin is not None and _netloc(origin) != headers.get(b"host"):
+            return 403, "asked by a page from elsewhere"
+        if not ALLOWED.fullmatch(scope["path"]):
+            return (403 if scope["path"].startswith("/gradio_api/") else 404), "nothing here"
+        length = headers.get(b"content-length", "0")
+        if not length.isdecimal() or int(length) > self.max_bytes:
+            return 413, self._limit()
+        return None
+
+    def _limit(self) -> str:
+        return f"the upload is too large; expected {self.max_bytes / 1e6:g} MB at most"
+
+
+def _netloc(origin: str) -> str:
+    """The name and port in an Origin header; nothing where it is malformed."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
+
+
+def _host(header: str) -> str:
+    """The name in a Host header, without port."""
+    try:
+        return (urlsplit(f"//{header}").hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+async def _refuse(status: int, error: str, receive: Receive, send: Send, max_bytes: int) -> None:
+    """Say no. The rest of the body is let in and forgotten, or the client would not listen."""
+    content = json.dumps({"error": error}).encode()
+    length = (b"content-length", str(len(content)).encode())
+    headers = [(b"content-type", b"application/json"), length, (b"connection", b"close"), *HEADERS]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content, "more_body": True})
+    n_bytes = 0
+    while n_bytes <= max_bytes:
+        try:
+            message = await asyncio.wait_for(receive(), DRAIN_S)
+        except TimeoutError:
+            break
+        n_bytes += len(message.get("body", b""))
+        if message["type"] == "http.disconnect" or not message.get("more_body"):
+            break
+    await send({"type": "http.response.body", "body": b""})
+
+
+def allowed_hosts(settings: config.AppConfig) -> list[str]:
+    """The names by which the server may be called.
+
+    Raises
+    ------
+    ValueError
+        If it listens on every address of the machine and nobody says by which names.
+    """
+    if settings.host in LOOPBACK:
+        return [*LOOPBACK, *settings.hosts]
+    if settings.host in EVERYWHERE and not settings.hosts:
+        raise ValueError(
+            f"host={settings.host}: expected hosts=[name,...] as well, the names by which the page "
+            "is called; hosts=['*'] for any"
+        )
+    return [settings.host, *settings.hosts]

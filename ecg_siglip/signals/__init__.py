@@ -1,0 +1,18 @@
+"""What the model sees of a recording."""
+
+from ecg_siglip.core.lazy import lazy_names
+
+_MODULE_OF = {
+    "LEADS": "leads",
+    "LEAD_SETS": "leads",
+    "available_leads": "leads",
+    "from_int16": "preprocessing",
+    "lead_name": "leads",
+    "order_leads": "leads",
+    "prepare_signal": "preprocessing",
+    "quality_warnings": "quality",
+    "resample": "preprocessing",
+    "to_int16": "preprocessing",
+}
+__all__ = [*_MODULE_OF]
+__getattr__ = lazy_names(__name__, _MODULE_OF)

@@ -1,0 +1,360 @@
+"""Signal in mV to what the model sees: lead order, check, resample, filter, length, 1 uV steps.
+
+Every step is a pure function; ``prepare`` is all of them in the one order that training,
+evaluation and prediction share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from ecg_siglip.signals.leads import LEADS, available_leads, order_leads, record_prefix
+
+# How far the typical lead swings (`swing_mv`) in anything that can be a 12-lead ECG in mV.
+PLAUSIBLE_MV = (0.02, 10.0)
+# An electrocardiograph must resolve 5 uV: a lead that moves less carries nothing.
+FLAT_MV = 0.005
+UV_PER_MV = 1000
+# -32768 marks an invalid sample in WFDB files.
+INT16_LIMIT = 32767
+
+
+def nonflat_leads(signal: np.ndarray, names: Sequence[str]) -> list[int]:
+    """Rows of the leads that have a signal; NaN is left to ``check_signal``.
+
+    Parameters
+    ----------
+    signal : ndarray of shape (n_leads, n_samples), mV
+    names : sequence of str, length n_leads
+    """
+    if signal.ndim != 2 or len(signal) != len(names) or not signal.shape[1]:
+        return []
+    return [i for i, row in enumerate(signal) if not np.ptp(row) < FLAT_MV]
+
+
+def amplitude_mv(signal: np.ndarray) -> float:
+    """How far the typical lead swings from its median.
+
+    Parameters
+    ----------
+    signal : ndarray of shape (n_leads, n_samples), mV
+
+    Returns
+    -------
+    float, mV
+        Median over the leads of the 99th percentile over time of ``|x - median|``; leads that are
+        constant do not count; 0 if all are.
+
+    Notes
+    -----
+    The QRS complex takes up about 5 to 15 % of the time, so the 99th percentile stands at its
+    height, and 1 % of artefact does not move it. The median over leads ignores up to five that
+    fell off or saturate.
+    """
+    moving = signal[np.ptp(signal, axis=1) > 0]
+    if not len(moving):
+        return 0.0
+    deviation = np.abs(moving - np.median(moving, axis=1, keepdims=True))
+    return float(np.median(np.quantile(deviation, 0.99, axis=1)))
+
+
+def check_signal(
+    signal: np.ndarray,
+    record: str = "",
+    allow_flat: bool = False,
+    there: np.ndarray | None = None,
+) -> None:
+    """Refuse what cannot be a 12-lead ECG in mV.
+
+    Parameters
+    ----------
+    signal : ndarray of shape (12, n_samples), mV
+        Leads in the order of ``LEADS``.
+    record : str
+        Name of the record, for messages.
+    allow_flat : bool
+        Accept leads without any signal, as long as one lead has some.
+    there : ndarray of shape (12,), bool, optional
+        Leads that the record has; the others have no signal. Null: all.
+
+    Raises
+    ------
+    ValueError
+        If there are no samples, NaN or infinite ones, a flat lead, or if the amplitude says that
+        units or gain are wrong.
+
+    Notes
+    -----
+    Wrong units mean a factor of 1000. A QRS complex below 0.5 mV in every limb lead is already
+    called low voltage, and electrocardiographs are built for at most 5 mV either way
+    (IEC 60601-2-25), so a typical lead (``swing_mv``) below 0.02 mV, a fifth of a millimetre on
+    paper, or above 10 mV is not an ECG in mV. Smaller errors of gain (a factor of 2 or 5) look
+    like low or high voltage and cannot be told from them.
+    """
+    if signal.shape[-1] == 0:
+        raise ValueError(f"{record_prefix(record)}0 s of signal, expected at least one sample")
+    finite = np.isfinite(signal).all(axis=1)
+    if not finite.all():
+        n_bad = int((~np.isfinite(signal)).any(axis=0).sum())
+        raise ValueError(
+            f"{record_prefix(record)}expected finite samples, got NaN or infinity in {_leads(~finite)} "
+            f"({n_bad} of {signal.shape[1]} samples)"
+        )
+    constant = np.ptp(signal, axis=1) == 0
+    swing = amplitude_mv(signal)
+    low, high = PLAUSIBLE_MV
+    if not constant.all() and not low <= swing <= high:
+        raise ValueError(
+            f"{record_prefix(record)}expected a typical lead to swing by {low:g} to {high:g} mV, got "
+            f"{swing:.3g} mV: wrong units or gain?"
+        )
+    flat = np.ptp(signal, axis=1) < FLAT_MV
+    if there is not None and not flat[there].all():
+        flat &= there
+    if flat.all() or (flat.any() and not allow_flat):
+        hint = "" if flat.all() else "; accept with waveform.allow_flat=true"
+        raise ValueError(
+            f"{record_prefix(record)}flat {_leads(flat)}, expected a signal in each{hint}"
+        )
+
+
+def resample(signal: np.ndarray, fs: float, to_fs: float) -> np.ndarray:
+    """The same signal at another sampling rate.
+
+    Parameters
+    ----------
+    signal : ndarray of shape (n_leads, n_samples)
+    fs, to_fs : float, Hz
+        Present and wanted sampling rate.
+
+    Returns
+    -------
+    ndarray of shape (n_leads, ceil(n_samples * to_fs / fs)), float32
+        The very same array if the rates are equal.
+
+    Raises
+    ------
+    ValueError
+        If a rate is not positive.
+
+    Notes
+    -----
+    Polyphase with a linear-phase Kaiser low-pass (``scipy.signal.resample_poly``): no shift in
+    time, no aliases. The line from the first to the last sample is taken off before and put back
+    after, so that the ends do not ring.
+    """
+    if not (fs > 0 and to_fs > 0):
+        raise ValueError(f"expected sampling rates above 0 Hz, got {fs:g} and {to_fs:g}")
+    if fs == to_fs:
+        return signal
+    # scipy.signal takes longer to import than a prediction takes.
+    from scipy.signal import resample_poly
+
+    ratio = Fraction(to_fs).limit_denominator(1000) / Fraction(fs).limit_denominator(1000)
+    # A rate such as 499.973 Hz must not ask for a filter of gigabytes.
+    ratio = ratio.limit_denominator(20_000)
+    resampled = resample_poly(
+        signal.astype(np.float64), ratio.numerator, ratio.denominator, axis=1, padtype="line"
+    )
+    return resampled.astype(np.float32)
+
+
+def bandpass(
+    signal: np.ndarray, fs: float, low_hz: float | None = None, high_hz: float | None = None
+) -> np.ndarray:
+    """The signal without what is slower than ``low_hz`` or faster than ``high_hz``.
+
+    Parameters
+    ----------
+    signal : ndarray of shape (n_leads, n_samples)
+    fs : float, Hz
+    low_hz, high_hz : float, Hz, optional
+        Corners; None leaves that side alone, both None return the very same array.
+
+    Returns
+    -------
+    ndarray of shape (n_leads, n_samples), float32
+
+    Raises
+    ------
+    ValueError
+        If not 0 < low_hz < high_hz < fs / 2.
+
+    Notes
+    -----
+    Second-order Butterworth, run forwards and backwards: no phase distortion, which is what lets
+    a corner of 0.5 Hz leave the ST segment alone (Kligfield et al. 2007,
+    doi:10.1161/CIRCULATIONAHA.106.180200), -6 dB at the corner. The ends are continued by their
+    mirror image over one period of ``low_hz``, which keeps the baseline where it is even if the
+    record ends within a QRS complex; SciPy's default, the point reflection, moves it by twice the
+    height of the last sample.
+    """
+    corners = [corner for corner in (low_hz, high_hz) if corner is not None]
+    if not corners:
+        return signal
+    if any(not 0 < corner < fs / 2 for corner in corners) or corners != sorted(set(corners)):
+        raise ValueError(
+            f"expected 0 < low_hz < high_hz < {fs / 2:g} Hz (half of the {fs:g} Hz sampling rate), "
+            f"got low_hz={low_hz}, high_hz={high_hz}"
+        )
+    from scipy.signal import butter, sosfiltfilt
+
+    kind = "bandpass" if len(corners) == 2 else "lowpass" if low_hz is None else "highpass"
+    sections = butter(2, corners if len(corners) == 2 else corners[0], kind, fs=fs, output="sos")
+    n_pad = min(signal.shape[1] - 1, round(fs / corners[0]) + 3 * (2 * len(sections) + 1))
+    filtered = sosfiltfilt(
+        sections, signal.astype(np.float64), axis=1, padtype="even", padlen=n_pad
+    )
+    return filtered.astype(np.float32)
+
+
+def fit_length(
+    signal: np.ndarray,
+    n_samples: int,
+    allow_short: bool = False,
+    record: str = "",
+    fs: float | None = None,
+) -> np.ndarray:
+    """The middle ``n_samples`` of the signal; a shorter one padded with zeros at its end.
+
+    Parameters
+    ----------
+    signal : ndarray of shape (n_leads, n)
+    n_samples : int
+    allow_short : bool
+        Pad shorter signals. A single sample less is rounding: it is always accepted, and the
+        last sample stands twice.
+    record : str
+        Name of the record, for messages.
+    fs : float, Hz, optional
+        Lets the message speak of seconds.
+
+    Returns
+    -------
+    ndarray of shape (n_leads, n_samples)
+
+    Raises
+    ------
+    ValueError
+        If the signal is shorter without ``allow_short``, or empty.
+    """
+    n = signal.shape[1]
+    n_missing = n_samples - n
+    if n == 0 or (n_missing > 1 and not allow_short):
+        got, expected = (
+            (f"{n / fs:.1f} s", f"{n_samples / fs:g} s") if fs else (f"{n} samples", f"{n_samples}")
+        )
+        hint = "; pad with waveform.allow_short=true" if n else ""
+        raise ValueError(f"{record_prefix(record)}{got} of signal, expected {expected}{hint}")
+    if n_missing > 0:
+        mode: Any = "edge" if n_missing == 1 else "constant"
+        return np.pad(signal, ((0, 0), (0, n_missing)), mode=mode)
+    start = -n_missing // 2
+    return signal[:, start : start + n_samples]
+
+
+def to_int16(signal: np.ndarray) -> np.ndarray:
+    """mV as whole uV, int16, cut off at 32.767 mV either way.
+
+    Parameters
+    ----------
+    signal : ndarray, mV, finite
+
+    Returns
+    -------
+    ndarray of the same shape, int16, uV
+    """
+    assert np.isfinite(signal).all(), "NaN has no int16; check_signal comes first"
+    microvolts = np.rint(np.asarray(signal, np.float64) * UV_PER_MV)
+    return np.clip(microvolts, -INT16_LIMIT, INT16_LIMIT).astype(np.int16)
+
+
+def from_int16(microvolts: np.ndarray) -> np.ndarray:
+    """Whole uV as mV.
+
+    Parameters
+    ----------
+    microvolts : ndarray, int16, uV
+
+    Returns
+    -------
+    ndarray of the same shape, float32, mV
+    """
+    return microvolts.astype(np.float32) / np.float32(UV_PER_MV)
+
+
+def quantize(signal: np.ndarray) -> np.ndarray:
+    """The signal in steps of 1 uV, so that its int16 cache gives back exactly the same numbers.
+
+    Parameters
+    ----------
+    signal : ndarray, mV, finite
+
+    Returns
+    -------
+    ndarray of the same shape, float32, mV
+    """
+    return from_int16(to_int16(signal))
+
+
+def prepare_signal(
+    signal: np.ndarray,
+    fs: float,
+    leads: Sequence[str],
+    *,
+    to_fs: float,
+    duration_s: float,
+    low_hz: float | None = None,
+    high_hz: float | None = None,
+    allow_short: bool = False,
+    allow_flat: bool = False,
+    allow_missing_leads: bool = False,
+    record: str = "",
+) -> np.ndarray:
+    """What the model sees of a record.
+
+    Parameters
+    ----------
+    signal : ndarray of shape (n_leads, n), mV
+    fs : float, Hz
+    leads : sequence of str, length n_leads
+    to_fs : float, Hz
+    duration_s : float, s
+    low_hz, high_hz : float, Hz, optional
+        Corners of the zero-phase filter.
+    allow_short, allow_flat : bool
+        Pad shorter records; accept leads without signal.
+    allow_missing_leads : bool
+        Compute missing leads where others tell them, else let them be 0.
+    record : str
+        Name of the record, for messages.
+
+    Returns
+    -------
+    ndarray of shape (12, round(to_fs * duration_s)), float32, mV, in steps of 1 uV
+
+    Raises
+    ------
+    ValueError
+        As the steps do: ``order_leads``, ``check_signal``, ``resample``, ``bandpass``,
+        ``fit_length``.
+
+    Notes
+    -----
+    A 16-bit record with a gain of 1000/mV at ``to_fs``, without filter, comes out bit for bit.
+    """
+    signal = order_leads(signal, leads, record, allow_missing_leads)
+    check_signal(signal, record, allow_flat, available_leads(leads))
+    signal = resample(signal, fs, to_fs)
+    signal = bandpass(signal, to_fs, low_hz, high_hz)
+    signal = fit_length(signal, round(to_fs * duration_s), allow_short, record, to_fs)
+    return quantize(signal)
+
+
+def _leads(chosen: np.ndarray) -> str:
+    names = [lead for lead, yes in zip(LEADS, chosen, strict=True) if yes]
+    return f"lead{'s' if len(names) > 1 else ''} {', '.join(names)}"

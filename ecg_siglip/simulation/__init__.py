@@ -1,0 +1,13 @@
+"""ECGs with known findings."""
+
+from ecg_siglip.core.lazy import lazy_names
+
+_MODULE_OF = {
+    "Heart": "heart",
+    "RULES": "finding_rules",
+    "finding_masks": "finding_masks",
+    "make_record": "dataset",
+    "simulate_dataset": "dataset",
+}
+__all__ = [*_MODULE_OF]
+__getattr__ = lazy_names(__name__, _MODULE_OF)

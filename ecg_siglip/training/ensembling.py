@@ -1,0 +1,136 @@
+"""Several trained runs as one run: seeds that disagree cancel their errors.
+
+The members stay as they are; calibration and thresholds are found anew on the tuning fold, for
+the mean of their logits. ``evaluate``, ``predict`` and ``compare`` take the result as any run.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from ecg_siglip import __version__, config
+from ecg_siglip.core.distributed import pick_device
+from ecg_siglip.core.files import write_file
+from ecg_siglip.core.run_folder import find_runs, from_yaml, to_yaml
+from ecg_siglip.datasets.held_out import hide_findings
+from ecg_siglip.datasets.loading import load_evaluation_data
+from ecg_siglip.inference.predictor import forward
+from ecg_siglip.inference.tuning import tune_fewer_leads, tune_fold
+from ecg_siglip.metrics import multilabel
+from ecg_siglip.metrics.multilabel import without_nan
+from ecg_siglip.metrics.operating_points import operating_thresholds
+from ecg_siglip.metrics.summary import headline
+from ecg_siglip.models.artifact import Artifact, load_artifact, save_artifact
+from ecg_siglip.models.dual_encoder import EcgTextModel, Ensemble
+from ecg_siglip.models.model_card import model_card
+from ecg_siglip.models.neighbors import Neighbors
+from ecg_siglip.models.provenance import merged_provenance
+from ecg_siglip.training.data import select_share
+from ecg_siglip.vocabulary.findings import check_same_codes
+
+
+def members_of(root: Path, names: list[str]) -> list[tuple[config.TrainConfig, Artifact]]:
+    """The runs, each with its configuration and model.
+
+    Raises
+    ------
+    ValueError
+        If a run is not finished, or differs from the first in what one answer must agree on:
+        findings, prompts, waveform, data, folds.
+    """
+    members: list[tuple[config.TrainConfig, Artifact]] = []
+    for name in names:
+        if not (root / name / "model").is_dir():
+            raise ValueError(f"{root / name}/model: expected a finished run")
+        settings = from_yaml(config.TrainConfig, root / name / "config.yaml")
+        artifact = load_artifact(root / name / "model")
+        if not isinstance(artifact.model, EcgTextModel):
+            raise ValueError(f"{root / name}: is itself an ensemble; expected single runs")
+        first = members[0] if members else (settings, artifact)
+        check_same_codes(first[1].codes, artifact.codes, where=str(root / name))
+        for what, ours, theirs in (
+            ("text.language", settings.text.language, first[0].text.language),
+            ("prompts", artifact.prompts, first[1].prompts),
+            ("waveform", artifact.waveform, first[1].waveform),
+            ("data.task", settings.data.task, first[0].data.task),
+            ("data.fs", settings.data.fs, first[0].data.fs),
+            ("data.held_out", settings.data.held_out, first[0].data.held_out),
+            ("data.train_folds", settings.data.train_folds, first[0].data.train_folds),
+            ("data.tune_fold", settings.data.tune_fold, first[0].data.tune_fold),
+            ("data", artifact.about["data"], first[1].about["data"]),
+        ):
+            if ours != theirs:
+                raise ValueError(
+                    f"{root / name}: {what} differs from {names[0]}; expected the same"
+                )
+        members.append((settings, artifact))
+    return members
+
+
+def join_runs(settings: config.EnsembleConfig) -> None:
+    """Join runs; writes ``runs/<name>/`` with ``config.yaml`` and ``model/``."""
+    root = Path(settings.run.root)
+    names = find_runs(root, settings.runs)
+    names = [name for name in names if name != settings.run.name]
+    if len(names) < 2:
+        raise ValueError(f"runs: {', '.join(names) or 'none'}; expected two or more")
+    run = root / settings.run.name
+    if run.exists():
+        raise ValueError(f"{run} exists; take another run.name")
+    members = members_of(root, names)
+    (trained, first), artifacts = members[0], [artifact for _, artifact in members]
+    device = pick_device(settings.device)
+    model = Ensemble([a.model for a in artifacts if isinstance(a.model, EcgTextModel)])
+    model = model.to(device).eval()
+    data = load_evaluation_data(settings.data, trained, first.waveform, first.codes)
+    data = hide_findings(data, trained.data.held_out)
+    rows = data.fold(trained.data.tune_fold)
+    assert data.signals is not None
+    text_FD = model.encode_text(first.prompts).detach()
+    signals, y_true = data.signals[rows], data.y_true[rows]
+
+    def ask(signals: np.ndarray) -> np.ndarray:
+        return forward(model, text_FD, signals, progress=True)[0]
+
+    calibration, thresholds, calibrated = tune_fold(y_true, ask(signals))
+    fewer = all(artifact.fewer_leads for artifact in artifacts)
+    known = None
+    if all(artifact.neighbours for artifact in artifacts):
+        learned = data.fold(*trained.data.train_folds)
+        learned = select_share(learned, data.ecg_id, trained.data.train_share)
+        _, train_ND = forward(model, text_FD, data.signals[learned], progress=True)
+        _, tune_MD = forward(model, text_FD, signals)
+        known = Neighbors.of(train_ND, data.ecg_id[learned], data.y_true[learned], tune_MD)
+    scores = multilabel.scores(y_true, calibrated, thresholds, n_bootstrap=0)
+    about = merged_provenance([artifact.about for artifact in artifacts], names) | {
+        "run": settings.run.name,
+        "version": __version__,
+        "tune_scores": without_nan(scores),
+    }
+    artifact = Artifact(
+        model=model,
+        codes=first.codes,
+        prompts=first.prompts,
+        waveform=first.waveform,
+        calibration=calibration,
+        thresholds=thresholds,
+        operating=operating_thresholds(calibrated),
+        about=about,
+        fewer_leads=tune_fewer_leads(y_true, ask, signals) if fewer else {},
+        neighbours=known,
+    )
+    trained.run = settings.run
+    run.mkdir(parents=True)
+    try:
+        write_file(run / "config.yaml", to_yaml(trained).encode())
+        card = model_card(about, artifact.codes, artifact.waveform)
+        save_artifact(run / "model", artifact, card)
+    except BaseException:
+        shutil.rmtree(run, ignore_errors=True)  # made a moment ago, and of no use by halves
+        raise
+    print(f"tuning fold {trained.data.tune_fold}, thresholds tuned on it (so it flatters):")
+    print(headline(scores))
+    print(f"wrote {run / 'model'}/ of {len(names)} members: {', '.join(names)}")

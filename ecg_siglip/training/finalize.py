@@ -1,0 +1,83 @@
+"""Tune the best weights on the tuning fold and save the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ecg_siglip import __version__, config
+from ecg_siglip.datasets import ptbxl
+from ecg_siglip.inference.tuning import tune_fewer_leads, tune_fold
+from ecg_siglip.metrics import multilabel
+from ecg_siglip.metrics.multilabel import without_nan
+from ecg_siglip.metrics.operating_points import operating_thresholds
+from ecg_siglip.metrics.summary import headline
+from ecg_siglip.models.artifact import Artifact, save_artifact
+from ecg_siglip.models.model_card import model_card
+from ecg_siglip.models.provenance import describe_commit, describe_machine
+from ecg_siglip.training.trainer import Trainer, weights_of
+
+
+def save_artifact_for_run(training: Trainer, loaded: ptbxl.PtbXl, run: Path) -> None:
+    """Tune the best weights on the tuning fold and write the artifact."""
+    settings, data = training.settings, training.data
+    tune_rows = loaded.fold(settings.data.tune_fold)
+    y_tune = loaded.y_true[tune_rows]
+    with weights_of(training.model, training.best["weights"]):
+        signals, ask = data.mapped[tune_rows], training.tune_probabilities
+        calibration, thresholds, calibrated = tune_fold(y_tune, ask(signals))
+        fewer = settings.augment.fewer_leads > 0
+        scores = multilabel.scores(y_tune, calibrated, thresholds, n_bootstrap=0)
+        about = {
+            "run": settings.run.name,
+            "version": __version__,
+            "data": loaded.version,
+            "task": settings.data.task,
+            "held_out": settings.data.held_out,
+            "ecg": settings.ecg.name,
+            "text": settings.text.name,
+            "language": settings.text.language,
+            "objective": describe_objective(settings.objective, training.teachers),
+            "train_folds": settings.data.train_folds,
+            "tune_fold": settings.data.tune_fold,
+            "seed": settings.seed,
+            "n_train_records": len(data.train_rows),
+            "n_tune_records": len(tune_rows),
+            "best_epoch": training.best["epoch"],
+            "pretrained": training.pretrained,
+            "teachers": training.teachers,
+            "pairs": {term.name: data.pair_shares(term) for term in training.terms},
+            "train_seconds": round(training.seconds, 1),
+            "machine": describe_machine(
+                data.device, "bfloat16" if training.bfloat16 else "float32", training.ranks.n
+            ),
+            "commit": describe_commit(),
+            "tune_scores": without_nan(scores),
+        }
+        artifact = Artifact(
+            model=training.model,
+            codes=data.codes,
+            prompts=data.prompts,
+            waveform=ptbxl.waveform_spec(settings.waveform),
+            calibration=calibration,
+            thresholds=thresholds,
+            operating=operating_thresholds(calibrated),
+            about=about,
+            fewer_leads=tune_fewer_leads(y_tune, ask, signals) if fewer else {},
+            neighbours=training.neighbours(tune_rows) if settings.keep_embeddings else None,
+        )
+        card = model_card(about, artifact.codes, artifact.waveform)
+        save_artifact(run / "model", artifact, card)
+    print(f"\ntuning fold {settings.data.tune_fold}, thresholds tuned on it (so it flatters):")
+    print(headline(scores))
+    print(
+        f"wrote {run / 'model'}/ ({training.seconds / 60:.1f} minutes of training); next:\n"
+        f"python -m ecg_siglip.evaluate run.name={settings.run.name} fold=..."
+    )
+
+
+def describe_objective(objective: config.ObjectiveConfig, teachers: list[dict[str, Any]]) -> str:
+    """The objective in words, for the model's card."""
+    names = ", ".join(each["run"] for each in teachers)
+    shared = f"; {objective.teacher_share:g} of a label from {names}" if teachers else ""
+    return f"{objective.terms} ({objective.loss}){shared}"

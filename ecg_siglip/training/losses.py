@@ -1,0 +1,280 @@
+"""Which ECG-text pairs are positive, and what a wrong answer costs.
+
+Every pair of an ECG and a text is a yes/no question of its own (SigLIP, Zhai et al. 2023,
+arXiv:2303.15343). A ``PairTargets`` says what the right answers are, ``pair_loss`` what the given
+ones cost.
+
+Shape letters: B ECGs, T texts, D embedding, F findings.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.nn import functional
+
+from ecg_siglip.training.targets import MixedTargets, PairTargets
+
+# Pairs whose logits exist at one time: what fits a CPU's cache, what keeps a GPU busy.
+PAIRS_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 24}
+
+
+def pair_loss(
+    ecg_BD: Tensor,
+    text_TD: Tensor,
+    log_scale: Tensor,
+    bias: Tensor,
+    targets: PairTargets | MixedTargets,
+    loss: str = "sigmoid",
+    n_chunk: int | None = None,
+) -> Tensor:
+    """Cost of all ECG-text pairs of a batch, summed over the pairs: a scalar, float32.
+
+    Divide by the number of ECGs of the whole batch for the mean of SigLIP (equation 1).
+
+    Parameters
+    ----------
+    ecg_BD, text_TD : Tensor of shape (B, D) and (T, D), float32, unit norm
+    log_scale, bias : scalar Tensor
+        ``logit = exp(log_scale) * cosine + bias``.
+    targets : PairTargets or MixedTargets
+    loss : {"sigmoid", "softmax"}
+    n_chunk : int, optional
+        Texts whose logits exist at one time; None: see ``texts_at_once``.
+    """
+    if loss == "softmax":
+        return softmax_pair_loss(ecg_BD, text_TD, log_scale, targets.matrix())
+    n_texts = n_chunk or texts_at_once(ecg_BD)
+    total: Tensor = _FusedPairLoss.apply(ecg_BD, text_TD, log_scale, bias, targets, n_texts)
+    return total
+
+
+def texts_at_once(ecg_BD: Tensor) -> int:
+    """Texts of a chunk, where nobody says how many: as many as keep the device busy, no more."""
+    n_pairs = PAIRS_AT_ONCE.get(ecg_BD.device.type, PAIRS_AT_ONCE["cpu"])
+    return max(1, n_pairs // max(1, len(ecg_BD)))
+
+
+class _FusedPairLoss(torch.autograd.Function):
+    """``sigmoid_pair_loss`` a chunk of texts at a time, value and gradient in one go.
+
+    What is kept for the backward pass is the gradient itself, as large as the embeddings; logits
+    and targets of a chunk are gone before those of the next are computed.
+    """
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx,
+        ecg_BD: Tensor,
+        text_TD: Tensor,
+        log_scale: Tensor,
+        bias: Tensor,
+        targets: PairTargets | MixedTargets,
+        n_chunk: int,
+    ) -> Tensor:
+        sums = _Sums(ecg_BD, log_scale, bias, n_chunk)
+        text_grad_TD = torch.zeros_like(text_TD)
+        sums.add(text_TD, text_grad_TD, targets)
+        ctx.save_for_backward(*sums.gradients(text_grad_TD))
+        return sums.total.to(ecg_BD.dtype)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        return (*(grad * saved for saved in ctx.saved_tensors), None, None)
+
+
+class _Sums:
+    """Value and gradients of the pair loss, growing with each block of texts."""
+
+    def __init__(self, ecg_BD: Tensor, log_scale: Tensor, bias: Tensor, n_chunk: int):
+        self.ecg_BD, self.bias, self.n_chunk = ecg_BD, bias, n_chunk
+        self.scale = log_scale.exp()
+        self.scaled_BD = self.scale * ecg_BD
+        self.ecg_grad_BD = torch.zeros_like(ecg_BD)
+        # Sums of up to a billion pairs: float32 would lose the digits that chunks must agree in.
+        self.total, self.bias_grad = ecg_BD.new_zeros(2, dtype=torch.float64)
+
+    def add(
+        self, text_TD: Tensor, text_grad_TD: Tensor, targets: PairTargets | MixedTargets
+    ) -> None:
+        """Add the pairs with a block of texts; their gradient is added to ``text_grad_TD``."""
+        for start in range(0, len(text_TD), self.n_chunk):
+            stop = min(start + self.n_chunk, len(text_TD))
+            text_CD = text_TD[start:stop]
+            logits_BC = torch.addmm(self.bias, self.scaled_BD, text_CD.T)
+            wanted_BC = targets.chunk(start, stop).matrix().to(logits_BC.dtype)
+            # The cross-entropy, log(1 + e^z) - y z, in the fewest passes over the chunk.
+            self.total = self.total + functional.softplus(logits_BC).sum()
+            self.total = self.total - torch.dot(logits_BC.view(-1), wanted_BC.view(-1))
+            residual_BC = logits_BC.sigmoid_().sub_(wanted_BC)
+            self.ecg_grad_BD.addmm_(residual_BC, text_CD)
+            text_grad_TD[start:stop].addmm_(residual_BC.T, self.scaled_BD)
+            self.bias_grad = self.bias_grad + residual_BC.sum()
+
+    def gradients(self, text_grad_TD: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of ECGs, texts, log_scale and bias."""
+        ecg_grad_BD = self.scale * self.ecg_grad_BD
+        scale_grad = (self.ecg_BD * ecg_grad_BD).sum()
+        return ecg_grad_BD, text_grad_TD, scale_grad, self.bias_grad.to(self.bias.dtype)
+
+
+def sigmoid_pair_loss(
+    ecg_BD: Tensor,
+    text_TD: Tensor,
+    log_scale: Tensor,
+    bias: Tensor,
+    targets: PairTargets | MixedTargets,
+) -> Tensor:
+    """Sum of the binary cross-entropies of all pairs (SigLIP, equation 1), the matrix as a whole.
+
+    The form to read, and the one that ``pair_loss`` must equal.
+    """
+    logits_BT = log_scale.exp() * ecg_BD @ text_TD.T + bias
+    return functional.binary_cross_entropy_with_logits(
+        logits_BT, targets.matrix().to(logits_BT.dtype), reduction="sum"
+    )
+
+
+def softmax_pair_loss(
+    ecg_BD: Tensor, text_TD: Tensor, log_scale: Tensor, targets_BT: Tensor
+) -> Tensor:
+    """CLIP's symmetric softmax loss, for comparison: mean of both directions, times B.
+
+    Notes
+    -----
+    Radford et al. 2021 (arXiv:2103.00020) for the diagonal. Where a row or column has several
+    positives they share its probability equally (UniCL, arXiv:2204.03610); one without any
+    positive asks nothing and costs nothing.
+    """
+    logits_BT = log_scale.exp() * ecg_BD @ text_TD.T
+
+    def direction(logits: Tensor, wanted: Tensor) -> Tensor:
+        share = wanted / wanted.sum(1, keepdim=True).clamp(min=1e-12)
+        return -(share * logits.log_softmax(1)).sum(1).mean()
+
+    both = direction(logits_BT, targets_BT) + direction(logits_BT.T, targets_BT.T)
+    return 0.5 * both * len(ecg_BD)
+
+
+class _Gather(torch.autograd.Function):
+    """All ranks' rows, with the gradient of all ranks' losses flowing back to their owner."""
+
+    @staticmethod
+    def forward(ctx, rows: Tensor, sizes: list[int]) -> Tensor:  # type: ignore[override]
+        ctx.sizes = sizes
+        padded = rows.new_zeros(max(sizes), *rows.shape[1:])
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        grad = grad.contiguous()
+        dist.all_reduce(grad)
+        start = sum(ctx.sizes[: dist.get_rank()])
+        return grad[start : start + ctx.sizes[dist.get_rank()]], None
+
+
+def gather_rows(rows: Tensor, sizes: list[int]) -> Tensor:
+    """The rows of all processes in the order of their ranks, gradient included.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (sizes[rank], D)
+    sizes : list of int
+        Rows of each rank; they may differ.
+
+    Notes
+    -----
+    Each rank computes its own ECG rows against all texts. A text's gradient is then spread over
+    the ranks; the backward pass sums it and returns each rank its part. A gather without that
+    sum prints the same loss and learns something else.
+    """
+    return rows if len(sizes) == 1 else _Gather.apply(rows, sizes)
+
+
+def ring_pair_loss(
+    ecg_BD: Tensor,
+    text_TD: Tensor,
+    log_scale: Tensor,
+    bias: Tensor,
+    targets: PairTargets | MixedTargets,
+    sizes: list[int],
+    n_chunk: int | None = None,
+) -> Tensor:
+    """This process's share of the pair loss, the texts passed round the processes in a ring.
+
+    Parameters
+    ----------
+    ecg_BD : Tensor of shape (B, D), float32, unit norm
+        The ECGs of this process.
+    text_TD : Tensor of shape (sizes[rank], D), float32, unit norm
+        The texts of this process.
+    log_scale, bias : scalar Tensor
+    targets : PairTargets or MixedTargets
+        Of the ECGs of this process and the texts of all, in the order of the ranks.
+    sizes : list of int
+        Texts of each process; they may differ.
+    n_chunk : int, optional
+        As in ``pair_loss``.
+
+    Notes
+    -----
+    The chunked loss of the SigLIP paper (section 3.1): each process meets the texts of all others
+    one block at a time, so that the texts of all are nowhere together. A block's gradient travels
+    behind the block and is home after a full round. The shares add up to the loss, and so do the
+    gradients, if every process multiplies its share by the same number before ``backward``.
+    """
+    n_texts = n_chunk or texts_at_once(ecg_BD)
+    share: Tensor = _RingPairLoss.apply(ecg_BD, text_TD, log_scale, bias, targets, sizes, n_texts)
+    return share
+
+
+class _RingPairLoss(torch.autograd.Function):
+    """``ring_pair_loss``: the round is made in the forward pass, gradients included."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx,
+        ecg_BD: Tensor,
+        text_TD: Tensor,
+        log_scale: Tensor,
+        bias: Tensor,
+        targets: PairTargets | MixedTargets,
+        sizes: list[int],
+        n_chunk: int,
+    ) -> Tensor:
+        rank, n_ranks = dist.get_rank(), dist.get_world_size()
+        sums = _Sums(ecg_BD, log_scale, bias, n_chunk)
+        block_TD, grad_TD = text_TD.contiguous(), torch.zeros_like(text_TD)
+        for step in range(n_ranks):
+            owner, coming = (rank - step) % n_ranks, (rank - step - 1) % n_ranks
+            next_TD = text_TD.new_empty(sizes[coming], text_TD.shape[1])
+            # The next block comes while this one is computed; after the last there is none.
+            under_way = _pass_on(block_TD, next_TD) if step + 1 < n_ranks else []
+            start = sum(sizes[:owner])
+            sums.add(block_TD, grad_TD, targets.chunk(start, start + sizes[owner]))
+            next_grad_TD = torch.empty_like(next_TD)
+            under_way += _pass_on(grad_TD, next_grad_TD)
+            for message in under_way:
+                message.wait()
+            block_TD, grad_TD = next_TD, next_grad_TD
+        ctx.save_for_backward(*sums.gradients(grad_TD))
+        return sums.total.to(ecg_BD.dtype)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        return (*(grad * saved for saved in ctx.saved_tensors), None, None, None)
+
+
+def _pass_on(mine: Tensor, coming: Tensor) -> list[dist.Work]:
+    """Send rows to the next process and receive those of the one before; nothing has no message."""
+    rank, n_ranks = dist.get_rank(), dist.get_world_size()
+    messages = []
+    if len(mine):
+        messages.append(dist.P2POp(dist.isend, mine, (rank + 1) % n_ranks))
+    if len(coming):
+        messages.append(dist.P2POp(dist.irecv, coming, (rank - 1) % n_ranks))
+    return dist.batch_isend_irecv(messages) if messages else []

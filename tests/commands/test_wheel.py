@@ -1,0 +1,36 @@
+"""The wheel carries every room and all of conf/; `make wheel-test` also runs it."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> set[str]:
+    """The names of the files in a freshly built wheel."""
+    folder = tmp_path_factory.mktemp("wheel")
+    code = f"from hatchling.build import build_wheel; print(build_wheel({str(folder)!r}))"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+    (path,) = folder.glob("*.whl")
+    return set(zipfile.ZipFile(path).namelist())
+
+
+def test_all_rooms_and_all_of_conf_are_inside(wheel):
+    wanted = [p.relative_to(ROOT).as_posix() for p in (ROOT / "ecg_siglip").glob("*.[cpj]*")]
+    wanted += [
+        f"ecg_siglip/{p.relative_to(ROOT).as_posix()}" for p in (ROOT / "conf").rglob("*.yaml")
+    ]
+    assert {"ecg_siglip/report.html.j2", "ecg_siglip/conf/train.yaml"} < set(wanted)
+    assert set(wanted) <= wheel
+
+
+def test_nothing_else_is_inside(wheel):
+    others = {name for name in wheel if ".dist-info/" not in name}
+    assert all(name.startswith("ecg_siglip/") for name in others)
+    assert {Path(name).suffix for name in others} <= {".py", ".yaml", ".j2", ".csv", ".typed"}
+    assert any(name.endswith("/licenses/LICENSE") for name in wheel)

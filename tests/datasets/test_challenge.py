@@ -1,0 +1,201 @@
+"""Collections of other hospitals, written byte by byte: what is read, what is left out and why."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import ecg_uv
+from helpers import write_challenge_record as write
+
+from ecg_siglip.datasets import challenge
+from ecg_siglip.readers import wfdb_format
+from ecg_siglip.readers.record import read_record
+from ecg_siglip.signals.leads import LEADS
+
+SPEC = {
+    "to_fs": 100, "duration_s": 10.0, "low_hz": None, "high_hz": None,
+    "allow_short": False, "allow_flat": False,
+}  # fmt: skip
+
+
+def labels(tmp_path: Path, comments: str) -> challenge.Labels:
+    return challenge.read_labels(write(tmp_path, "A0001", comments))
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path):
+    path = write(tmp_path, "E00001", first="E00001.mat")  # Georgia's first line names the file
+    record = read_record(path)
+    assert record.leads == LEADS and record.fs == 500
+    assert np.allclose(record.signal, ecg_uv(500, 10) / 1000)
+    found = challenge.read_labels(path)
+    assert found == challenge.Labels(frozenset({426783006}), 60.0, "male")
+
+
+def test_the_short_way_reads_what_wfdb_reads(tmp_path, monkeypatch):
+    uv = ecg_uv(500, 10)
+    uv[3, 7] = -32768
+    for path in (
+        write(tmp_path, "E00001", first="E00001.mat", uv=uv),
+        write(tmp_path, "A1", uv=uv),
+    ):
+        lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+        assert wfdb_format._plain_record(path.with_suffix(""), lines, None) is not None
+        ours = read_record(path)
+        with monkeypatch.context() as patch:
+            patch.setattr(wfdb_format, "_plain_record", lambda *_: None)
+            theirs = read_record(path)
+        assert np.array_equal(ours.signal, theirs.signal, equal_nan=True)
+        assert np.isnan(ours.signal[3, 7])
+        assert (ours.fs, ours.leads, ours.comments) == (theirs.fs, theirs.leads, theirs.comments)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("#Dx: 164889003,59118001", {164889003, 59118001}),
+        ("# Dx: 164889003, 59118001", {164889003, 59118001}),
+        ("#Dx:164889003,164889003,", {164889003}),
+        ("#DX: 164889003,Unknown", {164889003}),
+        ("#Dx: 999", {999}),  # unknown to the table, to be listed
+    ],
+)
+def test_spellings_of_the_diagnoses(tmp_path, line, expected):
+    assert labels(tmp_path, f"{line}\r\n").dx == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("57", 57), ("57.5", 57.5), ("300", 90), ("NaN", None), ("Unknown", None), ("", None),
+     ("-1", None), ("211", None), ("inf", None)],
+)  # fmt: skip
+def test_spellings_of_the_age(tmp_path, text, expected):
+    age = labels(tmp_path, f"#Age: {text}\n#Dx: 1\n").age
+    assert math.isnan(age) if expected is None else age == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("Male", "male"), ("M", "male"), ("Female", "female"), ("F", "female"), ("FEMALE", "female"),
+     ("Unknown", ""), ("NaN", ""), ("", "")],
+)  # fmt: skip
+def test_spellings_of_the_sex(tmp_path, text, expected):
+    assert labels(tmp_path, f"#Sex: {text}\n#Dx: 1\n").sex == expected
+
+
+def test_a_header_without_age_and_sex_is_read(tmp_path):
+    found = labels(tmp_path, "#Dx: 1\n")
+    assert math.isnan(found.age) and found.sex == ""
+
+
+@pytest.mark.parametrize(
+    ("comments", "why"),
+    [
+        ("#Age: 60\n", "no #Dx line"),
+        ("#Dx: Unknown\n", "#Dx is Unknown"),
+        ("#Dx:\n#Rx: 1\n", "#Dx is empty"),
+        ("#Dx: atrial fibrillation\n", "expected SNOMED CT codes, got 'atrial'"),
+    ],
+)
+def test_without_labels_a_record_is_left_out_by_name(tmp_path, comments, why):
+    paths = [write(tmp_path, "A0001", comments), write(tmp_path, "A0002")]
+    found = challenge.collect("a", paths)
+    assert [path.stem for path in found.paths] == ["A0002"] and len(found.labels) == 1
+    assert list(found.left_out) == ["A0001"] and why in found.left_out["A0001"]
+
+
+def test_sets_are_the_folders_at_any_depth(tmp_path):
+    write(tmp_path / "georgia" / "g1", "E00001")
+    write(tmp_path / "georgia" / "g2", "E01001")
+    write(tmp_path / "cpsc", "A0001")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "RECORDS").write_text("E00001\n")
+    found = challenge.find_sets(tmp_path)
+    assert {name: [path.stem for path in paths] for name, paths in found.items()} == {
+        "cpsc": ["A0001"],
+        "georgia": ["E00001", "E01001"],
+    }
+    assert list(challenge.find_sets(tmp_path / "cpsc")) == ["cpsc"]
+
+
+def test_a_root_without_a_record_is_one_line(tmp_path):
+    with pytest.raises(ValueError, match="no record"):
+        challenge.find_sets(tmp_path)
+    with pytest.raises(ValueError, match="no such folder"):
+        challenge.find_sets(tmp_path / "nowhere")
+
+
+def test_names_of_ptbxl():
+    names = ["HR00001.hea", "HR21837.hea", "E00001.hea", "HR1.hea", "XHR00001.hea"]
+    assert challenge.ecg_ids([Path(name) for name in names]).tolist() == [1, 21837, 0, 0, 0]
+
+
+@pytest.mark.parametrize("fs", [257, 500, 1000])
+def test_any_rate_becomes_that_of_the_model(tmp_path, fs):
+    got = challenge.prepare(write(tmp_path, "I0001", fs=fs), SPEC)
+    assert got.error == "" and got.duration_s == pytest.approx(10, abs=0.01)
+    assert got.signal.shape == (12, 1000)
+    # One beat a second, at the full second, whatever the rate: within the resampling filter.
+    peaks = got.signal[-1].reshape(10, 100).argmax(axis=1)
+    assert set(peaks[1:]) <= {0, 1, 99}
+    assert got.signal[-1].max() == pytest.approx(1500, rel=0.1)
+
+
+def test_a_short_record_is_padded_and_of_a_long_one_the_middle_is_taken(tmp_path):
+    short = challenge.prepare(write(tmp_path, "A0001", duration_s=6), SPEC)
+    assert short.duration_s == 6 and not short.signal[:, 620:].any() and short.signal[:, :600].any()
+    uv = ecg_uv(500, 60)
+    uv[:, : 500 * 25] = uv[:, 500 * 35 :] = 0
+    uv[:, ::50] += 20  # no flat ends
+    long = challenge.prepare(write(tmp_path, "A0002", uv=uv), SPEC)
+    assert long.duration_s == 60
+    assert (long.signal[-1].reshape(10, 100).max(axis=1) > 1000).all()
+
+
+def test_a_broken_record_says_what_is_wrong_and_stops_nobody(tmp_path):
+    good = write(tmp_path, "A0001")
+    flat = ecg_uv(500, 10)
+    flat[3] = 0
+    paths = [
+        good,
+        write(tmp_path, "A0002", uv=flat),
+        write(tmp_path, "A0003"),
+        write(tmp_path, "A0004"),
+        write(tmp_path, "A0005"),
+    ]
+    cut = tmp_path / "A0003.mat"
+    cut.write_bytes(cut.read_bytes()[:-1200])
+    (tmp_path / "A0004.mat").unlink()
+    paths[4].write_text(paths[4].read_text().replace(" 12 500 ", " 12 0 "))
+    found = list(challenge.prepared(paths, SPEC))
+    assert found[0].error == "" and found[0].signal is not None
+    assert [one.signal for one in found[1:]] == [None] * 4
+    for one, why in zip(
+        found[1:], ["flat lead aVR", "truncated", "names A0004.mat", "sampling rate"], strict=True
+    ):
+        assert why in one.error and "\n" not in one.error
+
+
+@pytest.mark.slow
+def test_several_processes_prepare_the_same_in_the_same_order(tmp_path):
+    paths = [write(tmp_path, f"A{i:04}", fs=500 if i % 2 else 257) for i in range(5)]
+    one, two = (list(challenge.prepared(paths, SPEC, n)) for n in (1, 2))
+    assert all((a.signal == b.signal).all() for a, b in zip(one, two, strict=True))
+
+
+def test_half_of_the_names_fall_into_each_half_and_stay_there():
+    names = [f"JS{i:05}" for i in range(2000)]
+    first = [challenge.in_tuning_half(name) for name in names]
+    assert 0.45 < np.mean(first) < 0.55
+    assert first == [challenge.in_tuning_half(name) for name in names]
+
+
+def test_the_real_collections_are_read_whole(shared_challenge):
+    sets = challenge.find_sets(shared_challenge)
+    assert {name: len(paths) for name, paths in sets.items()} == {
+        "chapman_ningbo": 12, "cpsc2018": 2, "cpsc2018_extra": 6, "georgia": 12, "ptbxl": 7,
+    }  # fmt: skip
+    for name, paths in sets.items():
+        found = challenge.collect(name, paths)
+        assert not found.left_out and all(label.sex and label.age > 0 for label in found.labels)
+        assert [one.error for one in challenge.prepared(found.paths, SPEC)] == [""] * len(paths)

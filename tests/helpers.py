@@ -1,0 +1,102 @@
+"""Helpers of several tests: where real ECGs are, small configurations, small ECGs."""
+
+from pathlib import Path
+
+import numpy as np
+import wfdb
+
+from ecg_siglip.signals.leads import LEADS, LEADS_FROM_ELECTRODES
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+FS = 100
+
+TINY = {
+    "ecg.width": 8,
+    "ecg.depths": [1, 1],
+    "ecg.stem_stride": 4,
+    "text.width": 16,
+    "text.depth": 1,
+    "text.n_heads": 2,
+    "text.vocab_size": 300,
+    "embed_dim": 16,
+    "optim.n_epochs": 2,
+    "optim.batch_size": 32,
+    "augment.mixup": 0.0,
+}
+
+
+def configured(schema: type, knobs: dict[str, object]):
+    """A configuration from dotted knobs, as the command line would give it."""
+    from omegaconf import OmegaConf
+
+    base = OmegaConf.structured(schema)
+    for name, value in knobs.items():
+        OmegaConf.update(base, name, value)
+    return OmegaConf.to_object(base)
+
+
+def beats(n: int = 1000, fs: float = FS, seed: int = 0) -> np.ndarray:
+    """Twelve leads of narrow beats, 1 Hz, in mV, with every relation between limb leads."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(n) / fs
+    beat = np.exp(-(((t + 0.5) % 1 - 0.5) ** 2) / (2 * 0.02**2))
+    electrodes = rng.uniform(-1.5, 1.5, (9, 1)) * beat + rng.normal(0, 0.02, (9, n))
+    return (LEADS_FROM_ELECTRODES @ electrodes).astype(np.float32)
+
+
+def limb_error(signal: np.ndarray) -> float:
+    i, ii, iii, avr, avl, avf = signal[..., :6, :].swapaxes(-1, -2).T
+    return max(
+        np.abs(iii - (ii - i)).max(), np.abs(avr + (i + ii) / 2).max(),
+        np.abs(avl - (i - ii / 2)).max(), np.abs(avf - (ii - i / 2)).max(),
+    )  # fmt: skip
+
+
+def step_signal(n_samples=1000, fs=100):
+    """Lead II is a step of 1 mV at 5 s; the others are flat."""
+    x = np.zeros((12, n_samples))
+    x[1, 5 * fs :] = 1.0
+    return x
+
+
+def rewritten(path, folder, name="bad", **changed):
+    """A copy of a WFDB record with something about it changed."""
+    record = wfdb.rdrecord(str(path))
+    given = {"fs": record.fs, "units": record.units, "sig_name": record.sig_name}
+    given |= {"p_signal": record.p_signal, "fmt": record.fmt} | changed
+    n_leads = given["p_signal"].shape[1]
+    for key in ("units", "sig_name", "fmt"):
+        given[key] = list(given[key][:n_leads])
+    wfdb.wrsamp(name, write_dir=str(folder), **given)
+    return folder / name
+
+
+def ecg_uv(fs: float, duration_s: float) -> np.ndarray:
+    """Twelve leads of spikes, (12, n_samples) int16; the time between them is one second."""
+    t = np.arange(round(fs * duration_s)) / fs
+    spike = np.exp(-((((t + 0.5) % 1) - 0.5) ** 2) / 2e-3)
+    return np.rint(np.outer(np.linspace(400, 1500, 12), spike)).astype("<i2")
+
+
+def write_challenge_record(
+    folder: Path,
+    name: str,
+    comments: str = "#Age: 60\n#Sex: Male\n#Dx: 426783006\n",
+    fs: float = 500,
+    duration_s: float = 10.0,
+    uv: np.ndarray | None = None,
+    first: str | None = None,
+) -> Path:
+    """A record as the challenges have it: a MATLAB 4 matrix `val`, 24 bytes of its header first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    uv = ecg_uv(fs, duration_s) if uv is None else uv
+    matrix = np.array([30, *uv.shape, 0, 4], "<i4").tobytes() + b"val\0"
+    (folder / f"{name}.mat").write_bytes(matrix + uv.T.tobytes())
+    lines = [f"{first or name} 12 {fs:g} {uv.shape[1]} 05-May-2020 14:50:55"]
+    for lead, values in zip(LEADS, uv, strict=True):
+        checksum = int(values.astype(np.int64).sum()).__and__(0xFFFF)
+        checksum -= 0x10000 * (checksum >= 0x8000)
+        lines.append(f"{name}.mat 16+24 1000/mV 16 0 {values[0]} {checksum} 0 {lead}")
+    header = folder / f"{name}.hea"
+    header.write_text("\n".join(lines) + "\n" + comments)
+    return header

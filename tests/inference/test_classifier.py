@@ -1,0 +1,85 @@
+"""The classifier answers as predict does; fitted to other records it keeps its weights."""
+
+import numpy as np
+import pytest
+
+from ecg_siglip import EcgClassifier, Predictor
+from ecg_siglip.datasets import ptbxl
+from ecg_siglip.readers.record import read_record
+from ecg_siglip.signals.leads import order_leads
+
+
+@pytest.fixture
+def classifier(trained):
+    return EcgClassifier.from_pretrained(trained / "model", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def paths(simulated):
+    return ptbxl.load_ptbxl(simulated, signals=False).paths[:40]
+
+
+def test_it_answers_as_predict_does(classifier, trained, paths):
+    predictor = Predictor.load(trained / "model", "cpu")
+    signals = np.stack([predictor.prepare(read_record(path)) for path in paths[:3]])
+    wanted = predictor.probabilities(signals)
+    assert np.array_equal(classifier.predict_proba(paths[:3]), wanted)
+    alone = classifier.predict_proba(read_record(paths[0]))
+    assert alone == pytest.approx(wanted[:1], abs=1e-6)
+    present = classifier.predict([str(path) for path in paths[:3]])
+    for row, y_prob in zip(present, wanted, strict=True):
+        found = {finding.code for finding in predictor.findings(y_prob) if finding.present}
+        assert set(classifier.classes_[row]) == found
+
+
+def test_an_array_needs_its_sampling_rate(trained, paths):
+    record = read_record(paths[0])
+    signal = order_leads(record.signal, record.leads)[None]
+    asked = EcgClassifier.from_pretrained(trained / "model", fs=record.fs, device="cpu")
+    wanted = asked.predict_proba(paths[0])
+    assert np.array_equal(asked.predict_proba(signal), wanted)
+    asked.fs = None
+    with pytest.raises(ValueError, match=r"expected its sampling rate, as EcgClassifier"):
+        asked.predict_proba(signal)
+    with pytest.raises(ValueError, match=r"expected \(n_records, 12, n_samples\), got \(1000,\)"):
+        asked.predict_proba(signal[0, 0])
+
+
+def test_fitted_to_other_records_it_answers_for_those_and_keeps_its_order(classifier, paths):
+    before = classifier.predict_proba(paths)
+    truth = np.zeros(before.shape, bool)
+    truth[before[:, 0] >= np.median(before[:, 0]), 0] = True
+    classifier.fit(paths, truth)
+    after = classifier.predict_proba(paths)
+    # Nearer to how many there are; the order of the records stays.
+    share = truth[:, 0].mean()
+    assert abs(after[:, 0].mean() - share) < 0.7 * abs(before[:, 0].mean() - share)
+    assert np.array_equal(np.argsort(after[:, 0]), np.argsort(before[:, 0]))
+    # Fitting again to the same starts from the model, not from the last fit.
+    once = after.copy()
+    assert np.array_equal(classifier.fit(paths, truth).predict_proba(paths), once)
+
+
+def test_a_fit_that_fails_changes_nothing_and_another_classifier_is_not_touched(
+    classifier, paths, monkeypatch
+):
+    other = EcgClassifier(classifier.predictor)
+    before = classifier.predict_proba(paths[:5])
+    truth = np.arange(40 * 71).reshape(40, 71) % 3 == 0
+    with monkeypatch.context() as broken:
+        broken.setattr("ecg_siglip.classifier.tune", lambda *words: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            classifier.fit(paths, truth)
+    assert np.array_equal(classifier.predict_proba(paths[:5]), before)
+    classifier.fit(paths, truth)
+    assert not np.array_equal(classifier.predict_proba(paths[:5]), before)
+    assert np.array_equal(other.predict_proba(paths[:5]), before)
+
+
+def test_mistakes_are_named(classifier, trained, paths):
+    with pytest.raises(ValueError, match=r"rule=best: expected one of fixed_0\.5"):
+        EcgClassifier.from_pretrained(trained / "model", rule="best")
+    with pytest.raises(ValueError, match=r"y: expected 0 and 1 of shape \(2, 71\), got \(2, 3\)"):
+        classifier.fit(paths[:2], np.zeros((2, 3)))
+    with pytest.raises(ValueError, match="no ECG: expected at least one"):
+        classifier.predict([])

@@ -1,0 +1,55 @@
+"""The ONNX file answers as the model does, for any number of records, and says what it needs."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from helpers import configured
+
+from ecg_siglip import config
+from ecg_siglip.export import export
+from ecg_siglip.inference.predictor import Predictor
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra [export]")
+
+
+@pytest.fixture(scope="module")
+def exported(trained, tmp_path_factory):
+    out = tmp_path_factory.mktemp("onnx") / "deep" / "m.onnx"
+    base = {"run.name": trained.name, "run.root": str(trained.parent), "out": str(out)}
+    export(configured(config.ExportConfig, base))
+    return onnxruntime.InferenceSession(out)
+
+
+@pytest.mark.parametrize("n", [1, 2, 17])
+def test_it_answers_as_predict_does_for_any_number_of_records(exported, trained, n):
+    predictor = Predictor.load(trained / "model", "cpu")
+    signals = np.random.default_rng(n).integers(-1500, 1500, (n, 12, 1000)).astype(np.int16)
+    (ours,) = exported.run(None, {"signal": (signals / 1000).astype(np.float32)})
+    assert ours == pytest.approx(predictor.probabilities(signals), abs=1e-4)
+
+
+def test_it_carries_what_an_answer_needs(exported, trained):
+    stored = json.loads((trained / "model" / "config.json").read_text())
+    said = {
+        key: json.loads(value)
+        for key, value in exported.get_modelmeta().custom_metadata_map.items()
+    }
+    assert said["leads"][:4] == ["I", "II", "III", "aVR"]
+    assert (said["fs"], said["n_samples"], said["units"]) == (100, 1000, "mV")
+    assert said["codes"] == stored["codes"]
+    assert len(said["names"]) == len(said["codes"])
+    assert said["thresholds"] == stored["thresholds"]
+    assert said["about"]["train_folds"] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_mistakes_are_named(trained, monkeypatch):
+    with pytest.raises(ValueError, match=r"no model named: expected run\.name"):
+        export(configured(config.ExportConfig, {"run.name": ""}))
+    model = {"run.name": "", "model": str(trained / "model")}
+    with pytest.raises(ValueError, match=r"out is missing"):
+        export(configured(config.ExportConfig, model))
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(ValueError, match=r"onnxscript: pip install 'ecg_siglip\[export\]'"):
+        export(configured(config.ExportConfig, model | {"out": "m.onnx"}))

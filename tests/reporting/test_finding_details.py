@@ -1,0 +1,130 @@
+"""A finding's page says what the table and the curves say, and its records can be looked at."""
+
+import re
+import shlex
+
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from sklearn.metrics import auc, average_precision_score, roc_auc_score
+
+from ecg_siglip import config
+from ecg_siglip.core.command_line import CONF_DIR
+from ecg_siglip.metrics import multilabel
+from ecg_siglip.reporting.finding_details import N_POINTS, SIZE, finding_details, report_command
+
+CODES = ("SR", "AFIB", "X/Y_", "NONE")
+
+
+@pytest.fixture(scope="module")
+def fold():
+    rng = np.random.default_rng(0)
+    y_true = rng.random((400, 4)) < [0.7, 0.2, 0.05, 0.0]
+    y_prob = np.clip(0.35 + 0.25 * y_true + 0.15 * rng.standard_normal((400, 4)), 0.01, 0.99)
+    thresholds = {r: multilabel.tune_thresholds(y_true, y_prob, r) for r in ("f1", "fixed_0.5")}
+    return y_true, y_prob, thresholds
+
+
+@pytest.fixture(scope="module")
+def pages(fold):
+    ids = np.arange(1000, 1400)
+    paths = [f"data/my ecgs/{i}_lr" for i in ids]
+    y_true, y_prob, thresholds = fold
+    return finding_details(
+        y_true, y_prob, CODES, thresholds, "f1", ids, paths, "predict run.name=r1"
+    )
+
+
+def points(text):
+    x, y = np.array([point.split(",") for point in text.split()], float).T
+    return x / SIZE, 1 - y / SIZE
+
+
+def test_counts_are_those_of_the_threshold(fold, pages):
+    y_true, y_prob, thresholds = fold
+    for f, page in enumerate(pages):
+        for rule, n in page.counts.items():
+            called = y_prob[:, f] >= thresholds[rule][f]
+            assert n["threshold"] == thresholds[rule][f]
+            assert n["tp"] == (called & y_true[:, f]).sum()
+            assert n["fp"] + n["tn"] == (~y_true[:, f]).sum()
+            assert sum(n[key] for key in ("tp", "fp", "fn", "tn")) == 400
+
+
+def test_curves_have_few_points_and_the_right_area(fold, pages):
+    y_true, y_prob, _ = fold
+    for f, page in enumerate(pages[:3]):
+        x, y = points(page.roc)
+        assert 3 < len(x) <= N_POINTS + 2
+        assert auc(x, y) == pytest.approx(roc_auc_score(y_true[:, f], y_prob[:, f]), abs=0.01)
+        assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
+        recall, precision = points(page.pr)
+        area = average_precision_score(y_true[:, f], y_prob[:, f])
+        assert auc(recall, precision) == pytest.approx(area, abs=0.04)
+
+
+def test_the_dot_lies_where_the_threshold_calls(fold, pages):
+    y_true, y_prob, thresholds = fold
+    page, called = pages[1], y_prob[:, 1] >= thresholds["f1"][1]
+    sensitivity = (called & y_true[:, 1]).sum() / y_true[:, 1].sum()
+    precision = (called & y_true[:, 1]).sum() / called.sum()
+    assert page.roc_at[1] == pytest.approx(100 * (1 - sensitivity), abs=0.06)
+    assert page.pr_at == pytest.approx((100 * sensitivity, 100 * (1 - precision)), abs=0.06)
+
+
+def test_examples_are_the_surest_and_can_be_looked_at(fold, pages):
+    y_true, y_prob, thresholds = fold
+    page = pages[1]
+    for group, here, called in (
+        (page.found, True, True),
+        (page.false, False, True),
+        (page.missed, True, False),
+    ):
+        among = (y_true[:, 1] == here) & ((y_prob[:, 1] >= thresholds["f1"][1]) == called)
+        order = np.sort(y_prob[among, 1])
+        wanted = order[::-1][:3] if called else order[:3]
+        assert [each.probability for each in group] == wanted.tolist()
+        assert all(among[int(each.record) - 1000] for each in group)
+
+
+def test_the_command_is_one_that_predict_understands(pages):
+    ConfigStore.instance().store(name="predict_schema", node=config.PredictConfig)
+    words = shlex.split(pages[2].command)[1:]
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        settings = compose("predict", words)
+    shown = [*pages[2].found, *pages[2].false, *pages[2].missed]
+    assert list(settings.records) == [f"data/my ecgs/{each.record}_lr" for each in shown]
+    assert settings.report == "X_Y_.html"
+
+
+@pytest.mark.parametrize(
+    "path", ["a", "a b", "ä/1", "a,b", "a'b", 'a"b', "a[0]", "a=b", "a$b", "a\\b"]
+)
+def test_any_path_gets_through_the_shell_and_hydra(path):
+    ConfigStore.instance().store(name="predict_schema", node=config.PredictConfig)
+    words = shlex.split(report_command([path, "b"], "SR", "predict"))[1:]
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        assert list(compose("predict", words).records) == [path, "b"]
+
+
+def test_a_finding_that_nobody_has_has_no_curve(pages):
+    page = pages[3]
+    assert (page.roc, page.pr, page.bins, page.roc_at, page.pr_at) == ("", "", [], None, None)
+    assert not page.found and not page.missed
+
+
+def test_the_report_has_a_page_for_every_finding(evaluated):
+    html = (evaluated / "report.html").read_text("utf-8")
+    table = pd.read_csv(evaluated / "findings.csv")
+    assert html.count('<details class="drill"') == len(table)
+    assert set(re.findall(r'href="#(finding-\d+)"', html)) == set(
+        re.findall(r'<details class="drill" id="([^"]+)"', html)
+    )
+    drawn = html.count("<svg")
+    assert drawn == 3 * ((table["n_positive"] > 0) & (table["n_positive"] < 14)).sum()
+    commands = re.findall(r"<pre>(.*?)</pre>", html)
+    assert commands and "python -m ecg_siglip.predict run.name=small" in commands[0]
+    for outside in ('src="http', 'href="http', "@import", "url(http"):
+        assert outside not in html

@@ -1,0 +1,87 @@
+"""The report is one file that needs nothing else, escapes all and says what it is for."""
+
+import numpy as np
+import pytest
+from helpers import step_signal as signal
+
+from ecg_siglip.metrics import multilabel
+from ecg_siglip.metrics.decision_rules import THRESHOLD_RULES
+from ecg_siglip.reporting.fold_report import write_fold_report
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    y_true = rng.random((120, 3)) < [0.5, 0.3, 0.02]
+    y_prob = np.clip(0.3 + 0.4 * y_true + 0.15 * rng.standard_normal((120, 3)), 0.01, 0.99)
+    thresholds = {r: multilabel.tune_thresholds(y_true, y_prob, r) for r in THRESHOLD_RULES}
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    codes = ("SR", "AFIB", "X<Y")
+    write_fold_report(
+        path,
+        title="a <script>alert(1)</script> run",
+        scores=multilabel.scores(y_true, y_prob, thresholds, n_bootstrap=20),
+        rows=multilabel.per_finding(y_true, y_prob, thresholds),
+        codes=codes,
+        names=["sinus rhythm", "atrial fibrillation", "a & b"],
+        y_true=y_true,
+        y_prob=y_prob,
+        thresholds=thresholds,
+        tune=(y_true, y_prob),
+        worst=[
+            {
+                "record": "ecg_id 7 <b>",
+                "signal": signal(),
+                "fs": 100.0,
+                "probabilities": dict(zip(codes, y_prob[0], strict=True)),
+                "findings": ["SR"],
+                "true": ["AFIB"],
+                "why": "AFIB missed",
+            }
+        ],
+        context={"run": "r & d"},
+    )
+    return path
+
+
+def test_the_report_is_one_file_without_anything_from_elsewhere(page):
+    html = page.read_text()
+    assert list(page.parent.iterdir()) == [page]
+    for outside in ('src="http', 'href="http', "src='http", "@import", "url(http"):
+        assert outside not in html
+    assert html.count("data:image/") + html.count("<svg") >= 5
+    assert len(html) < 6e6
+
+
+def test_the_report_says_what_it_is_for_and_what_it_found(page):
+    html = page.read_text()
+    assert "not for diagnosis" in html
+    for word in ("ecg_id 7", "AFIB missed", "atrial fibrillation", "prevalence", "95 %"):
+        assert word in html
+
+
+def test_names_from_data_are_escaped(page):
+    html = page.read_text()
+    assert "<script>alert(1)" not in html
+    assert "ecg_id 7 <b>" not in html
+    assert "&lt;b&gt;" in html
+    assert "X&lt;Y" in html
+
+
+def test_columns_that_do_not_fit_together_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="one row, code, name and column"):
+        write_fold_report(
+            tmp_path / "r.html",
+            title="",
+            scores={},
+            rows=[],
+            codes=("SR",),
+            names=["sinus rhythm"],
+            y_true=np.zeros((2, 1), bool),
+            y_prob=np.zeros((2, 1)),
+            thresholds={},
+            tune=(np.zeros((2, 1), bool), np.zeros((2, 1))),
+            worst=[],
+            context={},
+        )
+    assert not any(tmp_path.iterdir())

@@ -1,0 +1,437 @@
+"""The page shows what predict says, keeps nothing, and asks nobody else; alone and under load."""
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from helpers import configured
+
+from ecg_siglip import config
+from ecg_siglip.app import app
+from ecg_siglip.datasets import ptbxl
+from ecg_siglip.inference.predictor import Predictor
+from ecg_siglip.serving.prediction_service import PredictionService
+from ecg_siglip.serving.web_handlers import sweep
+from ecg_siglip.serving.web_page import build
+
+ROOT = Path(__file__).resolve().parents[2]
+ARTIFACTS = ROOT / "test-artifacts"
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+pytest.importorskip("gradio", reason="needs the extra [app]")
+TestClient = pytest.importorskip("starlette.testclient", reason="needs httpx").TestClient
+BASE = "http://127.0.0.1:7860"
+
+
+@pytest.fixture(scope="module")
+def record(simulated) -> Path:
+    return simulated / ptbxl.read_metadata(simulated)["filename_lr"].iloc[0]
+
+
+# ------------------------------------------------------------------------------- in this process
+
+
+@pytest.fixture(scope="module")
+def page(trained, tmp_path_factory):
+    """A client of the whole application, and the folder of its uploads."""
+    uploads = tmp_path_factory.mktemp("uploads")
+    settings = config.AppConfig(max_mb=0.1)
+    desk = PredictionService(Predictor.load(trained / "model", "cpu"), settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(uploads))
+        guarded = build(desk, uploads)
+        with TestClient(guarded, base_url=BASE, raise_server_exceptions=False) as client:
+            yield client, uploads
+    desk.close()
+
+
+def test_the_page_names_its_model_and_loads_nothing_from_elsewhere(page, trained):
+    client, _ = page
+    response = client.get("/")
+    assert response.status_code == 200
+    assert f"Model {trained.name}" in response.text
+    assert "For research, not for diagnosis" in response.text
+    loads = r"<(?:script|link|img|iframe)[^>]*?(?:src|href)=\"([^\"]+)\""
+    loaded = re.findall(loads, response.text)
+    assert loaded
+    assert not [url for url in loaded if urlsplit(url).netloc]
+    assert "default-src 'self'" in response.headers["content-security-policy"]
+    settings = client.get("/config").json()
+    assert settings["analytics_enabled"] is False
+    assert client.get("/gradio_api/info").json()["named_endpoints"] == {}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/file=/etc/passwd",
+        "/gradio_api/file=%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+        "/gradio_api/file%3D/etc/passwd",
+        "/gradio_api/file=http://127.0.0.1:1/",
+        "/gradio_api/file/etc/passwd",
+        "/gradio_api/proxy=http://127.0.0.1:1/",
+        "/gradio_api/deep_link",
+        "/gradio_api/runs",
+        "/gradio_api/queue/data",
+    ],
+)
+def test_no_file_of_the_machine_is_handed_out(page, path):
+    response = page[0].get(path)
+    assert response.status_code == 403
+    assert "root:" not in response.text
+
+
+@pytest.mark.parametrize("kind", ["outside", "record", "address"])
+def test_no_file_that_was_not_uploaded_is_read(page, kind, simulated):
+    """Straight to the server, as no browser would: the page must not open what it is told to."""
+    client, uploads = page
+    record = simulated / ptbxl.read_metadata(simulated)["filename_lr"].iloc[0]
+    paths = {
+        "outside": ["/etc/passwd"],
+        "record": [f"{record}.hea", f"{record}.dat"],
+        "address": [f"{BASE}/healthz"],
+    }[kind]
+    before = set(uploads.rglob("*"))
+    dropped = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths]
+    said = [dropped, "balanced", "", "", "", False, False, False, ""]
+    config = client.get("/config").json()
+    read = next(d["id"] for d in config["dependencies"] if len(d["inputs"]) == len(said))
+    ask = {"fn_index": read, "data": said, "session_hash": "straight"}
+    response = client.post("/gradio_api/run/predict", json=ask)
+    assert response.status_code == 500
+    for word in ("findings", "passwd", "record", "healthz"):
+        assert word not in response.text
+    assert set(uploads.rglob("*")) == before
+
+
+@pytest.mark.parametrize("path", ["/static/../../../../etc/passwd", "/assets/%2e%2e/%2e%2e/app.py"])
+def test_nor_by_the_doors_of_the_page(page, path):
+    response = page[0].get(path)
+    assert response.status_code in (400, 403, 404)
+    assert "root:" not in response.text and "import" not in response.text
+
+
+def test_an_upload_lies_in_its_folder_is_not_handed_out_and_is_swept(page):
+    client, uploads = page
+    before = {path for path in uploads.rglob("*") if path.is_file()}
+    files = {"files": ("../../evil.csv", b"I,II\n1,2\n")}
+    response = client.post("/gradio_api/upload", files=files)
+    assert response.status_code == 200
+    (stored,) = map(Path, response.json())
+    assert stored.is_relative_to(uploads) and stored.is_file()
+    assert client.get(f"/gradio_api/file={stored}").status_code == 403
+    sweep(uploads, 3600)
+    assert stored.is_file()
+    sweep(uploads, -1)
+    assert not stored.exists()
+    assert {path for path in uploads.rglob("*") if path.is_file()} <= before
+    too_large = {"files": ("a.csv", b"1" * 200_000)}
+    assert client.post("/gradio_api/upload", files=too_large).status_code == 413
+
+
+def test_whoever_waits_keeps_nobody_else_from_the_page(trained, tmp_path, monkeypatch):
+    """More of them than the forty threads by which files and uploads are served."""
+    ended = threading.Event()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    desk = PredictionService(
+        Predictor.load(trained / "model", "cpu"), config.AppConfig(max_waiting=50)
+    )
+    guarded = build(desk, tmp_path)
+    files = {"files": ("a.csv", b"I\n1\n")}
+    with TestClient(guarded, base_url=BASE, raise_server_exceptions=False) as client:
+        (name,) = client.post("/gradio_api/upload", files=files).json()
+        dropped = [{"path": name, "meta": {"_type": "gradio.FileData"}}]
+        said = [dropped, "balanced", "", "", "", False, False, False, ""]
+        known = client.get("/config").json()["dependencies"]
+        read = next(event["id"] for event in known if len(event["inputs"]) == len(said))
+
+        def ask(who: int) -> str:
+            body = {"fn_index": read, "data": said, "session_hash": f"waits{who}"}
+            return client.post("/gradio_api/run/predict", json=body).text
+
+        desk.submit(ended.wait)
+        with ThreadPoolExecutor(60) as clients:
+            asked = [clients.submit(ask, who) for who in range(60)]
+            try:
+                refused = list(islice(as_completed(asked, 60), 11))
+                page, answer = client.get("/theme.css"), client.post("/predict", files=files)
+            finally:
+                ended.set()
+        assert all("others are waiting" in one.result() for one in refused)
+        assert (page.status_code, answer.status_code) == (200, 503)
+        rest = [one.result() for one in asked if one not in refused]
+        assert not any("others are waiting" in text for text in rest)
+        assert all("record a" in text for text in rest)
+    desk.close()
+
+
+def test_the_json_interface_stands_beside_the_page(page, record):
+    client, _ = page
+    files = [
+        ("files", (record.name + end, record.with_suffix(end).read_bytes()))
+        for end in (".hea", ".dat")
+    ]
+    assert client.post("/predict", files=files).json()["answers"][0]["record"] == record.name
+    assert client.get("/healthz").json()["status"] == "ok"
+    assert client.get("/docs").status_code == 200
+
+
+def test_mistakes_are_named(trained, monkeypatch):
+    with pytest.raises(ValueError, match=r"no model named: expected run\.name"):
+        app(config.AppConfig(run=config.RunConfig(name="")))
+    root = str(trained.parent)
+    with pytest.raises(ValueError, match="no trained model there"):
+        app(config.AppConfig(run=config.RunConfig(name="no_such", root=root)))
+    ours = {"run.name": trained.name, "run.root": root, "device": "cpu"}
+    with pytest.raises(ValueError, match=r"host=0\.0\.0\.0: expected hosts="):
+        app(configured(config.AppConfig, ours | {"host": "0.0.0.0"}))
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    with pytest.raises(ValueError, match=r"gradio: pip install 'ecg_siglip\[app\]'"):
+        app(configured(config.AppConfig, ours))
+
+
+# ------------------------------------------------------------- as a user starts it: make test-app
+
+
+@pytest.fixture(scope="module")
+def server(trained, tmp_path_factory):
+    """The address of a running server, and the only folder that it may write to."""
+    import app as bench
+
+    place, log = tmp_path_factory.mktemp("temporary"), tmp_path_factory.mktemp("log") / "stderr"
+    knobs = ("device=cpu", "n_threads=1")
+    with (
+        log.open("w") as file,
+        bench.served(trained, *knobs, log=file, TMPDIR=str(place)) as url,
+    ):
+        yield url, place
+    assert list(place.iterdir()) == [], "the server has left something behind"
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture
+def visit(server):
+    """A page of headless Chromium at the address; no request of it may leave this machine."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    chromium = chromium or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("needs Chromium (Debian: apt install chromium)")
+    url, _ = server
+    requests, errors = [], []
+    with playwright.sync_playwright() as started:
+        # Containers lack the user namespaces of its sandbox; nothing but our page is opened.
+        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+        tab.set_default_timeout(60_000)
+        tab.on("request", lambda request: requests.append(request.url))
+        tab.on("pageerror", lambda error: errors.append(str(error)))
+        tab.goto(url)
+        tab.wait_for_selector("text=Findings of a 12-lead ECG")
+        yield tab
+        # Shown where a test fails: what the page said, and what it asked for.
+        print(tab.inner_text("body"), *requests, sep="\n")
+        browser.close()
+    assert requests
+    assert not [u for u in requests if not u.startswith((f"{url}/", "data:", "blob:"))]
+    assert not errors
+
+
+def files_of(record: Path) -> list[Path]:
+    return [record.with_suffix(end) for end in (".hea", ".dat")]
+
+
+def drop(tab, paths, nth=0):
+    tab.locator("input[type=file]").nth(nth).set_input_files([str(path) for path in paths])
+
+
+def kept(place: Path) -> list[Path]:
+    """Files with anything in them: what has been uploaded would be one."""
+    return [path for path in place.rglob("*") if path.is_file() and path.stat().st_size]
+
+
+@pytest.fixture(scope="module")
+def expected(trained, record):
+    import app as bench
+
+    return bench.predicted(trained, record)
+
+
+@pytest.mark.app
+def test_an_ecg_is_dropped_and_its_findings_are_read(visit, server, record, expected):
+    drop(visit, files_of(record))
+    visit.wait_for_selector("#findings .bar")
+    visit.wait_for_selector("#ecg img")
+    assert record.name in visit.inner_text("#ecg")
+    present = visit.locator("#findings .bar.present .code").all_inner_texts()
+    assert present == [finding["code"] for finding in expected["findings"]]
+    numbers = visit.locator("#findings .bar .number").all_inner_texts()
+    shown = visit.locator("#findings .bar .code").all_inner_texts()
+    for code, number in zip(shown, numbers, strict=True):
+        assert float(number) == pytest.approx(expected["probabilities"][code], abs=0.006)
+    for warning in expected["warnings"]:
+        assert warning in visit.inner_text("#ecg")
+    assert kept(server[1]) == [], "an upload that was answered is deleted"
+
+    # Why: what speaks for a finding is marked, and the picture is another one.
+    plain = visit.get_attribute("#ecg img", "src")
+    visit.click("#why input")
+    visit.click("[role=option]:has-text('Left ventricular hypertrophy')")
+    visit.wait_for_selector("#ecg :text('what raised the probability of')")
+    assert visit.get_attribute("#ecg img", "src") != plain
+
+    # Free words, in three languages, and words that mean nothing here.
+    for words in ("is there a left bundle branch block?", "Linksschenkelblock?", "左脚ブロック"):
+        visit.fill("#question textarea", words)
+        visit.press("#question textarea", "Enter")
+        visit.wait_for_selector(f"#asked :text('{words}')")
+        assert "Complete left bundle branch block" in visit.inner_text("#asked")
+        assert "not calibrated" in visit.inner_text("#asked")
+    visit.fill("#question textarea", "pizza")
+    visit.press("#question textarea", "Enter")
+    visit.wait_for_selector("#asked :text('far from all that the model was trained on')")
+
+    ARTIFACTS.mkdir(exist_ok=True)
+    visit.screenshot(path=ARTIFACTS / "app.png", full_page=True)
+    visit.set_viewport_size({"width": 390, "height": 844})
+    visit.wait_for_timeout(300)
+    assert visit.evaluate("document.documentElement.scrollWidth") <= 390
+    visit.screenshot(path=ARTIFACTS / "app-phone.png", full_page=True)
+
+
+@pytest.mark.app
+def test_the_sheet_is_downloaded(visit, server, record):
+    drop(visit, files_of(record))
+    visit.wait_for_selector("#findings .bar")
+    for button, beginning in (("Sheet (HTML)", b"<!doctype html>"), ("Sheet (PDF)", b"%PDF")):
+        with visit.expect_download() as download:
+            visit.click(f"button:has-text('{button}')")
+        content = Path(download.value.path()).read_bytes()
+        assert content.lstrip().startswith(beginning)
+        assert download.value.suggested_filename.startswith(record.name)
+    assert kept(server[1]) == []
+
+
+@pytest.mark.app
+def test_a_bad_file_shows_an_error_and_can_be_read_once_more_is_said(visit, server, tmp_path):
+    (tmp_path / "bad.csv").write_text("hello")
+    drop(visit, [tmp_path / "bad.csv"])
+    said = visit.inner_text("[role=alert]")
+    assert not visit.is_visible("#result")
+    assert "record bad" in said
+    assert "Traceback" not in visit.inner_text("body")
+    assert str(server[1]) not in visit.inner_text("body")
+
+    visit.reload()
+    # Opened now, not just before it is filled in: once in many runs the page sent a field empty
+    # that was filled in within milliseconds of its appearing, faster than hands are.
+    visit.click("button:has-text('What the file does not state') >> visible=true")
+    rows = [[str((i * 7 + k * 3) % 13 / 10) for k in range(12)] for i in range(2000)]
+    leads = ["I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6"]
+    with open(tmp_path / "bare.csv", "w", newline="") as file:
+        csv.writer(file).writerows([[f"{lead} (mV)" for lead in leads], *rows])
+    drop(visit, [tmp_path / "bare.csv"])
+    visit.wait_for_selector("[role=alert]:has-text('read.fs')")
+    visit.get_by_label("Sampling rate, Hz (read.fs)").first.fill("200")
+    visit.click("button:has-text('Read again')")
+    visit.wait_for_selector("#findings .bar")
+    assert visit.locator("[role=alert]:visible").count() == 0
+
+
+@pytest.mark.app
+def test_many_ecgs_become_a_table(visit, server, simulated, tmp_path):
+    names = ptbxl.read_metadata(simulated)["filename_lr"].iloc[:3]
+    (tmp_path / "bad.csv").write_text("hello")
+    paths = [path for name in names for path in files_of(simulated / name)]
+    visit.click("button[role=tab]:has-text('Many')")
+    drop(visit, [*paths, tmp_path / "bad.csv"], nth=1)
+    visit.wait_for_selector("#many :text('3 read, 1 not')")
+    with visit.expect_download() as download:
+        visit.click("button:has-text('Findings as CSV')")
+    text = Path(download.value.path()).read_text("utf-8-sig")
+    rows = list(csv.DictReader(text.splitlines()))
+    assert [row["record"] for row in rows] == [Path(name).name for name in names] + ["bad.csv"]
+    assert sum(name.startswith("probability/") for name in rows[0]) == 71
+    assert rows[3]["error"]
+    assert kept(server[1]) == []
+
+
+@pytest.mark.app
+def test_under_load_every_answer_is_that_of_predict(server, record, expected):
+    import app as bench
+
+    url, place = server
+    rows = []
+    for n_clients in bench.N_CLIENTS:
+        row = bench.asked(url, bench.body(record), n_clients, 2 * n_clients + 6)
+        assert row["statuses"] == [200]
+        (answer,) = row.pop("answers")
+        assert answer["answers"] == [expected]
+        rows.append(row)
+    ARTIFACTS.mkdir(exist_ok=True)
+    (ARTIFACTS / "load.json").write_text(json.dumps(rows, indent=1) + "\n")
+    assert kept(place) == []
+
+
+@pytest.mark.app
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ended_it_leaves_nothing_behind(trained, tmp_path, how):
+    words = [f"run.root={trained.parent}", f"run.name={trained.name}", "port=0", "device=cpu"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ecg_siglip.app", *words, "host=0.0.0.0", "hosts=[localhost]"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
+    assert process.stdout.readline().startswith("http://0.0.0.0:")
+    assert list(tmp_path.iterdir())
+    time.sleep(2)
+    process.send_signal(how)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 0, said
+    assert "warning: listening on 0.0.0.0" in said
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.app
+def test_a_screenshot_for_the_readme():
+    """``make screenshot`` says which run and record: ``runs/demo:data/demo/.../00129_lr``."""
+    asked = os.environ.get("ECG_SIGLIP_SCREENSHOT")
+    if not asked:
+        pytest.skip("only by make screenshot")
+    import app as bench
+
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    image = pytest.importorskip("PIL.Image")
+    run, record = map(Path, asked.split(":"))
+    with bench.served(run.resolve()) as url, playwright.sync_playwright() as started:
+        browser = started.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        tab = browser.new_page(viewport={"width": 1280, "height": 900})
+        tab.goto(url)
+        drop(tab, files_of(record))
+        tab.wait_for_selector("#ecg :text('what raised the probability of')")
+        tab.fill("#question textarea", "Gibt es einen Linksschenkelblock?")
+        tab.press("#question textarea", "Enter")
+        tab.wait_for_selector("#asked .asked")
+        tab.evaluate("window.scrollTo(0, 0)")
+        content = tab.screenshot(full_page=True)
+        browser.close()
+    picture = image.open(io.BytesIO(content)).convert("RGB").quantize(128)
+    picture.save(ROOT / "docs" / "app.png", optimize=True)

@@ -1,0 +1,162 @@
+"""Teachers share in the labels of the records that they have not learned from, and of no others."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from ecg_siglip.core.distributed import Distributed
+from ecg_siglip.core.run_folder import to_yaml
+from ecg_siglip.datasets.loading import load_training_data
+from ecg_siglip.inference.predictor import Predictor
+from ecg_siglip.models.provenance import ancestors
+from ecg_siglip.train import train
+from ecg_siglip.training.data import TrainingData
+from ecg_siglip.training.distillation import soft_labels
+from ecg_siglip.training.targets import PairTargets, parse_terms
+from ecg_siglip.training.trainer import Trainer
+
+CPU = torch.device("cpu")
+FOLDS = {"a": [1, 2, 3, 4], "b": [1, 2, 5, 6], "c": [3, 4, 5, 6]}
+KNOWN = {"data.train_folds": [1, 2, 3, 4, 5, 6], "data.tune_fold": 7}
+
+
+@pytest.fixture(scope="module")
+def teachers(trained, tmp_path_factory):
+    """The finished run three times, said to have learned from other folds each time."""
+    root = tmp_path_factory.mktemp("teachers")
+    for name, folds in FOLDS.items():
+        shutil.copytree(trained, root / name)
+        path = root / name / "model" / "config.json"
+        stored = json.loads(path.read_text())
+        stored["about"] |= {"run": name, "train_folds": folds, "tune_fold": 7}
+        path.write_text(json.dumps(stored))
+    return root
+
+
+@pytest.fixture
+def taught(train_config, teachers):
+    def make(**knobs):
+        asked = {"run.root": str(teachers), "objective.teachers": ["a", "b", "c"]}
+        return train_config(**(asked | KNOWN | knobs))
+
+    return make
+
+
+def test_a_teacher_speaks_of_the_folds_that_it_has_not_seen(taught, teachers):
+    settings = taught(**{"objective.teacher_share": 0.25})
+    data = load_training_data(settings, progress=False)
+    said = Predictor.load(teachers / "a" / "model", "cpu").probabilities(data.signals)
+    labels, origins = soft_labels(data, settings)
+    learned = np.isin(data.strat_fold, [1, 2, 3, 4, 5, 6])
+    # Each fold is unseen by one of three that all say the same.
+    expected = 0.75 * data.y_true + 0.25 * said
+    np.testing.assert_allclose(labels[learned], expected[learned], atol=1e-6)
+    assert (labels[~learned] == data.y_true[~learned]).all()
+    assert [(each["run"], each["train_folds"]) for each in origins] == list(FOLDS.items())
+
+
+def test_the_mean_is_of_those_that_have_not_seen_the_record(taught, teachers, tmp_path):
+    root = shutil.copytree(teachers, tmp_path / "two")
+    path = root / "b" / "model" / "config.json"
+    stored = json.loads(path.read_text())
+    stored["about"]["train_folds"] = FOLDS["a"]  # a and b speak of 5 and 6, c of 1 and 2
+    stored["calibration"] = (np.array(stored["calibration"]) * [1.0, 0.5]).tolist()
+    path.write_text(json.dumps(stored))
+    settings = taught(**{"run.root": str(root), "objective.teacher_share": 1.0})
+    data = load_training_data(settings, progress=False)
+    with pytest.raises(ValueError, match="every one was trained or tuned on fold 3"):
+        soft_labels(data, settings)
+    stored["about"]["train_folds"] = [1, 2]  # b speaks of 3 and 4 as well
+    path.write_text(json.dumps(stored))
+    labels, _ = soft_labels(data, settings)
+    for folds, names in (([1, 2], "c"), ([3, 4], "b"), ([5, 6], "ab")):
+        rows = data.fold(*folds)
+        said = [
+            Predictor.load(root / name / "model", "cpu").probabilities(data.signals[rows])
+            for name in names
+        ]
+        np.testing.assert_allclose(labels[rows], np.mean(said, axis=0), atol=1e-6)
+
+
+def test_what_a_teacher_must_not_bring_along_is_refused(taught, teachers, tmp_path):
+    data = load_training_data(taught(), progress=False)
+    with pytest.raises(ValueError, match="fits no run"):
+        soft_labels(data, taught(**{"objective.teachers": ["d"]}))
+    with pytest.raises(ValueError, match="fold 6 of the same records"):
+        soft_labels(data, taught(**{"data.train_folds": [1, 2, 3, 4, 5]}))
+    root = shutil.copytree(teachers, tmp_path / "worse")
+    shutil.rmtree(root / "c" / "model")
+    with pytest.raises(ValueError, match="c/model: expected a finished run"):
+        soft_labels(data, taught(**{"run.root": str(root)}))
+    path = root / "a" / "model" / "config.json"
+    stored = json.loads(path.read_text())
+    stored["about"]["data"] += "0"
+    path.write_text(json.dumps(stored))
+    with pytest.raises(ValueError, match="a: learned from other records"):
+        soft_labels(data, taught(**{"run.root": str(root)}))
+    with pytest.raises(ValueError, match="a: sees other signals"):
+        soft_labels(data, taught(**{"waveform.low_hz": 0.4}))
+    for terms in ("findings/jaccard", "findings/present"):
+        with pytest.raises(ValueError, match="teachers speak of single findings"):
+            train(taught(**{"objective.terms": terms}))
+    with pytest.raises(ValueError, match=r"objective\.teachers: d fits no run"):
+        train(taught(**{"objective.teachers": ["d"]}))
+
+
+def test_without_a_share_the_run_is_the_one_without_teachers(taught, teachers, train_config):
+    train(taught(**{"run.name": "with", "objective.teacher_share": 0.0}))
+    train(train_config(**KNOWN, **{"run.root": str(teachers), "run.name": "without"}))
+
+    def losses(name):
+        lines = (teachers / name / "log.jsonl").read_text().splitlines()
+        return [json.loads(line)["loss"] for line in lines]
+
+    assert losses("with") == losses("without")
+    about = json.loads((teachers / "with" / "model" / "config.json").read_text())["about"]
+    assert [each["run"] for each in ancestors(about)] == ["with", "a", "b", "c"]
+    assert "0 of a label from a, b, c" in (teachers / "with" / "model" / "README.md").read_text()
+
+
+def test_with_a_share_the_losses_are_others_and_what_is_true_stays(taught):
+    settings = taught()
+    loaded = load_training_data(settings, progress=False)
+    labels, _ = soft_labels(loaded, settings)
+    hard = TrainingData(loaded, settings, CPU)
+    soft = TrainingData(loaded, settings, CPU, labels)
+    (term,) = parse_terms("bank")
+    rows = hard.batches(0)[0]
+    _, own, named = hard.texts("bank", rows, 0)
+    matrix = soft.targets(term, rows, own, named).matrix()
+    np.testing.assert_allclose(matrix.numpy(), labels[rows], atol=1e-6)
+    assert not torch.equal(matrix, hard.targets(term, rows, own, named).matrix())
+    assert soft.pair_shares(term)["false_negative"] == 0.0
+    assert torch.equal(soft.prior_logits(), hard.prior_logits())
+
+
+def test_a_run_is_not_its_own_teacher_and_does_not_go_on_with_others(taught, teachers, tmp_path):
+    root = shutil.copytree(teachers, tmp_path / "three")
+    settings = taught(**{"run.root": str(root), "run.name": "d", "objective.teachers": ["?"]})
+    (root / "d").mkdir()
+    (root / "d" / "config.yaml").write_text(to_yaml(settings))  # as if killed
+    loaded = load_training_data(settings, progress=False)
+    labels, origins = soft_labels(loaded, settings)
+    assert [each["run"] for each in origins] == ["a", "b", "c"]
+    training = Trainer(settings, TrainingData(loaded, settings, CPU, labels), Distributed())
+    training.teachers = origins
+    state = training.state()
+    training.resume(state, root / "d" / "state.pt")
+    training.teachers = origins[:2]
+    with pytest.raises(ValueError, match="begun with other teachers"):
+        training.resume(state, root / "d" / "state.pt")
+
+
+def test_of_several_findings_their_sum_above_all_but_one_is_present():
+    labels = torch.tensor([[1.0, 0.7, 0.2], [0.5, 0.4, 1.0]])
+    texts = torch.tensor([[0.0, 1, 0], [1, 1, 0], [0, 0, 0], [1, 0, 1]])
+    nobody = torch.zeros(4, dtype=torch.int64)
+    matrix = PairTargets("present", labels, texts, nobody[:2], nobody, torch.ones(3)).matrix()
+    expected = torch.tensor([[0.7, 0.7, 0, 0.2], [0.4, 0, 0, 0.5]])
+    torch.testing.assert_close(matrix, expected)

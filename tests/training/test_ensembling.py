@@ -1,0 +1,101 @@
+"""An ensemble answers with the mean of its members' logits, and is a run like any other."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from helpers import TINY, configured
+
+from ecg_siglip import config
+from ecg_siglip.evaluation.fold import evaluate_run
+from ecg_siglip.inference.predictor import Predictor
+from ecg_siglip.models.dual_encoder import EcgTextModel, Ensemble, load_model
+from ecg_siglip.train import train
+from ecg_siglip.training.ensembling import join_runs
+
+
+@pytest.fixture(scope="module")
+def runs(trained, simulated, tmp_path_factory):
+    """Two seeds of one recipe."""
+    root = tmp_path_factory.mktemp("runs")
+    shutil.copytree(trained, root / "small_s0")
+    base = {"run.name": "small_s1", "run.root": str(root), "data.root": str(simulated), "seed": 1}
+    train(configured(config.TrainConfig, base | TINY | {"data.n_workers": 1}))
+    join_runs(joining(root))
+    return root
+
+
+def joining(root, **knobs):
+    base = {"run.name": "both", "run.root": str(root), "runs": ["small_s0", "small_s1"]}
+    return configured(config.EnsembleConfig, base | knobs)
+
+
+def test_its_logits_are_the_mean_of_the_members(runs):
+    both = load_model(runs / "both" / "model")
+    assert isinstance(both, Ensemble)
+    members = [EcgTextModel.from_pretrained(runs / f"small_s{i}" / "model") for i in (0, 1)]
+    signal, texts = torch.randn(3, 12, 1000), ["sinus rhythm", "what it never saw"]
+
+    def logits(model):
+        return model.logits(model.encode_ecg(signal), model.encode_text(texts))
+
+    torch.testing.assert_close(logits(both), (logits(members[0]) + logits(members[1])) / 2)
+
+
+def test_it_is_evaluated_and_asked_like_any_run(runs):
+    settings = {"run.name": "both", "run.root": str(runs), "n_bootstrap": 0, "report": False}
+    evaluate_run(configured(config.EvaluateConfig, settings))
+    folder = runs / "both" / "evaluate" / "fold10"
+    about = json.loads((folder / "about.json").read_text())
+    assert about["members"] == ["small_s0", "small_s1"]
+    table = pd.read_parquet(folder / "predictions.parquet")
+    predictor = Predictor.load(runs / "both" / "model", "cpu")
+    answers = predictor.probabilities(np.zeros((2, 12, 1000), np.int16))
+    assert answers.shape == (2, 71)
+    assert len(predictor.findings(answers[0])) == 71
+    assert table.shape[1] == 2 + 2 * 71
+
+
+def test_a_run_that_is_there_is_left_alone(runs):
+    with pytest.raises(ValueError, match="both exists"):
+        join_runs(joining(runs))
+
+
+def test_members_that_cannot_answer_together_are_refused(runs, tmp_path):
+    root = tmp_path / "runs"
+    shutil.copytree(runs, root)
+    asked = {"run.name": "new", "run.root": str(root)}
+    with pytest.raises(ValueError, match="small_s0; expected two or more"):
+        join_runs(joining(root, **asked, runs=["small_s0"]))
+    with pytest.raises(ValueError, match="is itself an ensemble"):
+        join_runs(joining(root, **asked, runs=["small_s0", "both"]))
+    path = root / "small_s1" / "model" / "config.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"prompts": content["prompts"][::-1]}))
+    with pytest.raises(ValueError, match="small_s1: prompts differs from small_s0"):
+        join_runs(joining(root, **asked))
+    shutil.rmtree(root / "small_s1" / "model")
+    with pytest.raises(ValueError, match="small_s1/model: expected a finished run"):
+        join_runs(joining(root, **asked))
+    assert not (root / "new").exists()
+
+
+@pytest.mark.parametrize("part", ["member1", "config.json"])
+def test_a_missing_part_is_named(runs, tmp_path, part):
+    folder = tmp_path / "model"
+    shutil.copytree(runs / "both" / "model", folder)
+    shutil.rmtree(folder / part) if part == "member1" else (folder / part).unlink()
+    with pytest.raises(ValueError, match=part):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("content", ['{"members": "../x"}', '{"members": 0}', "[]", "{"])
+def test_a_damaged_configuration_is_refused(runs, tmp_path, content):
+    folder = tmp_path / "model"
+    shutil.copytree(runs / "both" / "model", folder)
+    (folder / "config.json").write_text(content)
+    with pytest.raises(ValueError, match="damaged"):
+        load_model(folder)

@@ -1,0 +1,209 @@
+"""The vocabulary holds PTB-XL's statements, in words that differ and in the codes of the field."""
+
+import ast
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from ecg_siglip.vocabulary import findings
+from ecg_siglip.vocabulary.findings import (
+    CLASSES,
+    LANGUAGES,
+    STATEMENTS,
+    TASKS,
+    from_snomed,
+    to_task,
+)
+
+SIZES = {
+    "all": 71,
+    "diagnostic": 44,
+    "subdiagnostic": 23,
+    "superdiagnostic": 5,
+    "form": 19,
+    "rhythm": 12,
+}
+# Axis deviations, which the challenges took from PTB-XL's column heart_axis, not from a statement.
+SNOMED_AXES = {
+    39732003: {"LAD", "ALAD"},
+    47665007: {"RAD", "ARAD"},
+    251200008: {"AXL", "AXR", "SAG"},
+}
+# Column PTB_XL of dx_mapping_scored.csv and dx_mapping_unscored.csv
+# (github.com/physionetchallenges/evaluation-2021): records of PTB-XL 1.0.1 that bear each code.
+# fmt: off
+SNOMED_COUNTS = {
+    164889003: 1514, 164890007: 73, 713427006: 542, 270492004: 797, 713426002: 1118,
+    39732003: 5146, 445118002: 1626, 164909002: 536, 251146004: 182, 698252002: 789,
+    426783006: 18092, 284470004: 398, 10370003: 296, 164947007: 340, 111975006: 118,
+    164917005: 548, 47665007: 343, 427393009: 772, 426177001: 637, 427084000: 826,
+    63593006: 157, 164934002: 2345, 59931005: 294, 164951009: 3389, 426434006: 44,
+    54329005: 354, 27885002: 16, 251200008: 156, 195042002: 14, 425419005: 219,
+    251120003: 77, 67741000119109: 427, 425623009: 142, 445211001: 177, 164873001: 2359,
+    164865005: 5261, 164861001: 2175, 428750005: 381, 67198005: 24, 446358003: 99,
+    89792004: 126, 55930002: 770, 429622005: 1009, 164931005: 28, 426761007: 27,
+    11157007: 82, 164884008: 1154, 266249003: 30, 251180001: 20, 74390002: 80,
+}
+# fmt: on
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def records(shared_metadata: Path) -> dict[int, dict[str, str]]:
+    rows = read_csv(shared_metadata / "ptbxl_database.csv")
+    return {int(row["ecg_id"]): row for row in rows}
+
+
+def scp_codes(row: dict[str, str]) -> dict[str, float]:
+    return ast.literal_eval(row["scp_codes"])
+
+
+def snomed_codes(row: dict[str, str]) -> set[int]:
+    """What the challenges' header of a PTB-XL record lists, if our codes are right."""
+    axes = {code for code, axes in SNOMED_AXES.items() if row["heart_axis"] in axes}
+    return axes | {STATEMENTS[code].snomed[0] for code in scp_codes(row)}
+
+
+def test_statements_equal_scp_statements_csv(shared_metadata):
+    rows = read_csv(shared_metadata / "scp_statements.csv")
+    assert list(STATEMENTS) == [row[""] for row in rows]
+    for row, statement in zip(rows, STATEMENTS.values(), strict=True):
+        for kind in ("diagnostic", "form", "rhythm"):
+            assert getattr(statement, kind) == (row[kind] == "1.0"), statement.code
+        assert statement.superclass == (row["diagnostic_class"] or None), statement.code
+        assert statement.subclass == (row["diagnostic_subclass"] or None), statement.code
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_tasks_have_their_sizes_and_every_finding_has_words(task):
+    codes = findings.task_codes(task)
+    assert len(codes) == len(set(codes)) == SIZES[task]
+    assert len(findings.prompts(codes)) == len(set(findings.names(codes))) == SIZES[task]
+
+
+def test_task_order_is_that_of_the_columns():
+    assert findings.task_codes("all") == tuple(STATEMENTS)
+    assert findings.task_codes("superdiagnostic") == ("NORM", "MI", "STTC", "CD", "HYP")
+    assert findings.task_codes("form")[:3] == ("NDT", "NST_", "DIG")
+
+
+def test_words_of_the_configuration_are_known_here():
+    assert findings.TASKS == TASKS
+    assert findings.LANGUAGES == LANGUAGES
+
+
+def test_classes_are_exactly_those_that_are_no_statement():
+    classes = {*findings.task_codes("superdiagnostic"), *findings.task_codes("subdiagnostic")}
+    assert set(CLASSES) == classes - set(STATEMENTS)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_two_findings_are_asked_alike(language):
+    codes = [*STATEMENTS, *CLASSES]
+    prompts = findings.prompts(codes, language)
+    assert len({prompt.casefold() for prompt in prompts}) == len(codes)
+    assert all(prompt == prompt.strip() and 0 < len(prompt) <= 120 for prompt in prompts)
+
+
+def test_prompts_are_in_their_language():
+    for entry in [*STATEMENTS.values(), *CLASSES.values()]:
+        assert re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", entry.ja), entry.code
+        assert not re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", entry.en + entry.de), entry.code
+        assert entry.en.isascii(), entry.code
+        assert len({entry.en, entry.de, entry.ja}) == 3, entry.code
+
+
+def test_names_are_short_and_distinct():
+    names = findings.names([*STATEMENTS, *CLASSES])
+    assert len(set(names)) == len(names)
+    assert max(map(len, names)) <= 45
+
+
+def test_likelihood_zero_is_present():
+    codes = {"SR": 0.0, "NDT": 0.0, "IMI": 15.0}
+    assert to_task(codes, "all") == codes
+    assert to_task(codes, "rhythm") == {"SR": 0.0}
+    assert to_task(codes, "form") == {"NDT": 0.0}
+    assert to_task(codes, "superdiagnostic") == {"STTC": 0.0, "MI": 15.0}
+    assert to_task({"SR": 0.0}, "diagnostic") == {}
+
+
+def test_answer_is_in_task_order_whatever_the_record_order():
+    assert list(to_task({"SR": 0.0, "ASMI": 1.0, "NDT": 2.0}, "all")) == ["NDT", "ASMI", "SR"]
+
+
+@pytest.mark.parametrize("codes", [{"IMI": 80.0, "ASMI": 15.0}, {"ASMI": 15.0, "IMI": 80.0}])
+def test_class_takes_the_largest_likelihood(codes):
+    assert to_task(codes, "superdiagnostic") == {"MI": 80.0}
+    assert to_task(codes, "subdiagnostic") == {"IMI": 80.0, "AMI": 15.0}
+
+
+def test_sttc_as_subclass_is_narrower_than_as_superclass():
+    assert to_task({"ISCAL": 50.0}, "subdiagnostic") == {"ISCA": 50.0}
+    assert to_task({"ISCAL": 50.0}, "superdiagnostic") == {"STTC": 50.0}
+    assert to_task({"DIG": 50.0}, "subdiagnostic") == {"STTC": 50.0}
+
+
+def test_unknown_code_names_record_code_and_what_was_meant():
+    with pytest.raises(ValueError, match=r"record 00042: .*'AFBI'.*AFIB") as error:
+        to_task({"SR": 0.0, "AFBI": 100.0}, "rhythm", record="00042")
+    assert "\n" not in str(error.value)
+    # A class is no statement: a record cannot bear it.
+    with pytest.raises(ValueError, match="STTC"):
+        to_task({"STTC": 100.0}, "superdiagnostic")
+
+
+@pytest.mark.parametrize("ask", [findings.names, findings.prompts])
+def test_unknown_finding_is_refused(ask):
+    with pytest.raises(ValueError, match=r"'clbb'.*CLBBB"):
+        ask(["clbb"])
+    with pytest.raises(ValueError, match="no known code"):
+        ask(["????"])
+
+
+def test_unknown_task_and_language_are_refused():
+    with pytest.raises(ValueError, match="superdiagnostic"):
+        findings.task_codes("superclass")
+    with pytest.raises(ValueError, match="en, de, ja"):
+        findings.prompts(["SR"], "fr")
+
+
+def test_from_snomed():
+    assert from_snomed(164889003) == ("AFIB",)
+    assert from_snomed(733534002) == from_snomed(164909002) == ("CLBBB",)
+    assert from_snomed(426783006) == ("NORM", "SR")
+    assert from_snomed(39732003) == ()
+
+
+def test_every_fold_10_task_count(records):
+    test_fold = [scp_codes(row) for row in records.values() if row["strat_fold"] == "10"]
+    for task, expected in {"all": 2198, "diagnostic": 2158, "form": 880, "rhythm": 2098}.items():
+        assert sum(bool(to_task(codes, task)) for codes in test_fold) == expected, task
+
+
+def test_snomed_counts_of_the_challenges_are_reproduced(records):
+    mapped = {entry.snomed[0] for entry in STATEMENTS.values()}
+    assert mapped | set(SNOMED_AXES) == set(SNOMED_COUNTS)
+    counts = dict.fromkeys(SNOMED_COUNTS, 0)
+    for row in records.values():
+        for code in snomed_codes(row):
+            counts[code] += 1
+    # PTB-XL 1.0.3 is 1.0.1 without 38 records: each count falls by a few or not at all.
+    for code, published in SNOMED_COUNTS.items():
+        assert 0 <= published - counts[code] <= 2 + published / 200, (code, counts[code])
+
+
+def test_snomed_codes_of_challenge_records_are_explained(records, shared_challenge):
+    headers = sorted((shared_challenge / "ptbxl").glob("HR*.hea"))
+    assert headers
+    for header in headers:
+        dx = re.search(r"^#\s*Dx:\s*([\d,]+)", header.read_text(), re.MULTILINE)
+        assert dx, header.stem
+        expected = {int(code) for code in dx[1].split(",")}
+        assert snomed_codes(records[int(header.stem[2:])]) == expected, header.stem

@@ -11,16 +11,18 @@ import math
 import multiprocessing
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ecg_siglip.core.files import one_line
+from ecg_siglip.readers.preparation import PreparedRecord, prepare_record
 from ecg_siglip.readers.record import read_record
-from ecg_siglip.signals.preprocessing import prepare_signal, to_int16
 
 COMMENT = re.compile(r"^#[ \t]*(Dx|Age|Sex)[ \t]*:(.*)$", re.IGNORECASE | re.MULTILINE)
 # What headers write where they know nothing.
@@ -150,7 +152,7 @@ def collect(name: str, paths: Sequence[Path]) -> Collection:
             labels.append(read_labels(path))
             kept.append(path)
         except (ValueError, OSError) as error:
-            left_out[path.stem] = " ".join(str(error).split())
+            left_out[path.stem] = one_line(error)
     return Collection(name, kept, labels, left_out)
 
 
@@ -165,76 +167,45 @@ def in_tuning_half(key: str) -> bool:
     return hashlib.sha256(key.encode()).digest()[0] % 2 == 0
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A record as the model sees it, or why it cannot.
-
-    Attributes
-    ----------
-    signal : ndarray of shape (12, n_samples), int16, uV; or None
-    duration_s : float, s
-        Of the record.
-    error : str
-        Empty if there is a signal.
-    """
-
-    signal: np.ndarray | None
-    duration_s: float
-    error: str
-
-
-def prepare(path: Path, spec: dict[str, Any]) -> Prepared:
-    """Read a record and bring it to the model's form.
+def prepare(path: Path, spec: Mapping[str, Any]) -> PreparedRecord | str:
+    """Read and prepare a record, or return on one line why that is impossible.
 
     Parameters
     ----------
     path : Path
-    spec : dict
+    spec : mapping
         Keyword arguments of ``preprocessing.prepare_signal``.
 
     Notes
     -----
-    Of a longer record the middle; a shorter one is padded with zeros at its end, which ``predict``
-    does only when told to: no hospital's records are left out for their length.
+    Of a longer record the middle is used; a shorter one is padded with zeros at its end, which
+    ``predict`` does only on request: no record of another hospital is left out for its length.
     """
     try:
-        record = read_record(path)
-        signal = prepare_signal(
-            record.signal,
-            record.fs,
-            record.leads,
-            record=record.name,
-            **(spec | {"allow_short": True}),
-        )
+        return prepare_record(read_record(path), {**spec, "allow_short": True})
     except (ValueError, OSError) as error:
-        said = " ".join(str(error).split()).removeprefix(f"record {path.stem}: ")
-        return Prepared(None, math.nan, said or type(error).__name__)
-    return Prepared(to_int16(signal), record.signal.shape[1] / record.fs, "")
+        return one_line(error).removeprefix(f"record {path.stem}: ") or type(error).__name__
 
 
-def _prepare(job: tuple[Path, dict[str, Any]]) -> Prepared:
-    return prepare(*job)
-
-
-def prepared(
-    paths: Sequence[Path], spec: dict[str, Any], n_workers: int | None = None
-) -> Iterator[Prepared]:
-    """Each record prepared, in order; many of them by several processes.
+def prepare_all(
+    paths: Sequence[Path], spec: Mapping[str, Any], n_workers: int | None = None
+) -> Iterator[PreparedRecord | str]:
+    """Prepare records in order; many of them in several processes.
 
     Parameters
     ----------
     paths : sequence of Path
-    spec : dict
+    spec : mapping
         As for ``prepare``.
     n_workers : int, optional
         Default: one per core, fewer for few records.
     """
-    jobs = [(path, spec) for path in paths]
+    job = partial(prepare, spec=dict(spec))
     if n_workers is None:
-        n_workers = min(os.cpu_count() or 1, math.ceil(len(jobs) / N_WORTH_A_PROCESS))
-    if n_workers < 2 or len(jobs) < 2:
-        yield from map(_prepare, jobs)
+        n_workers = min(os.cpu_count() or 1, math.ceil(len(paths) / N_WORTH_A_PROCESS))
+    if n_workers < 2 or len(paths) < 2:
+        yield from map(job, paths)
         return
     # Spawned, not forked: the caller holds threads, perhaps a GPU.
     with ProcessPoolExecutor(n_workers, multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(_prepare, jobs, chunksize=32)
+        yield from pool.map(job, paths, chunksize=32)

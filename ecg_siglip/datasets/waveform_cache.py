@@ -29,8 +29,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from ecg_siglip.readers.preparation import prepare_record
 from ecg_siglip.readers.record import read_record
-from ecg_siglip.signals.preprocessing import prepare_signal, to_int16
 
 # Raise it when record.read_record or preprocessing.prepare_signal give other numbers for the same file and setting.
 PREPARATION = 1
@@ -225,12 +225,9 @@ def _prepare_chunk(job: tuple[Any, ...]) -> int:
             record = read_record(root / name)
             if record.fs != fs:
                 raise ValueError(f"record {record.name}: expected {fs} Hz, got {record.fs:g} Hz")
-            signal = prepare_signal(
-                record.signal, record.fs, record.leads, **spec, record=record.name
-            )
+            row[:] = prepare_record(record, spec).signal
         except (ValueError, OSError) as error:
             raise ValueError(f"ecg_id {ecg_id}: {error}") from None
-        row[:] = to_int16(signal)
     with open(file, "r+b") as out:
         out.seek(offset)
         out.write(block.data)

@@ -92,11 +92,11 @@ def predict_collection(
     paths = [collection.paths[i] for i in rows]
     kept, parts, batch, durations_s = [], [], [], []
     bar = tqdm(total=len(paths), desc=collection.name, disable=None, leave=False)
-    jobs = challenge.prepared(paths, artifact.waveform, settings.data.n_workers)
+    jobs = challenge.prepare_all(paths, artifact.waveform, settings.data.n_workers)
     for i, path, record in zip(rows, paths, jobs, strict=True):
         bar.update()
-        if record.signal is None:
-            left_out[path.stem] = record.error
+        if isinstance(record, str):
+            left_out[path.stem] = record
             continue
         kept.append(i)
         durations_s.append(record.duration_s)

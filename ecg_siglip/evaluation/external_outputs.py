@@ -143,10 +143,10 @@ def write(
         words = [q.code for q in questions]
         worst = []
         for i, case in surprising(names, words, y_true, y_prob, called[rule], N_WORST):
-            signal = challenge.prepare(answered.paths[i], artifact.waveform).signal
-            if signal is not None:
+            record = challenge.prepare(answered.paths[i], artifact.waveform)
+            if not isinstance(record, str):
                 fs = float(artifact.waveform["to_fs"])
-                worst.append(case | {"signal": from_int16(signal), "fs": fs})
+                worst.append(case | {"signal": from_int16(record.signal), "fs": fs})
         write_fold_report(
             folder / "report.html",
             title=f"{settings.run.name} on {answered.name}",

@@ -7,7 +7,6 @@ _MODULE_OF = {
     "Finding": "prediction",
     "Prediction": "prediction",
     "Predictor": "predictor",
-    "PreparedRecord": "preparation",
     "Timeline": "sliding_window",
     "answer_question": "questions",
     "attribute": "attribution",

@@ -14,7 +14,6 @@ from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.inference.preparation import (
     LongRecord,
     OnError,
-    PreparedRecord,
     prepare_records,
     print_error,
     window_warnings,
@@ -23,6 +22,7 @@ from ecg_siglip.inference.questions import answer_question
 from ecg_siglip.inference.sliding_window import Timeline, predict_windows, representative_window
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.models.neighbors import NOVEL, Neighbors
+from ecg_siglip.readers.preparation import PreparedRecord
 from ecg_siglip.readers.record import Record
 from ecg_siglip.signals.leads import available_leads, lead_warnings, nearest_lead_set
 

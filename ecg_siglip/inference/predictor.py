@@ -22,9 +22,10 @@ from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.decision_rules import DEFAULT_RULE, PRECISION, SENSITIVITY
 from ecg_siglip.models.artifact import Artifact, Tuning, load_artifact
 from ecg_siglip.models.dual_encoder import Model
+from ecg_siglip.readers.preparation import PreparedRecord, prepare_record
 from ecg_siglip.readers.record import Record
 from ecg_siglip.signals.leads import LEADS, available_leads, nearest_lead_set, not_assessable
-from ecg_siglip.signals.preprocessing import from_int16, nonflat_leads, prepare_signal, to_int16
+from ecg_siglip.signals.preprocessing import from_int16, nonflat_leads
 from ecg_siglip.vocabulary import findings
 
 
@@ -146,39 +147,48 @@ class Predictor:
         """
         return cls(load_artifact(name), pick_device(device), language)
 
-    def prepare(
+    def prepare(self, record: Record, **allowed: bool) -> np.ndarray:
+        """Return what the model sees of a record: (12, n_samples) int16, uV; see ``prepare_record``."""
+        return self.prepare_record(record, **allowed).signal
+
+    def prepare_record(
         self,
         record: Record,
         allow_short: bool = False,
         allow_flat: bool = False,
         allow_missing_leads: bool = False,
-    ) -> np.ndarray:
-        """What the model sees of a record: (12, n_samples) int16, uV.
+    ) -> PreparedRecord:
+        """Prepare a record for this model.
+
+        Parameters
+        ----------
+        record : Record
+        allow_short, allow_flat, allow_missing_leads : bool
+            See ``preprocessing.prepare_signal``.
 
         Raises
         ------
         ValueError
-            As ``preprocessing.prepare_signal``: a missing or flat lead, NaN, wrong units, too short; or if
-            leads are missing and the model was not trained to see fewer.
+            As ``preprocessing.prepare_signal``; or if leads are missing and the model was not
+            trained with fewer leads.
         """
         spec = dict(self.artifact.waveform)
         spec["allow_short"] |= allow_short
         spec["allow_flat"] |= allow_flat
         spec["allow_missing_leads"] = allow_missing_leads
-        moving = nonflat_leads(record.signal, record.leads) if spec["allow_flat"] else []
-        if self.artifact.fewer_leads and moving:
-            # To a model that knows of fewer leads, one without signal is one that is not there.
-            record = replace(
-                record, signal=record.signal[moving], leads=tuple(record.leads[i] for i in moving)
-            )
+        nonflat = nonflat_leads(record.signal, record.leads) if spec["allow_flat"] else []
+        leads = tuple(record.leads[i] for i in nonflat)
+        if self.artifact.fewer_leads and nonflat:
+            # For a model trained with fewer leads, a lead without signal is a missing lead.
+            record = replace(record, signal=record.signal[nonflat], leads=leads)
             spec["allow_missing_leads"] = True
         if spec["allow_missing_leads"]:
             try:
                 self.artifact.tuning(nearest_lead_set(available_leads(record.leads)))
             except ValueError as error:
                 raise ValueError(f"record {record.name}: {error}") from error
-        signal = prepare_signal(record.signal, record.fs, record.leads, record=record.name, **spec)
-        return to_int16(signal)
+        prepared = prepare_record(record, spec)
+        return replace(prepared, available=available_leads(leads)) if allow_flat else prepared
 
     def tuning(self, available: np.ndarray) -> Tuning:
         """Calibration and thresholds for records with these leads, see ``leads.available_leads``.

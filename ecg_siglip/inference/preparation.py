@@ -4,39 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
 
 from ecg_siglip import config
 from ecg_siglip.core.files import one_line
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.inference.sliding_window import is_long
+from ecg_siglip.readers.preparation import PreparedRecord
 from ecg_siglip.readers.record import Record, Source, open_record
 from ecg_siglip.signals.leads import available_leads, lead_warnings, order_leads
 from ecg_siglip.signals.preprocessing import nonflat_leads
 from ecg_siglip.signals.quality import quality_warnings
-
-
-@dataclass(frozen=True)
-class PreparedRecord:
-    """A record as the model sees it.
-
-    Attributes
-    ----------
-    record : str
-        Its path.
-    signal : ndarray of shape (12, n_samples), int16, uV
-    available : ndarray of shape (12,), bool
-        Leads that the record has, see ``leads.available_leads``.
-    warnings : list of str
-    """
-
-    record: str
-    signal: np.ndarray
-    available: np.ndarray
-    warnings: list[str]
 
 
 @dataclass(frozen=True)
@@ -59,36 +38,37 @@ def prepare_records(
     paths: list[Path],
     allowed: config.PredictWaveform,
     read: config.ReadConfig | None = None,
-    refused: OnError = print_error,
+    on_error: OnError = print_error,
 ) -> Iterator[PreparedRecord | LongRecord]:
-    """Each record that can be read, in its place; ``refused`` is told the errors of the others."""
+    """Read and prepare records in order; ``on_error`` gets the errors of those that fail."""
     stated = read or config.ReadConfig()
-    spec = predictor.artifact.waveform
+    window_s = predictor.artifact.waveform["duration_s"]
     for path in paths:
         try:
             source = open_record(path, stated.fs, stated.units, stated.leads)
-            if is_long(source.duration_s, spec["duration_s"]):
+            if is_long(source.duration_s, window_s):
                 yield LongRecord(str(path), source)
                 continue
             record = source.piece(0, source.n_samples)
-            signal = predictor.prepare(record, **vars(allowed))
+            prepared = predictor.prepare_record(record, **vars(allowed))
         except (ValueError, OSError) as error:
-            refused(path, error)
+            on_error(path, error)
             continue
         leads = record.leads
         if allowed.allow_flat:
             leads = tuple(leads[i] for i in nonflat_leads(record.signal, leads))
-        available = available_leads(leads)
-        duration_s = record.signal.shape[1] / record.fs
-        warnings = []
-        if duration_s > spec["duration_s"] + 0.05:
-            warnings.append(
-                f"only the middle {spec['duration_s']:g} s of {duration_s:g} s were looked at"
-            )
-        if duration_s < spec["duration_s"] - 0.05:
-            warnings.append(f"{duration_s:g} s of signal, padded to {spec['duration_s']:g} s")
-        warnings += lead_warnings(leads) + window_warnings(record, spec["duration_s"])
-        yield PreparedRecord(str(path), signal, available, warnings)
+        warnings = length_warnings(prepared.duration_s, window_s)
+        warnings += lead_warnings(leads) + window_warnings(record, window_s)
+        yield replace(prepared, record=str(path), warnings=warnings)
+
+
+def length_warnings(duration_s: float, window_s: float) -> list[str]:
+    """Return what was done about a record that is longer or shorter than the model's window."""
+    if duration_s > window_s + 0.05:
+        return [f"only the middle {window_s:g} s of {duration_s:g} s were looked at"]
+    if duration_s < window_s - 0.05:
+        return [f"{duration_s:g} s of signal, padded to {window_s:g} s"]
+    return []
 
 
 def window_warnings(record: Record, duration_s: float) -> list[str]:

@@ -219,7 +219,7 @@ def window_starts(n_samples: int, size: int, step: int, tolerance: int = 0) -> n
 
     Examples
     --------
-    >>> starts(34, size=10, step=10)
+    >>> window_starts(34, size=10, step=10)
     array([ 0, 10, 20, 24])
     """
     last = n_samples - size
@@ -310,7 +310,7 @@ def format_time(time_s: float) -> str:
 
     Examples
     --------
-    >>> clock(3725.4)
+    >>> format_time(3725.4)
     '1:02:05'
     """
     minutes, seconds = divmod(int(time_s), 60)

@@ -3,6 +3,8 @@
 from ecg_siglip.core.lazy import lazy_names
 
 _MODULE_OF = {
+    "PreparedRecord": "preparation",
+    "prepare_record": "preparation",
     "Record": "record",
     "Source": "record",
     "find_records": "record",

@@ -126,7 +126,7 @@ def report_command(paths: Sequence[str], code: str, command: str) -> str:
 
     Examples
     --------
-    >>> print(sheets(["a/1_lr", "b c/2_lr"], "LAO/LAE", "predict run.name=r1"))
+    >>> print(report_command(["a/1_lr", "b c/2_lr"], "LAO/LAE", "predict run.name=r1"))
     predict run.name=r1 'records=[a/1_lr,"b c/2_lr"]' report=LAO_LAE.html
     """
     words = [

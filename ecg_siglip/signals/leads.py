@@ -230,8 +230,7 @@ def nearest_lead_set(there: np.ndarray) -> str:
 
     Examples
     --------
-    >>> from ecg_siglip import waveform
-    >>> [nearest(leads.available_leads(leads)) for leads in (("I", "II", "V1", "V2"), ("II",))]
+    >>> [nearest_lead_set(available_leads(names)) for names in (["I", "II", "V2"], ["II"])]
     ['3', 'II']
     """
     names = set(np.array(LEADS)[there])
@@ -258,8 +257,7 @@ def not_assessable(codes: Sequence[str], there: Iterable[bool]) -> np.ndarray:
 
     Examples
     --------
-    >>> from ecg_siglip import waveform
-    >>> unseen(["AFIB", "IMI", "AMI"], leads.available_leads(["I", "II"])).tolist()
+    >>> not_assessable(["AFIB", "IMI", "AMI"], available_leads(["I", "II"])).tolist()
     [False, False, True]
     """
     names = {lead for lead, yes in zip(LEADS, there, strict=True) if yes}
@@ -278,7 +276,7 @@ def lead_warnings(names: Sequence[str]) -> list[str]:
 
     Examples
     --------
-    >>> warnings(["I", "II", "V1", "V2", "V3", "V4", "V5", "V6"])
+    >>> lead_warnings(["I", "II", "V1", "V2", "V3", "V4", "V5", "V6"])
     ['leads III, aVR, aVL, aVF computed from the other limb leads']
     """
     keys = [lead_name(name) for name in names]

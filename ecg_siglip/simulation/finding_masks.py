@@ -48,7 +48,7 @@ def finding_masks(seed: int, ecg_id: int, age: float, is_woman: bool) -> dict[st
 
     Examples
     --------
-    >>> found = masks(seed=0, ecg_id=7, age=70.0, is_woman=True)
+    >>> found = finding_masks(seed=0, ecg_id=7, age=70.0, is_woman=True)
     >>> {code: round(float(mask.mean()), 2) for code, mask in found.items()}
     {'LAFB': 0.08, 'IMI': 0.13, 'QWAVE': 0.05}
     """

@@ -126,9 +126,9 @@ def concepts_of(code: str, language: str = "en", known: Iterable[str] = STATEMEN
 
     Examples
     --------
-    >>> of("CLBBB")
+    >>> concepts_of("CLBBB")
     ['bundle branch block', 'left bundle branch', 'complete block, wide QRS']
-    >>> of("CLBBB", known=["IRBBB"])
+    >>> concepts_of("CLBBB", known=["IRBBB"])
     ['bundle branch block']
     """
     others = set(known) - {code}

@@ -158,7 +158,7 @@ def nearest_findings(question: str, codes: Sequence[str]) -> list[Match]:
 
     Examples
     --------
-    >>> nearest("Gibt es ein Vorhofflimmern?", ["AFIB", "AFLT"])[0].name
+    >>> nearest_findings("Gibt es ein Vorhofflimmern?", ["AFIB", "AFLT"])[0].name
     'Atrial fibrillation'
     """
     asked, weights = _ngrams(question), _weights()
@@ -185,7 +185,7 @@ def match_question(question: str, codes: Sequence[str]) -> tuple[Match, ...]:
 
     Examples
     --------
-    >>> meaning("ventricular tachycardia?", ["SVTAC", "STACH"])
+    >>> match_question("ventricular tachycardia?", ["SVTAC", "STACH"])
     ()
     """
     return _match_question(question, tuple(codes))

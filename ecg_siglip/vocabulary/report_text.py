@@ -79,9 +79,9 @@ def clean_report(report: str) -> str:
 
     Examples
     --------
-    >>> clean("sinusrhythmus unvollstÄndiger rsb 4.46    unbestÄtigter ber")
+    >>> clean_report("sinusrhythmus unvollstÄndiger rsb 4.46    unbestÄtigter ber")
     'sinusrhythmus unvollständiger rechtsschenkelblock'
-    >>> clean("sinus rhythm. normal ecg. Edit: INJIN, IRBBB, (m,19)")
+    >>> clean_report("sinus rhythm. normal ecg. Edit: INJIN, IRBBB, (m,19)")
     'sinus rhythm. normal ecg.'
     """
     text = _STAMP.sub("", _LABELS.sub("", report).rstrip())
@@ -96,7 +96,7 @@ def is_machine_report(report: str) -> bool:
 
     Examples
     --------
-    >>> is_stamped("schrittmacher ekg 4.46                          unbestÄtigter bericht")
+    >>> is_machine_report("schrittmacher ekg 4.46                          unbestÄtigter bericht")
     True
     """
     return _STAMP.search(_LABELS.sub("", report).rstrip()) is not None

@@ -118,7 +118,7 @@ def label_queries(codes: Collection[str]) -> list[LabelQuery]:
 
     Examples
     --------
-    >>> [(q.code, q.asked_by) for q in questions(["CLBBB", "3AVB"])]
+    >>> [(q.code, q.asked_by) for q in label_queries(["CLBBB", "3AVB"])]
     [('CLBBB', (733534002, 164909002)), ('3AVB', (27885002,))]
     """
     asking: dict[tuple[str, ...], list[Code]] = {}
@@ -161,8 +161,8 @@ def label_matrix(asked: Sequence[LabelQuery], labels: Sequence[Iterable[int]]) -
 
     Examples
     --------
-    >>> flutter, block = questions(["AFLT"])[0], questions(["2AVB"])[0]
-    >>> said = answers([flutter, block], [[164890007], [195080001, 54016002]])
+    >>> flutter, block = label_queries(["AFLT"])[0], label_queries(["2AVB"])[0]
+    >>> said = label_matrix([flutter, block], [[164890007], [195080001, 54016002]])
     >>> said.y_true.tolist(), said.unclear.tolist()
     ([[True, False], [False, True]], [[False, False], [True, False]])
     """

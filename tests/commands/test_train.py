@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def test_killed_in_mid_epoch_and_said_again_ends_with_bitwise_the_same_weights(t
     runs = {}
     for name in ("whole", "killed"):
         again = command(settings, **knobs, **{"run.name": name})
-        run = config.Path(settings.run.root) / name
+        run = Path(settings.run.root) / name
         if name == "killed":
             process = subprocess.Popen(again, env=ONE_THREAD, stdout=subprocess.DEVNULL)
             while not (run / "log.jsonl").exists() or not (run / "log.jsonl").read_text():
@@ -320,7 +321,7 @@ def test_a_hugging_face_text_encoder_is_tuned_or_left_as_it_was(train_config, ti
     settings = train_config(**knobs)
     train(settings)
     before = AutoModel.from_pretrained(tiny_bert, add_pooling_layer=False).state_dict()
-    folder = config.Path(settings.run.root) / "r" / "model"
+    folder = Path(settings.run.root) / "r" / "model"
     predictor = Predictor.load(folder, "cpu")
     after = predictor.artifact.model.text.model.state_dict()
     same = [torch.equal(after[name], weight) for name, weight in before.items()]
@@ -391,7 +392,7 @@ def test_a_locked_ecg_encoder_keeps_its_weights(train_config):
 def test_every_kind_of_run_ends_with_a_model_that_answers(train_config, knobs):
     settings = train_config(**knobs, **{"optim.n_epochs": 1})
     train(settings)
-    predictor = Predictor.load(config.Path(settings.run.root) / "r" / "model", "cpu")
+    predictor = Predictor.load(Path(settings.run.root) / "r" / "model", "cpu")
     y_prob = predictor.probabilities(np.zeros((2, 12, 1000), np.int16))
     assert y_prob.shape == (2, len(predictor.artifact.codes))
     assert np.isfinite(y_prob).all()

@@ -133,7 +133,7 @@ def test_names_of_ptbxl():
 @pytest.mark.parametrize("fs", [257, 500, 1000])
 def test_any_rate_becomes_that_of_the_model(tmp_path, fs):
     got = challenge.prepare(write(tmp_path, "I0001", fs=fs), SPEC)
-    assert got.error == "" and got.duration_s == pytest.approx(10, abs=0.01)
+    assert not isinstance(got, str) and got.duration_s == pytest.approx(10, abs=0.01)
     assert got.signal.shape == (12, 1000)
     # One beat a second, at the full second, whatever the rate: within the resampling filter.
     peaks = got.signal[-1].reshape(10, 100).argmax(axis=1)
@@ -167,19 +167,18 @@ def test_a_broken_record_says_what_is_wrong_and_stops_nobody(tmp_path):
     cut.write_bytes(cut.read_bytes()[:-1200])
     (tmp_path / "A0004.mat").unlink()
     paths[4].write_text(paths[4].read_text().replace(" 12 500 ", " 12 0 "))
-    found = list(challenge.prepared(paths, SPEC))
-    assert found[0].error == "" and found[0].signal is not None
-    assert [one.signal for one in found[1:]] == [None] * 4
-    for one, why in zip(
+    found = list(challenge.prepare_all(paths, SPEC))
+    assert not isinstance(found[0], str)
+    for error, why in zip(
         found[1:], ["flat lead aVR", "truncated", "names A0004.mat", "sampling rate"], strict=True
     ):
-        assert why in one.error and "\n" not in one.error
+        assert why in error and "\n" not in error
 
 
 @pytest.mark.slow
 def test_several_processes_prepare_the_same_in_the_same_order(tmp_path):
     paths = [write(tmp_path, f"A{i:04}", fs=500 if i % 2 else 257) for i in range(5)]
-    one, two = (list(challenge.prepared(paths, SPEC, n)) for n in (1, 2))
+    one, two = (list(challenge.prepare_all(paths, SPEC, n)) for n in (1, 2))
     assert all((a.signal == b.signal).all() for a, b in zip(one, two, strict=True))
 
 
@@ -198,4 +197,4 @@ def test_the_real_collections_are_read_whole(shared_challenge):
     for name, paths in sets.items():
         found = challenge.collect(name, paths)
         assert not found.left_out and all(label.sex and label.age > 0 for label in found.labels)
-        assert [one.error for one in challenge.prepared(found.paths, SPEC)] == [""] * len(paths)
+        assert not any(isinstance(one, str) for one in challenge.prepare_all(found.paths, SPEC))

@@ -295,7 +295,7 @@ def test_a_corrupt_cache_is_refused(root, name, what):
 
 CODE = """
 import json, sys
-from ecg_siglip import ptbxl
+from ecg_siglip.datasets import ptbxl
 if __name__ == "__main__":
     root, n_workers, spec = sys.argv[1:]
     ptbxl.load_ptbxl(root, n_workers=int(n_workers), waveform=json.loads(spec))

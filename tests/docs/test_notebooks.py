@@ -13,7 +13,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_it_runs_on_what_make_demo_leaves(path, tmp_path, monkeypatch, simulated, evaluated):
-    run = evaluated.parents[2]
+    run = evaluated.parents[1]
     for folder in ("data", "runs", "notebooks"):
         (tmp_path / folder).mkdir()
     (tmp_path / "data/demo").symlink_to(simulated)

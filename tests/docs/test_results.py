@@ -27,7 +27,7 @@ import words  # noqa: E402
 
 
 def test_a_packed_run_gives_the_scores_of_the_run(evaluated, simulated, tmp_path):
-    run = evaluated.parents[2]
+    run = evaluated.parents[1]
     published.pack(run, 10, tmp_path / "packed")
     path = tmp_path / "packed" / f"{run.name}.npz"
     with np.load(path, allow_pickle=False) as stored:
@@ -50,7 +50,7 @@ def test_a_packed_run_gives_the_scores_of_the_run(evaluated, simulated, tmp_path
 
 
 def test_a_packed_run_names_no_place_of_the_machine(evaluated, simulated, tmp_path):
-    run = evaluated.parents[2]
+    run = evaluated.parents[1]
     published.pack(run, 10, tmp_path / "packed")
     path = tmp_path / "packed" / f"{run.name}.npz"
     again = published.unpack(path, simulated, tmp_path / "again")
@@ -60,7 +60,7 @@ def test_a_packed_run_names_no_place_of_the_machine(evaluated, simulated, tmp_pa
 
 
 def test_a_packed_run_keeps_the_tables_beside_its_scores(evaluated, simulated, tmp_path):
-    run = shutil.copytree(evaluated.parents[2], tmp_path / "small")
+    run = shutil.copytree(evaluated.parents[1], tmp_path / "small")
     folder = run / "evaluate" / "fold10"
     held_out = [{"code": "AFIB", "n_positive": 3, "auroc": 0.123456789, "composed": None}]
     (folder / "held_out.json").write_text(json.dumps(held_out))
@@ -82,7 +82,7 @@ def test_a_packed_run_keeps_the_tables_beside_its_scores(evaluated, simulated, t
 
 
 def test_no_packed_table_holds_a_report_or_a_label(evaluated, simulated, tmp_path):
-    run = evaluated.parents[2]
+    run = evaluated.parents[1]
     published.pack(run, 10, tmp_path)
     with np.load(tmp_path / f"{run.name}.npz", allow_pickle=False) as stored:
         tables = {
@@ -106,7 +106,7 @@ def test_no_packed_table_holds_a_report_or_a_label(evaluated, simulated, tmp_pat
 
 
 def test_a_run_with_findings_held_out_gets_the_labels_of_its_own(evaluated, simulated, tmp_path):
-    run = shutil.copytree(evaluated.parents[2], tmp_path / "small")
+    run = shutil.copytree(evaluated.parents[1], tmp_path / "small")
     before = read_run(tmp_path, "small", 10)
     out = [before.codes[2], before.codes[40]]
     settings = from_yaml(config.TrainConfig, run / "config.yaml")
@@ -352,7 +352,7 @@ def test_text_towers_are_compared_once_the_tuned_one_is_there(evaluated, tmp_pat
         ("minilm", {"name": "minilm"}),
     ):
         assert not runs.exists() or not build.build_group("towers", runs)
-        run = shutil.copytree(evaluated.parents[2], runs / f"{name}_s0")
+        run = shutil.copytree(evaluated.parents[1], runs / f"{name}_s0")
         settings = from_yaml(config.TrainConfig, run / "config.yaml")
         for key, value in text.items():
             setattr(settings.text, key, value)

@@ -17,7 +17,7 @@ from ecg_siglip.metrics import multilabel
 def seeded(evaluated, root, name: str, seed: int, noise: float, **knobs) -> None:
     """A copy of an evaluated run as another seed of it would be: other probabilities."""
     run = root / name
-    shutil.copytree(evaluated.parents[2], run, ignore=shutil.ignore_patterns("model", "state.pt"))
+    shutil.copytree(evaluated.parents[1], run, ignore=shutil.ignore_patterns("model", "state.pt"))
     settings = from_yaml(config.TrainConfig, run / "config.yaml")
     settings.seed, settings.run.name = seed, name
     for group, values in knobs.items():

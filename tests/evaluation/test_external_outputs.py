@@ -189,7 +189,7 @@ def test_a_missing_folder_is_a_clear_error(run, hospital):
 
 def test_a_model_from_before_the_default_rule_is_reported_by_the_rule_it_has(run, hospital):
     folder = run(hospital)
-    path = folder.parents[2] / "model" / "config.json"
+    path = folder.parents[1] / "model" / "config.json"
     content = json.loads(path.read_text())
     del content["thresholds"]["expected_f1"]
     path.write_text(json.dumps(content))

@@ -17,7 +17,6 @@ from ecg_siglip.evaluation.fold import evaluate_run
 from ecg_siglip.inference.tuning import tune_fold
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.summary import headline
-from ecg_siglip.reporting import fold_report as fold_report_module
 
 RULES = ("fixed_0.5", "f1", "prevalence", "global", "expected_f1")
 
@@ -112,7 +111,7 @@ def test_a_failed_report_leaves_no_half_written_folder(trained, settings, tmp_pa
     def broken(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(fold_report_module, "write", broken)
+    monkeypatch.setattr("ecg_siglip.reporting.fold_report.write_fold_report", broken)
     with pytest.raises(OSError, match="No space left"):
         evaluate_run(settings(report=True, **copied(trained, tmp_path)))
     assert not any((tmp_path / trained.name / "evaluate").iterdir())

@@ -67,7 +67,7 @@ def test_a_fit_that_fails_changes_nothing_and_another_classifier_is_not_touched(
     before = classifier.predict_proba(paths[:5])
     truth = np.arange(40 * 71).reshape(40, 71) % 3 == 0
     with monkeypatch.context() as broken:
-        broken.setattr("ecg_siglip.classifier.tune", lambda *words: 1 / 0)
+        broken.setattr("ecg_siglip.inference.classifier.tune_fold", lambda *words: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             classifier.fit(paths, truth)
     assert np.array_equal(classifier.predict_proba(paths[:5]), before)

@@ -210,7 +210,7 @@ def server(monkeypatch, tmp_path):
 @pytest.fixture
 def push(evaluated, capsys):
     """Run the verb for the evaluated run; returns what it said."""
-    run = evaluated.parents[2]
+    run = evaluated.parents[1]
 
     def go(**knobs):
         base = {"run.name": run.name, "run.root": str(run.parent), "to": "hub", "repo": "me/ecg"}
@@ -230,7 +230,7 @@ def test_a_model_comes_back_as_it_went(server, push, evaluated):
     assert f"wrote {server.url}/me/ecg/commit/" in out
     assert "with scores of fold 10" in out
     assert server.store["repos"]["me/ecg"]["private"]
-    here = Predictor.load(evaluated.parents[2] / "model", "cpu")
+    here = Predictor.load(evaluated.parents[1] / "model", "cpu")
     there = Predictor.load("me/ecg", "cpu")
     signals = np.random.default_rng(0).integers(-900, 900, (3, 12, 1000)).astype(np.int16)
     assert np.array_equal(here.probabilities(signals), there.probabilities(signals))
@@ -243,7 +243,7 @@ def test_a_model_comes_back_as_it_went(server, push, evaluated):
 
 
 def test_nothing_but_the_model_is_sent(server, push, evaluated):
-    stray = evaluated.parents[2] / "model" / "text" / "old.bin"
+    stray = evaluated.parents[1] / "model" / "text" / "old.bin"
     stray.write_bytes(b"\x80\x04pickle")
     try:
         push()
@@ -283,7 +283,7 @@ def test_the_card_is_filled_from_the_run(server, push, evaluated):
 
 def test_scores_of_another_model_do_not_get_on_the_card(server, push, evaluated, tmp_path):
     run = tmp_path / "again"
-    shutil.copytree(evaluated.parents[2], run)
+    shutil.copytree(evaluated.parents[1], run)
     about = run / "evaluate" / "fold10" / "about.json"
     about.write_text(json.dumps(json.loads(about.read_text()) | {"best_epoch": 99}))
     out, err = push(**{"run.name": "again", "run.root": str(tmp_path)})
@@ -380,7 +380,7 @@ def test_without_a_connection_the_cache_answers_or_an_error_says_so(server, push
 
 @pytest.mark.slow
 def test_the_command_line_pushes_and_predicts(server, evaluated, simulated):
-    run = evaluated.parents[2]
+    run = evaluated.parents[1]
     words = [f"run.name={run.name}", f"run.root={run.parent}", "to=hub", "repo=me/cli"]
     done = subprocess.run(
         [sys.executable, "-m", "ecg_siglip.export", *words], capture_output=True, text=True

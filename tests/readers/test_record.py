@@ -278,11 +278,11 @@ def test_truncated_challenge_record(shared_challenge: Path, tmp_path: Path):
 
 def test_import_stays_light():
     code = (
-        "import sys, ecg_siglip.records, ecg_siglip.waveform;"
+        "import sys, ecg_siglip.readers.record, ecg_siglip.signals.preprocessing;"
         "heavy = ('wfdb', 'pandas', 'scipy.signal', 'torch', 'hydra', 'edfio', 'pydicom',"
         "'defusedxml', 'pyarrow', 'xml.etree');"
         "print([module for module in heavy if module in sys.modules])"
     )
-    root = Path(__file__).parents[2]
+    root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr

@@ -214,8 +214,10 @@ def test_a_batch_that_cannot_be_read_ahead_fails_where_it_is_needed(make):
 LARGE = """
 import resource, sys
 import numpy as np, torch
-from ecg_siglip import config, findings, ptbxl
-from ecg_siglip.batches import TrainingData
+from ecg_siglip import config
+from ecg_siglip.datasets import ptbxl
+from ecg_siglip.training.data import TrainingData
+from ecg_siglip.vocabulary import findings
 
 n, path = 200_000, sys.argv[1]
 with open(path, "wb") as file:

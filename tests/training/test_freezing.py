@@ -1,10 +1,11 @@
 """A locked tower stays as it is and is asked once; what cannot be locked is refused."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from ecg_siglip import config
 from ecg_siglip.core.distributed import Distributed
 from ecg_siglip.datasets.loading import load_training_data
 from ecg_siglip.predict import Predictor
@@ -75,7 +76,7 @@ def test_a_run_with_a_locked_ecg_encoder_resumes_as_it_was(text_only, monkeypatc
         with pytest.raises(KeyboardInterrupt):
             train(broken)
     train(broken)
-    root = config.Path(whole.run.root)
+    root = Path(whole.run.root)
     one, two = (
         Predictor.load(root / name / "model", "cpu").artifact.model for name in ("r", "broken")
     )
@@ -91,7 +92,7 @@ def test_a_run_by_lora_ends_with_a_model_that_answers_as_it_did(train_config, ti
     knobs = {"text.name": str(tiny_qwen3), "text.pool": "last", "text.lora_rank": 2}
     settings = train_config(**knobs, **{"optim.n_epochs": 1})
     train(settings)
-    folder = config.Path(settings.run.root) / "r" / "model"
+    folder = Path(settings.run.root) / "r" / "model"
     assert not [path.name for path in folder.rglob("*") if path.suffix in (".bin", ".pkl", ".pt")]
     predictor = Predictor.load(folder, "cpu")
     again = Predictor.load(folder, "cpu")

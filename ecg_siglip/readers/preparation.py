@@ -1,0 +1,59 @@
+"""One record as the model sees it: the only way from what a file states to the model's input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ecg_siglip.readers.record import Record
+from ecg_siglip.signals.leads import available_leads
+from ecg_siglip.signals.preprocessing import prepare_signal, to_int16
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedRecord:
+    """A record as the model sees it.
+
+    Attributes
+    ----------
+    record : str
+        Its name or path.
+    signal : ndarray of shape (12, n_samples), int16, uV
+    available : ndarray of shape (12,), bool
+        Leads that the record has, see ``leads.available_leads``.
+    duration_s : float, s
+        Length of the recording, before it was cropped or padded.
+    warnings : list of str
+    """
+
+    record: str
+    signal: np.ndarray
+    available: np.ndarray
+    duration_s: float
+    warnings: list[str] = field(default_factory=list)
+
+
+def prepare_record(record: Record, spec: Mapping[str, Any]) -> PreparedRecord:
+    """Prepare a record for a model.
+
+    Parameters
+    ----------
+    record : Record
+    spec : mapping
+        Keyword arguments of ``preprocessing.prepare_signal``, as a model states them.
+
+    Raises
+    ------
+    ValueError
+        As ``preprocessing.prepare_signal``: a missing or flat lead, NaN, wrong units, too short.
+    """
+    signal = prepare_signal(record.signal, record.fs, record.leads, record=record.name, **spec)
+    return PreparedRecord(
+        record.name,
+        to_int16(signal),
+        available_leads(record.leads),
+        record.signal.shape[1] / record.fs,
+    )

@@ -18,7 +18,7 @@ def to_hub(settings: config.ExportConfig, run: Path) -> None:
     if settings.repo is None:
         raise ValueError("repo is missing: say where on the hub, repo=owner/name")
     artifact = load_artifact(settings.model or run / "model")
-    folds = evaluated_folds(run, artifact.about) if settings.model is None else {}
+    folds = evaluated_folds(run, artifact.provenance.to_json()) if settings.model is None else {}
     address = push_to_hub(artifact, settings.repo, settings.private, settings.revision, folds)
     scored = f"scores of fold {', '.join(map(str, folds))}" if folds else "no scores of a test fold"
     print(f"wrote {address} (model and card, with {scored})")

@@ -53,13 +53,12 @@ def predict(settings: config.PredictConfig) -> int:
     if settings.report and ranks.n > 1:
         raise ValueError("report: written by one process; expected no torchrun")
     predictor = Predictor.load(named, settings.device, settings.language)
-    if settings.n_similar and predictor.artifact.neighbours is None:
+    if settings.n_similar and predictor.artifact.neighbors is None:
         raise ValueError(
             "n_similar: this model holds no training records (keep_embeddings=false, from the "
             "hub, or of an earlier version); expected n_similar=0"
         )
-    about = predictor.artifact.about
-    model = f"{about['run']} ({about['version']})"
+    model = predictor.artifact.provenance.title
     failed, drawn = False, []
     for start in range(0, len(paths), settings.batch_size * ranks.n):
         first = start + ranks.rank * settings.batch_size

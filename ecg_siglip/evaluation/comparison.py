@@ -32,6 +32,7 @@ from ecg_siglip.metrics import paired_tests
 from ecg_siglip.metrics.decision_rules import THRESHOLD_RULES
 from ecg_siglip.metrics.multilabel import without_nan
 from ecg_siglip.metrics.paired_tests import ModelOutput
+from ecg_siglip.models.provenance import Provenance
 from ecg_siglip.reporting import charts
 
 # Scores of the printed table and their headings.
@@ -55,7 +56,7 @@ class Run:
     codes: tuple[str, ...]
     y_true: np.ndarray
     answers: ModelOutput
-    about: dict[str, Any]
+    provenance: Provenance
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def read_run(root: Path, name: str, fold: int) -> Run:
     try:
         table = pd.read_parquet(folder / "predictions.parquet")
         findings = pd.read_csv(folder / "findings.csv", keep_default_na=False, na_values=[""])
-        about = json.loads((folder / "about.json").read_text())
+        provenance = Provenance.from_json(json.loads((folder / "about.json").read_text()))
         codes = tuple(findings["code"])
         y_true = table[[f"true/{code}" for code in codes]].to_numpy()
         y_prob = table[[f"probability/{code}" for code in codes]].to_numpy()
@@ -100,7 +101,7 @@ def read_run(root: Path, name: str, fold: int) -> Run:
         if f"{rule}/threshold" in findings
     }
     ecg_id = table["ecg_id"].to_numpy()
-    return Run(name, settings, ecg_id, codes, y_true, ModelOutput(y_prob, thresholds), about)
+    return Run(name, settings, ecg_id, codes, y_true, ModelOutput(y_prob, thresholds), provenance)
 
 
 def group_runs(runs: list[Run]) -> list[Recipe]:
@@ -143,7 +144,7 @@ def _recipe(run: Run, without: tuple[str, ...] = ()) -> str:
     own = ("run.name", "run.root", "data.root", "seed", *without, *TrainConfig.FREE)
     knobs = [name for name in setting_names(TrainConfig) if name not in own]
     values = {name: operator.attrgetter(name)(run.settings) for name in knobs}
-    return json.dumps([values, run.about.get("members")])
+    return json.dumps([values, run.provenance.members or None])
 
 
 def _row_name(runs: list[Run]) -> str:
@@ -163,22 +164,22 @@ def summary(rows: list[Recipe], baseline: Recipe, n_resamples: int) -> dict[str,
             if is_baseline
             else paired_tests.compare_recipes(y_true, row.answers, baseline.answers, n_resamples)
         )
-        minutes = [run.about["train_seconds"] / 60 for run in row.runs]
+        minutes = [run.provenance.train_seconds / 60 for run in row.runs]
         first, optim = row.runs[0], row.runs[0].settings.optim
-        n_records = first.about["n_train_records"]
+        n_records = first.provenance.n_train_records
         table.append(
             {
                 "name": row.name,
                 "runs": [run.name for run in row.runs],
                 "seeds": [run.settings.seed for run in row.runs],
-                "objective": first.about["objective"],
-                "machine": sorted({run.about.get("machine", "not noted") for run in row.runs}),
-                "commit": sorted({run.about.get("commit", "not noted") for run in row.runs}),
+                "objective": first.provenance.objective,
+                "machine": sorted({run.provenance.machine for run in row.runs}),
+                "commit": sorted({run.provenance.commit for run in row.runs}),
                 "minutes": float(np.mean(minutes)),
                 "n_train_records": n_records,
                 "batch_size": optim.batch_size,
                 "n_steps": math.ceil(n_records / optim.batch_size) * optim.n_epochs,
-                "pairs": first.about.get("pairs", {}),
+                "pairs": first.provenance.pairs,
                 "scores": paired_tests.mean_scores(y_true, row.answers, n_resamples),
                 "differences": differences,
             }

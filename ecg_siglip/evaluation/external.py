@@ -22,7 +22,6 @@ from ecg_siglip.inference.tuning import tune_fold
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.multilabel import without_nan
 from ecg_siglip.models.artifact import Artifact
-from ecg_siglip.models.provenance import ancestors, same_records
 from ecg_siglip.vocabulary import snomed
 
 
@@ -166,10 +165,10 @@ def seen_in_training(
     if not numbers.any():
         return {}, {}
     used: set[int] = set()
-    for about in ancestors(artifact.about):
+    for model in artifact.provenance.lineage():
         # An ancestor of other data, such as simulated ECGs, has folds of its own.
-        if same_records(about["data"], artifact.about["data"]):
-            used |= {*about["train_folds"], about["tune_fold"]}
+        if model.same_records(artifact.provenance.data):
+            used |= model.folds_seen
     folds: dict[int, int] = {}
     owners: dict[int, int] = {}
     if (root / "ptbxl_database.csv").is_file():

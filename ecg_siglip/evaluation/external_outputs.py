@@ -106,7 +106,7 @@ def write(
             q.code: list(q.findings) for q in questions if len(q.findings) > 1
         },
         "min_positives": settings.data.min_positives,
-        "model": artifact.about,
+        "model": artifact.provenance.to_json(),
     }
     (folder / "about.json").write_text(json.dumps(about, indent=1))
     row: dict[str, Any] = {
@@ -222,8 +222,8 @@ def context(
     seconds = f"{artifact.waveform['duration_s']:g} s"
     return {
         "run": settings.run.name,
-        "model": f"ecg_siglip {artifact.about['version']}, {trained.ecg.name}",
-        "trained on": artifact.about["data"],
+        "model": f"ecg_siglip {artifact.provenance.version}, {trained.ecg.name}",
+        "trained on": artifact.provenance.data,
         "set": answered.name,
         "records left out": str(len(answered.left_out)),
         "length": f"{answered.n_padded} shorter than {seconds}, padded; {answered.n_cut} longer, "

@@ -86,7 +86,7 @@ def evaluate_run(settings: config.EvaluateConfig) -> None:
     try:
         beside.mkdir(parents=True)
         (beside / "metrics.json").write_text(json.dumps(without_nan(scores), indent=1))
-        (beside / "about.json").write_text(json.dumps(artifact.about, indent=1))
+        (beside / "about.json").write_text(json.dumps(artifact.provenance.to_json(), indent=1))
         table = pd.DataFrame(per_finding)
         table.insert(0, "name", findings.names(artifact.codes))
         table.insert(0, "code", artifact.codes)
@@ -185,7 +185,7 @@ def context(
     """What the reader of a report must know to trust it."""
     return {
         "run": settings.run.name,
-        "model": f"ecg_siglip {artifact.about['version']}, {trained.ecg.name}",
+        "model": f"ecg_siglip {artifact.provenance.version}, {trained.ecg.name}",
         "objective": trained.objective.terms,
         "task": trained.data.task,
         "trained on folds": ", ".join(map(str, trained.data.train_folds)),

@@ -260,7 +260,7 @@ def scores_by_language(
         Empty if the model was trained in one language, or without words.
     """
     artifact = predictor.artifact
-    if artifact.about.get("language") != "mixed" or artifact.about["text"] == "none":
+    if artifact.provenance.language != "mixed" or not artifact.provenance.has_text:
         return []
     limits = artifact.thresholds
     rule = DEFAULT_RULE if DEFAULT_RULE in limits else "prevalence"
@@ -303,7 +303,7 @@ def scores_of_reports(
     """
     cleaned = np.array([clean_report(data.reports[row]) for row in rows], dtype=object)
     told = np.flatnonzero(cleaned != "")
-    if predictor.artifact.about["text"] == "none" or not len(told) or data.signals is None:
+    if not predictor.artifact.provenance.has_text or not len(told) or data.signals is None:
         return [], []
     ecg_ND = predictor.forward(data.signals[rows[told]], batch_size)[1]
     texts, own_N = np.unique(cleaned[told].astype(str), return_inverse=True)

@@ -142,7 +142,7 @@ def scores_of_held_out(
     Empty if it has heard of all, or has no words to ask with.
     """
     artifact, signals = predictor.artifact, data.signals
-    if not trained.data.held_out or artifact.about["text"] == "none" or signals is None:
+    if not trained.data.held_out or not artifact.provenance.has_text or signals is None:
         return []
 
     def embed(rows: np.ndarray) -> np.ndarray:

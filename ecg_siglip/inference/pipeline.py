@@ -84,7 +84,7 @@ def add_neighbors(
     With fewer leads (``is_whole`` false) every record is unlike those with twelve: nothing is
     said of it then.
     """
-    known, codes = predictor.artifact.neighbours, predictor.artifact.codes
+    known, codes = predictor.artifact.neighbors, predictor.artifact.codes
     if known is None or not is_whole:
         return answer
     rows, cosines = known.nearest(embedding_D[None], max(1, k))

@@ -123,15 +123,15 @@ class Predictor:
         model, prompts = self.artifact.model, self.artifact.prompts
         if language is not None:
             prompts = findings.prompts(self.artifact.codes, language)
-            if self.artifact.about["text"] == "none":
+            if not self.artifact.provenance.has_text:
                 raise ValueError(
-                    f"language={language}: {self.artifact.about['run']} is a supervised head "
+                    f"language={language}: {self.artifact.provenance.run} is a supervised head "
                     "without words; expected a model with a text tower"
                 )
-            learned = self.artifact.about.get("language", "en")
+            learned = self.artifact.provenance.language
             if learned not in (language, "mixed"):
                 raise ValueError(
-                    f"language={language}: {self.artifact.about['run']} has learned "
+                    f"language={language}: {self.artifact.provenance.run} has learned "
                     f"text.language={learned} alone; expected a model of text.language=mixed"
                 )
         return model.encode_text(prompts)

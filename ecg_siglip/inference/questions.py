@@ -41,7 +41,7 @@ def answer_question(predictor: Predictor, signal: np.ndarray, question: str) -> 
         If the question is empty or too long.
     """
     question = check_question(question)
-    unheard = list(predictor.artifact.about.get("held_out", ()))
+    unheard = predictor.artifact.provenance.held_out
     meant = match_question(question, [*predictor.artifact.codes, *unheard])
     kept_from_it = meant[0].name if meant and meant[0].code in unheard else ""
     meant = () if kept_from_it else tuple(near for near in meant if near.code not in unheard)

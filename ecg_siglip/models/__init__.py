@@ -7,6 +7,7 @@ _MODULE_OF = {
     "EcgTextModel": "dual_encoder",
     "Ensemble": "dual_encoder",
     "Neighbors": "neighbors",
+    "Provenance": "provenance",
     "ecg_encoder": "ecg_encoders",
     "load_artifact": "artifact",
     "load_model": "dual_encoder",

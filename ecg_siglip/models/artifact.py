@@ -18,6 +18,7 @@ import numpy as np
 from ecg_siglip.models.dual_encoder import Model, find_model_folder, load_model
 from ecg_siglip.models.model_card import model_card
 from ecg_siglip.models.neighbors import Neighbors
+from ecg_siglip.models.provenance import Provenance
 from ecg_siglip.vocabulary import findings
 
 
@@ -71,11 +72,11 @@ class Artifact:
     operating : dict of str to ndarray of shape (n_findings,), float64
         By wanted sensitivity or precision, see ``operating_points.operating_thresholds``; empty in models from
         before them.
-    about : dict
-        Where it comes from: run, data version, folds, scores on the tuning fold.
+    provenance : Provenance
+        Where it comes from: run, data, folds, earlier models, scores on the tuning fold.
     fewer_leads : dict of str to Tuning
         By ``leads.LEAD_SETS``, without all 12; empty if it was not trained to see fewer.
-    neighbours : Neighbors, optional
+    neighbors : Neighbors, optional
         The training records in the embedding; null for models saved without.
     """
 
@@ -86,9 +87,9 @@ class Artifact:
     calibration: np.ndarray
     thresholds: dict[str, np.ndarray]
     operating: dict[str, np.ndarray]
-    about: dict[str, Any]
+    provenance: Provenance
     fewer_leads: dict[str, Tuning] = field(default_factory=dict)
-    neighbours: Neighbors | None = None
+    neighbors: Neighbors | None = None
 
     def tuning(self, lead_set: str = "12") -> Tuning:
         """Calibration and thresholds for records with these leads, see ``leads.LEAD_SETS``.
@@ -102,7 +103,7 @@ class Artifact:
             return Tuning(self.calibration, self.thresholds, self.operating)
         if lead_set not in self.fewer_leads:
             raise ValueError(
-                f"{self.about['run']}: has calibration and thresholds for all 12 leads only; "
+                f"{self.provenance.run}: has calibration and thresholds for all 12 leads only; "
                 "expected a model trained with augment.fewer_leads above 0"
             )
         return self.fewer_leads[lead_set]
@@ -125,10 +126,10 @@ def save_artifact(folder: Path, artifact: Artifact, card: str) -> None:
             waveform=artifact.waveform,
             **artifact.tuning().to_json(),
             fewer_leads={name: t.to_json() for name, t in artifact.fewer_leads.items()},
-            about=artifact.about,
+            about=artifact.provenance.to_json(),
         )
-        if artifact.neighbours:
-            artifact.neighbours.save(beside)
+        if artifact.neighbors:
+            artifact.neighbors.save(beside)
         (beside / "README.md").write_text(card)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(beside, folder)
@@ -158,12 +159,12 @@ def load_artifact(name: str | Path) -> Artifact:
             prompts=list(config["prompts"]),
             waveform=dict(config["waveform"]),
             **vars(Tuning.from_json(config)),
-            about=dict(config["about"]),
+            provenance=Provenance.from_json(config["about"]),
             fewer_leads={
                 name: Tuning.from_json(values)
                 for name, values in config.get("fewer_leads", {}).items()
             },
-            neighbours=Neighbors.load(folder, len(codes)),
+            neighbors=Neighbors.load(folder, len(codes)),
         )
     except KeyError as error:
         raise ValueError(f"model {name}: config.json lacks {error}; a bare model?") from error
@@ -207,12 +208,11 @@ def push_to_hub(
     """
     from ecg_siglip.models import hub  # its library takes a third of a second to import
 
-    about = artifact.about
     name = f"{repo}@{revision}" if revision else repo
-    card = model_card(about, artifact.codes, artifact.waveform, name, folds)
+    card = model_card(artifact.provenance, artifact.codes, artifact.waveform, name, folds)
     with tempfile.TemporaryDirectory() as folder:
         # What says which records a model learned from stays with those who have the records.
-        bare = replace(artifact, neighbours=None)
+        bare = replace(artifact, neighbors=None)
         save_artifact(Path(folder) / "model", bare, card)
-        message = f"{about['run']}, ecg_siglip {about['version']}"
+        message = f"{artifact.provenance.run}, ecg_siglip {artifact.provenance.version}"
         return hub.upload(Path(folder) / "model", repo, message, private, revision)

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from ecg_siglip.models.provenance import Provenance
 from ecg_siglip.vocabulary import findings
 
 Scores = Mapping[str, float | None]
@@ -86,7 +87,7 @@ Wagner, P. et al. (2020), *Scientific Data* 7, 154, doi:10.1038/s41597-020-0495-
 
 
 def model_card(
-    about: Mapping[str, Any],
+    provenance: Provenance,
     codes: Sequence[str],
     waveform: Mapping[str, Any],
     name: str = "path/to/this/folder",
@@ -96,29 +97,29 @@ def model_card(
 
     Parameters
     ----------
-    about, codes, waveform
+    provenance, codes, waveform
         As in ``artifact.Artifact``.
     name : str
         What loads it: a folder, or ``owner/name`` on the hub.
     folds : mapping of fold to scores, optional
         ``metrics.json`` of the folds that the model was evaluated on.
     """
-    tuned = f"tuning fold {about['tune_fold']}"
+    tuned = f"tuning fold {provenance.tune_fold}"
     columns = {f"fold {fold}": scores for fold, scores in sorted((folds or {}).items())}
-    columns[tuned] = about["tune_scores"]
-    before = about.get("pretrained")
-    start = f"as that of {before['run']}, trained on {before['data']}" if before else "at random"
+    columns[tuned] = provenance.tune_scores
+    before = provenance.pretrained
+    start = f"as that of {before.run}, trained on {before.data}" if before else "at random"
     flatters = f"Those of the {tuned} flatter: thresholds and calibration come from it."
     return CARD.format(
-        **{"seed": "not noted", "commit": "not noted", **about},
-        head=_head(about["run"], columns, tuned),
+        **vars(provenance),
+        head=_head(provenance.run, columns, tuned),
         name=name,
         n_findings=len(codes),
         fs=waveform["to_fs"],
         duration_s=waveform["duration_s"],
         start=start,
         flatters=flatters,
-        words="" if about["text"] in ("small", "none") else WORDS.format(about["text"]),
+        words="" if provenance.text in ("small", "none") else WORDS.format(provenance.text),
         scores=_table(columns),
         findings="\n".join(
             f"- `{code}`: {words}" for code, words in zip(codes, findings.names(codes), strict=True)

@@ -52,7 +52,7 @@ class OnnxModule(nn.Module):
 def metadata(artifact: Artifact) -> dict[str, str]:
     """What stands in the file beside the numbers: JSON texts by name."""
     spec = artifact.waveform
-    about = {k: v for k, v in artifact.about.items() if k != "tune_scores"}
+    about = {k: v for k, v in artifact.provenance.to_json().items() if k != "tune_scores"}
     content: dict[str, Any] = {
         "leads": list(LEADS),
         "units": "mV",

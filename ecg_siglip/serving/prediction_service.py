@@ -54,8 +54,7 @@ class PredictionService:
 
     def __init__(self, predictor: Predictor, settings: config.AppConfig):
         self.predictor, self.settings = predictor, settings
-        about = predictor.artifact.about
-        self.model = f"{about['run']} ({about['version']})"
+        self.model = predictor.artifact.provenance.title
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="desk")
         self._lock, self._n_waiting = threading.Lock(), 0
 

@@ -55,7 +55,6 @@ def page(desk: PredictionService) -> Any:
     import gradio as gr
 
     html: Any = load_template("web_page.html.j2", TEMPLATES).module
-    about = desk.predictor.artifact.about
 
     def answered(*given: Any) -> Any:
         """One ECG: its answer, drawn."""
@@ -187,7 +186,7 @@ def page(desk: PredictionService) -> Any:
         }
 
     with gr.Blocks(title="ECG findings", analytics_enabled=False) as blocks:
-        gr.HTML(html.head(desk.model, about.get("n_train_records")))
+        gr.HTML(html.head(desk.model, desk.predictor.artifact.provenance.n_train_records))
         state = gr.State(None, time_to_live=3600)
         with gr.Tab("One ECG"):
             with gr.Row():

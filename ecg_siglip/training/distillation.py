@@ -15,7 +15,6 @@ from ecg_siglip import config
 from ecg_siglip.core.run_folder import find_runs
 from ecg_siglip.datasets.ptbxl import PtbXl, waveform_spec
 from ecg_siglip.inference.predictor import Predictor
-from ecg_siglip.models.provenance import same_records, summary
 from ecg_siglip.training.initialization import check_provenance
 from ecg_siglip.vocabulary.findings import check_same_codes
 
@@ -63,22 +62,22 @@ def soft_labels(
         if not (root / name / "model").is_dir():
             raise ValueError(f"{where}/model: expected a finished run")
         teacher = Predictor.load(root / name / "model", settings.device)
-        about = teacher.artifact.about
-        check_provenance(where, about, settings, data.version)
+        provenance = teacher.artifact.provenance
+        check_provenance(where, provenance, settings, data.version)
         check_same_codes(data.codes, teacher.artifact.codes, where)
         if teacher.artifact.waveform != waveform_spec(settings.waveform):
             raise ValueError(f"{where}: sees other signals; expected the same data.fs and waveform")
-        if not same_records(about["data"], data.version):
+        if not provenance.same_records(data.version):
             raise ValueError(
-                f"{where}: learned from other records ({about['data']}), and which of these are "
+                f"{where}: learned from other records ({provenance.data}), and which of these are "
                 "among them is not known; expected a teacher of the same data"
             )
-        seen = {*about["train_folds"], about["tune_fold"]}
-        if unseen := [fold for fold in settings.data.train_folds if fold not in seen]:
+        folds = settings.data.train_folds
+        if unseen := [fold for fold in folds if not provenance.has_seen(fold)]:
             rows = data.fold(*unseen)
             total[rows] += teacher.probabilities(data.signals[rows], progress=progress)
             n_said[rows] += 1
-        origins.append(summary(about))
+        origins.append(provenance.summary())
     learned = data.fold(*settings.data.train_folds)
     if silent := sorted({int(fold) for fold in data.strat_fold[learned[n_said[learned] == 0]]}):
         raise ValueError(

@@ -7,6 +7,7 @@ the mean of their logits. ``evaluate``, ``predict`` and ``compare`` take the res
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def members_of(root: Path, names: list[str]) -> list[tuple[config.TrainConfig, A
             ("data.held_out", settings.data.held_out, first[0].data.held_out),
             ("data.train_folds", settings.data.train_folds, first[0].data.train_folds),
             ("data.tune_fold", settings.data.tune_fold, first[0].data.tune_fold),
-            ("data", artifact.about["data"], first[1].about["data"]),
+            ("data", artifact.provenance.data, first[1].provenance.data),
         ):
             if ours != theirs:
                 raise ValueError(
@@ -98,18 +99,19 @@ def join_runs(settings: config.EnsembleConfig) -> None:
     calibration, thresholds, calibrated = tune_fold(y_true, ask(signals))
     fewer = all(artifact.fewer_leads for artifact in artifacts)
     known = None
-    if all(artifact.neighbours for artifact in artifacts):
+    if all(artifact.neighbors for artifact in artifacts):
         learned = data.fold(*trained.data.train_folds)
         learned = select_share(learned, data.ecg_id, trained.data.train_share)
         _, train_ND = forward(model, text_FD, data.signals[learned], progress=True)
         _, tune_MD = forward(model, text_FD, signals)
         known = Neighbors.of(train_ND, data.ecg_id[learned], data.y_true[learned], tune_MD)
     scores = multilabel.scores(y_true, calibrated, thresholds, n_bootstrap=0)
-    about = merged_provenance([artifact.about for artifact in artifacts], names) | {
-        "run": settings.run.name,
-        "version": __version__,
-        "tune_scores": without_nan(scores),
-    }
+    provenance = replace(
+        merged_provenance([artifact.provenance for artifact in artifacts], names),
+        run=settings.run.name,
+        version=__version__,
+        tune_scores=without_nan(scores),
+    )
     artifact = Artifact(
         model=model,
         codes=first.codes,
@@ -118,15 +120,15 @@ def join_runs(settings: config.EnsembleConfig) -> None:
         calibration=calibration,
         thresholds=thresholds,
         operating=operating_thresholds(calibrated),
-        about=about,
+        provenance=provenance,
         fewer_leads=tune_fewer_leads(y_true, ask, signals) if fewer else {},
-        neighbours=known,
+        neighbors=known,
     )
     trained.run = settings.run
     run.mkdir(parents=True)
     try:
         write_file(run / "config.yaml", to_yaml(trained).encode())
-        card = model_card(about, artifact.codes, artifact.waveform)
+        card = model_card(provenance, artifact.codes, artifact.waveform)
         save_artifact(run / "model", artifact, card)
     except BaseException:
         shutil.rmtree(run, ignore_errors=True)  # made a moment ago, and of no use by halves

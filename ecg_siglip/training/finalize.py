@@ -14,7 +14,7 @@ from ecg_siglip.metrics.operating_points import operating_thresholds
 from ecg_siglip.metrics.summary import headline
 from ecg_siglip.models.artifact import Artifact, save_artifact
 from ecg_siglip.models.model_card import model_card
-from ecg_siglip.models.provenance import describe_commit, describe_machine
+from ecg_siglip.models.provenance import Provenance, describe_commit, describe_machine
 from ecg_siglip.training.trainer import Trainer, weights_of
 
 
@@ -28,32 +28,32 @@ def save_artifact_for_run(training: Trainer, loaded: ptbxl.PtbXl, run: Path) -> 
         calibration, thresholds, calibrated = tune_fold(y_tune, ask(signals))
         fewer = settings.augment.fewer_leads > 0
         scores = multilabel.scores(y_tune, calibrated, thresholds, n_bootstrap=0)
-        about = {
-            "run": settings.run.name,
-            "version": __version__,
-            "data": loaded.version,
-            "task": settings.data.task,
-            "held_out": settings.data.held_out,
-            "ecg": settings.ecg.name,
-            "text": settings.text.name,
-            "language": settings.text.language,
-            "objective": describe_objective(settings.objective, training.teachers),
-            "train_folds": settings.data.train_folds,
-            "tune_fold": settings.data.tune_fold,
-            "seed": settings.seed,
-            "n_train_records": len(data.train_rows),
-            "n_tune_records": len(tune_rows),
-            "best_epoch": training.best["epoch"],
-            "pretrained": training.pretrained,
-            "teachers": training.teachers,
-            "pairs": {term.name: data.pair_shares(term) for term in training.terms},
-            "train_seconds": round(training.seconds, 1),
-            "machine": describe_machine(
+        provenance = Provenance(
+            run=settings.run.name,
+            version=__version__,
+            data=loaded.version,
+            task=settings.data.task,
+            held_out=settings.data.held_out,
+            ecg=settings.ecg.name,
+            text=settings.text.name,
+            language=settings.text.language,
+            objective=describe_objective(settings.objective, training.teachers),
+            train_folds=settings.data.train_folds,
+            tune_fold=settings.data.tune_fold,
+            seed=settings.seed,
+            n_train_records=len(data.train_rows),
+            n_tune_records=len(tune_rows),
+            best_epoch=training.best["epoch"],
+            pretrained=Provenance.from_json(training.pretrained) if training.pretrained else None,
+            teachers=tuple(map(Provenance.from_json, training.teachers)),
+            pairs={term.name: data.pair_shares(term) for term in training.terms},
+            train_seconds=round(training.seconds, 1),
+            machine=describe_machine(
                 data.device, "bfloat16" if training.bfloat16 else "float32", training.ranks.n
             ),
-            "commit": describe_commit(),
-            "tune_scores": without_nan(scores),
-        }
+            commit=describe_commit(),
+            tune_scores=without_nan(scores),
+        )
         artifact = Artifact(
             model=training.model,
             codes=data.codes,
@@ -62,11 +62,11 @@ def save_artifact_for_run(training: Trainer, loaded: ptbxl.PtbXl, run: Path) -> 
             calibration=calibration,
             thresholds=thresholds,
             operating=operating_thresholds(calibrated),
-            about=about,
+            provenance=provenance,
             fewer_leads=tune_fewer_leads(y_tune, ask, signals) if fewer else {},
-            neighbours=training.neighbours(tune_rows) if settings.keep_embeddings else None,
+            neighbors=training.neighbours(tune_rows) if settings.keep_embeddings else None,
         )
-        card = model_card(about, artifact.codes, artifact.waveform)
+        card = model_card(provenance, artifact.codes, artifact.waveform)
         save_artifact(run / "model", artifact, card)
     print(f"\ntuning fold {settings.data.tune_fold}, thresholds tuned on it (so it flatters):")
     print(headline(scores))

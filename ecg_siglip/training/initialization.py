@@ -14,7 +14,7 @@ from ecg_siglip.datasets import ptbxl
 from ecg_siglip.models.artifact import load_artifact
 from ecg_siglip.models.dual_encoder import EcgTextModel
 from ecg_siglip.models.ecg_encoders import BatchNorm, ecg_encoder
-from ecg_siglip.models.provenance import ancestors, same_records, summary
+from ecg_siglip.models.provenance import Provenance
 from ecg_siglip.models.text_encoders import LinearHead, TextEncoder, text_encoder
 from ecg_siglip.training.data import TrainingData
 from ecg_siglip.training.targets import Term, bias_from_rate
@@ -147,7 +147,7 @@ def load_encoder(
     Returns
     -------
     dict
-        Where the encoder comes from, for ``about``: run, data, folds, and what it started from.
+        Provenance of the encoder, see ``Provenance.summary``.
 
     Raises
     ------
@@ -170,13 +170,13 @@ def load_encoder(
     differing += [f"ecg.{k}={theirs.get(k)}" for k in shape if theirs.get(k) != ours[k]]
     if differing:
         raise ValueError(f"{where}: its encoder has {', '.join(differing)}; expected the same here")
-    check_provenance(where, artifact.about, settings, data.version)
+    check_provenance(where, artifact.provenance, settings, data.version)
     model.ecg.load_state_dict(artifact.model.ecg.state_dict())
-    return summary(artifact.about)
+    return artifact.provenance.summary()
 
 
 def check_provenance(
-    where: str, about: dict[str, Any], settings: config.TrainConfig, version: str
+    where: str, provenance: Provenance, settings: config.TrainConfig, version: str
 ) -> None:
     """Refuse what another model would bring along of records and findings kept from this run.
 
@@ -184,8 +184,8 @@ def check_provenance(
     ----------
     where : str
         The knob that names the model.
-    about : dict
-        Of the model; what it came from itself is looked at, too.
+    provenance : Provenance
+        Of the model; the models that it comes from are checked as well.
     settings : TrainConfig
         Of this run.
     version : str
@@ -197,19 +197,19 @@ def check_provenance(
         If it knows a finding of ``data.held_out``, or has seen a fold of the same records that this
         run does not learn from.
     """
-    for before in ancestors(about):
-        knew = set(settings.data.held_out) - set(before.get("held_out", []))
+    for before in provenance.lineage():
+        knew = set(settings.data.held_out) - set(before.held_out)
         if knew:
             raise ValueError(
-                f"{where}: {before['run']} knows {', '.join(sorted(knew))}, which data.held_out "
+                f"{where}: {before.run} knows {', '.join(sorted(knew))}, which data.held_out "
                 "keeps from this run; expected a model that was trained without"
             )
-        folds = {*before["train_folds"], before["tune_fold"]} - {*settings.data.train_folds}
-        folds -= {settings.data.tune_fold} - {*before["train_folds"]}
-        if not same_records(before["data"], version):
-            print(f"{where}: {before['run']} learned from other records ({before['data']})")
+        folds = before.folds_seen - {*settings.data.train_folds}
+        folds -= {settings.data.tune_fold} - {*before.train_folds}
+        if not before.same_records(version):
+            print(f"{where}: {before.run} learned from other records ({before.data})")
         elif folds:
             raise ValueError(
-                f"{where}: {before['run']} has seen fold {min(folds)} of the same records, which "
+                f"{where}: {before.run} has seen fold {min(folds)} of the same records, which "
                 "this run does not learn from: its scores would be too good"
             )

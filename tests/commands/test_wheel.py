@@ -21,11 +21,18 @@ def wheel(tmp_path_factory) -> set[str]:
 
 
 def test_all_modules_and_all_of_conf_are_inside(wheel):
-    wanted = [p.relative_to(ROOT).as_posix() for p in (ROOT / "ecg_siglip").rglob("*.[cpj]*") if "__pycache__" not in p.parts]
+    wanted = [
+        p.relative_to(ROOT).as_posix()
+        for p in (ROOT / "ecg_siglip").rglob("*.[cpj]*")
+        if "__pycache__" not in p.parts
+    ]
     wanted += [
         f"ecg_siglip/{p.relative_to(ROOT).as_posix()}" for p in (ROOT / "conf").rglob("*.yaml")
     ]
-    assert {"ecg_siglip/reporting/templates/fold_report.html.j2", "ecg_siglip/conf/train.yaml"} < set(wanted)
+    assert {
+        "ecg_siglip/reporting/templates/fold_report.html.j2",
+        "ecg_siglip/conf/train.yaml",
+    } < set(wanted)
     assert set(wanted) <= wheel
 
 

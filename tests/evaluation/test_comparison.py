@@ -153,7 +153,7 @@ def test_lines_of_a_curve_are_recipes_and_not_only_objectives(evaluated, tmp_pat
         "high32": [32.0, 64.0],
     }
     # What the targets call wrong depends on the batch, and stands beside the scores.
-    missed = rows[0].runs[0].about["pairs"]["bank/present"]["false_negative"]
+    missed = rows[0].runs[0].provenance.pairs["bank/present"]["false_negative"]
     points = [(32.0, {"mean": missed}), (64.0, {"mean": missed})]
     assert panels["true pairs called negative"] == {"low32": points, "high32": points}
     assert "true pairs called negative" not in along(rows, result, "optim.lr")

@@ -20,6 +20,7 @@ from ecg_siglip.evaluation.external import seen_in_training
 from ecg_siglip.evaluation.fold import evaluate_run
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.metrics import multilabel
+from ecg_siglip.models.provenance import Provenance
 from ecg_siglip.readers.record import read_record
 from ecg_siglip.vocabulary import snomed
 from ecg_siglip.vocabulary.findings import STATEMENTS
@@ -243,9 +244,12 @@ def test_an_ancestor_of_the_same_records_counts_and_one_of_others_does_not(
     paths = [write(tmp_path / "ptbxl", f"HR{data.ecg_id[data.fold(10)[0]]:05}")]
     collection = challenge.collect("ptbxl", paths)
     artifact = Predictor.load(trained / "model", "cpu").artifact
-    for version, n_left_out in ((artifact.about["data"], 1), ("9 records, metadata sha256 0", 0)):
+    for version, n_left_out in ((artifact.provenance.data, 1), ("9 records, metadata sha256 0", 0)):
         before = {"data": version, "train_folds": [10], "tune_fold": 1, "run": "pretrain"}
-        young = replace(artifact, about=artifact.about | {"pretrained": before})
+        young = replace(
+            artifact,
+            provenance=replace(artifact.provenance, pretrained=Provenance.from_json(before)),
+        )
         assert len(seen_in_training(collection, young, simulated)[0]) == n_left_out
 
 

@@ -234,7 +234,7 @@ def test_a_model_comes_back_as_it_went(server, push, evaluated):
     there = Predictor.load("me/ecg", "cpu")
     signals = np.random.default_rng(0).integers(-900, 900, (3, 12, 1000)).astype(np.int16)
     assert np.array_equal(here.probabilities(signals), there.probabilities(signals))
-    assert there.artifact.about == here.artifact.about
+    assert there.artifact.provenance == here.artifact.provenance
     classifier = EcgClassifier.from_pretrained("me/ecg", fs=100, device="cpu")
     ecgs = (signals / 1000).astype(np.float32)
     ours = EcgClassifier(here, fs=100).predict_proba(ecgs)

@@ -78,7 +78,7 @@ def test_a_damaged_file_is_named(tmp_path, cloud):
 
 def test_a_trained_model_knows_its_own_records(trained, simulated):
     predictor = Predictor.load(trained / "model", "cpu")
-    known = predictor.artifact.neighbours
+    known = predictor.artifact.neighbors
     table = ptbxl.read_metadata(simulated)
     learned = table.index[table["strat_fold"] <= 8]
     assert set(known.ecg_id) == set(learned)
@@ -103,7 +103,7 @@ def test_an_answer_names_similar_ecgs_with_their_findings(trained, simulated, ca
     predict(configured(PredictConfig, base | {"records": [path]}))
     answer, plain = map(json.loads, capsys.readouterr().out.splitlines())
     artifact = load_artifact(trained / "model")
-    known = artifact.neighbours
+    known = artifact.neighbors
     cosines = [similar["cosine"] for similar in answer["similar"]]
     assert cosines == sorted(cosines, reverse=True)
     assert len(cosines) == 3
@@ -118,9 +118,9 @@ def test_an_answer_names_similar_ecgs_with_their_findings(trained, simulated, ca
 def test_what_is_unlike_all_that_was_learned_is_warned_of(trained, simulated, capsys):
     # A tuning fold that was near at hand makes any record a stranger.
     predictor = Predictor.load(trained / "model", "cpu")
-    known = predictor.artifact.neighbours
+    known = predictor.artifact.neighbors
     near = replace(known, tune_distance=np.full(200, -1.0, np.float32))
-    predictor.artifact = replace(predictor.artifact, neighbours=near)
+    predictor.artifact = replace(predictor.artifact, neighbors=near)
     path = simulated / ptbxl.read_metadata(simulated)["filename_lr"].iloc[0]
     settings = configured(PredictConfig, {"run.name": "r", "records": [str(path)]})
     (answer,) = predict_records(predictor, [path], settings)
@@ -131,4 +131,4 @@ def test_what_is_unlike_all_that_was_learned_is_warned_of(trained, simulated, ca
 def test_a_model_saved_without_them_says_nothing(trained, tmp_path):
     shutil.copytree(trained / "model", tmp_path / "model")
     (tmp_path / "model" / FILE).unlink()
-    assert load_artifact(tmp_path / "model").neighbours is None
+    assert load_artifact(tmp_path / "model").neighbors is None

@@ -11,7 +11,7 @@ from ecg_siglip.core.distributed import Distributed
 from ecg_siglip.core.run_folder import to_yaml
 from ecg_siglip.datasets.loading import load_training_data
 from ecg_siglip.inference.predictor import Predictor
-from ecg_siglip.models.provenance import ancestors
+from ecg_siglip.models.provenance import Provenance
 from ecg_siglip.train import train
 from ecg_siglip.training.data import TrainingData
 from ecg_siglip.training.distillation import soft_labels
@@ -116,7 +116,7 @@ def test_without_a_share_the_run_is_the_one_without_teachers(taught, teachers, t
 
     assert losses("with") == losses("without")
     about = json.loads((teachers / "with" / "model" / "config.json").read_text())["about"]
-    assert [each["run"] for each in ancestors(about)] == ["with", "a", "b", "c"]
+    assert [each.run for each in Provenance.from_json(about).lineage()] == ["with", "a", "b", "c"]
     assert "0 of a label from a, b, c" in (teachers / "with" / "model" / "README.md").read_text()
 
 

@@ -2,32 +2,86 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an error on one line."""
+    """Return the message of an error on one line, or its type if it has none."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Replace a file by new content, or leave it as it is.
+def write_file(path: Path, content: bytes | str) -> None:
+    """Write a file, whole or not at all; text as UTF-8.
 
     Raises
     ------
     OSError
-        If it cannot be written (disk full, no permission); nothing is left behind.
+        If it cannot be written (disk full, no permission), naming the file; nothing is left behind
+        and a file that was there before stays.
     """
-    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with replace_file(path) as partial, open(partial, "wb") as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """Yield a hidden sibling to write to; it takes the place of the file at the end.
+
+    Raises
+    ------
+    OSError
+        As ``write_file``.
+    """
+    partial = _sibling(path)
     try:
-        with open(beside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
+        yield partial
+        os.replace(partial, path)
     except OSError as error:
-        # A failed write does not say where.
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        raise _naming(error, path) from error
     finally:
-        beside.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replace_folder(folder: Path) -> Iterator[Path]:
+    """Yield a new hidden sibling to fill; it takes the place of the folder at the end.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, naming the folder; nothing is left behind and a folder that was
+        there before stays.
+    """
+    partial = _sibling(folder)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
+    except OSError as error:
+        raise _naming(error, folder) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed while they wrote have left in a folder."""
+    for path in folder.glob(".*.tmp"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _sibling(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def _naming(error: OSError, path: Path) -> OSError:
+    """Return the error with the path: a failed write does not name its file."""
+    if error.errno is None:
+        return error
+    return OSError(error.errno, error.strerror or str(error), str(path))

@@ -20,6 +20,8 @@ from urllib.parse import quote, urlsplit
 import requests
 from tqdm import tqdm
 
+from ecg_siglip.core.files import write_file
+
 SUMS = "SHA256SUMS.txt"
 VERIFIED = ".verified"
 METADATA = ("ptbxl_database.csv", "scp_statements.csv")
@@ -306,9 +308,8 @@ class _Verified:
         self.stamps[name] = stamp
 
     def save(self) -> None:
-        part = self.path.with_name(f"{VERIFIED}.part")
-        part.write_text("".join(f"{name}\t{stamp}\n" for name, stamp in self.stamps.items()))
-        os.replace(part, self.path)
+        lines = (f"{name}\t{stamp}\n" for name, stamp in self.stamps.items())
+        write_file(self.path, "".join(lines))
 
 
 def sha256_of(path: Path) -> str:

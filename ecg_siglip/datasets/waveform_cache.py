@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from ecg_siglip.core.files import remove_leftovers, replace_folder
 from ecg_siglip.readers.preparation import prepare_record
 from ecg_siglip.readers.record import read_record
 
@@ -116,21 +117,18 @@ class WaveformCache:
 
     def _build(self, n_workers: int | None, progress: bool) -> None:
         # Only the holder of the lock is here, so these were left by builds that were killed.
-        for left in self.folder.glob("*.part"):
-            shutil.rmtree(left, ignore_errors=True)
-        part = self.path.with_suffix(".part")
+        remove_leftovers(self.folder)
         free = shutil.disk_usage(self.folder).free
         if free < self.n_bytes:
             raise self._disk_full(f"{free / 1e6:.0f} MB are free")
-        try:
-            part.mkdir()
-            with open(part / "signals.i16", "wb") as file:
+        with replace_folder(self.path) as partial:
+            with open(partial / "signals.i16", "wb") as file:
                 if hasattr(os, "posix_fallocate"):
                     os.posix_fallocate(file.fileno(), 0, self.n_bytes)
                 else:
                     file.truncate(self.n_bytes)
-            checksums = self._prepare(part / "signals.i16", n_workers, progress)
-            _fsync(part / "signals.i16")
+            checksums = self._prepare(partial / "signals.i16", n_workers, progress)
+            _fsync(partial / "signals.i16")
             index = {
                 "shape": self.shape,
                 "ecg_id": self.ecg_ids,
@@ -139,12 +137,8 @@ class WaveformCache:
                 "made_from": self.ingredients,
             }
             text = json.dumps(index)
-            (part / "index.json").write_text(f"{text}\n{_crc32_line(text)}")
-            _fsync(part / "index.json")
-            os.rename(part, self.path)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
+            (partial / "index.json").write_text(f"{text}\n{_crc32_line(text)}")
+            _fsync(partial / "index.json")
 
     def _prepare(self, file: Path, n_workers: int | None, progress: bool) -> list[int]:
         jobs = []

@@ -10,9 +10,7 @@ from __future__ import annotations
 import json
 import math
 import operator
-import os
 import re
-import shutil
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +22,7 @@ from tqdm import tqdm
 
 from ecg_siglip import config
 from ecg_siglip.config import TrainConfig
-from ecg_siglip.core.files import one_line
+from ecg_siglip.core.files import one_line, replace_folder
 from ecg_siglip.core.run_folder import find_runs, from_yaml
 from ecg_siglip.core.settings import setting_names
 from ecg_siglip.evaluation.fold import evaluate_run
@@ -341,26 +339,20 @@ def compare_runs(settings: config.CompareConfig) -> None:
     result = summary(rows, baselines[0], settings.n_resamples)
     panels = along(rows, result, settings.x) if settings.x else {}
 
-    beside = out.with_name(f"{out.name}.{os.getpid()}.tmp")
-    try:
-        beside.mkdir(parents=True)
+    with replace_folder(out) as partial:
         text = json.dumps(_plain(result), indent=1)
-        (beside / "comparison.json").write_text(text)
-        (beside / "comparison.md").write_text(markdown(result) + "\n")
-        by_finding(rows, baselines[0]).to_csv(beside / "findings.csv", index=False)
+        (partial / "comparison.json").write_text(text)
+        (partial / "comparison.md").write_text(markdown(result) + "\n")
+        by_finding(rows, baselines[0]).to_csv(partial / "findings.csv", index=False)
         for score, heading in HEADINGS.items():
             figure = charts.forest_figure(
                 {row["name"]: row["scores"][score] for row in result["rows"]},
                 f"{heading} on fold {settings.fold}",
                 result["baseline"],
             )
-            charts.save_svg(figure, beside / f"{heading.replace(' ', '_')}.svg")
+            charts.save_svg(figure, partial / f"{heading.replace(' ', '_')}.svg")
         if panels:
-            charts.save_svg(charts.curve_figure(panels, settings.x or ""), beside / "curve.svg")
-        shutil.rmtree(out, ignore_errors=True)
-        os.replace(beside, out)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+            charts.save_svg(charts.curve_figure(panels, settings.x or ""), partial / "curve.svg")
     print(markdown(result))
     print(f"\nwrote {out}/")
 

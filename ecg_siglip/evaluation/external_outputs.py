@@ -8,8 +8,6 @@ What is asked of a set is in ``snomed``; only what its labels can tell is scored
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sys
 from operator import attrgetter
 from pathlib import Path
@@ -20,6 +18,7 @@ import pandas as pd
 
 from ecg_siglip import config
 from ecg_siglip.core.distributed import Distributed
+from ecg_siglip.core.files import replace_folder
 from ecg_siglip.datasets import challenge
 from ecg_siglip.evaluation.external import (
     ExternalPredictions,
@@ -58,20 +57,15 @@ def evaluate_external(
             raise ValueError(f"{name}: means nothing with data=challenge; expected it left out")
     sets = challenge.find_sets(settings.data.root)
     folder = Path(settings.run.root) / settings.run.name / "evaluate" / "challenge"
-    beside = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
     rows = []
-    try:
+    with replace_folder(folder) as partial:
         for name, paths in sets.items():
             answered = predict_collection(
                 settings, trained, predictor, challenge.collect(name, paths)
             )
-            rows.append(write(beside / name, settings, trained, predictor, answered))
-        (beside / "summary.json").write_text(json.dumps(rows, indent=1))
-        pd.DataFrame(rows).to_csv(beside / "summary.csv", index=False)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(beside, folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+            rows.append(write(partial / name, settings, trained, predictor, answered))
+        (partial / "summary.json").write_text(json.dumps(rows, indent=1))
+        pd.DataFrame(rows).to_csv(partial / "summary.csv", index=False)
     print(summary(rows))
     page = "/<set>/report.html" if settings.report else ""
     print(f"wrote {folder}/" + (f" (open {folder}{page})" if page else ""))

@@ -7,9 +7,7 @@ fits anything to the fold that is reported on.
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import pandas as pd
 
 from ecg_siglip import config
 from ecg_siglip.core.distributed import Distributed
+from ecg_siglip.core.files import replace_folder
 from ecg_siglip.core.run_folder import from_yaml
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.datasets.held_out import drop_findings
@@ -82,22 +81,20 @@ def evaluate_run(settings: config.EvaluateConfig) -> None:
     )
 
     folder = run / "evaluate" / f"fold{settings.fold}"
-    beside = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
-    try:
-        beside.mkdir(parents=True)
-        (beside / "metrics.json").write_text(json.dumps(without_nan(scores), indent=1))
-        (beside / "about.json").write_text(json.dumps(artifact.provenance.to_json(), indent=1))
+    with replace_folder(folder) as partial:
+        (partial / "metrics.json").write_text(json.dumps(without_nan(scores), indent=1))
+        (partial / "about.json").write_text(json.dumps(artifact.provenance.to_json(), indent=1))
         table = pd.DataFrame(per_finding)
         table.insert(0, "name", findings.names(artifact.codes))
         table.insert(0, "code", artifact.codes)
         # With these a reader can take the calibration off again.
         table["calibration/slope"], table["calibration/intercept"] = artifact.calibration.T
-        table.to_csv(beside / "findings.csv", index=False)
-        predictions(data, rows, y_true, y_prob).to_parquet(beside / "predictions.parquet")
+        table.to_csv(partial / "findings.csv", index=False)
+        predictions(data, rows, y_true, y_prob).to_parquet(partial / "predictions.parquet")
         for part in tables:
-            pd.DataFrame(part.rows).to_csv(beside / f"{part.name}.csv", index=False)
+            pd.DataFrame(part.rows).to_csv(partial / f"{part.name}.csv", index=False)
             pd.DataFrame(part.rows).to_json(
-                beside / f"{part.name}.json", orient="records", indent=1, force_ascii=False
+                partial / f"{part.name}.json", orient="records", indent=1, force_ascii=False
             )
         if settings.report:
             # Matplotlib and scikit-learn take a second that nobody else here has to wait.
@@ -107,7 +104,7 @@ def evaluate_run(settings: config.EvaluateConfig) -> None:
             tune_rows = data.fold(trained.data.tune_fold)
             tune_prob = predictor.probabilities(data.signals[tune_rows], settings.batch_size)
             write_fold_report(
-                beside / "report.html",
+                partial / "report.html",
                 title=f"{settings.run.name} on fold {settings.fold}",
                 scores=scores,
                 rows=per_finding,
@@ -132,10 +129,6 @@ def evaluate_run(settings: config.EvaluateConfig) -> None:
                     predict_command(settings.run),
                 ),
             )
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(beside, folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     print(headline(scores))
     print(f"wrote {folder}/" + (" (open report.html)" if settings.report else ""))
 

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import expit, logit
 from tqdm import tqdm
 
+from ecg_siglip.core.files import one_line
 from ecg_siglip.readers.record import Record, Source
 
 LONG = 1.2  # times a window: a shorter record is one window, its middle
@@ -273,7 +274,7 @@ def predict_windows(
                 record = source.piece(int(first), int(first) + size)
                 prepared.append(prepare(record))
             except ValueError as error:
-                reason = " ".join(str(error).split()).removeprefix(f"record {source.name}: ")
+                reason = one_line(error).removeprefix(f"record {source.name}: ")
                 skipped.append((first / source.fs, reason.removeprefix(f"{source.name}: ")))
                 continue
             used.append(first / source.fs)

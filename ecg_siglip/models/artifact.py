@@ -5,8 +5,6 @@ Both appear whole or not at all: they are written beside their place and moved i
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ecg_siglip.core.files import replace_folder
 from ecg_siglip.models.dual_encoder import Model, find_model_folder, load_model
 from ecg_siglip.models.model_card import model_card
 from ecg_siglip.models.neighbors import Neighbors
@@ -117,10 +116,9 @@ def save_artifact(folder: Path, artifact: Artifact, card: str) -> None:
     OSError
         If it cannot be written; an artifact that was there before stays.
     """
-    beside = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
-    try:
+    with replace_folder(folder) as partial:
         artifact.model.save_pretrained(
-            beside,
+            partial,
             codes=list(artifact.codes),
             prompts=artifact.prompts,
             waveform=artifact.waveform,
@@ -129,15 +127,8 @@ def save_artifact(folder: Path, artifact: Artifact, card: str) -> None:
             about=artifact.provenance.to_json(),
         )
         if artifact.neighbors:
-            artifact.neighbors.save(beside)
-        (beside / "README.md").write_text(card)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(beside, folder)
-    except OSError as error:
-        # A failed write does not say where.
-        raise OSError(error.errno, error.strerror or str(error), str(folder)) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+            artifact.neighbors.save(partial)
+        (partial / "README.md").write_text(card)
 
 
 def load_artifact(name: str | Path) -> Artifact:

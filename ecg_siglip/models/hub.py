@@ -21,6 +21,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from ecg_siglip.core.files import one_line
+
 PARTS = ("README.md", "config.json", "model.safetensors", "neighbours.safetensors", "text/*")
 FILES = [*PARTS, *(f"member*/{part}" for part in PARTS)]
 # In ``text/`` lie files of many names: what could run code when it is read is none of them.
@@ -121,7 +123,7 @@ def _saying(what: str, repo: str) -> Iterator[None]:
         ) from error
     except (OfflineModeIsEnabled, LocalEntryNotFoundError) as error:
         raise ValueError(
-            f"{what}: the hub cannot be reached, and it is not in the cache ({_line(error)})"
+            f"{what}: the hub cannot be reached, and it is not in the cache ({one_line(error)[:200]})"
         ) from error
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
@@ -129,10 +131,6 @@ def _saying(what: str, repo: str) -> Iterator[None]:
             raise ValueError(
                 f"{what}: no token, or one without the right to do this: {TOKEN}"
             ) from error
-        raise ValueError(f"{what}: the hub answered {_line(error)}") from error
+        raise ValueError(f"{what}: the hub answered {one_line(error)[:200]}") from error
     except NO_CONNECTION as error:
-        raise ValueError(f"{what}: the hub cannot be reached ({_line(error)})") from error
-
-
-def _line(error: BaseException) -> str:
-    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+        raise ValueError(f"{what}: the hub cannot be reached ({one_line(error)[:200]})") from error

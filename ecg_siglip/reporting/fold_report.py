@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ecg_siglip.core.files import write_file
 from ecg_siglip.reporting import charts
 from ecg_siglip.reporting.charts import RULES
 from ecg_siglip.reporting.ecg_plot import ecg_figure
@@ -213,10 +213,4 @@ def write_fold_report(
         tables=tables,
         drills={drill.code: drill for drill in drills},
     )
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(page, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_file(Path(path), page)

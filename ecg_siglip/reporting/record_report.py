@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ecg_siglip.core.files import replace_file
 from ecg_siglip.inference.prediction import Prediction
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.reporting.ecg_plot import ecg_figure
@@ -161,16 +161,12 @@ def write_record_reports(
     """
     check_report_path(path)
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with replace_file(path) as partial:
         if path.suffix.lower() == ".pdf":
             _write_pdf(partial, sheets, model, rule)
         else:
             partial.write_text(_html(sheets, model, rule), encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _html(sheets: Sequence[RecordReport], model: str, rule: str) -> str:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import uuid
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -21,6 +19,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from ecg_siglip.core.files import replace_folder
 from ecg_siglip.signals.leads import LEADS
 from ecg_siglip.signals.preprocessing import resample, to_int16
 from ecg_siglip.simulation import finding_rules
@@ -373,45 +372,47 @@ def simulate_dataset(
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise ValueError(f"{root} is not empty; expected a new folder, nothing was written")
     root.parent.mkdir(parents=True, exist_ok=True)
-    beside = root.with_name(f".{root.name}.{uuid.uuid4().hex[:8]}.tmp")
     people = draw_patients(n_records, seed)
-    try:
-        for ecg_id in range(0, n_records + 1, 1000):
-            for fs, suffix in ((100, "lr"), (500, "hr"))[: 1 + records500]:
-                file = beside / file_name(max(ecg_id, 1), fs, suffix)
-                file.parent.mkdir(parents=True, exist_ok=True)
-        numbered = list(
-            zip(range(1, n_records + 1), people["age"], people["is_woman"], strict=True)
-        )
-        jobs = [
-            (beside, seed, records500, numbered[i : i + N_CHUNK])
-            for i in range(0, n_records, N_CHUNK)
-        ]
-        rows: list[dict[str, Any]] = []
-        n_workers = min(n_workers or os.cpu_count() or 1, len(jobs))
-        with contextlib.ExitStack() as stack:
-            written: Iterable[list[dict[str, Any]]] = map(write_chunk, jobs)
-            if n_workers > 1:
-                # A first error ends the processes' work before the folder is taken away.
-                pool = ProcessPoolExecutor(n_workers, mp_context=get_context("spawn"))
-                stack.callback(pool.shutdown, cancel_futures=True)
-                written = pool.map(write_chunk, jobs)
-            hidden = None if progress else True
-            bar = stack.enter_context(tqdm(total=n_records, unit="record", disable=hidden))
-            for chunk in written:
-                rows += chunk
-                bar.update(len(chunk))
-        database(people, rows, seed).to_csv(beside / "ptbxl_database.csv")
-        statements().to_csv(beside / "scp_statements.csv")
-        if root.exists():
-            root.rmdir()
-        os.replace(beside, root)
-    except OSError as error:
-        # A failed write does not say where.
-        raise OSError(error.errno, error.strerror, str(root)) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with replace_folder(root) as partial:
+        rows = _write_records(partial, people, seed, records500, n_workers, progress)
+        database(people, rows, seed).to_csv(partial / "ptbxl_database.csv")
+        statements().to_csv(partial / "scp_statements.csv")
     return root
+
+
+def _write_records(
+    root: Path,
+    people: pd.DataFrame,
+    seed: int,
+    records500: bool,
+    n_workers: int | None,
+    progress: bool,
+) -> list[dict[str, Any]]:
+    """Write the WFDB files of all records; return their rows of the metadata."""
+    n_records = len(people)
+    for ecg_id in range(0, n_records + 1, 1000):
+        for fs, suffix in ((100, "lr"), (500, "hr"))[: 1 + records500]:
+            file = root / file_name(max(ecg_id, 1), fs, suffix)
+            file.parent.mkdir(parents=True, exist_ok=True)
+    numbered = list(zip(range(1, n_records + 1), people["age"], people["is_woman"], strict=True))
+    jobs = [
+        (root, seed, records500, numbered[i : i + N_CHUNK]) for i in range(0, n_records, N_CHUNK)
+    ]
+    rows: list[dict[str, Any]] = []
+    n_workers = min(n_workers or os.cpu_count() or 1, len(jobs))
+    with contextlib.ExitStack() as stack:
+        chunks: Iterable[list[dict[str, Any]]] = map(write_chunk, jobs)
+        if n_workers > 1:
+            # The first error ends the processes' work before the folder is removed.
+            pool = ProcessPoolExecutor(n_workers, mp_context=get_context("spawn"))
+            stack.callback(pool.shutdown, cancel_futures=True)
+            chunks = pool.map(write_chunk, jobs)
+        disable = None if progress else True
+        bar = stack.enter_context(tqdm(total=n_records, unit="record", disable=disable))
+        for chunk in chunks:
+            rows += chunk
+            bar.update(len(chunk))
+    return rows
 
 
 def database(people: pd.DataFrame, rows: list[dict[str, Any]], seed: int) -> pd.DataFrame:

@@ -324,13 +324,13 @@ def wait_for(condition, timeout_s=60):
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux to find children")
 def test_killed_in_the_middle_leaves_nothing_valid(long_root):
     process = start(long_root, n_workers=2)
-    wait_for(lambda: list((long_root / "cache").glob("*.part/signals.i16")))
-    part = np.memmap(next((long_root / "cache").glob("*.part/signals.i16")), mode="r")
+    wait_for(lambda: list((long_root / "cache").glob(".*.tmp/signals.i16")))
+    part = np.memmap(next((long_root / "cache").glob(".*.tmp/signals.i16")), mode="r")
     wait_for(lambda: part[:1000].any() or part[-1000:].any())
     listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert [path.suffix for path in caches(long_root)] == [".part"]
+    assert [path.suffix for path in caches(long_root)] == [".tmp"]
     wait_for(lambda: not any(Path(f"/proc/{child}/cwd").exists() for child in listed))
     assert_equals_files(load(long_root))
     assert [path.suffix for path in caches(long_root)] == [""]

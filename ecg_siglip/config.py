@@ -162,6 +162,13 @@ class TrainConfig:
         "n_threads",
         "save_every_s",
     )
+    # Old names, with the new ones, for an error that helps.
+    RENAMED: ClassVar[dict[str, str]] = {
+        "tune=both": "freeze=none",
+        "tune=ecg_only": "freeze=text",
+        "tune=text_only": "freeze=ecg",
+        "tune": "freeze",
+    }
     # Values of settings that a stored configuration of an earlier version does not have.
     BEFORE: ClassVar[dict[str, Any]] = {"optim.final_lr": 0.0, "augment.mixup": 0.0}
 
@@ -281,6 +288,9 @@ class WindowsConfig:
 
 @dataclass
 class PredictConfig:
+    # Old names, with the new ones, for an error that helps.
+    RENAMED: ClassVar[dict[str, str]] = {"ask": "questions", "n_reasons": "n_attributions"}
+
     run: RunConfig = group(RunConfig)
     records: list[str] = setting([], "files of any format; a folder: every record below it")
     read: ReadConfig = group(ReadConfig)
@@ -296,12 +306,14 @@ class PredictConfig:
     sensitivity: float = setting(0.9, "wanted of each finding: 0.8, 0.9, 0.95 or 0.98", 0.8, 0.98)
     precision: float = setting(0.8, "wanted of each finding: 0.5, 0.7, 0.8 or 0.9", 0.5, 0.9)
     report: str | None = setting(None, "also write a sheet a record: a name in .html or .pdf")
-    n_reasons: int = setting(0, "findings of a sheet whose reasons are drawn", 0, 12)
+    n_attributions: int = setting(0, "findings of a sheet whose reasons are drawn", 0, 12)
     language: str | None = setting(
         None, "language to ask in; null: what the model was tuned with", choices=findings.LANGUAGES
     )
     n_similar: int = setting(0, "training ECGs most like the record to name, with findings", 0, 100)
-    ask: list[str] = setting([], "questions about each record, in English, German or Japanese")
+    questions: list[str] = setting(
+        [], "questions about each record, in English, German or Japanese"
+    )
     waveform: PredictWaveform = group(PredictWaveform)
     windows: WindowsConfig = group(WindowsConfig)
     batch_size: int = setting(64, "records, or windows of a long one, per step", 1, 1 << 20)

@@ -39,15 +39,17 @@ def check_report(settings: config.PredictConfig, n_records: int) -> None:
                 f"report={settings.report}: {n_records} records; expected {MOST_SHEETS} at most, a "
                 "sheet each"
             )
-    elif settings.n_reasons:
-        raise ValueError("n_reasons: reasons are drawn in a report; expected report=out.html")
+    elif settings.n_attributions:
+        raise ValueError(
+            "n_attributions: attributions are drawn in a report; expected report=out.html"
+        )
 
 
 def predict(settings: config.PredictConfig) -> int:
     """Answer for every record with one JSON line on stdout; 1 if a record could not be read."""
     paths = expand_paths(settings.records)
     check_report(settings, len(paths))
-    settings.ask = [check_question(question) for question in settings.ask]
+    settings.questions = [check_question(question) for question in settings.questions]
     named = find_model(settings.run.root, settings.run.name, settings.model)
     ranks = Distributed.join(settings.device)
     if settings.report and ranks.n > 1:
@@ -89,7 +91,9 @@ def write_report(
     for answer in tqdm(answers, "sheets", disable=None, leave=False):
         present = sorted((f for f in answer.findings if f.present), key=lambda f: -f.probability)
         sheets.append(
-            make_record_report(predictor, answer, [f.code for f in present[: settings.n_reasons]])
+            make_record_report(
+                predictor, answer, [f.code for f in present[: settings.n_attributions]]
+            )
         )
     write_record_reports(settings.report, sheets, model, threshold_rule(settings))
     print(f"predict: wrote {settings.report}", file=sys.stderr)

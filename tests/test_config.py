@@ -13,10 +13,8 @@ from ecg_siglip import config
 from ecg_siglip.core.command_line import CONF_DIR, _list_mistake, run_command
 from ecg_siglip.core.run_folder import from_yaml, to_yaml
 from ecg_siglip.core.settings import check_settings, setting_names
-from ecg_siglip.metrics.decision_rules import THRESHOLD_RULES
 from ecg_siglip.models.ecg_encoders import ecg_encoder
 from ecg_siglip.training.targets import LOSSES, parse_terms
-from ecg_siglip.vocabulary import findings
 
 SCHEMAS = {
     "app": config.AppConfig,
@@ -51,9 +49,8 @@ KNOBS = {
         model out private repo revision run.name run.root to
     """,
     "predict": """
-        ask batch_size device language model n_reasons n_similar operating_point precision read.fs
-        read.leads
-        read.units records report run.name run.root sensitivity threshold_rule
+        batch_size device language model n_attributions n_similar operating_point precision
+        questions read.fs read.leads read.units records report run.name run.root sensitivity threshold_rule
         waveform.allow_flat waveform.allow_missing_leads waveform.allow_short windows.step_s
         windows.sustained_s
     """,
@@ -195,10 +192,7 @@ def test_every_knob_says_what_it_does():
         check_settings(SCHEMAS[verb]())  # and every default is in its range
 
 
-def test_the_words_are_those_of_the_rooms():
-    assert tuple(findings.TASKS) == findings.TASKS
-    assert tuple(findings.LANGUAGES) == findings.LANGUAGES
-    assert tuple(THRESHOLD_RULES) == THRESHOLD_RULES
+def test_the_choices_are_what_the_code_knows():
     words = dict(fields("train"))
     assert words["objective.loss"].metadata["choices"] == LOSSES
     for name in words["ecg.name"].metadata["choices"]:
@@ -279,11 +273,11 @@ def test_a_typo_stops_before_the_verb_runs_and_is_named(door, capsys, verb, typo
     ("said", "meant"),
     [
         ("records=a/00001_lr", ["a/00001_lr"]),
-        ("ask=LBBB?", ["LBBB?"]),
-        ("ask=Gibt es, für Sie, einen Block?", ["Gibt es, für Sie, einen Block?"]),
-        ("ask=[左脚ブロック,AF]", ["左脚ブロック", "AF"]),
-        ("ask=the patient's LBBB (old)!", ["the patient's LBBB (old)!"]),
-        ("ask=is it [LBBB]?", ["is it [LBBB]?"]),
+        ("questions=LBBB?", ["LBBB?"]),
+        ("questions=Gibt es, für Sie, einen Block?", ["Gibt es, für Sie, einen Block?"]),
+        ("questions=[左脚ブロック,AF]", ["左脚ブロック", "AF"]),
+        ("questions=the patient's LBBB (old)!", ["the patient's LBBB (old)!"]),
+        ("questions=is it [LBBB]?", ["is it [LBBB]?"]),
         ("records=", []),
         ("records=null", []),
     ],
@@ -373,3 +367,22 @@ def test_what_the_verb_returns_is_the_exit_code(monkeypatch):
     with pytest.raises(SystemExit) as stop:
         run_command("predict", config.PredictConfig, lambda _: 1)
     assert stop.value.code == 1
+
+
+RENAMED = [
+    ("predict", "ask=[LBBB?]", "ask: renamed to questions"),
+    ("predict", "n_reasons=3", "n_reasons: renamed to n_attributions"),
+    ("train", "tune=ecg_only", "tune=ecg_only: renamed to freeze=text"),
+    ("train", "tune=text_only", "tune=text_only: renamed to freeze=ecg"),
+    ("train", "tune=other", "tune: renamed to freeze"),
+]
+
+
+@pytest.mark.parametrize(("command", "override", "error"), RENAMED)
+def test_a_renamed_setting_gets_an_error_with_the_new_name(
+    monkeypatch, capsys, command, override, error
+):
+    with pytest.raises(SystemExit) as stop:
+        compose(command, "run.name=r", override, monkeypatch=monkeypatch)
+    assert stop.value.code == 1
+    assert capsys.readouterr().err == f"{command}: {error}\n"

@@ -36,7 +36,7 @@ def help_page(verb: str, schema: type, summary: str) -> str:
     lines = [f"python -m ecg_siglip.{verb} KNOB=VALUE ...", "", summary, ""]
     hints = typing.get_type_hints(schema)
     if verb == "train":
-        groups = (*hints, "tune", "experiment")
+        groups = (*hints, "freeze", "experiment")
         lines += ["Sets of knobs by name, each a file of conf/; what is taken if nothing is said:"]
         taken = (CONF_DIR / "train.yaml").read_text("utf-8")
         for name in [name for name in groups if (CONF_DIR / name).is_dir()]:
@@ -121,6 +121,17 @@ def _list_mistake(schema: type, said: list[str]) -> str:
     return ""
 
 
+def _renamed(schema: type, overrides: list[str]) -> str:
+    """Return an error for a setting that has another name now; empty if there is none."""
+    renamed: dict[str, str] = getattr(schema, "RENAMED", {})
+    for override in overrides:
+        name = override.lstrip("+~").partition("=")[0]
+        for old in (override, name):
+            if old in renamed:
+                return f"{old}: renamed to {renamed[old]}"
+    return ""
+
+
 def run_command(verb: str, schema: type, function: Callable[[Any], int | None]) -> None:
     """Compose ``conf/<verb>.yaml`` with the command line, check it, call ``function(config)``.
 
@@ -131,7 +142,7 @@ def run_command(verb: str, schema: type, function: Callable[[Any], int | None]) 
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(help_page(verb, schema, (function.__doc__ or "").strip().splitlines()[0]))
         return
-    if mistake := _list_mistake(schema, sys.argv[1:]):
+    if mistake := _renamed(schema, sys.argv[1:]) or _list_mistake(schema, sys.argv[1:]):
         print(f"{verb}: {mistake}", file=sys.stderr)
         raise SystemExit(1)
     import hydra

@@ -60,7 +60,7 @@ def predict_records(
         for (i, each), y_prob, place in zip(waiting.items(), raw, embedding_BD, strict=True):
             tuning = predictor.tuning(each.available)
             calibrated = multilabel.calibrate(y_prob[None], tuning.calibration)[0]
-            answer = predictor.findings(calibrated, *decision_settings(settings), each.available)
+            answer = predictor.decide(calibrated, *decision_settings(settings), each.available)
             said = Prediction(
                 each.record, each.signal, answer, each.warnings, available=each.available
             )
@@ -69,7 +69,10 @@ def predict_records(
             )
     return [
         replace(
-            said, asked=[answer_question(predictor, said.signal, words) for words in settings.ask]
+            said,
+            questions=[
+                answer_question(predictor, said.signal, words) for words in settings.questions
+            ],
         )
         for said in found
         if said
@@ -139,9 +142,9 @@ def predict_long_record(
         lambda record: window_warnings(record, window_s),
     )
     overall, best = seen.overall(settings.windows.sustained_s)
-    answer = predictor.findings(overall, *decision_settings(settings), available)
+    answer = predictor.decide(overall, *decision_settings(settings), available)
     thresholds = np.array([finding.threshold for finding in answer])
-    visible = np.array([finding.seen for finding in answer])
+    visible = np.array([finding.assessable for finding in answer])
     present = multilabel.apply_thresholds(seen.probabilities, thresholds) & visible
     shown = representative_window(
         seen.probabilities, thresholds, np.array([f.present for f in answer])
@@ -150,7 +153,7 @@ def predict_long_record(
     signal = prepare(source.piece(first, first + round(window_s * source.fs)))
     course = Timeline(seen, predictor.artifact.codes, present, best, shown)
     warnings = [*lead_warnings(leads), *seen.warnings]
-    said = Prediction(long.record, signal, answer, warnings, course=course, available=available)
+    said = Prediction(long.record, signal, answer, warnings, timeline=course, available=available)
     _, place = predictor.forward(signal[None])
     return add_neighbors(said, predictor, place[0], bool(available.all()), settings.n_similar)
 
@@ -168,11 +171,11 @@ def apply_decision_rule(
     Of a longer record the window that is shown stays the one that it was.
     """
     y_prob = np.array([finding.probability for finding in answer.findings])
-    found = predictor.findings(y_prob, *decision_settings(settings), answer.available)
-    course = answer.course
+    found = predictor.decide(y_prob, *decision_settings(settings), answer.available)
+    course = answer.timeline
     if course:
         thresholds = np.array([finding.threshold for finding in found])
-        visible = np.array([finding.seen for finding in found])
+        visible = np.array([finding.assessable for finding in found])
         present = multilabel.apply_thresholds(course.windows.probabilities, thresholds) & visible
         course = replace(course, present=present)
-    return replace(answer, findings=found, course=course)
+    return replace(answer, findings=found, timeline=course)

@@ -26,7 +26,7 @@ class Finding:
     certainty : {"sure", "likely", "possible", "unlikely", ""}
         Reaches the threshold of the wanted precision; is present short of that; is not, but cannot
         be excluded at the wanted sensitivity; can. Empty for models that have no such thresholds.
-    seen : bool
+    assessable : bool
         False if its criteria lie in leads that the record does not have: then neither present nor
         absent, whatever the probability.
     """
@@ -37,7 +37,7 @@ class Finding:
     threshold: float
     present: bool
     certainty: str = ""
-    seen: bool = True
+    assessable: bool = True
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ class QuestionResult:
     Attributes
     ----------
     question : str
-    meant : tuple of Near
+    matches : tuple of Near
         Findings of the model whose words are those of the question, the nearest first; empty if
         the question is far from all that the model was trained on, or means what was kept from it.
-    read_as : tuple of Near
+    nearest_prompts : tuple of Near
         Findings that the text tower's embedding of the words is nearest to (cosine); empty for a
         model without text.
     probability : float in [0, 1] or None
@@ -69,21 +69,21 @@ class QuestionResult:
     """
 
     question: str
-    meant: tuple[Match, ...]
-    read_as: tuple[Match, ...]
+    matches: tuple[Match, ...]
+    nearest_prompts: tuple[Match, ...]
     probability: float | None
     notes: tuple[str, ...]
 
     @property
-    def far(self) -> bool:
+    def no_match(self) -> bool:
         """The words are those of no finding that the model knows."""
-        return not self.meant
+        return not self.matches
 
     @property
     def misread(self) -> bool:
         """The text tower took the words for something else: its probability tells nothing."""
-        codes = [near.code for near in self.meant]
-        return bool(self.read_as) and self.read_as[0].code not in codes
+        codes = [near.code for near in self.matches]
+        return bool(self.nearest_prompts) and self.nearest_prompts[0].code not in codes
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -95,9 +95,9 @@ class QuestionResult:
 
         return {
             "question": self.question,
-            "meant": rows(self.meant),
-            "far": self.far,
-            "read_as": rows(self.read_as),
+            "matches": rows(self.matches),
+            "no_match": self.no_match,
+            "nearest_prompts": rows(self.nearest_prompts),
             "misread": self.misread,
             "uncalibrated": None if self.probability is None else round(self.probability, 6),
             "notes": list(self.notes),
@@ -122,11 +122,11 @@ class Prediction:
         without its training records.
     similar : list of Similar
         Training ECGs, the most similar first, as many as were asked for.
-    course : sliding_window.Timeline, optional
+    timeline : sliding_window.Timeline, optional
         When the findings are there, in a record that was cut in windows.
     available : ndarray of shape (12,), bool, optional
         Leads that the record has; null: all.
-    asked : list of questions.QuestionResult
+    questions : list of questions.QuestionResult
         What is made of each question that was asked with the record.
     """
 
@@ -136,9 +136,9 @@ class Prediction:
     warnings: list[str]
     novelty: float | None = None
     similar: list[SimilarRecord] = field(default_factory=list)
-    course: Timeline | None = None
+    timeline: Timeline | None = None
     available: np.ndarray | None = None
-    asked: list[QuestionResult] = field(default_factory=list)
+    questions: list[QuestionResult] = field(default_factory=list)
 
     def to_json(self, model: str) -> str:
         """The line that ``predict`` prints; the likeliest finding comes first."""
@@ -150,7 +150,7 @@ class Prediction:
                 "probability": round(f.probability, 6),
                 "threshold": round(f.threshold, 6),
                 **({"certainty": f.certainty} if f.certainty else {}),
-                **({"at_s": self.course.at_s(f.code)} if self.course else {}),
+                **({"at_s": self.timeline.at_s(f.code)} if self.timeline else {}),
             }
             for f in likely
             if f.present
@@ -159,27 +159,27 @@ class Prediction:
             "record": self.record,
             "findings": found,
             "not_excluded": [f.code for f in likely if f.certainty == "possible"],
-            "cannot_be_seen": [f.code for f in self.findings if not f.seen],
+            "not_assessable": [f.code for f in self.findings if not f.assessable],
             "probabilities": {
-                f.code: round(f.probability, 6) if f.seen else None for f in self.findings
+                f.code: round(f.probability, 6) if f.assessable else None for f in self.findings
             },
             "model": model,
             "warnings": self.warnings,
             "novelty": None if self.novelty is None else round(self.novelty, 4),
             **({"similar": [asdict(each) for each in self.similar]} if self.similar else {}),
-            **({"asked": self._asked_json()} if self.asked else {}),
-            **({"windows": self.course.to_json()} if self.course else {}),
+            **({"questions": self._questions_json()} if self.questions else {}),
+            **({"windows": self.timeline.to_json()} if self.timeline else {}),
         }
         return json.dumps(content, ensure_ascii=False)
 
-    def _asked_json(self) -> list[dict[str, Any]]:
+    def _questions_json(self) -> list[dict[str, Any]]:
         """What each question means, with what is said of the findings that are meant."""
         of_code, rows = {f.code: f for f in self.findings}, []
-        for asked in self.asked:
-            row = asked.to_dict()
-            for near in row["meant"]:
+        for result in self.questions:
+            row = result.to_dict()
+            for near in row["matches"]:
                 finding = of_code[near["code"]]
-                near["probability"] = round(finding.probability, 6) if finding.seen else None
+                near["probability"] = round(finding.probability, 6) if finding.assessable else None
                 near["present"] = finding.present
             rows.append(row)
         return rows

@@ -98,7 +98,7 @@ class Predictor:
 
         predictor = Predictor.load("runs/r1/model")
         signal = predictor.prepare(record.read_record("data/ptbxl/records100/00000/00001_lr"))
-        for finding in predictor.findings(predictor.probabilities(signal[None])[0]):
+        for finding in predictor.decide(predictor.probabilities(signal[None])[0]):
             print(finding.name, finding.probability)
     """
 
@@ -109,10 +109,10 @@ class Predictor:
         language: str | None = None,
     ):
         self.artifact = replace(artifact, model=artifact.model.to(device).eval())
-        self.text_FD = self.texts(language)
+        self.text_FD = self.encode_prompts(language)
 
     @torch.inference_mode()
-    def texts(self, language: str | None = None) -> Tensor:
+    def encode_prompts(self, language: str | None = None) -> Tensor:
         """What is asked, (n_findings, D): as the model was tuned, or in another language.
 
         Raises
@@ -250,7 +250,7 @@ class Predictor:
         embedding_TD[order] = np.concatenate(found)
         return embedding_TD
 
-    def findings(
+    def decide(
         self,
         probabilities: np.ndarray,
         rule: str = DEFAULT_RULE,

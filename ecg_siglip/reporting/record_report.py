@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ecg_siglip.core.files import replace_file
-from ecg_siglip.inference.prediction import Prediction
+from ecg_siglip.inference.prediction import Finding, Prediction
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.reporting.ecg_plot import ecg_figure
 from ecg_siglip.reporting.html import inline_figure, load_template
@@ -25,46 +25,30 @@ def make_record_report(
     fs = float(predictor.artifact.waveform["to_fs"])
     reasons = predictor.attribute(answer.signal, codes) if codes else np.empty(0)
     marks = {code: strength(r, fs) for code, r in zip(codes, reasons, strict=True)}
-    bars = [
-        ReportFinding(f.code, f.name, f.probability, f.threshold, f.present, f.certainty)
-        for f in answer.findings
-        if f.seen
-    ]
+    assessable = [f for f in answer.findings if f.assessable]
     signal = from_int16(answer.signal)
     drawn = RecordReport(
         answer.record,
         signal,
         fs,
-        bars,
+        assessable,
         answer.warnings,
         marks,
-        unseen=[f.name for f in answer.findings if not f.seen],
+        unseen=[f.name for f in answer.findings if not f.assessable],
         similar=[
             f"{each.ecg_id} (cosine {each.cosine:.2f}): {', '.join(each.findings) or 'no finding'}"
             for each in answer.similar
         ],
     )
-    if answer.course:
-        spans = {f.code: answer.course.stretches(f.code) for f in answer.findings if f.present}
-        note, duration_s = answer.course.note(), answer.course.windows.duration_s
+    if answer.timeline:
+        spans = {f.code: answer.timeline.stretches(f.code) for f in answer.findings if f.present}
+        note, duration_s = answer.timeline.note(), answer.timeline.windows.duration_s
         drawn = replace(drawn, note=note, duration_s=duration_s, spans=spans)
     return drawn
 
 
 SUFFIXES = (".html", ".pdf")
 N_SHOWN = 12  # findings with a bar at least: all that are present, then the likeliest others
-
-
-@dataclass(frozen=True)
-class ReportFinding:
-    """A finding as it stands on the sheet; how certain it is as ``prediction.Finding`` says it."""
-
-    code: str
-    name: str
-    probability: float
-    threshold: float
-    present: bool
-    certainty: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,8 +60,8 @@ class RecordReport:
     record : str
     signal : ndarray of shape (12, n_samples), mV
     fs : float, Hz
-    bars : sequence of Bar
-        All findings.
+    findings : sequence of Finding
+        All that can be assessed.
     warnings : sequence of str
     marks : mapping of code to ndarray of shape (12, n_samples), 0 to 1
         What speaks for a finding, where it was asked for.
@@ -96,7 +80,7 @@ class RecordReport:
     record: str
     signal: np.ndarray
     fs: float
-    bars: Sequence[ReportFinding]
+    findings: Sequence[Finding]
     warnings: Sequence[str] = ()
     marks: Mapping[str, np.ndarray] = field(default_factory=dict)
     note: str = ""
@@ -105,10 +89,10 @@ class RecordReport:
     unseen: Sequence[str] = ()
     similar: Sequence[str] = ()
 
-    def shown(self) -> list[ReportFinding]:
+    def shown(self) -> list[Finding]:
         """All that are present, then the likeliest others."""
-        n_shown = max(N_SHOWN, sum(bar.present for bar in self.bars))
-        return sorted(self.bars, key=lambda bar: (not bar.present, -bar.probability))[:n_shown]
+        n_shown = max(N_SHOWN, sum(bar.present for bar in self.findings))
+        return sorted(self.findings, key=lambda bar: (not bar.present, -bar.probability))[:n_shown]
 
     def share(self, code: str) -> str:
         """Part of the record in which a finding is there."""
@@ -172,7 +156,7 @@ def write_record_reports(
 def _html(sheets: Sequence[RecordReport], model: str, rule: str) -> str:
     drawn = []
     for sheet in sheets:
-        name_of = {bar.code: bar.name for bar in sheet.bars}
+        name_of = {bar.code: bar.name for bar in sheet.findings}
         plain = ecg_figure(sheet.signal, sheet.fs)
         why = [
             {

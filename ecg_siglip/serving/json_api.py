@@ -23,7 +23,7 @@ T = TypeVar("T")
 MAX_QUESTIONS = 20  # of a request: each takes a moment of the one who answers
 # Settings of `predict` that a request may make, by their names there.
 SETTINGS = (
-    *("ask", "operating_point", "threshold_rule", "sensitivity", "precision", "n_similar"),
+    *("questions", "operating_point", "threshold_rule", "sensitivity", "precision", "n_similar"),
     *("read.fs", "read.units", "read.leads"),
     *("waveform.allow_short", "waveform.allow_flat", "waveform.allow_missing_leads"),
     *("windows.step_s", "windows.sustained_s"),
@@ -36,7 +36,7 @@ settings in the query are those of `predict`, by the same names."""
 
 EXAMPLE = {
     "model": "r1 (0.1.0)",
-    "answers": [
+    "predictions": [
         {
             "record": "00001_lr",
             "findings": [
@@ -47,11 +47,11 @@ EXAMPLE = {
             "probabilities": {"SR": 0.98, "LVH": 0.12},
             "model": "r1 (0.1.0)",
             "warnings": [],
-            "asked": [
+            "questions": [
                 {"question": "left ventricular hypertrophy?",
-                 "meant": [{"code": "LVH", "name": "Left ventricular hypertrophy", "closeness": 1.0,
+                 "matches": [{"code": "LVH", "name": "Left ventricular hypertrophy", "closeness": 1.0,
                             "probability": 0.12, "present": False}],
-                 "far": False, "read_as": [], "misread": False, "uncalibrated": 0.09, "notes": []}
+                 "no_match": False, "nearest_prompts": [], "misread": False, "uncalibrated": 0.09, "notes": []}
             ],
         }
     ],
@@ -61,7 +61,7 @@ EXAMPLE_ERROR = {"error": "one line: expected, got, which record"}
 RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": about, "content": {"application/json": {"example": example}}}
     for status, about, example in (
-        (200, "what became of each record; `asked` only where questions were", EXAMPLE),
+        (200, "what became of each record; `questions` only where questions were", EXAMPLE),
         (403, "called by another name, or by a page from elsewhere", EXAMPLE_ERROR),
         (413, "too large, or too many files", EXAMPLE_ERROR),
         (422, "no record could be read, or a setting is out of its range", EXAMPLE_ERROR),
@@ -91,7 +91,7 @@ def response_json(model: str, read: UploadResult) -> dict[str, Any]:
     """An upload's answers as JSON holds them, what ``predict`` prints."""
     answers = [json.loads(answer.to_json(model)) for answer in read.answers]
     errors = [{"record": record, "error": error} for record, error in read.refused]
-    content = {"model": model, "answers": answers, "errors": errors}
+    content = {"model": model, "predictions": answers, "errors": errors}
     if not answers:
         content["error"] = errors[0]["error"] if errors else "no record among the files"
     return content
@@ -165,7 +165,7 @@ def make_api(desk: PredictionService) -> Any:
     async def answer(
         request: fastapi.Request,
         files: Annotated[list[UploadFile], File(description="of WFDB all files of a record")],
-        ask: Annotated[list[str], Query(description="questions in free words")] = [],  # noqa: B006
+        questions: Annotated[list[str], Query(description="questions in free words")] = [],  # noqa: B006
         operating_point: Annotated[str | None, said("operating_point")] = None,
         threshold_rule: Annotated[str | None, said("threshold_rule")] = None,
         sensitivity: Annotated[float | None, said("sensitivity")] = None,
@@ -181,11 +181,20 @@ def make_api(desk: PredictionService) -> Any:
         n_similar: Annotated[int, said("n_similar")] = 0,
     ) -> JSONResponse:
         if unknown := set(request.query_params) - set(SETTINGS):
+            renamed = [
+                f"{old}: renamed to {new}"
+                for old, new in config.PredictConfig.RENAMED.items()
+                if old in unknown
+            ]
             raise HTTPException(
-                422, f"{', '.join(sorted(unknown))}: expected one of {', '.join(SETTINGS)}"
+                422,
+                "; ".join(renamed)
+                or f"{', '.join(sorted(unknown))}: expected one of {', '.join(SETTINGS)}",
             )
-        if len(ask) > MAX_QUESTIONS:
-            raise HTTPException(422, f"{len(ask)} questions; expected {MAX_QUESTIONS} at most")
+        if len(questions) > MAX_QUESTIONS:
+            raise HTTPException(
+                422, f"{len(questions)} questions; expected {MAX_QUESTIONS} at most"
+            )
         if len(files) > settings.max_files:
             raise HTTPException(413, f"{len(files)} files; expected {settings.max_files} at most")
         asked = desk.knobs(
@@ -203,7 +212,7 @@ def make_api(desk: PredictionService) -> Any:
                 "windows.step_s": step_s,
                 "windows.sustained_s": sustained_s,
                 "n_similar": n_similar,
-                "ask": ask,
+                "questions": questions,
             }
         )
         with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:

@@ -116,7 +116,7 @@ class PredictionService:
             group, _, leaf = name.rpartition(".")
             setattr(getattr(asked, group) if group else asked, leaf, value)
         check_settings(asked)
-        asked.ask = [check_question(question) for question in asked.ask]
+        asked.questions = [check_question(question) for question in asked.questions]
         step_s = asked.windows.step_s
         if step_s is not None and step_s < MIN_STEP_S:
             # One record of an hour in steps of a tenth of a second would keep all others waiting.

@@ -125,18 +125,18 @@ def to_csv(read: UploadResult) -> str:
     codes = [finding.code for finding in read.answers[0].findings] if read.answers else []
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    head = ["record", "findings", "not_excluded", "cannot_be_seen", "warnings", "error"]
+    head = ["record", "findings", "not_excluded", "not_assessable", "warnings", "error"]
     writer.writerow([*head, *(f"probability/{code}" for code in codes)])
     for answer in read.answers:
         said = [
             answer.record,
             " ".join(f.code for f in answer.findings if f.present),
             " ".join(f.code for f in answer.findings if f.certainty == "possible"),
-            " ".join(f.code for f in answer.findings if not f.seen),
+            " ".join(f.code for f in answer.findings if not f.assessable),
             "; ".join(answer.warnings),
             "",
         ]
-        row = [f"{f.probability:.6f}" if f.seen else "" for f in answer.findings]
+        row = [f"{f.probability:.6f}" if f.assessable else "" for f in answer.findings]
         writer.writerow([*map(_no_formula, said), *row])
     for record, error in read.refused:
         said = [record, "", "", "", "", error]

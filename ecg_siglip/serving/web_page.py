@@ -149,11 +149,11 @@ def page(desk: PredictionService) -> Any:
             drawn = run_in_turn(desk, lambda: desk.sheet(answer))
         except (ValueError, QueueFull) as error:
             return str(html.error([str(error)]))
-        by_code = {bar.code: bar for bar in drawn.bars}
-        meant = [by_code[near.code] for near in said.meant if near.code in by_code]
+        by_code = {bar.code: bar for bar in drawn.findings}
+        meant = [by_code[near.code] for near in said.matches if near.code in by_code]
         meant.sort(key=lambda bar: -bar.probability)
-        rows = replace(drawn, bars=meant[:N_SHOWN]) if meant else None
-        unseen = [near.name for near in said.meant if near.code not in by_code]
+        rows = replace(drawn, findings=meant[:N_SHOWN]) if meant else None
+        unseen = [near.name for near in said.matches if near.code not in by_code]
         return str(html.asked(said, rows, len(meant) > 1, unseen))
 
     def written(suffix: str) -> Callable[[Prediction | None, str, str], str]:

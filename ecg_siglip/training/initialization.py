@@ -32,17 +32,17 @@ def check_locks(settings: config.TrainConfig) -> None:
     ecg, text = settings.ecg, settings.text
     if ecg.locked and not ecg.weights and text.name != "none":
         raise ValueError(
-            "ecg.locked=true (tune=text_only): an ECG encoder at random has nothing to say; "
+            "ecg.locked=true (freeze=ecg): an ECG encoder at random has nothing to say; "
             "expected ecg.weights=<finished run>"
         )
     if text.locked and text.name == "none":
         raise ValueError(
-            "text.locked=true (tune=ecg_only) with text=none: the head would stay at random; "
-            "expected tune=both"
+            "text.locked=true (freeze=text) with text=none: the head would stay at random; "
+            "expected freeze=none"
         )
     if text.locked and text.lora_rank:
         raise ValueError(
-            f"text.locked=true (tune=ecg_only) with text.lora_rank={text.lora_rank}: LoRA learns; "
+            f"text.locked=true (freeze=text) with text.lora_rank={text.lora_rank}: LoRA learns; "
             "expected one of the two"
         )
 

@@ -65,7 +65,7 @@ def test_findings_are_those_above_their_threshold_likeliest_first(ask, trained, 
     assert {finding["code"] for finding in answer["findings"]} == expected
     probabilities = [finding["probability"] for finding in answer["findings"]]
     assert probabilities == sorted(probabilities, reverse=True)
-    keys = {"record", "findings", "not_excluded", "cannot_be_seen", "probabilities", "model"}
+    keys = {"record", "findings", "not_excluded", "not_assessable", "probabilities", "model"}
     keys |= {"warnings", "novelty"}
     assert set(answer) == keys
 
@@ -98,7 +98,7 @@ def test_the_report_has_a_sheet_for_each_record_that_could_be_read(ask, path, tm
     out = tmp_path / "out.html"
     bad = tmp_path / "nothing"
     code, answers, errors = ask(
-        path, bad, report=str(out), n_reasons=1, operating_point="screening"
+        path, bad, report=str(out), n_attributions=1, operating_point="screening"
     )
     assert (code, len(answers)) == (1, 1)
     assert errors[-1] == f"predict: wrote {out}"
@@ -111,7 +111,7 @@ def test_the_report_has_a_sheet_for_each_record_that_could_be_read(ask, path, tm
 def test_a_report_that_cannot_be_is_refused_before_the_work(ask, path, tmp_path):
     for knobs, said in (
         ({"report": "out.txt"}, r"report=out\.txt: expected a name that ends"),
-        ({"n_reasons": 3}, r"n_reasons: reasons are drawn in a report"),
+        ({"n_attributions": 3}, r"n_attributions: attributions are drawn in a report"),
     ):
         with pytest.raises(ValueError, match=said):
             ask(path, **knobs)
@@ -122,7 +122,7 @@ def test_a_report_that_cannot_be_is_refused_before_the_work(ask, path, tmp_path)
 def test_no_finding_at_all_is_an_answer(trained, path):
     predictor = Predictor.load(trained / "model", "cpu")
     nothing = np.zeros(len(predictor.artifact.codes))
-    assert not any(f.present for f in predictor.findings(nothing, "fixed_0.5"))
+    assert not any(f.present for f in predictor.decide(nothing, "fixed_0.5"))
 
 
 def test_a_folder_stands_for_its_records_and_the_batch_size_changes_nothing(ask, path):
@@ -282,13 +282,13 @@ def test_calibrated_probabilities_keep_the_order_of_the_raw_ones(trained, simula
 
 
 def test_questions_are_answered_beside_the_findings(ask, path):
-    _, (answer,), _ = ask(path, ask=["Vorhofflimmern?", "pizza"])
-    known, far = answer["asked"]
-    assert known["meant"][0]["code"] == "AFIB"
-    assert known["meant"][0]["probability"] == answer["probabilities"]["AFIB"]
-    assert known["meant"][0]["present"] == ("AFIB" in [f["code"] for f in answer["findings"]])
-    assert (far["question"], far["meant"]) == ("pizza", [])
+    _, (answer,), _ = ask(path, questions=["Vorhofflimmern?", "pizza"])
+    known, far = answer["questions"]
+    assert known["matches"][0]["code"] == "AFIB"
+    assert known["matches"][0]["probability"] == answer["probabilities"]["AFIB"]
+    assert known["matches"][0]["present"] == ("AFIB" in [f["code"] for f in answer["findings"]])
+    assert (far["question"], far["matches"]) == ("pizza", [])
     _, (without,), _ = ask(path)
-    assert {key: value for key, value in answer.items() if key != "asked"} == without
+    assert {key: value for key, value in answer.items() if key != "questions"} == without
     with pytest.raises(ValueError, match="the question is empty"):
-        ask(path, ask=["AF?", " "])
+        ask(path, questions=["AF?", " "])

@@ -28,7 +28,7 @@ def test_it_answers_as_predict_does(classifier, trained, paths):
     assert alone == pytest.approx(wanted[:1], abs=1e-6)
     present = classifier.predict([str(path) for path in paths[:3]])
     for row, y_prob in zip(present, wanted, strict=True):
-        found = {finding.code for finding in predictor.findings(y_prob) if finding.present}
+        found = {finding.code for finding in predictor.decide(y_prob) if finding.present}
         assert set(classifier.classes_[row]) == found
 
 

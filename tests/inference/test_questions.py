@@ -92,19 +92,19 @@ def test_a_trained_prompt_gets_the_probability_that_it_was_trained_for(predictor
     said = answer_question(predictor, signal, predictor.artifact.prompts[7])
     raw = probabilities(predictor.artifact.model, predictor.text_FD, signal[None])[0, 7]
     assert said.probability == pytest.approx(raw, abs=1e-6)
-    assert said.read_as[0].code == said.meant[0].code == predictor.artifact.codes[7]
-    assert said.read_as[0].closeness == pytest.approx(1, abs=1e-5)
-    assert not said.misread and not said.far
+    assert said.nearest_prompts[0].code == said.matches[0].code == predictor.artifact.codes[7]
+    assert said.nearest_prompts[0].closeness == pytest.approx(1, abs=1e-5)
+    assert not said.misread and not said.no_match
 
 
 def test_what_is_far_or_denied_is_said(predictor, signal):
     far = answer_question(predictor, signal, "pizza")
-    assert far.far and re.search("far from all", " ".join(far.notes))
+    assert far.no_match and re.search("far from all", " ".join(far.notes))
     for words in ("no atrial fibrillation", "kein Vorhofflimmern", "心房細動なし"):
         said = answer_question(predictor, signal, words)
-        assert said.meant[0].code == "AFIB"
+        assert said.matches[0].code == "AFIB"
         assert "not understood" in said.notes[0]
-    assert json.loads(json.dumps(far.to_dict()))["far"] is True
+    assert json.loads(json.dumps(far.to_dict()))["no_match"] is True
 
 
 def test_a_finding_kept_from_training_is_not_answered_by_its_neighbours(
@@ -117,10 +117,10 @@ def test_a_finding_kept_from_training_is_not_answered_by_its_neighbours(
     train(configured(config.TrainConfig, TINY | base))
     predictor = Predictor.load(tmp_path / "r" / "model", "cpu")
     said = answer_question(predictor, signal, "inferior infarction?")
-    assert said.meant == () and said.probability is not None
+    assert said.matches == () and said.probability is not None
     assert "Inferior myocardial infarction was kept from" in said.notes[0]
     other = answer_question(predictor, signal, "anterior infarction?")
-    assert other.meant[0].code == "AMI" and not other.notes
+    assert other.matches[0].code == "AMI" and not other.notes
 
 
 def test_a_model_without_text_says_so_and_still_knows_its_findings(simulated, tmp_path, signal):
@@ -132,8 +132,8 @@ def test_a_model_without_text_says_so_and_still_knows_its_findings(simulated, tm
     said = answer_question(
         Predictor.load(tmp_path / "none" / "model", "cpu"), signal, "Vorhofflimmern?"
     )
-    assert [near.code for near in said.meant] == ["AFIB"]
-    assert said.probability is None and said.read_as == ()
+    assert [near.code for near in said.matches] == ["AFIB"]
+    assert said.probability is None and said.nearest_prompts == ()
     assert "no text tower" in said.notes[-1]
 
 

@@ -6,10 +6,10 @@ import re
 import numpy as np
 import pytest
 
+from ecg_siglip.inference.prediction import Finding
 from ecg_siglip.reporting.record_report import (
     N_SHOWN,
     RecordReport,
-    ReportFinding,
     strength,
     write_record_reports,
 )
@@ -20,7 +20,7 @@ def example():
     signal = np.random.default_rng(0).normal(0, 0.2, (12, 1000))
     marks = np.zeros((12, 1000))
     marks[6, 500:600] = 1.0
-    bars = [ReportFinding(f"C{i}", f"finding <{i}>", i / 40, 0.5, i / 40 >= 0.5) for i in range(30)]
+    bars = [Finding(f"C{i}", f"finding <{i}>", i / 40, 0.5, i / 40 >= 0.5) for i in range(30)]
     return RecordReport("a/00001_lr", signal, 100.0, bars, ["noise in V3 (0.1 mV)"], {"C29": marks})
 
 
@@ -46,8 +46,8 @@ def test_the_likeliest_findings_come_first_those_present_before_the_others(examp
 
 
 def test_every_finding_that_is_present_is_shown(example):
-    many = [ReportFinding(f"P{i}", "present", 0.9, 0.5, True) for i in range(20)]
-    shown = RecordReport("r", example.signal, 100.0, [*example.bars, *many]).shown()
+    many = [Finding(f"P{i}", "present", 0.9, 0.5, True) for i in range(20)]
+    shown = RecordReport("r", example.signal, 100.0, [*example.findings, *many]).shown()
     assert sum(bar.present for bar in shown) == 30 == len(shown)
 
 

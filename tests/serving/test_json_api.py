@@ -77,11 +77,11 @@ def printed(trained, capsys, paths, **knobs):
 
 def test_it_answers_as_predict_does(client, trained, capsys, paths, folders):
     content = client.post("/predict", files=form(*paths)).json()
-    assert content["answers"] == printed(trained, capsys, paths)
+    assert content["predictions"] == printed(trained, capsys, paths)
     assert content["errors"] == []
     query = {"operating_point": "screening"}
     content = client.post("/predict", files=form(*paths), params=query).json()
-    assert content["answers"] == printed(trained, capsys, paths, **query)
+    assert content["predictions"] == printed(trained, capsys, paths, **query)
 
 
 def test_settings_have_the_names_of_predict(client, paths, folders):
@@ -94,23 +94,23 @@ def test_settings_have_the_names_of_predict(client, paths, folders):
     assert "read.fs" in response.json()["error"]
     response = client.post("/predict", files=files, params={"read.fs": 200, "read.units": "mV"})
     assert response.status_code == 200, response.text
-    assert response.json()["answers"][0]["record"] == "a.csv"
+    assert response.json()["predictions"][0]["record"] == "a.csv"
 
 
 def test_questions_are_answered_beside(client, paths, folders):
-    query = {"ask": ["Vorhofflimmern?", "pizza"]}
-    (answer,) = client.post("/predict", files=form(paths[0]), params=query).json()["answers"]
-    known, far = answer["asked"]
-    assert known["meant"][0]["probability"] == answer["probabilities"]["AFIB"]
-    assert far["far"] and far["meant"] == []
-    response = client.post("/predict", files=form(paths[0]), params={"ask": "x" * 1000})
+    query = {"questions": ["Vorhofflimmern?", "pizza"]}
+    (answer,) = client.post("/predict", files=form(paths[0]), params=query).json()["predictions"]
+    known, far = answer["questions"]
+    assert known["matches"][0]["probability"] == answer["probabilities"]["AFIB"]
+    assert far["no_match"] and far["matches"] == []
+    response = client.post("/predict", files=form(paths[0]), params={"questions": "x" * 1000})
     assert response.status_code == 422
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_answered(client, paths, folders):
     files = [*form(paths[0]), ("files", ("bad.csv", b"hello")), ("files", ("no.hea", b"x"))]
     content = client.post("/predict", files=files).json()
-    assert len(content["answers"]) == 1
+    assert len(content["predictions"]) == 1
     assert [error["record"] for error in content["errors"]] == ["bad.csv", "no"]
 
 
@@ -262,8 +262,8 @@ def test_a_setting_that_there_is_not_and_too_many_questions_are_refused(client, 
     files = form(paths[0])
     refused = client.post("/predict?operating_pont=confirm", files=files)
     assert refused.status_code == 422
-    assert refused.json()["error"].startswith("operating_pont: expected one of ask, ")
-    many = client.post("/predict?" + "&".join(["ask=a"] * 21), files=files)
+    assert refused.json()["error"].startswith("operating_pont: expected one of questions, ")
+    many = client.post("/predict?" + "&".join(["questions=a"] * 21), files=files)
     assert (many.status_code, many.json()["error"]) == (422, "21 questions; expected 20 at most")
     slow = client.post("/predict?windows.step_s=0.1", files=files)
     assert slow.status_code == 422
@@ -276,7 +276,7 @@ def test_sensitivity_is_a_setting_as_it_is_of_predict(client, paths):
     called = []
     for sensitivity in ("0.8", "0.98"):
         asked["sensitivity"] = sensitivity
-        answer = client.post("/predict", params=asked, files=files).json()["answers"][0]
+        answer = client.post("/predict", params=asked, files=files).json()["predictions"][0]
         called.append({finding["code"]: finding["threshold"] for finding in answer["findings"]})
     assert set(called[0]) <= set(called[1])
     assert called[0] != called[1]

@@ -133,11 +133,11 @@ def test_a_long_record_is_decided_anew_as_well(desk, tmp_path, simulated):
     folder = uploaded(tmp_path / "in", {"long.csv": "\n".join(lines).encode()})
     given = {"read.fs": 100.0, "read.units": "mV"}
     (answer,) = desk.read(folder, desk.knobs(given)).answers
-    assert answer.course.windows.n == 6
+    assert answer.timeline.windows.n == 6
     asked = desk.knobs(given | {"operating_point": "screening"})
     (anew,) = desk.read(folder, asked).answers
     again = desk.decide(answer, asked)
     assert again.findings == anew.findings
-    assert (again.course.present == anew.course.present).all()
+    assert (again.timeline.present == anew.timeline.present).all()
     assert desk.sheet(again).spans
     assert desk.written(again, [], ".html", "sensitivity_0.9").count(b"When") == 1

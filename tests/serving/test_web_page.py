@@ -184,7 +184,7 @@ def test_the_json_interface_stands_beside_the_page(page, record):
         ("files", (record.name + end, record.with_suffix(end).read_bytes()))
         for end in (".hea", ".dat")
     ]
-    assert client.post("/predict", files=files).json()["answers"][0]["record"] == record.name
+    assert client.post("/predict", files=files).json()["predictions"][0]["record"] == record.name
     assert client.get("/healthz").json()["status"] == "ok"
     assert client.get("/docs").status_code == 200
 
@@ -379,7 +379,7 @@ def test_under_load_every_answer_is_that_of_predict(server, record, expected):
         row = bench.asked(url, bench.body(record), n_clients, 2 * n_clients + 6)
         assert row["statuses"] == [200]
         (answer,) = row.pop("answers")
-        assert answer["answers"] == [expected]
+        assert answer["predictions"] == [expected]
         rows.append(row)
     ARTIFACTS.mkdir(exist_ok=True)
     (ARTIFACTS / "load.json").write_text(json.dumps(rows, indent=1) + "\n")

@@ -97,7 +97,7 @@ def test_eight_leads_are_answered_as_twelve(ask, path, tmp_path):
     assert "waveform.allow_missing_leads=true" in errors[0]
     code, (answer,), errors = ask(eight, **{"waveform.allow_missing_leads": True})
     assert (code, errors) == (0, [])
-    assert answer["cannot_be_seen"] == []
+    assert answer["not_assessable"] == []
     # A lead in whole uV is half a uV off what two others say.
     for finding, probability in whole["probabilities"].items():
         assert answer["probabilities"][finding] == pytest.approx(probability, abs=2e-3)
@@ -110,7 +110,7 @@ def test_what_cannot_be_seen_is_neither_present_nor_absent(ask, path, tmp_path, 
     code, (answer,), errors = ask(with_leads(path, tmp_path, leads), **knobs)
     assert (code, errors) == (0, [])
     codes = list(answer["probabilities"])
-    unseen = set(answer["cannot_be_seen"])
+    unseen = set(answer["not_assessable"])
     expected = not_assessable(codes, available_leads(leads))
     assert unseen == {code for code, yes in zip(codes, expected, strict=True) if yes}
     assert ("ASMI" in unseen) == ("V2" not in leads and "V1" not in leads)
@@ -143,10 +143,10 @@ def test_a_lead_without_signal_is_one_that_is_not_there(ask, path, tmp_path, few
     limb = with_leads(path, tmp_path, LIMB)
     _, (absent,), _ = ask(limb, **{"waveform.allow_missing_leads": True})
     assert flat["probabilities"] == absent["probabilities"]
-    assert flat["cannot_be_seen"] == absent["cannot_be_seen"]
+    assert flat["not_assessable"] == absent["not_assessable"]
     # A model of twelve leads answers as far as these go.
     _, (twelve,), _ = ask(tmp_path / "flat", run=trained, **allowed)
-    assert twelve["cannot_be_seen"] == absent["cannot_be_seen"]
+    assert twelve["not_assessable"] == absent["not_assessable"]
 
 
 def test_the_calibration_is_that_of_the_leads(few, path, tmp_path):

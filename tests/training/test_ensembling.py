@@ -55,7 +55,7 @@ def test_it_is_evaluated_and_asked_like_any_run(runs):
     predictor = Predictor.load(runs / "both" / "model", "cpu")
     answers = predictor.probabilities(np.zeros((2, 12, 1000), np.int16))
     assert answers.shape == (2, 71)
-    assert len(predictor.findings(answers[0])) == 71
+    assert len(predictor.decide(answers[0])) == 71
     assert table.shape[1] == 2 + 2 * 71
 
 

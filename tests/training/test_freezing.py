@@ -107,9 +107,9 @@ def test_a_run_by_lora_ends_with_a_model_that_answers_as_it_did(train_config, ti
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
-        ({"ecg.locked": True}, r"tune=text_only.*expected ecg\.weights"),
-        ({"text.locked": True, "text.name": "none"}, r"tune=ecg_only.*text=none.*tune=both"),
-        ({"text.locked": True, "text.lora_rank": 4}, r"tune=ecg_only.*text\.lora_rank=4"),
+        ({"ecg.locked": True}, r"freeze=ecg.*expected ecg\.weights"),
+        ({"text.locked": True, "text.name": "none"}, r"freeze=text.*text=none.*freeze=none"),
+        ({"text.locked": True, "text.lora_rank": 4}, r"freeze=text.*text\.lora_rank=4"),
     ],
 )
 def test_what_cannot_be_locked_is_refused(train_config, knobs, message):

@@ -1,6 +1,6 @@
-"""The probability that any of several findings is present: the largest of theirs, or noisy-or?
+"""Compare two probabilities that any of several findings is present: the largest, and noisy-or.
 
-Over the unions that a SNOMED CT code stands for, on a fold that need not be kept for scores::
+The unions are those that a SNOMED CT code stands for, on a fold that need not be kept for scores::
 
     python benchmarks/any_of_several.py runs/best_s0 8
 """
@@ -19,6 +19,7 @@ from ecg_siglip.vocabulary import findings, snomed
 
 
 def main(run: Path, fold: int) -> None:
+    """Print one line per union that has enough positives."""
     trained = from_yaml(config.TrainConfig, run / "config.yaml")
     predictor = Predictor.load(run / "model", "cpu")
     artifact = predictor.artifact
@@ -28,26 +29,25 @@ def main(run: Path, fold: int) -> None:
     y_true, y_prob = data.y_true[rows], predictor.probabilities(data.signals[rows])
     y_pred = multilabel.apply_thresholds(y_prob, artifact.thresholds["expected_f1"])
     columns = {code: i for i, code in enumerate(artifact.codes)}
-    print("any of         n  true   mean         AUROC        ECE          F1: one called, own")
-    for question in snomed.label_queries(findings.STATEMENTS):
-        several = [columns[code] for code in question.findings]
-        truth = y_true[:, several].any(axis=1)[:, None]
-        if len(several) < 2 or truth.sum() < multilabel.MIN_POSITIVES:
+    print("any of         n  true   mean         AUROC        ECE          F1: one present, own")
+    for query in snomed.label_queries(findings.STATEMENTS):
+        members = [columns[code] for code in query.findings]
+        any_true = y_true[:, members].any(axis=1)[:, None]
+        if len(members) < 2 or any_true.sum() < multilabel.MIN_POSITIVES:
             continue
-        largest = y_prob[:, several].max(axis=1)[:, None]
-        noisy = snomed.any_probability([question], artifact.codes, y_prob)
-        called = snomed.any_present([question], artifact.codes, y_pred)
-        own = multilabel.tune_thresholds(truth, noisy, "expected_f1")
-        cells = [f"{score(largest):.3f} {score(noisy):.3f}" for score in (
+        largest = y_prob[:, members].max(axis=1)[:, None]
+        noisy_or = snomed.any_probability([query], artifact.codes, y_prob)
+        any_present = snomed.any_present([query], artifact.codes, y_pred)
+        threshold = multilabel.tune_thresholds(any_true, noisy_or, "expected_f1")
+        cells = [f"{score(largest):.3f} {score(noisy_or):.3f}" for score in (
             np.mean,
-            lambda p, y=truth: multilabel.macro_auroc(y, p),
-            lambda p, y=truth: multilabel.expected_calibration_error(y, p),
+            lambda p, y=any_true: multilabel.macro_auroc(y, p),
+            lambda p, y=any_true: multilabel.expected_calibration_error(y, p),
         )]  # fmt: skip
-        f1 = [
-            multilabel.macro_f1(truth, y) for y in (called, multilabel.apply_thresholds(noisy, own))
-        ]
+        by_threshold = multilabel.apply_thresholds(noisy_or, threshold)
+        f1 = [multilabel.macro_f1(any_true, y) for y in (any_present, by_threshold)]
         print(
-            f"{question.code:12}{truth.sum():4}  {truth.mean():.3f}  {'  '.join(cells)}  "
+            f"{query.code:12}{any_true.sum():4}  {any_true.mean():.3f}  {'  '.join(cells)}  "
             f"{f1[0]:.3f} {f1[1]:.3f}"
         )
 

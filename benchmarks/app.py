@@ -1,9 +1,9 @@
-"""The JSON interface under load on loopback: how long an answer takes with 1, 8 and 32 clients.
+"""Measure the latency of the JSON interface on loopback with 1, 8 and 32 clients.
 
-python benchmarks/app.py RUN RECORD [REQUESTS] [OUT]     # a run folder, a WFDB record to ask about
+python benchmarks/app.py RUN RECORD [REQUESTS] [OUT]     # a run folder, a WFDB record to send
 
-Each client keeps its connection and asks again as soon as it is answered. Every answer is held
-against the one that ``predict`` prints. Clients and server share the machine.
+Each client keeps its connection and sends the next request as soon as it has the response. Every
+response is compared with the output of ``predict``. Clients and server share the machine.
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ BOUNDARY = "ecg-siglip-benchmark"
 
 
 @contextlib.contextmanager
-def served(run: Path, *knobs: str, log: IO[str] | None = None, **environment: str) -> Iterator[str]:
-    """The page of a run on a free port of loopback, stderr in a log; its address."""
-    words = [f"run.root={run.parent}", f"run.name={run.name}", "port=0", *knobs]
+def serve_run(
+    run: Path, *settings: str, log: IO[str] | None = None, **environment: str
+) -> Iterator[str]:
+    """Serve a run on a free port of loopback, with stderr in a log; yield its address."""
+    arguments = [f"run.root={run.parent}", f"run.name={run.name}", "port=0", *settings]
     process = subprocess.Popen(
-        [sys.executable, "-m", "ecg_siglip.app", *words],
+        [sys.executable, "-m", "ecg_siglip.app", *arguments],
         stdout=subprocess.PIPE,
         stderr=log,
         text=True,
@@ -51,8 +53,8 @@ def served(run: Path, *knobs: str, log: IO[str] | None = None, **environment: st
         process.wait(20)
 
 
-def body(record: Path) -> bytes:
-    """A WFDB record as a form with two files."""
+def form_body(record: Path) -> bytes:
+    """Return a WFDB record as a form with two files."""
     parts = []
     for suffix in (".hea", ".dat"):
         path = record.with_name(record.name + suffix)
@@ -62,21 +64,21 @@ def body(record: Path) -> bytes:
     return b"".join([*parts, f"--{BOUNDARY}--\r\n".encode()])
 
 
-def asked(url: str, content: bytes, n_clients: int, n_requests: int) -> dict[str, object]:
-    """Ask n times in all; seconds of each, every status and every different answer."""
+def send_requests(url: str, content: bytes, n_clients: int, n_requests: int) -> dict[str, object]:
+    """Send n requests in all; return latencies, every status and every different response."""
     times: list[float] = []
     statuses: set[int] = set()
-    answers: set[str] = set()
-    left = iter(range(n_requests))
-    lock, together = threading.Lock(), threading.Barrier(n_clients + 1)
+    responses: set[str] = set()
+    remaining = iter(range(n_requests))
+    lock, start_line = threading.Lock(), threading.Barrier(n_clients + 1)
     kind = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 
     def client() -> None:
         connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=120)
-        together.wait()
+        start_line.wait()
         while True:
             with lock:
-                if next(left, None) is None:
+                if next(remaining, None) is None:
                     return
             start, status, text = time.perf_counter(), 0, "null"
             try:
@@ -85,20 +87,20 @@ def asked(url: str, content: bytes, n_clients: int, n_requests: int) -> dict[str
                 status, text = response.status, response.read().decode()
             except OSError as error:
                 text = json.dumps(str(error))
-            taken = time.perf_counter() - start
+            seconds = time.perf_counter() - start
             with lock:
-                times.append(taken)
+                times.append(seconds)
                 statuses.add(status)
-                answers.add(text)
+                responses.add(text)
 
     threads = [threading.Thread(target=client) for _ in range(n_clients)]
     for thread in threads:
         thread.start()
-    together.wait()
+    start_line.wait()
     start = time.perf_counter()
     for thread in threads:
         thread.join()
-    whole = time.perf_counter() - start
+    total_s = time.perf_counter() - start
     p50, p90, p99 = np.percentile(1e3 * np.array(times), [50, 90, 99])
     return {
         "n_clients": n_clients,
@@ -106,41 +108,41 @@ def asked(url: str, content: bytes, n_clients: int, n_requests: int) -> dict[str
         "p50_ms": float(p50),
         "p90_ms": float(p90),
         "p99_ms": float(p99),
-        "per_s": len(times) / whole,
+        "per_s": len(times) / total_s,
         "statuses": sorted(statuses),
-        "answers": [json.loads(answer) for answer in answers],
+        "responses": [json.loads(response) for response in responses],
     }
 
 
-def predicted(run: Path, record: Path) -> dict[str, object]:
-    """What ``predict`` prints for the record."""
-    words = [f"run.root={run.parent}", f"run.name={run.name}", f"records=[{record}]"]
-    command = [sys.executable, "-m", "ecg_siglip.predict", *words]
+def run_predict(run: Path, record: Path) -> dict[str, object]:
+    """Return what ``predict`` prints for the record."""
+    arguments = [f"run.root={run.parent}", f"run.name={run.name}", f"records=[{record}]"]
+    command = [sys.executable, "-m", "ecg_siglip.predict", *arguments]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    answer: dict[str, object] = json.loads(done.stdout)
-    return answer | {"record": record.name}
+    prediction: dict[str, object] = json.loads(done.stdout)
+    return prediction | {"record": record.name}
 
 
 def main() -> None:
     run, record = Path(sys.argv[1]), Path(sys.argv[2])
     n_requests = int(sys.argv[3]) if len(sys.argv) > 3 else N_REQUESTS
-    expected = predicted(run, record)
+    expected = run_predict(run, record)
     rows = []
-    with served(run) as url:
-        asked(url, body(record), 1, 5)  # the first ones wait for what is imported late
+    with serve_run(run) as url:
+        send_requests(url, form_body(record), 1, 5)  # the first ones wait for late imports
         for n_clients in N_CLIENTS:
-            row = asked(url, body(record), n_clients, n_requests)
+            row = send_requests(url, form_body(record), n_clients, n_requests)
             if row["statuses"] != [200]:
-                raise SystemExit(f"{n_clients} clients: answered with {row['statuses']}")
-            for answer in row.pop("answers"):  # type: ignore[attr-defined]
-                if answer["answers"] != [expected]:
-                    raise SystemExit(f"{n_clients} clients: another answer than that of predict")
+                raise SystemExit(f"{n_clients} clients: expected status 200, got {row['statuses']}")
+            for response in row.pop("responses"):  # type: ignore[attr-defined]
+                if response["predictions"] != [expected]:
+                    raise SystemExit(f"{n_clients} clients: a response differs from predict")
             rows.append(row | {"cores": os.cpu_count()})
             print(json.dumps(rows[-1]))
     if len(sys.argv) > 4:
         Path(sys.argv[4]).write_text(json.dumps(rows, indent=1) + "\n")
     else:
-        measure.keep("app", rows)
+        measure.save("app", rows)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Reading: building the cache against a loop of ``wfdb.rdrecord``.
+"""Measure the building of the waveform cache against a loop of ``wfdb.rdrecord``.
 
 python benchmarks/data.py DATA_ROOT
 """
@@ -17,7 +17,7 @@ import wfdb
 from ecg_siglip import config
 from ecg_siglip.datasets import ptbxl
 
-N_LOOP = 500  # records that the loop reads; its time grows in proportion
+N_LOOP = 500  # records that the loop reads; its time is proportional to their number
 
 
 def main() -> None:
@@ -49,7 +49,7 @@ def main() -> None:
             }
         )
         print(json.dumps(rows[-1]), flush=True)
-    measure.keep("data", rows)
+    measure.save("data", rows)
 
 
 if __name__ == "__main__":

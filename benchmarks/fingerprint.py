@@ -1,10 +1,10 @@
-"""Same scores on every fast path: one short training, said again with each of them.
+"""Check that every fast path gives the same scores: one short training, run on each path.
 
     python benchmarks/fingerprint.py DATA_ROOT
 
-The first row is the plain way: float32, one process, the pair matrix whole, nothing compiled. A
-path that only sums in another order has to have its loss of the first epoch to a thousandth: later,
-a training enlarges any rounding. What it enlarges it to is held against other seeds.
+The first row is the plain path: float32, one process, the whole pair matrix, nothing compiled. A
+path that only sums in another order must have the same loss of the first epoch to a thousandth.
+Later, training enlarges any rounding; the result of that is compared with other seeds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import measure
 
-# No dropout: each process draws its own, so that several of them are another run.
+# No dropout: each process draws its own, so several processes would be a different run.
 RECIPE = (
     "objective=bank_report ecg.width=16 ecg.depths=[1,1,1] optim.n_epochs=12 optim.batch_size=64 "
     "augment.mixup=0 ecg.dropout=0 n_threads=1 device=cpu"
@@ -39,30 +39,30 @@ PATHS = {
     **{f"seed {i}, for comparison": (ONE, f"{PLAIN} seed={i}") for i in (1, 2, 3)},
 }
 SCORES = ("loss", "macro_auroc", "macro_auprc", "micro_f1")
-SMOOTH = SCORES[:-1]  # F1 at a threshold goes by steps: shown, not held to
+SMOOTH = SCORES[:-1]  # F1 at a threshold changes in steps: it is shown and not checked
 FIRST_LOSS = 1e-3  # relative, of a float32 path
 
 
-def trained(start: list[str], knobs: str, root: str, folder: str) -> dict[str, float]:
-    """Loss of the first epoch; loss and scores on the tuning fold after the last."""
+def train_path(start: list[str], settings: str, root: str, folder: str) -> dict[str, float]:
+    """Train; return the loss of the first epoch, and loss and tuning scores after the last."""
     name = f"r{len(os.listdir(folder))}"
-    where = [f"run.name={name}", f"run.root={folder}", f"data.root={root}"]
-    command = [sys.executable, *start, "ecg_siglip.train", *RECIPE.split(), *knobs.split(), *where]
+    folders = [f"run.name={name}", f"run.root={folder}", f"data.root={root}"]
+    command = [sys.executable, *start, "ecg_siglip.train", *RECIPE.split(), *settings.split()]
     threads = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=threads)
+    subprocess.run([*command, *folders], check=True, stdout=subprocess.DEVNULL, env=threads)
     log = [json.loads(line) for line in (Path(folder) / name / "log.jsonl").open()]
     return {"first_loss": log[0]["loss"], **{key: log[-1][key] for key in SCORES}}
 
 
-def hold(rows: list[dict[str, object]]) -> None:
-    """Stop where a float32 path is another computation, or ends further off than a seed would."""
+def check_paths(rows: list[dict[str, object]]) -> None:
+    """Stop if a float32 path is another computation, or ends further off than a seed does."""
     plain, seeds = rows[0], [row for row in rows if "seed" in str(row["path"])]
     for row in rows[1:]:
         if row in seeds or "bfloat16" in str(row["path"]):
             continue
-        first = abs(float(row["first_loss"]) / float(plain["first_loss"]) - 1)
-        if not first <= FIRST_LOSS:
-            raise SystemExit(f"{row['path']}: loss of the first epoch {first:.1e} off")
+        difference = abs(float(row["first_loss"]) / float(plain["first_loss"]) - 1)
+        if not difference <= FIRST_LOSS:
+            raise SystemExit(f"{row['path']}: loss of the first epoch {difference:.1e} off")
         for key in SMOOTH:
             off = abs(float(row[key]) - float(plain[key]))
             most = max(abs(float(seed[key]) - float(plain[key])) for seed in seeds)
@@ -73,11 +73,11 @@ def hold(rows: list[dict[str, object]]) -> None:
 def main() -> None:
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for path, (start, knobs) in PATHS.items():
-            rows.append({"path": path, **trained(start, knobs, sys.argv[1], folder)})
+        for path, (start, settings) in PATHS.items():
+            rows.append({"path": path, **train_path(start, settings, sys.argv[1], folder)})
             print(json.dumps(rows[-1]), flush=True)
-    measure.keep("fingerprint", rows)
-    hold(rows)
+    measure.save("fingerprint", rows)
+    check_paths(rows)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""How should the windows of a long record become one answer? Several ways, held to the truth.
+"""Compare ways to combine the windows of a long record into one prediction.
 
     python benchmarks/long_records.py RUN_PRETRAINED RUN_EVALUATED FOLD
 
-Simulated: hours of people (the model: RUN_PRETRAINED), in which a finding comes for a while. Real:
-what RUN_EVALUATED said of the records of a fold, put together as if they were windows of one
-person, whose errors then are as independent as they can get: the truth lies between the two.
+Simulated: hours of people with an episode of a finding (model: RUN_PRETRAINED). Real: predictions
+of RUN_EVALUATED for the records of a fold, combined as if they were windows of one person. Their
+errors are then as independent as possible; real long records are between the two.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from ecg_siglip.simulation.heart import Heart, simulate_ecg
 
 N_PEOPLE, N_WINDOWS, N_SICK = 24, 360, 10
 TRANSIENT = ("AFIB", "AFLT", "SVTAC", "PVC", "ISCAL", "STD_", "CLBBB", "2AVB")
-# Premature beats and blocks that come and go are among the transient ones.
+# Findings that a person does not have for the whole hour.
 PASSING = {"PVC", "PAC", "BIGU", "TRIGU", "PRC(S)", "2AVB", "3AVB"}
 Way = Callable[[np.ndarray], np.ndarray]
 
 
 def sustained(seconds: float) -> Way:
-    """As ``predict`` does it, of windows of 10 s."""
+    """Return the way of ``predict`` for windows of 10 s: the best stretch of some seconds."""
 
     def overall(p: np.ndarray) -> np.ndarray:
         return Windows(10.0 * np.arange(len(p)), 10.0, p).overall(seconds)[0]
@@ -43,7 +43,7 @@ def sustained(seconds: float) -> Way:
 
 
 def top(n: int = 0, share: float = 0.0) -> Way:
-    """Mean log-odds of the windows that speak most, wherever they are."""
+    """Return the mean log-odds of the windows with the largest, anywhere in the record."""
 
     def overall(p: np.ndarray) -> np.ndarray:
         k = min(len(p), max(n, int(np.ceil(share * len(p)))))
@@ -56,82 +56,84 @@ WAYS: dict[str, Way] = {
     "maximum": sustained(0),
     "3 best windows": top(3),
     "best tenth of the windows": top(1, 0.1),
-    "best 30 s on end": sustained(30),
-    "best minute on end": sustained(60),
-    "best 5 minutes on end": sustained(300),
+    "best 30 s in a row": sustained(30),
+    "best minute in a row": sustained(60),
+    "best 5 minutes in a row": sustained(300),
     "mean of all": sustained(1e9),
 }
 
 
-def window(heart: Heart, rng: np.random.Generator) -> np.ndarray:
-    """Ten seconds of a heart as the model sees them."""
+def simulate_window(heart: Heart, rng: np.random.Generator) -> np.ndarray:
+    """Return ten seconds of a heart as the model sees them."""
     independent, _ = simulate_ecg(heart, dataset.FS, 10.0, rng)
     signal, _ = dataset.with_faults(independent, rng)
     return to_int16(resample(signal, dataset.FS, 100))
 
 
-def simulated(predictor: Predictor) -> None:
-    """Findings called without and missed in hours of people, by length; hits of what passes."""
+def print_simulated(predictor: Predictor) -> None:
+    """Print false positives and misses in simulated hours by length, and episodes found."""
     codes = list(predictor.artifact.codes)
     thresholds = predictor.artifact.thresholds[DEFAULT_RULE]
-    hours, truths, spells = [], [], []
+    hours, ground_truth, episodes = [], [], []
     for i in range(N_PEOPLE):
         rng = np.random.default_rng([78, i])
         heart = finding_rules.person(rng, float(rng.uniform(30, 85)), bool(rng.random() < 0.5))
-        stays = {"NORM"} if rng.random() < 0.45 else {*dataset.abnormal_findings(rng, "SR")}
-        heart = finding_rules.with_findings(heart, {"SR", *stays - PASSING}, rng)
+        lasting = {"NORM"} if rng.random() < 0.45 else {*dataset.abnormal_findings(rng, "SR")}
+        heart = finding_rules.with_findings(heart, {"SR", *lasting - PASSING}, rng)
         code = TRANSIENT[i % len(TRANSIENT)]
         sick = copy.deepcopy(heart)
         finding_rules.RULES[code](sick, rng)
         hearts = [heart] * N_WINDOWS + [sick] * N_SICK
-        p = predictor.probabilities(np.stack([window(one, rng) for one in hearts])).clip(1e-9)
+        p = predictor.probabilities(np.stack([simulate_window(one, rng) for one in hearts])).clip(
+            1e-9
+        )
         hours.append(p[:N_WINDOWS].clip(max=1 - 1e-9))
-        spells.append((codes.index(code), p[N_WINDOWS:].clip(max=1 - 1e-9)))
-        truths.append(np.isin(codes, ["SR", *stays - PASSING]))
-    print("| simulated | false calls in 10 s, 30 s, 5 min, 1 h | missed | spells found |")
+        episodes.append((codes.index(code), p[N_WINDOWS:].clip(max=1 - 1e-9)))
+        ground_truth.append(np.isin(codes, ["SR", *lasting - PASSING]))
+    print("| simulated | false positives in 10 s, 30 s, 5 min, 1 h | missed | episodes found |")
     print("|---|---|---|---|")
     for name, way in WAYS.items():
-        false, missed, hits = [], [], []
+        false_positives, missed, hits = [], [], []
         for n in (1, 3, 30, 360):
-            called = [
-                (way(p[start : start + n]) >= thresholds, truth)
-                for p, truth in zip(hours, truths, strict=True)
+            stretches = [
+                (way(p[start : start + n]) >= thresholds, y_true)
+                for p, y_true in zip(hours, ground_truth, strict=True)
                 for start in range(0, N_WINDOWS - n + 1, max(n, 30))
             ]
-            false.append(np.mean([(c & ~t).sum() for c, t in called]))
-            missed.append(np.mean([(~c & t).sum() for c, t in called]))
+            false_positives.append(np.mean([(y & ~t).sum() for y, t in stretches]))
+            missed.append(np.mean([(~y & t).sum() for y, t in stretches]))
         for m in (3, 6):
-            found = []
-            for p, truth, (f, spell) in zip(hours, truths, spells, strict=True):
-                mixed = np.concatenate([p[:170], spell[:m], p[170 : N_WINDOWS - m]])
-                found += [] if truth[f] else [way(mixed)[f] >= thresholds[f]]
-            hits.append(np.mean(found))
-        print("|", " | ".join([name, _row(false), _row(missed), _row(hits)]), "|")
+            is_hit = []
+            for p, y_true, (f, episode) in zip(hours, ground_truth, episodes, strict=True):
+                mixed = np.concatenate([p[:170], episode[:m], p[170 : N_WINDOWS - m]])
+                is_hit += [] if y_true[f] else [way(mixed)[f] >= thresholds[f]]
+            hits.append(np.mean(is_hit))
+        print("|", " | ".join([name, _row(false_positives), _row(missed), _row(hits)]), "|")
 
 
-def real(run: Path, fold: str) -> None:
-    """The same with records of different people in the place of windows."""
+def print_real(run: Path, fold: str) -> None:
+    """Print the same for records of different people in place of windows."""
     artifact = load_artifact(run / "model")
     table = pd.read_parquet(run / "evaluate" / f"fold{fold}" / "predictions.parquet")
     rng = np.random.default_rng(0)
-    print("\n| real, independent | called without, 10 s, 30 s, 5 min, 1 h | 30 s of 5 min found |")
+    print("\n| real, independent | false positives, 10 s, 30 s, 5 min, 1 h | 30 s of 5 min found |")
     print("|---|---|---|")
     thresholds = dict(zip(artifact.codes, artifact.thresholds[DEFAULT_RULE], strict=True))
     frequent = [c for c in artifact.codes if 10 <= table[f"true/{c}"].sum() < len(table) / 3]
     for name, way in WAYS.items():
-        false: dict[int, list[bool]] = {1: [], 3: [], 30: [], 360: []}
+        false_positives: dict[int, list[bool]] = {1: [], 3: [], 30: [], 360: []}
         hits = []
         for code in frequent:
-            truth = table[f"true/{code}"].to_numpy(bool)
+            y_true = table[f"true/{code}"].to_numpy(bool)
             p = table[f"probability/{code}"].to_numpy().clip(1e-9, 1 - 1e-9)[:, None]
-            for n, called in false.items():
+            for n, is_positive in false_positives.items():
                 for _ in range(200 if n < 100 else 40):
-                    called.append(way(rng.choice(p[~truth], n))[0] >= thresholds[code])
+                    is_positive.append(way(rng.choice(p[~y_true], n))[0] >= thresholds[code])
             for _ in range(200):
-                mixed = [rng.choice(p[~truth], 13), rng.choice(p[truth], 3)]
-                mixed.append(rng.choice(p[~truth], 14))
+                mixed = [rng.choice(p[~y_true], 13), rng.choice(p[y_true], 3)]
+                mixed.append(rng.choice(p[~y_true], 14))
                 hits.append(way(np.concatenate(mixed))[0] >= thresholds[code])
-        rates = _row([np.mean(called) for called in false.values()], 3)
+        rates = _row([np.mean(of_length) for of_length in false_positives.values()], 3)
         print("|", " | ".join([name, rates, _row([np.mean(hits)])]), "|")
     print(f"\n{len(frequent)} findings with 10 or more positives")
 
@@ -141,5 +143,5 @@ def _row(values: list[float], digits: int = 2) -> str:
 
 
 if __name__ == "__main__":
-    simulated(Predictor.load(Path(sys.argv[1]) / "model", "cpu"))
-    real(Path(sys.argv[2]), sys.argv[3])
+    print_simulated(Predictor.load(Path(sys.argv[1]) / "model", "cpu"))
+    print_real(Path(sys.argv[2]), sys.argv[3])

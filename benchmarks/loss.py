@@ -1,11 +1,11 @@
-"""The pair loss: time and memory of the fused form against the whole matrix.
+"""Measure time and memory of the fused pair loss against the whole matrix.
 
-    python benchmarks/loss.py                 # all sizes that the machine can hold
+    python benchmarks/loss.py                 # all sizes that fit into the memory of the machine
     python benchmarks/loss.py FORM RULE N     # one, as JSON
-    python benchmarks/loss.py gradients RULE N   # how far those of both forms are apart
+    python benchmarks/loss.py gradients RULE N   # difference between those of both forms
 
-Peers: ``whole`` is our own plain form; ``siglip`` is computed as transformers' SiglipModel does it,
-which knows the diagonal only.
+Peers: ``whole`` is our own plain form; ``siglip`` is computed as by transformers' SiglipModel,
+which has the diagonal only.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ RULES = ("diagonal", "shared", "jaccard", "bank")
 
 
 def siglip_loss(ecg, text, log_scale, bias):
-    """Sum over texts of the mean log-likelihood, as transformers' modeling_siglip computes it."""
+    """Return the sum over texts of the mean log-likelihood, as in transformers' modeling_siglip."""
     logits = text @ ecg.T * log_scale.exp() + bias
     eye = torch.eye(len(logits), device=logits.device)
     likelihood = functional.logsigmoid((2 * eye - 1) * logits)
     return -likelihood.sum(dim=-1).sum()
 
 
-def problem(rule: str, n: int):
-    """Leaves and targets of n ECGs and n texts (bank: 71 texts)."""
+def make_problem(rule: str, n: int):
+    """Return leaves and targets of n ECGs and n texts (bank: 71 texts)."""
     device, generator = measure.device(), torch.Generator().manual_seed(0)
     n_texts = N_FINDINGS if rule == "bank" else n
 
     def embeddings(count: int) -> torch.Tensor:
-        drawn = functional.normalize(torch.randn(count, WIDTH, generator=generator), dim=1)
-        return drawn.to(device).requires_grad_()
+        random = functional.normalize(torch.randn(count, WIDTH, generator=generator), dim=1)
+        return random.to(device).requires_grad_()
 
     labels = (torch.rand(n, N_FINDINGS, generator=generator) < 0.04).float().to(device)
     texts = torch.eye(N_FINDINGS, device=device) if rule == "bank" else labels
@@ -53,9 +53,9 @@ def problem(rule: str, n: int):
     return leaves, PairTargets(kind, labels, texts, index, own, weight)
 
 
-def work(form: str, rule: str, n: int):
-    """One value and gradient, to be called again and again; the leaves."""
-    leaves, targets = problem(rule, n)
+def make_step(form: str, rule: str, n: int):
+    """Return a function that computes value and gradient once, and its leaves."""
+    leaves, targets = make_problem(rule, n)
     forms = {
         "fused": lambda: pair_loss(*leaves, targets),
         "whole": lambda: sigmoid_pair_loss(*leaves, targets),
@@ -73,13 +73,16 @@ def work(form: str, rule: str, n: int):
 
 
 def largest_difference(rule: str, n: int) -> float:
-    """Of the gradients of both forms, relative to the largest gradient of each leaf."""
-    fused, ours = work("fused", rule, n)
-    whole, theirs = work("whole", rule, n)
+    """Return the largest difference between the gradients of both forms.
+
+    It is relative to the largest gradient of each leaf.
+    """
+    fused, fused_leaves = make_step("fused", rule, n)
+    whole, whole_leaves = make_step("whole", rule, n)
     fused(), whole()
     return max(
         ((a.grad - b.grad).abs().max() / b.grad.abs().max()).item()
-        for a, b in zip(ours, theirs, strict=True)
+        for a, b in zip(fused_leaves, whole_leaves, strict=True)
     )
 
 
@@ -89,7 +92,7 @@ def main() -> None:
         return
     if len(sys.argv) == 4:
         form, rule, n = sys.argv[1], sys.argv[2], int(sys.argv[3])
-        once, _ = work(form, rule, n)
+        once, _ = make_step(form, rule, n)
         n_bytes = measure.peak_bytes(once)
         print(json.dumps({"bytes": n_bytes, "seconds": measure.seconds(once, 3)}))
         return
@@ -97,14 +100,14 @@ def main() -> None:
     for n in SIZES:
         for rule in RULES:
             peers = ["whole", *(["siglip"] if rule == "diagonal" else [])]
-            fused = measure.apart("loss.py", "fused", rule, n)
+            fused = measure.run_separately("loss.py", "fused", rule, n)
             row = {"rule": rule, "n": n, "fused": fused}
-            row |= {peer: measure.apart("loss.py", peer, rule, n) for peer in peers}
+            row |= {peer: measure.run_separately("loss.py", peer, rule, n) for peer in peers}
             if n == SIZES[0]:
                 row["gradient_difference"] = largest_difference(rule, n)
             rows.append(row)
             print(json.dumps(row), flush=True)
-    measure.keep("loss", rows)
+    measure.save("loss", rows)
 
 
 if __name__ == "__main__":

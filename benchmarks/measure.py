@@ -1,4 +1,4 @@
-"""What the programs here share: one row of the table, memory and time of a piece of work."""
+"""Shared helpers: time and memory of a function, the machine, and saving of results."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ OUT = Path(__file__).parent / "results"
 
 
 def device() -> torch.device:
-    """The GPU where there is one."""
+    """Return the GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def machine() -> str:
-    """What this runs on."""
+    """Return the name of the GPU, or of the CPU with the number of threads."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     try:
@@ -33,7 +33,7 @@ def machine() -> str:
 
 
 def seconds(work: Callable[[], object], n: int = 5) -> float:
-    """The fastest of some runs, after one that does not count, s."""
+    """Return the time of the fastest of n runs, after one that does not count, s."""
     work()
     times = []
     for _ in range(n):
@@ -48,16 +48,17 @@ def seconds(work: Callable[[], object], n: int = 5) -> float:
 
 
 def peak_bytes(work: Callable[[], object]) -> int:
-    """Memory that a piece of work needs on top of what was there before it, bytes.
+    """Return the memory that a function needs in addition to what was in use before, bytes.
 
-    On a CPU the high-water mark of the process, which never falls: one measurement a process.
+    On a CPU it is the high-water mark of the process, which never falls: one measurement per
+    process.
     """
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         work()
         return torch.cuda.max_memory_allocated() - before
-    Path("/proc/self/clear_refs").write_text("5")  # the mark starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the mark
     before = _status("VmRSS")
     work()
     return max(0, _status("VmHWM") - before)
@@ -68,26 +69,26 @@ def _status(key: str) -> int:
     return 1024 * int(next(line for line in lines if line.startswith(key)).split()[1])
 
 
-def apart(program: str, *words: object) -> dict[str, float]:
-    """A program of this folder in a process of its own; it prints one JSON object."""
-    command = [sys.executable, str(Path(__file__).parent / program), *map(str, words)]
+def run_separately(program: str, *arguments: object) -> dict[str, float]:
+    """Run a program of this folder in a separate process; return the JSON object it prints."""
+    command = [sys.executable, str(Path(__file__).parent / program), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        return {"failed": done.returncode}  # out of memory, say
+        return {"failed": done.returncode}  # for example, out of memory
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def commit() -> str:
-    """The commit that this was measured at."""
+    """Return the commit that is measured."""
     git = ["git", "-C", str(OUT.parents[1])]
     head = subprocess.run([*git, "rev-parse", "--short=7", "HEAD"], capture_output=True, text=True)
-    # The figures themselves, written a moment ago, do not make the code another one.
+    # Result files that were just written do not count as a change of the code.
     code = [*git, "status", "--porcelain", "--", "ecg_siglip", "conf", "benchmarks/*.py"]
     changed = subprocess.run(code, capture_output=True, text=True).stdout.strip()
     return (head.stdout.strip() or "unknown") + ("-dirty" if changed else "")
 
 
-def keep(name: str, rows: list[dict[str, object]]) -> None:
+def save(name: str, rows: list[dict[str, object]]) -> None:
     """Write the rows of a program to ``results/cpu/<name>.json``, or ``results/cuda/``."""
     folder = OUT / device().type
     folder.mkdir(parents=True, exist_ok=True)

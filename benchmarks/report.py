@@ -1,8 +1,9 @@
-"""The tables of docs/performance.md, from what the other programs left in ``results/``.
+"""Write the tables of docs/performance.md from the ``results/`` of the other programs.
 
     python benchmarks/report.py
 
-What stands between ``<!-- bench: NAME -->`` and ``<!-- /bench -->`` is written here, never by hand.
+The text between ``<!-- bench: NAME -->`` and ``<!-- /bench -->`` is written by this program, never
+by hand.
 """
 
 from __future__ import annotations
@@ -20,22 +21,30 @@ MISSING = "Not measured yet.\n"
 
 
 def read(name: str) -> list[tuple[str, dict]]:
-    """What each device left under that name."""
-    found = []
+    """Read the results of a program on each device that it ran on."""
+    results = []
     for device in DEVICES:
         path = measure.OUT / device / f"{name}.json"
         if path.is_file():
-            found.append((device, json.loads(path.read_text())))
-    return found
+            results.append((device, json.loads(path.read_text())))
+    return results
 
 
 def table(head: list[str], rows: list[list[object]]) -> str:
+    """Return a table in Markdown."""
     lines = [head, ["---"] * len(head), *[[str(cell) for cell in row] for row in rows]]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def data() -> str:
-    head = ["processes", "records", "ours, ms a record", "loop of `wfdb.rdrecord`", "times as fast"]
+    """Return the table of building the cache."""
+    head = [
+        "processes",
+        "records",
+        "ours, ms per record",
+        "loop of `wfdb.rdrecord`",
+        "times as fast",
+    ]
     parts = []
     for _, result in read("data"):
         rows = [
@@ -48,11 +57,12 @@ def data() -> str:
             ]
             for row in result["rows"]
         ]
-        parts.append(on(result) + table(head, rows))
+        parts.append(where(result) + table(head, rows))
     return "\n".join(parts) or MISSING
 
 
 def loss() -> str:
+    """Return the table of the pair loss."""
     head = ["targets", "B", "T", "against", "memory", "time", "gradients differ by"]
     parts = []
     for _, result in read("loss"):
@@ -63,7 +73,7 @@ def loss() -> str:
                     continue
                 fused, other = row["fused"], row[peer]
                 n_texts = 71 if row["rule"] == "bank" else row["n"]
-                words = [row["rule"], f"{row['n']:,}", f"{n_texts:,}", name]
+                labels = [row["rule"], f"{row['n']:,}", f"{n_texts:,}", name]
                 if "failed" in other:
                     cells = ["it does not fit", f"{fused['seconds']:.1f} s"]
                 elif not other["bytes"]:
@@ -74,14 +84,15 @@ def loss() -> str:
                         f"{fused['seconds'] / other['seconds']:.2f}",
                     ]
                 differ = row.get("gradient_difference") if peer == "whole" else None
-                rows.append([*words, *cells, "" if differ is None else f"{differ:.0e}"])
-        parts.append(on(result) + table(head, rows))
+                rows.append([*labels, *cells, "" if differ is None else f"{differ:.0e}"])
+        parts.append(where(result) + table(head, rows))
     return "\n".join(parts) or MISSING
 
 
 def training() -> str:
+    """Return the table of the training step."""
     head = ["encoder", "fs, Hz", "records/s", "fed by a DataLoader and wfdb", "times as fast"]
-    head += ["data, share of a step", "GFLOP a record", "of the FLOP limit", "of the roofline"]
+    head += ["data, share of a step", "GFLOP per record", "of the FLOP limit", "of the roofline"]
     parts = []
     for _, result in read("training"):
         rows = []
@@ -106,11 +117,12 @@ def training() -> str:
             f"Measured limits: {first['limit_tflops']:.2f} TFLOP/s (bfloat16 product), "
             f"{first['limit_gbytes']:.0f} GB/s (copy). "
         )
-        parts.append(limits + on(result) + table(head, rows))
+        parts.append(limits + where(result) + table(head, rows))
     return "\n".join(parts) or MISSING
 
 
 def profile() -> str:
+    """Return the table of the kinds of work in a training step."""
     parts = []
     for _, result in read("training"):
         rows = [row for row in result["rows"] if row.get("fs") == 100]
@@ -120,20 +132,22 @@ def profile() -> str:
             [kind, *[f"{100 * row['where'].get(kind, 0.0):.0f} %" for row in rows]]
             for kind in kinds
         ]
-        parts.append(on(result) + table(head, cells))
+        parts.append(where(result) + table(head, cells))
     return "\n".join(parts) or MISSING
 
 
-def verbs() -> str:
+def commands() -> str:
+    """Return the table of the waiting times of the commands."""
     parts = []
-    for _, result in read("verbs"):
+    for _, result in read("commands"):
         rows = [[row["what"], f"{row['value']:,.1f}"] for row in result["rows"]]
-        parts.append(on(result) + table(["what", ""], rows))
+        parts.append(where(result) + table(["what", ""], rows))
     return "\n".join(parts) or MISSING
 
 
 def app() -> str:
-    head = ["clients", "answers a second", "p50, ms", "p90, ms", "p99, ms"]
+    """Return the table of the JSON interface under load."""
+    head = ["clients", "responses per second", "p50, ms", "p90, ms", "p99, ms"]
     parts = []
     for _, result in read("app"):
         rows = [
@@ -144,45 +158,48 @@ def app() -> str:
             ]
             for row in result["rows"]
         ]
-        parts.append(on(result) + table(head, rows))
+        parts.append(where(result) + table(head, rows))
     return "\n".join(parts) or MISSING
 
 
 def fingerprint() -> str:
+    """Return the table of the scores on every path."""
     names = {
         "first_loss": "loss, epoch 1",
         "loss": "loss, epoch 12",
         "macro_auroc": "macro AUROC",
         "macro_auprc": "macro AP",
+        "micro_f1": "micro F1 at 0.5",
     }
-    names |= {"micro_f1": "micro F1 at 0.5"}
     parts = []
     for _, result in read("fingerprint"):
         rows = [[row["path"], *[f"{row[key]:.5f}" for key in names]] for row in result["rows"]]
-        parts.append(on(result) + table(["path", *names.values()], rows))
+        parts.append(where(result) + table(["path", *names.values()], rows))
     return "\n".join(parts) or MISSING
 
 
 def whole() -> str:
+    """Return the table of complete trainings."""
     head = ["recipe", "training records", "epochs", "of them run", "seconds"]
     parts = []
     for _, result in read("whole"):
         (row,) = result["rows"]
         cells = [row["recipe"], f"{row['n_records']:,}", row["n_epochs"], row["n_run"]]
-        parts.append(on(result) + table(head, [[*cells, f"{row['seconds']:.0f}"]]))
+        parts.append(where(result) + table(head, [[*cells, f"{row['seconds']:.0f}"]]))
     return "\n".join(parts) or MISSING
 
 
-def on(result: dict) -> str:
+def where(result: dict) -> str:
+    """Return a line with the machine and the commit of a result."""
     return f"{result['machine']}; commit {result['commit']}.\n\n"
 
 
-BLOCKS = {f.__name__: f for f in (data, loss, training, profile, verbs, app, fingerprint, whole)}
+BLOCKS = {f.__name__: f for f in (data, loss, training, profile, commands, app, fingerprint, whole)}
 
 
 def main() -> None:
     page = PAGE.read_text("utf-8")
-    page = BLOCK.sub(lambda found: found[1] + "\n" + BLOCKS[found[2]]() + "\n" + found[3], page)
+    page = BLOCK.sub(lambda block: block[1] + "\n" + BLOCKS[block[2]]() + "\n" + block[3], page)
     PAGE.write_text(page, "utf-8")
     print(f"wrote {PAGE}")
 

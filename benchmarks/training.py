@@ -1,12 +1,12 @@
-"""Training: records a second, share of the device's limits, against a plain DataLoader.
+"""Measure training: records per second, share of the device's limits, against a DataLoader.
 
     python benchmarks/training.py DATA_ROOT                  # every encoder at 100 and 500 Hz
     python benchmarks/training.py DATA_ROOT ENCODER FS       # one, as JSON
-    python benchmarks/training.py DATA_ROOT --whole          # how long a whole training takes
+    python benchmarks/training.py DATA_ROOT --whole          # how long a complete training takes
 
-DATA_ROOT is a folder as ``simulate records500=true`` or ``ptbxl`` leaves it. The peer is what one
-would write first: the same model, fed by ``torch.utils.data.DataLoader`` that reads each record
-with wfdb.
+DATA_ROOT is a folder written by ``simulate records500=true`` or ``ptbxl``. The peer is the obvious
+implementation: the same model, fed by ``torch.utils.data.DataLoader`` that reads each record with
+wfdb.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from ecg_siglip import config
+from ecg_siglip.core.distributed import Distributed
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.datasets.loading import load_training_data
 from ecg_siglip.training.data import TrainingData
-from ecg_siglip.training.trainer import Ranks, Trainer
+from ecg_siglip.training.trainer import Trainer
 
 N_STEPS = 10
 FAST = Path(__file__).parents[1] / "conf" / "experiment" / "fast.yaml"
@@ -43,7 +44,7 @@ ENCODERS = {
     "transformer": {"width": 192, "depths": [6], "stem_size": 21, "stem_stride": 10},
     "xresnet1d101": {"name": "xresnet1d", "width": 64, "depths": [3, 4, 23, 3], "dropout": 0.5},
 }
-# Where a step spends its time: kinds of work by the names of PyTorch's operations.
+# Kinds of work, by the names of PyTorch's operations.
 KINDS = {
     "convolutions": ("convolution", "conv"),
     "normalisation": ("batch_norm", "bn_", "layer_norm"),
@@ -57,7 +58,7 @@ KINDS = {
 
 
 class Bytes(TorchDispatchMode):
-    """Counts what the operations read and write, bytes; views move nothing."""
+    """Counter of the bytes that operations read and write; views move nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,24 +67,25 @@ class Bytes(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
         if not func.is_view:
-            # What is written in place stands among arguments and results, and moves twice.
+            # A tensor written in place is among arguments and results, and is moved twice.
             moved = [t for t in tree_leaves((args, kwargs, out)) if isinstance(t, torch.Tensor)]
             self.total += sum(t.numel() * t.element_size() for t in moved)
         return out
 
 
-def settings_for(root: str, encoder: str, fs: int) -> config.TrainConfig:
+def make_settings(root: str, encoder: str, fs: int) -> config.TrainConfig:
+    """Return the default settings with an encoder and a sampling rate."""
     settings = config.TrainConfig()
     settings.data.root, settings.run.name, settings.precision = root, "benchmark", "bfloat16"
     settings.data.fs = settings.waveform.fs = fs
     settings.ecg.name = encoder
-    for knob, value in ENCODERS[encoder].items():
-        setattr(settings.ecg, knob, value)
+    for name, value in ENCODERS[encoder].items():
+        setattr(settings.ecg, name, value)
     return settings
 
 
-def limits() -> tuple[float, float]:
-    """FLOP/s that the device reaches in a large product (bfloat16), bytes/s in a large copy."""
+def device_limits() -> tuple[float, float]:
+    """Measure FLOP/s of a large product (bfloat16) and bytes/s of a large copy."""
     on_gpu = torch.cuda.is_available()
     n = 8192 if on_gpu else 2048
     a = torch.randn(n, n, device=measure.device(), dtype=torch.bfloat16)
@@ -97,7 +99,7 @@ def limits() -> tuple[float, float]:
 
 
 class Wfdb(torch.utils.data.Dataset):
-    """Records as a plain data set: each is read when it is asked for."""
+    """Plain data set that reads each record on access."""
 
     def __init__(self, paths, rows):
         self.paths, self.rows = paths, rows
@@ -110,8 +112,8 @@ class Wfdb(torch.utils.data.Dataset):
         return torch.from_numpy(signal.T.astype(np.float32)), int(self.rows[i])
 
 
-def steps(training: Trainer, batches) -> float:
-    """Seconds a step, the first three left out."""
+def seconds_per_step(training: Trainer, batches) -> float:
+    """Return seconds per step, without the first three steps."""
     for batch in batches[:3]:
         training.run_step(batch, len(batches))
     training.losses[-1].item()
@@ -124,19 +126,19 @@ def steps(training: Trainer, batches) -> float:
     return (time.perf_counter() - start) / (len(timed) - 1)
 
 
-def plain_steps(training: Trainer, loaded, n_workers: int) -> float:
-    """Seconds a step when a DataLoader reads the records of each batch with wfdb."""
+def seconds_per_plain_step(training: Trainer, loaded, n_workers: int) -> float:
+    """Return seconds per step when a DataLoader reads the records of each batch with wfdb."""
     data, batch_size = training.data, training.settings.optim.batch_size
     loader = torch.utils.data.DataLoader(
         Wfdb(loaded.paths, data.train_rows), batch_size, shuffle=True, num_workers=n_workers
     )
-    given: dict[str, torch.Tensor] = {}
-    data.signals = lambda rows, epoch: given["signal"]  # type: ignore[method-assign]
+    current: dict[str, torch.Tensor] = {}
+    data.signals = lambda rows, epoch: current["signal"]  # type: ignore[method-assign]
     start, counted = time.perf_counter(), 0
     for i, (signal, rows) in enumerate(loader):
         if len(rows) < batch_size:
             break
-        given["signal"] = signal.to(data.device)
+        current["signal"] = signal.to(data.device)
         training.run_step(rows.numpy(), len(loader))
         if i == 0:
             training.losses[-1].item()
@@ -148,8 +150,8 @@ def plain_steps(training: Trainer, loaded, n_workers: int) -> float:
     return (time.perf_counter() - start) / max(1, counted)
 
 
-def where_time_goes(training: Trainer, batches) -> dict[str, float]:
-    """Share of the device's time of a step, by kind of operation."""
+def time_shares(training: Trainer, batches) -> dict[str, float]:
+    """Return shares of the device's time of a step, by kind of operation."""
     on_gpu = torch.cuda.is_available()
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * on_gpu
     with profile(activities=activities) as profiler:
@@ -158,26 +160,27 @@ def where_time_goes(training: Trainer, batches) -> dict[str, float]:
         training.losses[-1].item()
     shares: dict[str, float] = {}
     events = profiler.key_averages()
-    if on_gpu:  # the kernels themselves; what called them stands beside them with the same time
+    if on_gpu:  # the kernels alone; the operations that launch them are listed with the same time
         events = [event for event in events if event.device_type != DeviceType.CPU]
     for event in events:
-        taken = event.self_device_time_total if on_gpu else event.self_cpu_time_total
+        time_us = event.self_device_time_total if on_gpu else event.self_cpu_time_total
         kind = next(
             (kind for kind, names in KINDS.items() if any(n in event.key for n in names)),
             "all else (pooling, loss, augmentation, host)",
         )
-        shares[kind] = shares.get(kind, 0.0) + taken
+        shares[kind] = shares.get(kind, 0.0) + time_us
     total = sum(shares.values())
-    return {kind: taken / total for kind, taken in sorted(shares.items(), key=lambda kv: -kv[1])}
+    ordered = sorted(shares.items(), key=lambda kind_and_time: -kind_and_time[1])
+    return {kind: time_us / total for kind, time_us in ordered}
 
 
-def one(root: str, encoder: str, fs: int) -> dict[str, object]:
-    """A row of the table."""
-    flops_limit, bytes_limit = limits()
-    settings = settings_for(root, encoder, fs)
+def measure_encoder(root: str, encoder: str, fs: int) -> dict[str, object]:
+    """Measure one encoder at one sampling rate; return a row of the table."""
+    flops_limit, bytes_limit = device_limits()
+    settings = make_settings(root, encoder, fs)
     loaded = load_training_data(settings, progress=False)
     data = TrainingData(loaded, settings, measure.device())
-    training = Trainer(settings, data, Ranks())
+    training = Trainer(settings, data, Distributed())
     batches = data.batches(0)
     if len(batches) < 4:
         raise SystemExit(f"{root}: {len(batches)} batches; expected at least 4")
@@ -186,10 +189,10 @@ def one(root: str, encoder: str, fs: int) -> dict[str, object]:
     with Bytes() as moved:
         training.run_step(batches[0], len(batches))
     flops = counter.get_total_flops()
-    step_s = steps(training, batches)
+    step_s = seconds_per_step(training, batches)
     data_s = measure.seconds(lambda: data.signals(batches[0], 0))
-    shares = where_time_goes(training, batches)
-    plain_s = plain_steps(training, loaded, 2)
+    shares = time_shares(training, batches)
+    plain_s = seconds_per_plain_step(training, loaded, 2)
     size = len(batches[0])
     # The least time that the device's limits allow for these FLOPs and these bytes.
     roofline_s = max(flops / flops_limit, moved.total / bytes_limit)
@@ -211,11 +214,11 @@ def one(root: str, encoder: str, fs: int) -> dict[str, object]:
     }
 
 
-def whole(root: str) -> dict[str, object]:
-    """Seconds from the command to the end of a complete training on as many records as PTB-XL has.
+def measure_whole_training(root: str) -> dict[str, object]:
+    """Measure a complete training on as many records as PTB-XL has, from the command to the end, s.
 
-    On a GPU the defaults, to the end. On a CPU ``experiment=fast``: one epoch and three, and the
-    others by proportion.
+    On a GPU the defaults are run to the end. On a CPU ``experiment=fast`` is run for one epoch and
+    for three, and the other epochs are extrapolated.
     """
     on_gpu = torch.cuda.is_available()
     recipe = [] if on_gpu else ["experiment=fast"]
@@ -223,9 +226,9 @@ def whole(root: str) -> dict[str, object]:
     settings.data.root = root
     load_training_data(settings, progress=True)  # the cache is built once, not in each training
 
-    def taken(*knobs: str) -> float:
+    def seconds_of(*overrides: str) -> float:
         with tempfile.TemporaryDirectory() as folder:
-            run = ["run.name=whole", f"run.root={folder}", f"data.root={root}", *recipe, *knobs]
+            run = ["run.name=whole", f"run.root={folder}", f"data.root={root}", *recipe, *overrides]
             start = time.perf_counter()
             subprocess.run([sys.executable, "-m", "ecg_siglip.train", *run], check=True)
             return time.perf_counter() - start
@@ -234,27 +237,27 @@ def whole(root: str) -> dict[str, object]:
     row: dict[str, object] = {"recipe": recipe[0] if recipe else "the defaults"}
     if on_gpu:
         n_epochs = settings.optim.n_epochs
-        row |= {"n_epochs": n_epochs, "n_run": n_epochs, "seconds": taken()}
+        row |= {"n_epochs": n_epochs, "n_run": n_epochs, "seconds": seconds_of()}
     else:
         n_epochs = yaml.safe_load(FAST.read_text())["optim"]["n_epochs"]
-        first, third = taken("optim.n_epochs=1"), taken("optim.n_epochs=3")
-        seconds = first + (n_epochs - 1) * (third - first) / 2
+        one, three = seconds_of("optim.n_epochs=1"), seconds_of("optim.n_epochs=3")
+        seconds = one + (n_epochs - 1) * (three - one) / 2
         row |= {"n_epochs": n_epochs, "n_run": 3, "seconds": seconds}
     return {"n_records": n_records, **row}
 
 
 def main() -> None:
-    root, words = sys.argv[1], sys.argv[2:]
-    if words == ["--whole"]:
-        measure.keep("whole", [whole(root)])
-    elif words:
-        print(json.dumps(one(root, words[0], int(words[1]))))
+    root, arguments = sys.argv[1], sys.argv[2:]
+    if arguments == ["--whole"]:
+        measure.save("whole", [measure_whole_training(root)])
+    elif arguments:
+        print(json.dumps(measure_encoder(root, arguments[0], int(arguments[1]))))
     else:
         rows = []
         for fs, encoder in itertools.product((100, 500), ENCODERS):
-            rows.append(measure.apart("training.py", root, encoder, fs))
+            rows.append(measure.run_separately("training.py", root, encoder, fs))
             print(json.dumps(rows[-1]), flush=True)
-        measure.keep("training", rows)
+        measure.save("training", rows)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""CPU time of a training step by what is tuned: python benchmarks/tune.py DATA WEIGHTS [CACHE]
+"""Measure the CPU time of a training step by which tower is trained.
 
-WEIGHTS: a finished run's model, for the rows with a locked ECG encoder. Steps of all kinds take
-turns in one process and CPU time is counted: what else runs on the machine matters little.
+    python benchmarks/tune.py DATA WEIGHTS [CACHE]
+
+WEIGHTS is the model of a finished run, for the rows with a locked ECG encoder. Steps of all kinds
+take turns in one process and CPU time is counted, so other work on the machine matters little.
 """
 
 import statistics
@@ -25,24 +27,24 @@ BASE = {
     "data": {"root": ROOT, "cache_dir": CACHE},
     "precision": "bfloat16",
 }
-AS_THEY_ARE = dict.fromkeys(("shift_s", "gain", "wander_mv", "lead_mask", "mixup"), 0.0)
-AUGMENTED = {"mixup": 0.0}
-FINISHED = {"locked": True, "weights": WEIGHTS}
+NO_AUGMENTATION = dict.fromkeys(("shift_s", "gain", "wander_mv", "lead_mask", "mixup"), 0.0)
+DEFAULT_AUGMENTATION = {"mixup": 0.0}
+LOCKED_ECG = {"locked": True, "weights": WEIGHTS}
 KINDS = {
-    "small, both": {},
-    "small, ecg_only": {"text": {"locked": True}},
-    "minilm, both": {"text": {"name": "minilm"}},
+    "small, freeze=none": {},
+    "small, freeze=text": {"text": {"locked": True}},
+    "minilm, freeze=none": {"text": {"name": "minilm"}},
     "minilm, LoRA of rank 8": {"text": {"name": "minilm", "lora_rank": 8}},
-    "minilm, ecg_only": {"text": {"name": "minilm", "locked": True}},
-    "small, text_only": {"ecg": FINISHED},
-    "small, text_only, augment=none": {"ecg": FINISHED, "augment": AS_THEY_ARE},
+    "minilm, freeze=text": {"text": {"name": "minilm", "locked": True}},
+    "small, freeze=ecg": {"ecg": LOCKED_ECG},
+    "small, freeze=ecg, augment=none": {"ecg": LOCKED_ECG, "augment": NO_AUGMENTATION},
 }
 
 
-def begun(knobs: dict) -> Trainer:
-    merged = OmegaConf.merge(
-        OmegaConf.structured(config.TrainConfig), BASE, {"augment": AUGMENTED}, knobs
-    )
+def start_training(overrides: dict) -> Trainer:
+    """Return a trainer at its first step, with some settings changed."""
+    defaults = OmegaConf.structured(config.TrainConfig)
+    merged = OmegaConf.merge(defaults, BASE, {"augment": DEFAULT_AUGMENTATION}, overrides)
     settings = OmegaConf.to_object(merged)
     data = TrainingData(load_training_data(settings, progress=False), settings, torch.device("cpu"))
     training = Trainer(settings, data, Distributed())
@@ -54,12 +56,12 @@ def begun(knobs: dict) -> Trainer:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    trainings = {name: begun(knobs) for name, knobs in KINDS.items()}
+    trainings = {name: start_training(overrides) for name, overrides in KINDS.items()}
     seconds = {name: [] for name in KINDS}
     for step in range(N_STEPS):
         for name, training in trainings.items():
             started = time.process_time()
             training.run_step(training.data.batches(0)[step], 1000)
             seconds[name].append(time.process_time() - started)
-    for name, taken in seconds.items():
-        print(f"{name:32}{1e3 * statistics.median(taken[1:]):8.0f} ms")
+    for name, times in seconds.items():
+        print(f"{name:32}{1e3 * statistics.median(times[1:]):8.0f} ms")

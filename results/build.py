@@ -1,10 +1,10 @@
-"""Every number of README.md and docs/: from the published runs to the pages.
+"""Write every number of README.md and docs/ from the published runs.
 
     python results/build.py data/ptbxl    # compare the published runs, then write the pages
     python results/build.py --pages       # only the pages, from results/*/*.json
 
-A page holds blocks ``<!-- results: NAME --> ... <!-- /results -->``; what stands between is
-written here and never by hand.
+A page has blocks ``<!-- results: NAME --> ... <!-- /results -->``; their content is written by this
+program and never by hand.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ BLOCK = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- /results -->)", re.S)
 FOLD = 9
 ALL_RECORDS = 17418  # of folds 1-8 of all of PTB-XL
 
-# Group -> which runs, against which recipe, along which knob.
+# Group -> which runs, against which recipe, along which setting.
 GROUPS: dict[str, dict[str, Any]] = {
     "targets": {
         "runs": [
@@ -68,7 +68,7 @@ GROUPS: dict[str, dict[str, Any]] = {
     "towers": {
         "runs": ["bank_s*", "minilm_s*", "minilm_locked_s*"],
         "baseline": "minilm",
-        "needs": "minilm_s*",
+        "required": "minilm_s*",
     },
     "batch_size": {
         "runs": [
@@ -79,7 +79,7 @@ GROUPS: dict[str, dict[str, Any]] = {
             *("bank_s*", "diagonal_s*", "shared_s*", "jaccard_s*"),  # of 128 records
         ],
         "x": "optim.batch_size",
-        "needs": "b[0-9]*_s*",
+        "required": "b[0-9]*_s*",
     },
     # The largest batch, trained for more epochs.
     "batch_steps": {
@@ -89,23 +89,26 @@ GROUPS: dict[str, dict[str, Any]] = {
     "learning_curve": {
         "runs": ["share0*_s*", "best_s*"],
         "x": "data.train_share",
-        "needs": "share0*_s*",
+        "required": "share0*_s*",
     },
 }
-KNOWN = (*GROUPS, *words.TABLES, "calibration")  # how the names of blocks start
+BLOCK_PREFIXES = (*GROUPS, *words.TABLES, "calibration")
 
 
-def needed(group: dict[str, Any]) -> str:
-    """Without such a run there is no group: a curve shares some of its points with others."""
-    return str(group.get("needs", f"{group.get('baseline', '')}*"))
+def required_runs(group: dict[str, Any]) -> str:
+    """Return the pattern that a published run must match for the group to be built.
+
+    A curve shares some of its points with other groups, so not every run of it is enough.
+    """
+    return str(group.get("required", f"{group.get('baseline', '')}*"))
 
 
 def build_group(name: str, runs: Path) -> bool:
-    """``results/<name>/`` anew; False where no run of the group is published."""
+    """Write ``results/<name>/``; return False if no run of the group is published."""
     group = GROUPS[name]
-    known = [path.name for path in runs.iterdir()]
-    patterns = [pattern for pattern in group["runs"] if fnmatch.filter(known, pattern)]
-    if not fnmatch.filter(known, needed(group)):
+    published_runs = [path.name for path in runs.iterdir()]
+    patterns = [pattern for pattern in group["runs"] if fnmatch.filter(published_runs, pattern)]
+    if not fnmatch.filter(published_runs, required_runs(group)):
         return False
     compare_runs(
         config.CompareConfig(
@@ -120,40 +123,45 @@ def build_group(name: str, runs: Path) -> bool:
     return True
 
 
-def calibration(runs: Path) -> dict[str, Any]:
-    """Calibration error before and after, and what it looks like, of the default's runs."""
-    found = sorted(runs.glob("bank_s*"))
-    read = [read_run(runs, run.name, FOLD) for run in found]
-    return {run.name: _calibration_of(run, runs) for run in read}
+def calibration_errors(runs: Path) -> dict[str, Any]:
+    """Compute the calibration errors of the runs of ``bank``, before and after calibration."""
+    folders = sorted(runs.glob("bank_s*"))
+    return {
+        folder.name: _calibration_errors(read_run(runs, folder.name, FOLD), runs)
+        for folder in folders
+    }
 
 
-def _calibration_of(run: Run, runs: Path) -> dict[str, float]:
-    table = pd.read_csv(
+def _calibration_errors(run: Run, runs: Path) -> dict[str, float]:
+    findings = pd.read_csv(
         runs / run.name / "evaluate" / f"fold{FOLD}" / "findings.csv",
         keep_default_na=False,
         na_values=[""],
     )
-    slope, shift = table["calibration/slope"].to_numpy(), table["calibration/intercept"].to_numpy()
+    slope, shift = (
+        findings["calibration/slope"].to_numpy(),
+        findings["calibration/intercept"].to_numpy(),
+    )
     after = np.clip(run.answers.y_prob, 1e-12, 1 - 1e-12)
     before = expit((logit(after) - shift) / slope)
     enough = run.y_true.sum(axis=0) >= multilabel.MIN_POSITIVES
 
-    def of_findings(y_prob: np.ndarray) -> float:
+    def mean_over_findings(y_prob: np.ndarray) -> float:
         rows = multilabel.per_finding(run.y_true, y_prob, {})
         return float(np.mean([row["ece"] for row, keep in zip(rows, enough, strict=True) if keep]))
 
     return {
         "ece_before": multilabel.expected_calibration_error(run.y_true, before),
         "ece_after": multilabel.expected_calibration_error(run.y_true, after),
-        "finding_ece_before": of_findings(before),
-        "finding_ece_after": of_findings(after),
+        "finding_ece_before": mean_over_findings(before),
+        "finding_ece_after": mean_over_findings(after),
         "brier_before": float(((before - run.y_true) ** 2).mean()),
         "brier_after": float(((after - run.y_true) ** 2).mean()),
     }
 
 
-def figures(runs: Path) -> None:
-    """The figures of docs/results.md."""
+def write_figures(runs: Path) -> None:
+    """Write the figures of docs/results.md."""
     out, page = ROOT / "docs" / "figures", (ROOT / "docs" / "results.md").read_text("utf-8")
     out.mkdir(parents=True, exist_ok=True)
     for name, group in GROUPS.items():
@@ -169,28 +177,28 @@ def figures(runs: Path) -> None:
             charts.save_svg(figure, out / f"{kind}.svg")
 
 
-def blocks() -> dict[str, str]:
-    """What stands between the marks of the pages."""
+def page_blocks() -> dict[str, str]:
+    """Return the content of each block of the pages, by its name."""
     text: dict[str, str] = {}
     for name in GROUPS:
         path = RESULTS / name / "comparison.json"
         if path.exists():
             result = _with_nan(json.loads(path.read_text()))
             text[name] = markdown(result)
-            text[f"{name}_short"] = short(result)
-            text[f"{name}_pairs"] = pairs(result)
+            text[f"{name}_short"] = short_table(result)
+            text[f"{name}_pairs"] = pair_table(result)
             if name in ("batch_size", "batch_steps"):
-                text[f"{name}_curve"] = batch_curve(result)
+                text[f"{name}_curve"] = batch_size_table(result)
             if name == "learning_curve" and len(result["rows"]) > 2:
-                text[f"{name}_law"] = learning_curve(result)
+                text[f"{name}_law"] = learning_curve_table(result)
     path = RESULTS / "calibration.json"
     if path.exists():
         text["calibration"] = calibration_table(json.loads(path.read_text()))
-    return text | words.blocks(RESULTS / "words")
+    return text | words.page_blocks(RESULTS / "words")
 
 
-def short(result: dict[str, Any]) -> str:
-    """The table of the README: a line a recipe."""
+def short_table(result: dict[str, Any]) -> str:
+    """Return the table of the README, one line per recipe."""
     lines = [["recipe", "macro AUROC", "macro AP", "macro F1", "micro F1 at 0.5", "p"], ["---"] * 6]
     for row in result["rows"]:
         scores = [
@@ -208,16 +216,16 @@ def short(result: dict[str, Any]) -> str:
     return table(lines)
 
 
-def batch_curve(result: dict[str, Any]) -> str:
-    """Scores by the size of a batch, a column a recipe, beside what the diagonal gets wrong."""
+def batch_size_table(result: dict[str, Any]) -> str:
+    """Return scores by batch size, one column per recipe, and the errors of the diagonal."""
     of_size: dict[int, dict[str, dict[str, Any]]] = {}
     for row in result["rows"]:
         recipe = re.sub(r"^(b|steps)\d+_", "", row["name"])
         of_size.setdefault(row["batch_size"], {})[recipe] = row
     recipes = list(dict.fromkeys(name for rows in of_size.values() for name in rows))
     scores = {"macro AUROC": "macro_auroc_min5", "macro F1": "prevalence/macro_f1_min5"}
-    head = ["batch", "steps", *(f"{told}, {name}" for told in scores for name in recipes)]
-    head += ["diagonal: true pairs called negative", "records with such a pair"]
+    head = ["batch", "steps", *(f"{score}, {name}" for score in scores for name in recipes)]
+    head += ["diagonal: true pairs labelled negative", "records with such a pair"]
     lines = [head, ["---"] * len(head)]
     for size, rows in sorted(of_size.items()):
         (n_steps,) = {row["n_steps"] for row in rows.values()}
@@ -234,11 +242,11 @@ def batch_curve(result: dict[str, Any]) -> str:
     return table(lines)
 
 
-def learning_curve(result: dict[str, Any]) -> str:
-    """Scores by the number of training records, and what a power law makes of them.
+def learning_curve_table(result: dict[str, Any]) -> str:
+    """Return scores by the number of training records, and their extrapolation by a power law.
 
-    ``score = top - b n^-c`` (Hestness et al. 2017, arXiv:1712.00409), least squares; the range is
-    that of the fits that leave out one of the points.
+    The law is ``score = top - b n^-c`` (Hestness et al. 2017, arXiv:1712.00409), fitted by least
+    squares; the range is that of the fits that leave out one of the points.
     """
     keys = {
         "macro_auroc_min5": "macro AUROC",
@@ -256,18 +264,20 @@ def learning_curve(result: dict[str, Any]) -> str:
     for key in keys:
         score = np.array([row["scores"][key]["mean"] for row in rows])
         cell = f"{_power_law(n, score):.3f}"
-        if len(n) > 3:  # a law of three numbers goes through any three points, and not through two
-            at = [_power_law(np.delete(n, i), np.delete(score, i)) for i in range(len(n))]
-            cell += f" ({min(at):.3f}-{max(at):.3f})"
+        if (
+            len(n) > 3
+        ):  # a law of three parameters fits any three points, and two points do not fix it
+            without_one = [_power_law(np.delete(n, i), np.delete(score, i)) for i in range(len(n))]
+            cell += f" ({min(without_one):.3f}-{max(without_one):.3f})"
         cells.append(cell)
     lines.append([f"{ALL_RECORDS:,}, extrapolated", "", *cells])
     return table(lines)
 
 
 def _power_law(n: np.ndarray, score: np.ndarray) -> float:
-    """The score at ``ALL_RECORDS`` by the law that fits the points best."""
+    """Return the score at ``ALL_RECORDS`` by the power law that fits the points best."""
 
-    def fitted(exponent: float) -> tuple[float, float]:
+    def error_and_score(exponent: float) -> tuple[float, float]:
         design = np.stack([np.ones_like(n), -(n**-exponent)], axis=1)
         (top, b), *_ = np.linalg.lstsq(design, score, rcond=None)
         if top > 1:  # no score is above 1
@@ -275,25 +285,26 @@ def _power_law(n: np.ndarray, score: np.ndarray) -> float:
         error = float(((top - b * n**-exponent - score) ** 2).sum())
         return error, float(top - b * ALL_RECORDS**-exponent)
 
-    return min(fitted(exponent) for exponent in np.linspace(0.05, 1.5, 146))[1]
+    return min(error_and_score(exponent) for exponent in np.linspace(0.05, 1.5, 146))[1]
 
 
-def pairs(result: dict[str, Any]) -> str:
-    """What the targets of each recipe miss in its batches."""
-    lines = [["recipe", "mean target", "true pairs called negative", "records with such a pair"]]
+def pair_table(result: dict[str, Any]) -> str:
+    """Return the errors of the targets of each recipe in its batches, one line per term."""
+    lines = [["recipe", "mean target", "true pairs labelled negative", "records with such a pair"]]
     lines.append(["---"] * 4)
     for row in result["rows"]:
         for term, shares in (row.get("pairs") or {}).items():
-            named = row["name"] if len(row["pairs"]) == 1 else f"{row['name']}, {term}"
+            label = row["name"] if len(row["pairs"]) == 1 else f"{row['name']}, {term}"
             missed = (shares["false_negative"], shares["records_with_false_negative"])
             cells = [f"{shares['positive']:.3f}", *(f"{100 * share:.1f} %" for share in missed)]
-            lines.append([named, *cells])
+            lines.append([label, *cells])
     return table(lines)
 
 
-def calibration_table(found: dict[str, dict[str, float]]) -> str:
-    lines = [["run", "ECE", "ECE of a finding, mean", "Brier score"], ["---"] * 4]
-    for name, row in found.items():
+def calibration_table(errors: dict[str, dict[str, float]]) -> str:
+    """Return the calibration errors before and after calibration, one line per run."""
+    lines = [["run", "ECE", "ECE per finding, mean", "Brier score"], ["---"] * 4]
+    for name, row in errors.items():
         cells = [
             f"{row[f'{key}_before']:.4f} -> {row[f'{key}_after']:.4f}"
             for key in ("ece", "finding_ece", "brier")
@@ -303,7 +314,7 @@ def calibration_table(found: dict[str, dict[str, float]]) -> str:
 
 
 def _with_nan(value: Any) -> Any:
-    """JSON's null as NaN again."""
+    """Return a value read from JSON with NaN in place of null."""
     if isinstance(value, dict):
         return {key: _with_nan(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -312,8 +323,11 @@ def _with_nan(value: Any) -> Any:
 
 
 def write_pages(check: bool = False) -> list[str]:
-    """Fill the blocks; with ``check`` only say which pages are not up to date."""
-    text, stale = blocks(), []
+    """Fill the blocks of the pages; return the names of the pages that were not up to date.
+
+    With ``check`` no page is written.
+    """
+    text, stale = page_blocks(), []
     for page in PAGES:
         if not page.exists():
             continue
@@ -321,8 +335,8 @@ def write_pages(check: bool = False) -> list[str]:
 
         def fill(match: re.Match[str]) -> str:
             name = match[2]
-            if name not in text and not name.startswith(KNOWN):
-                raise SystemExit(f"no such block of results: {name}")
+            if name not in text and not name.startswith(BLOCK_PREFIXES):
+                raise SystemExit(f"no block of results has the name {name}")
             return f"{match[1]}{text.get(name, 'No run is published yet.')}\n{match[3]}"
 
         new = BLOCK.sub(fill, old)
@@ -344,16 +358,18 @@ def main() -> None:
         runs = Path(folder)
         for path in sorted(published.RUNS.glob("*.npz")):
             published.unpack(path, data_root, runs)
-        # Spawned and not forked: libraries that have threads by now do not survive a fork.
+        # Spawned, not forked: libraries that have started threads do not survive a fork.
         with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
             for name, built in zip(
                 GROUPS, pool.map(build_group, GROUPS, repeat(runs)), strict=True
             ):
                 print(f"== {name}" if built else f"== {name}: nothing published")
-        written = words.write(runs, FOLD, RESULTS / "words")
+        written = words.write_tables(runs, FOLD, RESULTS / "words")
         print(f"== words: {', '.join(written) or 'nothing published'}")
-        (RESULTS / "calibration.json").write_text(json.dumps(calibration(runs), indent=1) + "\n")
-        figures(runs)
+        (RESULTS / "calibration.json").write_text(
+            json.dumps(calibration_errors(runs), indent=1) + "\n"
+        )
+        write_figures(runs)
     print("rewrote", write_pages() or "nothing")
 
 

@@ -1,12 +1,12 @@
-"""A run's answers in one small file, and back: what a table needs, not the model.
+"""Pack the predictions of a run into one small file, and unpack it; the model is not included.
 
     python results/published.py pack 9 runs/bank_s0 runs/bank_s1 ...   # fold 9 -> results/runs/
     python results/published.py unpack data/ptbxl build/published      # all of them -> run folders
 
-A logit is kept to 1/500 (16 bits), the tables that ``evaluate`` wrote beside the scores to five
-digits. What is PTB-XL's stays with PTB-XL: a file holds what the model said, of which ``ecg_id``,
-and counts; the labels come from the data set's own tables when it is unpacked. Paths of the machine
-that trained are left out.
+A logit is stored to 1/500 (16 bits), the tables that ``evaluate`` wrote in addition to the scores
+to five digits. A file has the predictions of the model by ``ecg_id``, scores and counts, and no
+data of PTB-XL: the labels come from the data set's own tables when it is unpacked. Paths of the
+machine that trained are left out.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ RUNS = Path(__file__).parent / "runs"
 STEPS = 500  # of a logit
 DIGITS = 5  # of a score in a table
 FILES = ("about.json", "metrics.json", "findings.csv")
-# Scores and counts alone, no report and no label; a run has those that its model can be asked for.
+# Scores and counts alone, no report and no label; a run has those that apply to its model.
 TABLES = ("held_out.json", "languages.json", "leads.json", "retrieval.json", "entailment.json")
 
 
 def pack(run: Path, fold: int, out: Path) -> None:
-    """``evaluate/fold<n>/`` and ``config.yaml`` of a run as one file."""
+    """Write ``evaluate/fold<n>/`` and ``config.yaml`` of a run to one file."""
     settings = from_yaml(config.TrainConfig, run / "config.yaml")
     settings.run.root, settings.data.root, settings.data.cache_dir = "runs", "data/ptbxl", None
     if settings.ecg.weights:
@@ -63,8 +63,9 @@ def pack(run: Path, fold: int, out: Path) -> None:
 
 
 def unpack(path: Path, data_root: str | Path, out: Path) -> Path:
-    """The run folder again, as ``evaluate`` left it but for the rounding, the report and the
-    tables' CSV.
+    """Write the run folder as ``evaluate`` left it; return its path.
+
+    It differs by the rounding, and lacks the report and the tables' CSV.
 
     Raises
     ------
@@ -88,13 +89,13 @@ def unpack(path: Path, data_root: str | Path, out: Path) -> Path:
 
 
 def labels(data_root: str | Path, codes: tuple[str, ...], ecg_id: np.ndarray) -> np.ndarray:
-    """What PTB-XL's own tables say of the records, (n_records, n_findings) bool.
+    """Return the labels of records in PTB-XL's own tables, (n_records, n_findings) bool.
 
     Parameters
     ----------
     data_root : path
     codes : tuple of str
-        Findings of the run: all of the data's, or fewer where some were held out.
+        Findings of the run: all of the data set, or fewer if some were held out.
     ecg_id : ndarray of shape (n_records,), int
 
     Raises
@@ -114,7 +115,7 @@ def labels(data_root: str | Path, codes: tuple[str, ...], ecg_id: np.ndarray) ->
 
 
 def few_digits(value: Any) -> Any:
-    """The same with its floats to ``DIGITS`` digits after the point."""
+    """Return a value with its floats rounded to ``DIGITS`` digits after the point."""
     if isinstance(value, dict):
         return {key: few_digits(inner) for key, inner in value.items()}
     if isinstance(value, list):

@@ -1,9 +1,9 @@
-"""The records of the study as a folder of their own, out of a whole PTB-XL.
+"""Write the records of the study to a separate folder, from all of PTB-XL.
 
     python results/records.py data/ptbxl data/study
 
-``results/ecg_id.csv`` names them. The new folder has PTB-XL's tables cut down to them and links to
-the waveforms, and is given as ``data.root``.
+``results/ecg_id.csv`` lists them. The new folder has PTB-XL's tables cut down to these records and
+links to the waveforms; use it as ``data.root``.
 """
 
 from __future__ import annotations
@@ -22,34 +22,33 @@ NUMBERS = Path(__file__).parent / "ecg_id.csv"
 
 
 def cut(whole: Path, out: Path) -> int:
-    """Write ``out``, whole or not at all; how many records it has.
+    """Write ``out``, completely or not at all; return the number of its records.
 
     Raises
     ------
     ValueError
-        If ``out`` exists, or the whole is no PTB-XL or lacks one of the records.
+        If ``out`` exists, or ``whole`` is not PTB-XL or lacks one of the records.
     """
     if out.exists():
         raise ValueError(f"{out} exists; expected a new folder")
-    wanted = pd.read_csv(NUMBERS)["ecg_id"]
-    is_wanted = ptbxl.read_metadata(whole).index.isin(wanted)
-    if is_wanted.sum() < len(wanted):
-        n_missing = len(wanted) - is_wanted.sum()
-        raise ValueError(f"{whole}: lacks {n_missing} of the {len(wanted)} records")
+    ecg_id = pd.read_csv(NUMBERS)["ecg_id"]
+    n_missing = len(ecg_id) - ptbxl.read_metadata(whole).index.isin(ecg_id).sum()
+    if n_missing > 0:
+        raise ValueError(f"{whole}: lacks {n_missing} of the {len(ecg_id)} records")
     # As text, so that every cell stays as PTB-XL wrote it.
     table = pd.read_csv(whole / "ptbxl_database.csv", dtype=str, keep_default_na=False)
-    kept = table[table["ecg_id"].astype(float).isin(wanted)]
+    study = table[table["ecg_id"].astype(float).isin(ecg_id)]
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as beside:
-        new = Path(beside) / out.name
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
+        new = Path(temporary) / out.name
         new.mkdir()
         for folder in ("records100", "records500"):
             if (whole / folder).is_dir():
                 (new / folder).symlink_to((whole / folder).resolve(), target_is_directory=True)
         shutil.copy(whole / "scp_statements.csv", new)
-        kept.to_csv(new / "ptbxl_database.csv", index=False)
+        study.to_csv(new / "ptbxl_database.csv", index=False)
         os.replace(new, out)
-    return len(kept)
+    return len(study)
 
 
 def main() -> None:

@@ -218,8 +218,7 @@ RUN_FILES = (
     Output(
         "log.jsonl",
         TRAIN,
-        "One JSON object per epoch: loss, and scores on the tuning fold. The first lines describe "
-        "the run.",
+        "One JSON object per epoch: loss, learning rate, and scores on the tuning fold.",
     ),
     Output("tensorboard/", TRAIN, "The same for TensorBoard: `tensorboard --logdir runs`."),
     Output("state.pt", TRAIN, "Training state, to resume an interrupted run."),
@@ -345,10 +344,18 @@ RULES = {
 }
 
 
+def escape(text: str) -> str:
+    """Return a cell of a table with the characters escaped that Markdown would interpret."""
+    parts = re.split(r"(`[^`]*`)", text.replace("|", "\\|"))
+    plain = [part.replace("<", "&lt;").replace("*", "\\*") for part in parts[::2]]
+    code = [*parts[1::2], ""]
+    return "".join(pair for both in zip(plain, code, strict=True) for pair in both)
+
+
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """Return a Markdown table."""
-    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
-    lines = [list(head), ["---"] * len(list(head)), *cells]
+    titles = list(head)
+    lines = [titles, ["---"] * len(titles), *([escape(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -384,7 +391,8 @@ def option_summary(path: Path) -> str:
     """Return what the first comment of a file of conf/ states."""
     text = path.read_text("utf-8").removeprefix("# @package _global_\n")
     lines = itertools.takewhile(lambda line: line.startswith("# "), text.splitlines())
-    return " ".join(line.removeprefix("# ") for line in lines).rstrip(".") + "."
+    summary = " ".join(line.removeprefix("# ") for line in lines).rstrip(".") + "."
+    return re.sub(r"(\w) ((?:MIT|Apache-2\.0)\b)", r"\1. \2", summary)
 
 
 def settings_page() -> str:

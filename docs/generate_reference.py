@@ -244,9 +244,7 @@ RUN_FILES = (
     Output("model.onnx", "export", "The model as one ONNX file."),
     Output("evaluate/fold<n>/metrics.json", EVALUATE, "Scores of the fold (keys below)."),
     Output("evaluate/fold<n>/findings.csv", EVALUATE, "One row per finding (columns below)."),
-    Output(
-        "evaluate/fold<n>/predictions.parquet", EVALUATE, "One row per record (columns below)."
-    ),
+    Output("evaluate/fold<n>/predictions.parquet", EVALUATE, "One row per record (columns below)."),
     Output(
         "evaluate/fold<n>/report.html",
         "evaluate, unless `report=false`",
@@ -264,13 +262,11 @@ RUN_FILES = (
         WORDS,
         "How well ECGs and reports find each other (also `.json`).",
     ),
-    Output("evaluate/fold<n>/retrieval.json", WORDS, "The same as JSON."),
     Output(
         "evaluate/fold<n>/entailment.csv",
         WORDS,
         "How well reports match the prompts of the findings that they state (also `.json`).",
     ),
-    Output("evaluate/fold<n>/entailment.json", WORDS, "The same as JSON."),
     Output(
         "evaluate/fold<n>/leads.csv",
         "evaluate, models trained with `augment.fewer_leads=`",

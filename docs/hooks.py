@@ -74,6 +74,23 @@ def rewrite_links(markdown: str, site: str) -> str:
     return "".join(part if i % 2 else LINK.sub(rewrite, part) for i, part in enumerate(parts))
 
 
+def add_decisions(nav: list[Any]) -> None:
+    """Add every decision to the navigation, after the page that lists them."""
+    for entry in nav:
+        for value in entry.values() if isinstance(entry, dict) else ():
+            if isinstance(value, list):
+                add_decisions(value)
+    if "decisions/README.md" in nav:
+        found = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("0*.md"))
+        nav += [f"decisions/{name}" for name in found]
+
+
+def on_config(config: Any) -> Any:
+    """Complete the navigation."""
+    add_decisions(config.nav)
+    return config
+
+
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages outside docs/, and the files that any page links to."""
     pages = {page: (ROOT / page).read_text("utf-8") for page in OUTSIDE}

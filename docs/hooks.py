@@ -14,9 +14,14 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
-# Pages outside docs/ that the navigation lists as project/<path>.
-OUTSIDE = ("CONTRIBUTING.md", "CHANGELOG.md", "data/README.md", "results/README.md")
 FOLDER = "project"
+# Pages outside docs/, with their place on the site.
+OUTSIDE = {
+    "CONTRIBUTING.md": f"{FOLDER}/contributing.md",
+    "CHANGELOG.md": f"{FOLDER}/changelog.md",
+    "data/README.md": f"{FOLDER}/data-sets.md",
+    "results/README.md": f"{FOLDER}/published-runs.md",
+}
 LINK = re.compile(r"(!?\[[^\]\n]*\])\(([^)#\s]*)(#[^)\s]*)?\)")
 FENCE = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)[^\n]*$)", re.M | re.S)
 
@@ -32,12 +37,12 @@ def site_path(path: str) -> str | None:
     if path.startswith("docs/"):
         path = path.removeprefix("docs/")
         return None if path.endswith(".py") else path
-    return f"{FOLDER}/{path}"
+    return OUTSIDE.get(path, f"{FOLDER}/{path}")
 
 
 def repository_path(site: str) -> str:
     """Return the path within the repository of a page of the site."""
-    return site.removeprefix(f"{FOLDER}/") if site.startswith(f"{FOLDER}/") else f"docs/{site}"
+    return next((page for page, place in OUTSIDE.items() if place == site), f"docs/{site}")
 
 
 def linked_files(markdown: str, page: str) -> set[str]:
@@ -98,7 +103,7 @@ def on_files(files: Files, config: Any) -> Files:
         pages[f"docs/{file.src_uri}"] = file.content_string
     added = set(OUTSIDE).union(*(linked_files(text, page) for page, text in pages.items()))
     for path in sorted(added):
-        uri = f"{FOLDER}/{path}"
+        uri = OUTSIDE.get(path, f"{FOLDER}/{path}")
         if path.endswith(".md") and path not in OUTSIDE:
             raise ValueError(f"{path}: linked to; expected in OUTSIDE of docs/hooks.py and in nav")
         files.append(File.generated(config, uri, abs_src_path=str(ROOT / path)))

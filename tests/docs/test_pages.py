@@ -259,17 +259,17 @@ def test_every_page_is_in_the_navigation_once(hooks):
         for page in PAGES
         if page.is_relative_to(ROOT / "docs")
     ]
-    assert sorted(listed) == sorted([*pages, *(f"project/{page}" for page in hooks.OUTSIDE)])
+    assert sorted(listed) == sorted([*pages, *hooks.OUTSIDE.values()])
 
 
 @pytest.mark.parametrize(
     ("page", "link", "expected"),
     [
         ("how-to/train.md", "[a](../results.md#reports)", "[a](../results.md#reports)"),
-        ("how-to/train.md", "[a](../../data/README.md)", "[a](../project/data/README.md)"),
+        ("how-to/train.md", "[a](../../data/README.md)", "[a](../project/data-sets.md)"),
         ("index.md", "[a](../README.md)", "[a](index.md)"),
         ("performance.md", "in [benchmarks/](../benchmarks)", "in benchmarks/"),
-        ("project/CONTRIBUTING.md", "[a](docs/decisions/)", "[a](../decisions/README.md)"),
+        ("project/contributing.md", "[a](docs/decisions/)", "[a](../decisions/README.md)"),
         ("index.md", "[a](https://arxiv.org)", "[a](https://arxiv.org)"),
         ("index.md", "```\n[a](../README.md)\n```", "```\n[a](../README.md)\n```"),
     ],

@@ -101,7 +101,7 @@ def test_the_json_of_predictions_has_the_fields_of_the_page(full_run, trained, s
     from ecg_siglip.inference import Predictor, predict_records
 
     def predict(run: Path, paths: list[Path], **settings) -> list[dict]:
-        settings = {"operating_point": "screening", **settings}
+        settings = {"run.name": "", "operating_point": "screening", **settings}
         predictions = predict_records(
             Predictor.load(run / "model", "cpu"), paths, configured(config.PredictConfig, settings)
         )

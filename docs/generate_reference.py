@@ -405,7 +405,8 @@ def settings_page() -> str:
     parts = [
         "# Commands and settings",
         NOTE,
-        "A command is run as `python -m ecg_siglip.COMMAND name=value ...`. The settings come from "
+        "A command is run as `python -m ecg_siglip.COMMAND name=value ...` or, in short, "
+        "`ecg-siglip COMMAND name=value ...`. The settings come from "
         "`ecg_siglip/config.py`, their defaults also from `conf/`.",
         "\n".join(f"- {rule}" for rule in rules),
         table(

@@ -173,6 +173,15 @@ def test_every_relative_link_leads_somewhere(page):
     assert not dead
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=name_of)
+def test_every_relative_link_of_a_notebook_leads_somewhere(path):
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    text = "".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text)
+    dead = [x for x in links if not re.match(r"[a-z]+:", x) and not (path.parent / x).exists()]
+    assert not dead
+
+
 def test_the_decisions_are_all_on_their_list():
     folder = ROOT / "docs" / "decisions"
     listed = re.findall(r"\]\((\d{4}-[^)]+\.md)\)", (folder / "README.md").read_text())

@@ -1,0 +1,580 @@
+"""Write the generated pages of docs/reference/ from the code.
+
+    python docs/generate_reference.py
+
+The pages are stored in the repository, so that they can be read without building the site;
+``tests/docs/test_reference.py`` fails if they differ from what this script makes, and holds the
+tables below against a real prediction and a real run folder.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import itertools
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from ecg_siglip import config
+from ecg_siglip.core.command_line import CONF_DIR, PACKAGE_DIR, _yaml_defaults
+from ecg_siglip.core.settings import setting_fields
+from ecg_siglip.metrics.decision_rules import THRESHOLD_RULES
+
+REFERENCE = Path(__file__).resolve().parent / "reference"
+NOTE = "<!-- Written by docs/generate_reference.py; do not edit. -->"
+# In the order in which a user meets them.
+COMMANDS = {
+    "simulate": "Simulate ECGs with known findings, in the layout of PTB-XL.",
+    "ptbxl": "Download PTB-XL, check every file, and build the waveform cache.",
+    "train": "Train a model on PTB-XL or on data in its layout.",
+    "evaluate": "Score a trained model on one fold, or on external data.",
+    "predict": "Print the findings of records as JSON, one line per record.",
+    "compare": "Compare runs on the same records, with intervals and p-values.",
+    "ensemble": "Join finished runs into one model.",
+    "export": "Write a model as an ONNX file, or put it on the Hugging Face hub.",
+    "app": "Serve a model as a web page and a JSON API.",
+}
+
+
+class Field(NamedTuple):
+    """A value of a JSON output: its path, its type, when it is present, what it means."""
+
+    path: str
+    type: str
+    present: str
+    meaning: str
+
+
+class Output(NamedTuple):
+    """A file of a run folder: its path, when it is written, what it holds."""
+
+    path: str
+    present: str
+    content: str
+
+
+class Key(NamedTuple):
+    """A key of metrics.json or a column of a table, and its meaning."""
+
+    name: str
+    meaning: str
+
+
+ALWAYS, LONG = "always", "long records"
+SIMILAR, QUESTIONS = "with `n_similar=`", "with `questions=`"
+# `[]`: an item of a list; `<code>`: the SCP-ECG code of a finding.
+JSON_FIELDS = (
+    Field("record", "string", ALWAYS, "Path of the record."),
+    Field(
+        "findings[]",
+        "object",
+        ALWAYS,
+        "The findings that are present, the most probable first. The list may be empty.",
+    ),
+    Field("findings[].code", "string", ALWAYS, "SCP-ECG code."),
+    Field("findings[].name", "string", ALWAYS, "English name."),
+    Field("findings[].probability", "number", ALWAYS, "Calibrated probability, 0 to 1."),
+    Field(
+        "findings[].threshold",
+        "number",
+        ALWAYS,
+        "The finding is present if its probability reaches this value.",
+    ),
+    Field(
+        "findings[].certainty",
+        "string",
+        "models with operating points",
+        "`sure` or `likely`: whether the probability also reaches the threshold for the wanted "
+        "`precision`.",
+    ),
+    Field(
+        "findings[].at_s",
+        "number",
+        LONG,
+        "Start of the window that supports the finding most, in s from the start of the record.",
+    ),
+    Field(
+        "not_excluded[]",
+        "string",
+        ALWAYS,
+        "Codes of findings that are not present but cannot be excluded at the wanted "
+        "`sensitivity`.",
+    ),
+    Field(
+        "not_assessable[]",
+        "string",
+        ALWAYS,
+        "Codes of findings whose criteria need leads that the record does not have. They are "
+        "neither present nor absent.",
+    ),
+    Field(
+        "probabilities.<code>",
+        "number or null",
+        ALWAYS,
+        "Calibrated probability of every finding of the model; null if it is not assessable. In a "
+        "long record: of the stretch of `windows.sustained_s` that supports the finding most.",
+    ),
+    Field("model", "string", ALWAYS, "Run and version of the model."),
+    Field(
+        "warnings[]",
+        "string",
+        ALWAYS,
+        "One sentence each: noise, baseline drift, electrodes, leads that are computed or "
+        "missing, what was padded or left out, unlike all training records.",
+    ),
+    Field(
+        "novelty",
+        "number or null",
+        ALWAYS,
+        "Share of the tuning fold that is closer to its nearest training ECG than this record is; "
+        "null with fewer than 12 leads, or if the model holds no training records.",
+    ),
+    Field("similar[]", "object", SIMILAR, "The most similar training ECGs, the nearest first."),
+    Field("similar[].ecg_id", "integer", SIMILAR, "Number of the training record."),
+    Field("similar[].cosine", "number", SIMILAR, "Cosine similarity of the two embeddings."),
+    Field("similar[].findings[]", "string", SIMILAR, "Codes of the findings in its label."),
+    Field("questions[]", "object", QUESTIONS, "One result per question, in the given order."),
+    Field("questions[].question", "string", QUESTIONS, "The question."),
+    Field(
+        "questions[].matches[]",
+        "object",
+        QUESTIONS,
+        "The findings that the question names, the closest first.",
+    ),
+    Field("questions[].matches[].code", "string", QUESTIONS, "SCP-ECG code."),
+    Field("questions[].matches[].name", "string", QUESTIONS, "English name."),
+    Field(
+        "questions[].matches[].closeness",
+        "number",
+        QUESTIONS,
+        "How similar the words are to the finding's own, 0 to 1.",
+    ),
+    Field(
+        "questions[].matches[].probability",
+        "number or null",
+        QUESTIONS,
+        "Calibrated probability of the finding; null if it is not assessable.",
+    ),
+    Field(
+        "questions[].matches[].present",
+        "boolean",
+        QUESTIONS,
+        "Whether the probability reaches the threshold.",
+    ),
+    Field("questions[].no_match", "boolean", QUESTIONS, "True if the question names no finding."),
+    Field(
+        "questions[].nearest_prompts[]",
+        "object",
+        QUESTIONS,
+        "The prompts that are nearest to the question in the embedding of the text encoder.",
+    ),
+    Field("questions[].nearest_prompts[].code", "string", QUESTIONS, "SCP-ECG code."),
+    Field("questions[].nearest_prompts[].name", "string", QUESTIONS, "English name."),
+    Field(
+        "questions[].nearest_prompts[].closeness", "number", QUESTIONS, "Cosine similarity, 0 to 1."
+    ),
+    Field(
+        "questions[].misread",
+        "boolean",
+        QUESTIONS,
+        "True if the nearest prompt is not one of the matches: `uncalibrated` then means nothing.",
+    ),
+    Field(
+        "questions[].uncalibrated",
+        "number or null",
+        QUESTIONS,
+        "Probability that the two encoders give to the question as it is written, not calibrated; "
+        "null for a model without a text encoder.",
+    ),
+    Field("questions[].notes[]", "string", QUESTIONS, "What limits the result, one sentence each."),
+    Field("windows[]", "object", LONG, "The windows of the record, in the order of time."),
+    Field("windows[].start_s", "number", LONG, "Start of the window, s."),
+    Field("windows[].end_s", "number", LONG, "End of the window, s."),
+    Field(
+        "windows[].findings.<code>",
+        "number",
+        LONG,
+        "Probability of each finding that is present in the window.",
+    ),
+    Field(
+        "windows[].skipped",
+        "string",
+        "unusable windows",
+        "Why the window could not be used; it then has no `findings`.",
+    ),
+)
+
+TRAIN, FEW = "train", "train with `augment.fewer_leads=`"
+EVALUATE, WORDS = "evaluate", "evaluate, models with a text encoder"
+# `<n>`: a fold.
+RUN_FILES = (
+    Output("config.yaml", TRAIN, "Every setting of the run."),
+    Output(
+        "log.jsonl",
+        TRAIN,
+        "One JSON object per epoch: loss, learning rate, and scores on the tuning fold.",
+    ),
+    Output("tensorboard/", TRAIN, "The same for TensorBoard: `tensorboard --logdir runs`."),
+    Output("state.pt", TRAIN, "Training state, to resume an interrupted run."),
+    Output("model/", TRAIN, "The model with all that a prediction needs."),
+    Output("model/model.safetensors", TRAIN, "Weights of both encoders, logit scale and bias."),
+    Output(
+        "model/config.json",
+        TRAIN,
+        "Architecture, findings and prompts in order, preparation of the signals, calibration, "
+        "thresholds of every rule, and provenance (`about`): run, data, folds, scores on the "
+        "tuning fold.",
+    ),
+    Output(
+        "model/text/", TRAIN, "Tokenizer of the text encoder, and its configuration if it has one."
+    ),
+    Output("model/README.md", TRAIN, "Model card."),
+    Output(
+        "model/neighbours.safetensors",
+        "train, unless `keep_embeddings=false`",
+        "Record numbers, findings and embeddings of the training records, for similar ECGs and "
+        "novelty.",
+    ),
+    Output("model.onnx", "export", "The model as one ONNX file."),
+    Output("evaluate/fold<n>/metrics.json", EVALUATE, "Scores of the fold (keys below)."),
+    Output("evaluate/fold<n>/findings.csv", EVALUATE, "One row per finding (columns below)."),
+    Output("evaluate/fold<n>/predictions.parquet", EVALUATE, "One row per record (columns below)."),
+    Output(
+        "evaluate/fold<n>/report.html",
+        "evaluate, unless `report=false`",
+        "One self-contained page: figures (reliability and decision curves among them), the "
+        "curves, errors and example records of each finding, and the records with the largest "
+        "error.",
+    ),
+    Output(
+        "evaluate/fold<n>/about.json",
+        EVALUATE,
+        "Provenance of the model that was scored: training data, folds, machine, time.",
+    ),
+    Output(
+        "evaluate/fold<n>/retrieval.csv",
+        WORDS,
+        "How well ECGs and reports find each other (also `.json`).",
+    ),
+    Output(
+        "evaluate/fold<n>/entailment.csv",
+        WORDS,
+        "How well reports match the prompts of the findings that they state (also `.json`).",
+    ),
+    Output(
+        "evaluate/fold<n>/leads.csv",
+        "evaluate, models trained with `augment.fewer_leads=`",
+        "Scores of each set of leads (also `.json`).",
+    ),
+    Output(
+        "evaluate/fold<n>/languages.csv",
+        "evaluate, models trained with `text.language=mixed`",
+        "Scores of each language (also `.json`).",
+    ),
+    Output(
+        "evaluate/fold<n>/held_out.csv",
+        "evaluate, models trained with `data.held_out=`",
+        "Scores of the findings that were held out (also `.json`).",
+    ),
+    Output(
+        "evaluate/challenge/",
+        "evaluate with `data=challenge`",
+        "Scores on external data: see [external validation](../how-to/external-validation.md).",
+    ),
+)
+
+# `R`: a threshold rule.
+METRICS = (
+    Key("R/macro_f1", "Mean over the findings of F1 = 2 TP / (2 TP + FP + FN)."),
+    Key("R/micro_f1", "F1 over all record-finding pairs together."),
+    Key("R/samples_f1", "Mean over the records of the F1 of their sets of findings."),
+    Key("R/macro_f1_min5", "`R/macro_f1` over findings with 5 or more positives in the fold."),
+    Key("macro_auroc", "Mean area under the ROC curve; it needs no threshold."),
+    Key("macro_auroc_min5", "The same over findings with 5 or more positives."),
+    Key("macro_auprc", "Mean average precision (area under the precision-recall curve)."),
+    Key("macro_auprc_min5", "The same over findings with 5 or more positives."),
+    Key("micro_auprc", "Average precision over all record-finding pairs together."),
+    Key("ece", "Expected calibration error over all record-finding pairs, 15 bins."),
+    Key("n_records", "Records of the fold."),
+    Key("n_findings", "Findings with a positive in the fold."),
+    Key("n_findings_min5", "Findings with 5 or more positives in the fold."),
+)
+FINDING_COLUMNS = (
+    Key("code", "SCP-ECG code."),
+    Key("name", "English name."),
+    Key("n_positive", "Records of the fold that have the finding."),
+    Key("prevalence", "`n_positive` / records."),
+    Key("auroc", "Area under the ROC curve."),
+    Key("auprc", "Average precision."),
+    Key("ece", "Expected calibration error of the finding."),
+    Key("brier", "Mean squared difference of probability and label."),
+    Key("R/threshold", "Threshold of the rule, from the tuning fold."),
+    Key("R/precision", "Precision at that threshold; empty if the finding is never predicted."),
+    Key("R/recall", "Recall (sensitivity) at that threshold."),
+    Key("R/specificity", "Specificity at that threshold."),
+    Key("R/f1", "F1 at that threshold; `R/f1/low` and `R/f1/high`: its 95 % interval."),
+    Key("calibration/slope", "Slope of the calibration, on the logit."),
+    Key("calibration/intercept", "Intercept of the calibration, on the logit."),
+)
+PREDICTION_COLUMNS = (
+    Key("ecg_id", "Number of the record in PTB-XL."),
+    Key("strat_fold", "Its fold."),
+    Key("probability/<code>", "Calibrated probability of the finding."),
+    Key("true/<code>", "Whether the label states the finding."),
+)
+RULES = {
+    "fixed_0.5": "0.5 for every finding.",
+    "f1": "Per finding, the threshold with the best F1 on the tuning fold.",
+    "prevalence": "Per finding, the threshold at which as many records of the tuning fold are "
+    "predicted positive as have the finding.",
+    "global": "One threshold for all findings, from the tuning fold.",
+    "expected_f1": "Per finding, half the best F1 that its calibrated probabilities lead one to "
+    "expect, at least 0.1 ([why](../decisions/0007-thresholds-from-the-expected-f1.md)). The "
+    "default of `predict`.",
+}
+
+
+def escape(text: str) -> str:
+    """Return a cell of a table with the characters escaped that Markdown would interpret."""
+    parts = re.split(r"(`[^`]*`)", text.replace("|", "\\|"))
+    plain = [part.replace("<", "&lt;").replace("*", "\\*") for part in parts[::2]]
+    code = [*parts[1::2], ""]
+    return "".join(pair for both in zip(plain, code, strict=True) for pair in both)
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a Markdown table."""
+    titles = list(head)
+    lines = [titles, ["---"] * len(titles), *([escape(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def value_text(value: Any) -> str:
+    """Return a default as it is written on the command line."""
+    if value is None:
+        return "`null`"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if value == "":
+        return "empty"
+    return "required" if value == "???" else f"`{str(value).replace(' ', '')}`"
+
+
+def allowed_values(field: dataclasses.Field[Any]) -> str:
+    """Return the range or the choices of a setting."""
+    low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))
+    if choices:
+        return ", ".join(f"`{choice}`" for choice in choices)
+    if low is None:
+        return "`true`, `false`" if field.type in (bool, "bool") else ""
+    return f"{low:,} or more" if high is None else f"{low:,} to {high:,}"
+
+
+def option_groups(command: str) -> list[tuple[str, str | None]]:
+    """Return the groups of settings that a command takes by name, each with its default."""
+    entries = yaml.safe_load((CONF_DIR / f"{command}.yaml").read_text("utf-8"))["defaults"]
+    pairs = [pair for entry in entries if isinstance(entry, dict) for pair in entry.items()]
+    return [(name, option) for name, option in pairs if (CONF_DIR / name).is_dir()]
+
+
+def option_summary(path: Path) -> str:
+    """Return what the first comment of a file of conf/ states."""
+    text = path.read_text("utf-8").removeprefix("# @package _global_\n")
+    lines = itertools.takewhile(lambda line: line.startswith("# "), text.splitlines())
+    summary = " ".join(line.removeprefix("# ") for line in lines).rstrip(".") + "."
+    return re.sub(r"(\w) ((?:MIT|Apache-2\.0)\b)", r"\1. \2", summary)
+
+
+def settings_page() -> str:
+    """Return the page of all commands and settings."""
+    rules = [
+        "A setting is given as `name=value`. A list needs quotes for the shell: "
+        "`'data.train_folds=[1,2]'`. `null` means no value.",
+        "`-m` with several values starts one run per value: `-m seed=0,1,2`.",
+        "`--help` prints this list for one command; `--cfg job` prints the composed settings and "
+        "starts nothing.",
+        "A value outside its range, or a name that does not exist, is an error before any work "
+        "starts.",
+    ]
+    parts = [
+        "# Commands and settings",
+        NOTE,
+        "A command is run as `python -m ecg_siglip.COMMAND name=value ...` or, in short, "
+        "`ecg-siglip COMMAND name=value ...`. The settings come from "
+        "`ecg_siglip/config.py`, their defaults also from `conf/`.",
+        "\n".join(f"- {rule}" for rule in rules),
+        table(
+            ("command", "purpose"),
+            ((f"[`{name}`](#{name})", purpose) for name, purpose in COMMANDS.items()),
+        ),
+    ]
+    for command, purpose in COMMANDS.items():
+        schema = getattr(config, f"{command.capitalize()}Config")
+        defaults = _yaml_defaults(command)
+        rows = []
+        for name, field in setting_fields(schema):
+            made = field.default_factory
+            default = field.default if made is dataclasses.MISSING else made()
+            default = defaults.get(name, default)
+            meaning = field.metadata["doc"]
+            rows.append((f"`{name}`", value_text(default), allowed_values(field), meaning))
+        parts += [f"## {command}", purpose]
+        parts += [table(("setting", "default", "values", "meaning"), rows)]
+        for group, chosen in option_groups(command):
+            paths = sorted((CONF_DIR / group).glob("*.yaml"))
+            if command == "evaluate":
+                paths = [path for path in paths if path.stem == "challenge"]
+            if command == "train" and group == "data":
+                paths = [path for path in paths if path.stem != "challenge"]
+            default = f"default `{chosen}`" if chosen else "no default"
+            parts += [
+                f"### {command}: `{group}=`",
+                f"A set of settings by name, a file of `conf/{group}/`; {default}.",
+                table(
+                    ("name", "meaning"),
+                    ((f"`{path.stem}`", option_summary(path)) for path in paths),
+                ),
+            ]
+    return "\n\n".join(parts) + "\n"
+
+
+def json_page() -> str:
+    """Return the page of the JSON that ``predict`` prints."""
+    parts = [
+        "# JSON output of predict",
+        NOTE,
+        "`predict` prints one JSON object per record and line, in the order of the records. A "
+        "record that cannot be read is named on stderr; the others are still predicted, and the "
+        "exit code is 1. `POST /predict` of the [JSON API](../how-to/web-page-and-api.md) returns "
+        "the same objects in the list `predictions`.",
+        "`[]` marks an item of a list, `<code>` an SCP-ECG code. *Long records* are those that are "
+        "[cut into windows](../how-to/long-records.md).",
+        table(
+            ("field", "type", "present", "meaning"),
+            ((f"`{f.path}`", f.type, f.present, f.meaning) for f in JSON_FIELDS),
+        ),
+        "A probability is rounded to six decimals, in `windows` to four.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def run_folder_page() -> str:
+    """Return the page of the files of a run and their columns."""
+    parts = [
+        "# Run folder and scores",
+        NOTE,
+        "A run is the folder `runs/<name>/`; `run.name=` names it, `run.root=` moves it.",
+        table(
+            ("file", "written by", "content"),
+            ((f"`{o.path}`", o.present, o.content) for o in RUN_FILES),
+        ),
+        "`ensemble` writes `config.yaml` and `model/`. Files appear whole or not at all.",
+        "## Threshold rules",
+        "A threshold rule turns probabilities into findings: a finding is present if its "
+        "probability reaches its threshold. An F1 score means little without its rule, so scores "
+        "name it. All thresholds come from the tuning fold, none from the fold that is scored.",
+        table(("rule `R`", "threshold"), ((f"`{rule}`", RULES[rule]) for rule in THRESHOLD_RULES)),
+        "## metrics.json",
+        "Every score but the counts also has a 95 % interval, `.../low` and `.../high` (percentile "
+        "bootstrap over the records; `n_bootstrap=0` leaves them out). A value is null if it is "
+        "not defined.",
+        table(("key", "meaning"), ((f"`{k.name}`", k.meaning) for k in METRICS)),
+        "## findings.csv",
+        table(("column", "meaning"), ((f"`{k.name}`", k.meaning) for k in FINDING_COLUMNS)),
+        "## predictions.parquet",
+        table(("column", "meaning"), ((f"`{k.name}`", k.meaning) for k in PREDICTION_COLUMNS)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def public_names(package: str) -> dict[str, str]:
+    """Return the public names of a package of the package folder, each with its module.
+
+    ``package`` is "" for ``ecg_siglip`` itself; a sub-package has the module "".
+    """
+    name = f"ecg_siglip.{package}".rstrip(".")
+    return dict(importlib.import_module(name)._MODULE_OF)
+
+
+def package_summary(package: str) -> str:
+    """Return the first line of a sub-package's docstring."""
+    path = PACKAGE_DIR / package / "__init__.py"
+    doc = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+    return doc.partition("\n\n")[0].replace("\n", " ")
+
+
+def packages() -> list[str]:
+    """Return the sub-packages, from the lowest layer to the highest."""
+    doc = (PACKAGE_DIR / "__init__.py").read_text("utf-8")
+    listed = re.findall(r"``(\w+)``", doc)
+    folders = {path.parent.name for path in PACKAGE_DIR.glob("*/__init__.py")}
+    order = list(dict.fromkeys(name for name in listed if name in folders))
+    return order + sorted(folders - set(order))
+
+
+def api_index() -> str:
+    """Return the index of the Python API."""
+    top = [
+        (f"`{name}`", f"[{module.partition('.')[0]}]({module.partition('.')[0]}.md)")
+        for name, module in public_names("").items()
+        if module
+    ]
+    layers = [(f"[`{name}`]({name}.md)", package_summary(name)) for name in packages()]
+    parts = [
+        "# Python API",
+        NOTE,
+        "These names can be imported from `ecg_siglip` itself. They are loaded on first use, so "
+        "`import ecg_siglip` does not load PyTorch.",
+        table(("name", "documented in"), top),
+        "The sub-packages, from the lowest layer to the highest; each imports only from lower "
+        "layers.",
+        table(("package", "purpose"), layers),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def api_page(package: str) -> str:
+    """Return the page of a sub-package: its public names, which mkdocstrings documents."""
+    names = public_names(package)
+    rows = [
+        (f"`{name}`", f"[`{module}.py`](../../../ecg_siglip/{package}/{module}.py)")
+        for name, module in names.items()
+    ]
+    parts = [
+        f"# {package}",
+        NOTE,
+        package_summary(package),
+        table(("name", "module"), rows),
+        *(f"::: ecg_siglip.{package}.{module}.{name}" for name, module in names.items()),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def pages() -> dict[str, str]:
+    """Return the text of every generated page by its path below docs/reference/."""
+    found = {
+        "settings.md": settings_page(),
+        "json-output.md": json_page(),
+        "run-folder.md": run_folder_page(),
+        "api/index.md": api_index(),
+    }
+    return found | {f"api/{name}.md": api_page(name) for name in packages()}
+
+
+def main() -> None:
+    for name, text in pages().items():
+        path = REFERENCE / name
+        if not path.exists() or path.read_text("utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            print(f"wrote {path}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

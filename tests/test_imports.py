@@ -20,6 +20,7 @@ LAYERS = [
     "training reporting",
     "evaluation serving",
     "train evaluate predict compare ensemble export ptbxl simulate app",
+    "__main__",
 ]
 LAYER = {unit: layer for layer, units in enumerate(LAYERS) for unit in units.split()}
 LIGHT = {"vocabulary", "signals", "metrics", "readers", "simulation", "reporting"}

@@ -39,7 +39,7 @@ def help_text() -> str:
             "Commands:",
             *(f"  {command:9} {command_summary(command)}" for command in COMMANDS),
             "",
-            "The settings of a command: ecg-siglip COMMAND --help. The version: ecg-siglip --version.",
+            "Settings of a command: ecg-siglip COMMAND --help. Version: ecg-siglip --version.",
             "Each command also runs as a module: python -m ecg_siglip.COMMAND SETTING=VALUE ...",
         ]
     )

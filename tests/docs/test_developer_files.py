@@ -158,6 +158,10 @@ def test_the_repository_has_one_address(name):
     assert set(addresses) == {REPOSITORY}
 
 
+def test_the_package_is_marked_as_typed():
+    assert (ROOT / "ecg_siglip" / "py.typed").is_file()
+
+
 def test_the_project_urls_are_complete():
     urls = PYPROJECT["project"]["urls"]
     assert list(urls) == ["Homepage", "Documentation", "Repository", "Issues", "Changelog"]

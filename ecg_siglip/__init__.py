@@ -3,7 +3,7 @@
 The path of one record::
 
     readers.read_record(path)           a file of any format -> leads, mV, Hz
-    signals.prepare_signal(...)         -> (12, n_samples): lead order, resample, filter, crop or pad
+    signals.prepare_signal(...)         -> (12, n_samples): reorder, resample, filter, crop or pad
     model.encode_ecg(signal)            -> a unit vector
     model.encode_text(prompts)          -> one unit vector per finding (once per load)
     exp(log_scale) * cosine + bias      -> sigmoid: is the sentence true of this record?
@@ -18,7 +18,7 @@ layer to the highest: ``core``, ``vocabulary``, ``signals``; ``metrics``, ``read
 
 from ecg_siglip.core.lazy import lazy_names
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 _MODULE_OF = {
     "EcgClassifier": "inference.classifier",
     "EcgTextModel": "models.dual_encoder",

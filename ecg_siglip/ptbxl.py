@@ -46,5 +46,9 @@ def prepare_ptbxl(settings: config.PtbxlConfig) -> None:
     )
 
 
-if __name__ == "__main__":
+def main() -> None:
     run_command("ptbxl", config.PtbxlConfig, prepare_ptbxl)
+
+
+if __name__ == "__main__":
+    main()

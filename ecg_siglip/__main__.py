@@ -1,0 +1,77 @@
+"""Run a command: ``ecg-siglip COMMAND SETTING=VALUE ...`` or ``python -m ecg_siglip COMMAND ...``.
+
+Each command is a module of its own and also runs as ``python -m ecg_siglip.<command>``, which is
+the form that torchrun needs. Only the module of the requested command is imported.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import sys
+from pathlib import Path
+
+from ecg_siglip import __doc__ as package_doc
+from ecg_siglip import __version__
+
+# In the order of a first use, for the help page.
+COMMANDS = (
+    *("simulate", "ptbxl", "train", "evaluate", "predict"),
+    *("compare", "ensemble", "export", "app"),
+)
+
+
+def command_summary(command: str) -> str:
+    """Return the first line of a command's docstring, read without an import of the module."""
+    source = Path(__file__).with_name(f"{command}.py").read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+
+
+def help_text() -> str:
+    """Return the help page: the usage, each command with its summary, where to read more."""
+    return "\n".join(
+        [
+            "ecg-siglip COMMAND SETTING=VALUE ...",
+            "",
+            (package_doc or "").partition("\n")[0],
+            "",
+            "Commands:",
+            *(f"  {command:9} {command_summary(command)}" for command in COMMANDS),
+            "",
+            "Settings of a command: ecg-siglip COMMAND --help. Version: ecg-siglip --version.",
+            "Each command also runs as a module: python -m ecg_siglip.COMMAND SETTING=VALUE ...",
+        ]
+    )
+
+
+def main() -> int:
+    """Run the command that is named first on the command line with the arguments after it.
+
+    Returns
+    -------
+    int
+        Exit code: 0 after the command, 2 if there is no command of that name.
+    """
+    first, *rest = sys.argv[1:] or ["--help"]
+    if first in ("-h", "--help"):
+        print(help_text())
+        return 0
+    if first == "--version":
+        print(f"ecg_siglip {__version__}")
+        return 0
+    if first not in COMMANDS:
+        nearest = difflib.get_close_matches(first, COMMANDS, n=1)
+        hint = f"did you mean {nearest[0]}?" if nearest else "see ecg-siglip --help"
+        print(
+            f"ecg-siglip: expected a command ({', '.join(COMMANDS)}), got {first!r}; {hint}",
+            file=sys.stderr,
+        )
+        return 2
+    sys.argv = [f"ecg-siglip {first}", *rest]  # Hydra reads its overrides from here
+    importlib.import_module(f"ecg_siglip.{first}").main()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -23,8 +23,9 @@ from ecg_siglip.inference.sliding_window import Windows
 from ecg_siglip.metrics.decision_rules import DEFAULT_RULE
 from ecg_siglip.models.artifact import load_artifact
 from ecg_siglip.signals.preprocessing import resample, to_int16
-from ecg_siglip.simulation import dataset, finding_rules
-from ecg_siglip.simulation.heart import Heart, simulate_ecg
+from ecg_siglip.simulation import dataset, finding_rules, patients
+from ecg_siglip.simulation.heart import Heart
+from ecg_siglip.simulation.rhythms import simulate_ecg
 
 N_PEOPLE, N_WINDOWS, N_SICK = 24, 360, 10
 TRANSIENT = ("AFIB", "AFLT", "SVTAC", "PVC", "ISCAL", "STD_", "CLBBB", "2AVB")
@@ -78,7 +79,7 @@ def print_simulated(predictor: Predictor) -> None:
     for i in range(N_PEOPLE):
         rng = np.random.default_rng([78, i])
         heart = finding_rules.person(rng, float(rng.uniform(30, 85)), bool(rng.random() < 0.5))
-        lasting = {"NORM"} if rng.random() < 0.45 else {*dataset.abnormal_findings(rng, "SR")}
+        lasting = {"NORM"} if rng.random() < 0.45 else {*patients.abnormal_findings(rng, "SR")}
         heart = finding_rules.with_findings(heart, {"SR", *lasting - PASSING}, rng)
         code = TRANSIENT[i % len(TRANSIENT)]
         sick = copy.deepcopy(heart)

@@ -2,7 +2,8 @@
 
 The configuration of a command is one YAML file in ``conf/`` on top of the dataclass here that has
 the command's name. ``core.command_line`` composes both with the command line and checks every
-range; the command gets a plain dataclass.
+range; the command gets a plain dataclass. Settings of several commands are defined once, in the
+shared groups at the top.
 """
 
 from __future__ import annotations
@@ -10,84 +11,163 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ecg_siglip.core.settings import group, setting
-from ecg_siglip.metrics.decision_rules import THRESHOLD_RULES
+from ecg_siglip.core.settings import group, same_setting, setting
+from ecg_siglip.metrics.decision_rules import (
+    DEFAULT_RULE,
+    OPERATING_POINTS,
+    PRECISION,
+    SENSITIVITY,
+    THRESHOLD_RULES,
+)
 from ecg_siglip.vocabulary import findings
 
+DEVICES = ("auto", "cpu", "cuda")
 REPORTS = ("all", "validated", "written")
 
 
 @dataclass
 class RunConfig:
-    name: str = setting("???", "name of the run: its folder is root/name; said again, it resumes")
-    root: str = setting("runs", "folder of all runs")
+    name: str = setting("???", "Name of the run; its folder is root/name.")
+    root: str = setting("runs", "Folder of all runs.")
+
+
+@dataclass
+class ModelSettings:
+    """The model that a command uses."""
+
+    run: RunConfig = group(RunConfig)
+    model: str | None = setting(
+        None, "Folder of a model, or owner/name[@revision] on the hub; null: the run's model."
+    )
+
+
+@dataclass
+class Machine:
+    """Where a command runs."""
+
+    device: str = setting("auto", "Device; auto: a GPU if there is one.", choices=DEVICES)
+    n_threads: int | None = setting(None, "CPU threads; null: PyTorch's default.", 1, 1024)
+
+
+@dataclass
+class DataAccess:
+    """Where the records are and how they are read."""
+
+    root: str | None = setting(None, "Folder of the data; null: the one of the training.")
+    allow_missing: bool = setting(False, "Continue if listed records are missing on disk.")
+    cache_dir: str | None = setting(None, "Folder of the waveform cache; null: root/cache.")
+    n_workers: int | None = setting(None, "Processes that read files; null: one per core.", 1, 256)
+
+
+@dataclass
+class DecisionRule:
+    """Which findings are reported as present."""
+
+    threshold_rule: str = setting(
+        DEFAULT_RULE, "Rule that chose the thresholds.", choices=THRESHOLD_RULES
+    )
+    operating_point: str = setting(
+        "balanced",
+        "screening: thresholds by sensitivity; balanced: by threshold_rule; confirm: by precision.",
+        choices=OPERATING_POINTS,
+    )
+    sensitivity: float = setting(
+        SENSITIVITY, "Target sensitivity of each finding: 0.8, 0.9, 0.95 or 0.98.", 0.8, 0.98
+    )
+    precision: float = setting(
+        PRECISION, "Target precision of each finding: 0.5, 0.7, 0.8 or 0.9.", 0.5, 0.9
+    )
 
 
 @dataclass
 class DataConfig:
-    root: str = setting("???", "folder with ptbxl_database.csv, scp_statements.csv and records100/")
-    fs: int = setting(
-        100, "sampling rate of the files read, Hz: 100 (records100/) or 500", 100, 500
+    root: str = setting(
+        "???", "Folder with ptbxl_database.csv, scp_statements.csv and records100/."
     )
-    task: str = setting("all", "which PTB-XL statements are the findings", choices=findings.TASKS)
-    train_folds: list[int] = setting([1, 2, 3, 4, 5, 6, 7, 8], "strat_fold to learn from", 1, 10)
-    train_share: float = setting(1.0, "share of the training records to learn from", 0.001, 1.0)
+    fs: int = setting(
+        100, "Sampling rate of the files to read, Hz: 100 (records100/) or 500.", 100, 500
+    )
+    task: str = setting("all", "PTB-XL statements that are the findings.", choices=findings.TASKS)
+    train_folds: list[int] = setting(
+        [1, 2, 3, 4, 5, 6, 7, 8], "Values of strat_fold to train on.", 1, 10
+    )
+    train_share: float = setting(1.0, "Fraction of the training records to use.", 0.001, 1.0)
     held_out: list[str] = setting(
-        [], "findings that training never hears of, to be asked for afterwards: [AFIB,IMI]"
+        [], "Findings left out of training, for zero-shot evaluation: [AFIB,IMI]."
     )
     reports: str = setting(
         "all",
-        "which reports are read: all; validated: of records that a person has checked; written: "
-        "not first by the recorder",
+        "Reports to use; validated: those of records checked by a person; written: those that are "
+        "not machine-generated.",
         choices=REPORTS,
     )
-    tune_fold: int = setting(9, "strat_fold for thresholds, calibration, the best epoch", 1, 10)
-    allow_missing: bool = setting(False, "go on when listed records are absent on disk")
-    cache_dir: str | None = setting(None, "folder of the waveform cache; null: root/cache")
-    n_workers: int | None = setting(None, "processes that read files; null: one per core", 1, 256)
+    tune_fold: int = setting(
+        9, "strat_fold that thresholds, calibration and the best epoch are chosen on.", 1, 10
+    )
+    allow_missing: bool = same_setting(DataAccess, "allow_missing")
+    cache_dir: str | None = same_setting(DataAccess, "cache_dir")
+    n_workers: int | None = same_setting(DataAccess, "n_workers")
 
 
 @dataclass
 class WaveformConfig:
-    fs: int = setting(100, "sampling rate that the model sees, Hz", 50, 1000)
-    duration_s: float = setting(10.0, "length that the model sees, s", 1.0, 60.0)
-    low_hz: float | None = setting(None, "zero-phase high-pass corner, Hz; null: none", 0.01, 5.0)
-    high_hz: float | None = setting(None, "zero-phase low-pass corner, Hz; null: none", 10.0, 250.0)
-    allow_short: bool = setting(False, "pad shorter records with zeros instead of refusing them")
-    allow_flat: bool = setting(False, "accept a lead without any signal instead of refusing it")
+    fs: int = setting(100, "Sampling rate of the model's input, Hz.", 50, 1000)
+    duration_s: float = setting(10.0, "Length of the model's input, s.", 1.0, 60.0)
+    low_hz: float | None = setting(
+        None, "Corner frequency of a zero-phase high-pass filter, Hz; null: none.", 0.01, 5.0
+    )
+    high_hz: float | None = setting(
+        None, "Corner frequency of a zero-phase low-pass filter, Hz; null: none.", 10.0, 250.0
+    )
+    allow_short: bool = setting(False, "Pad short records with zeros instead of rejecting them.")
+    allow_flat: bool = setting(False, "Accept records with a flat lead instead of rejecting them.")
 
 
 @dataclass
 class AugmentConfig:
-    shift_s: float = setting(1.0, "largest random shift in time, s", 0.0, 10.0)
-    gain: float = setting(0.2, "largest random change of amplitude, as a fraction", 0.0, 0.9)
-    wander_mv: float = setting(0.1, "largest random baseline wander, mV", 0.0, 2.0)
-    lead_mask: float = setting(0.1, "chance that a lead is blanked", 0.0, 0.9)
+    shift_s: float = setting(1.0, "Largest random shift in time, s.", 0.0, 10.0)
+    gain: float = setting(0.2, "Largest random change of the amplitude, as a fraction.", 0.0, 0.9)
+    wander_mv: float = setting(0.1, "Largest random baseline wander, mV.", 0.0, 2.0)
+    lead_mask: float = setting(0.1, "Probability of masking each lead.", 0.0, 0.9)
     fewer_leads: float = setting(
-        0.0, "chance that a record comes with limb leads, some of V1-V6, I or II alone", 0.0, 1.0
+        0.0,
+        "Probability of masking leads down to a reduced set (limb; limb and some chest; I or II).",
+        0.0,
+        1.0,
     )
-    time_mask_s: float = setting(0.0, "longest stretch of time that is blanked, s", 0.0, 10.0)
+    time_mask_s: float = setting(0.0, "Longest segment in time to mask, s.", 0.0, 10.0)
     mixup: float = setting(
-        0.4, "two records are blended, by shares from Beta(mixup, mixup); 0: none", 0.0, 10.0
+        0.4, "Mix pairs of records with weights from Beta(mixup, mixup); 0: off.", 0.0, 10.0
     )
 
 
 @dataclass
 class EcgConfig:
-    name: str = setting("resnet1d", "ECG encoder", choices=("resnet1d", "xresnet1d", "transformer"))
-    width: int = setting(32, "channels of the first stage (resnet1d) or of a token", 8, 2048)
-    depths: list[int] = setting([2, 2, 2, 2], "blocks per stage; the transformer has one", 1, 64)
-    kernel_size: int = setting(5, "samples per convolution in a block, odd (resnet1d)", 3, 31)
-    stem_size: int = setting(11, "samples per convolution in the stem, odd", 3, 63)
-    stem_stride: int = setting(2, "samples per step of the stem", 1, 50)
-    n_heads: int = setting(4, "attention heads (transformer)", 1, 32)
-    dropout: float = setting(0.2, "dropout on the pooled features", 0.0, 0.9)
-    weights: str | None = setting(
-        None, "finished run or model whose ECG encoder this one starts from; null: at random"
+    name: str = setting(
+        "resnet1d", "ECG encoder.", choices=("resnet1d", "xresnet1d", "transformer")
     )
-    locked: bool = setting(False, "keep the ECG encoder's weights as they start; only project")
+    width: int = setting(
+        32, "Channels of the first stage (residual networks) or of a token (transformer).", 8, 2048
+    )
+    depths: list[int] = setting(
+        [2, 2, 2, 2], "Blocks per stage; the transformer has one stage.", 1, 64
+    )
+    kernel_size: int = setting(
+        5, "Kernel of the convolutions in a block, samples, odd (residual networks).", 3, 31
+    )
+    stem_size: int = setting(11, "Kernel of the first convolution, samples, odd.", 3, 63)
+    stem_stride: int = setting(2, "Stride of the first convolution, samples.", 1, 50)
+    n_heads: int = setting(4, "Attention heads (transformer).", 1, 32)
+    dropout: float = setting(0.2, "Dropout on the pooled features.", 0.0, 0.9)
+    weights: str | None = setting(
+        None, "Finished run or model whose ECG encoder the training starts from; null: random."
+    )
+    locked: bool = setting(False, "Freeze the ECG encoder; only its projection is trained.")
     drop_path: float = setting(
-        0.0, "chance that a block is skipped (resnet1d); dropout in it (transformer)", 0.0, 0.9
+        0.0,
+        "Probability of skipping a block (resnet1d); dropout within blocks (transformer).",
+        0.0,
+        0.9,
     )
 
 
@@ -95,66 +175,83 @@ class EcgConfig:
 class TextConfig:
     name: str = setting(
         "small",
-        "`small`: the built-in encoder; `none`: a supervised head without words, for comparison; "
-        "`minilm`: from its package; else a Hugging Face name or folder",
+        "Text encoder. small: the built-in one; none: a supervised linear head instead; minilm: "
+        "all-MiniLM-L6-v2 from its package; else a Hugging Face name or folder.",
     )
     language: str = setting(
         "en",
-        "language of the finding prompts; mixed: another one each step, asked in English",
+        "Language of the prompts; mixed: another one in each step, English in inference.",
         choices=(*findings.LANGUAGES, "mixed"),
     )
-    vocab_size: int = setting(2048, "tokens of the built-in tokenizer", 300, 65536)
-    width: int = setting(128, "channels of a token (built-in encoder)", 16, 2048)
-    depth: int = setting(2, "layers (built-in encoder)", 1, 24)
-    n_heads: int = setting(4, "attention heads (built-in encoder)", 1, 32)
-    max_tokens: int = setting(64, "longer texts are cut", 8, 512)
-    locked: bool = setting(False, "keep the text encoder's weights as they are; only project")
-    pool: str = setting("mean", "how tokens become one vector", choices=("mean", "first", "last"))
-    lora_rank: int = setting(
-        0, "LoRA: a Hugging Face encoder stays, matrices of this rank learn; 0: it learns", 0, 512
+    vocab_size: int = setting(2048, "Vocabulary size of the built-in tokenizer.", 300, 65536)
+    width: int = setting(128, "Channels of a token (built-in encoder).", 16, 2048)
+    depth: int = setting(2, "Layers (built-in encoder).", 1, 24)
+    n_heads: int = setting(4, "Attention heads (built-in encoder).", 1, 32)
+    max_tokens: int = setting(64, "Longest text, tokens; longer ones are truncated.", 8, 512)
+    locked: bool = setting(False, "Freeze the text encoder; only its projection is trained.")
+    pool: str = setting(
+        "mean", "Token that represents the text, or the mean.", choices=("mean", "first", "last")
     )
-    lora_alpha: int = setting(16, "LoRA: what they add counts lora_alpha / lora_rank", 1, 1024)
+    lora_rank: int = setting(
+        0,
+        "Rank of the LoRA matrices, trained instead of a Hugging Face encoder's weights; 0: off.",
+        0,
+        512,
+    )
+    lora_alpha: int = setting(
+        16, "Scale of LoRA: its output times lora_alpha / lora_rank.", 1, 1024
+    )
 
 
 @dataclass
 class ObjectiveConfig:
-    terms: str = setting("bank", "text/targets:weight, joined by +; bank alone means bank/present")
+    terms: str = setting(
+        "bank", "Terms of the loss, text/targets:weight, joined by +; bank means bank/present."
+    )
     loss: str = setting(
-        "sigmoid", "pair loss (sigmoid: SigLIP, softmax: CLIP)", choices=("sigmoid", "softmax")
+        "sigmoid", "Pair loss: sigmoid (SigLIP) or softmax (CLIP).", choices=("sigmoid", "softmax")
     )
-    exclude: list[str] = setting([], "findings that set-valued targets do not look at")
+    exclude: list[str] = setting([], "Findings that set-valued targets ignore.")
     teachers: list[str] = setting(
-        [], "finished runs that share in the labels, each where it was not trained: [teacher_*]"
+        [], "Finished runs for distillation, each on folds it was not trained on: [teacher_*]."
     )
-    teacher_share: float = setting(0.3, "their part of a label", 0.0, 1.0)
-    n_chunk: int | None = setting(None, "texts per chunk of the pair matrix; null: what fits", 1)
+    teacher_share: float = setting(0.3, "Weight of the teachers in a label.", 0.0, 1.0)
+    n_chunk: int | None = setting(
+        None, "Texts per chunk of the pair matrix; null: as many as fit in memory.", 1
+    )
     across: str = setting(
         "gather",
-        "how devices share texts: gather all, or pass them round in a ring",
+        "How devices share their texts: gather all, or pass them around a ring.",
         choices=("gather", "ring"),
     )
-    logit_scale: float = setting(10.0, "scale at the start, exp(log_scale)", 0.1, 100.0)
+    logit_scale: float = setting(10.0, "Initial scale of the logits, exp(log_scale).", 0.1, 100.0)
     logit_bias: float | None = setting(
-        None, "bias at the start; null: log-odds of the measured positive rate", -50.0, 50.0
+        None,
+        "Initial bias of the logits; null: log-odds of the measured positive rate.",
+        -50.0,
+        50.0,
     )
 
 
 @dataclass
 class OptimConfig:
-    n_epochs: int = setting(60, "passes over the training folds", 1, 10000)
-    batch_size: int = setting(128, "records per step, over all devices", 2, 1 << 20)
-    lr: float = setting(2e-3, "peak learning rate of AdamW", 1e-8, 1.0)
-    final_lr: float = setting(0.5, "rate at the last step, as a share of the peak", 0.0, 1.0)
-    text_lr: float = setting(1.0, "factor on the learning rate of the text encoder", 0.0, 10.0)
-    weight_decay: float = setting(0.05, "decoupled weight decay, matrices only", 0.0, 1.0)
-    warmup: float = setting(0.1, "share of the steps in which the rate rises", 0.0, 1.0)
-    clip_norm: float = setting(1.0, "largest norm of the gradient; 0: no clipping", 0.0, 1e6)
-    ema: float = setting(0.999, "decay a step of the averaged weights; 0: none", 0.0, 1.0)
+    n_epochs: int = setting(60, "Epochs.", 1, 10000)
+    batch_size: int = setting(128, "Records per step, over all devices.", 2, 1 << 20)
+    lr: float = setting(2e-3, "Peak learning rate of AdamW.", 1e-8, 1.0)
+    final_lr: float = setting(
+        0.5, "Learning rate of the last step, as a fraction of the peak.", 0.0, 1.0
+    )
+    text_lr: float = setting(1.0, "Factor on the text encoder's learning rate.", 0.0, 10.0)
+    weight_decay: float = setting(0.05, "Decoupled weight decay, of matrices only.", 0.0, 1.0)
+    warmup: float = setting(0.1, "Fraction of the steps with a rising learning rate.", 0.0, 1.0)
+    clip_norm: float = setting(1.0, "Largest norm of the gradient; 0: no clipping.", 0.0, 1e6)
+    ema: float = setting(0.999, "Decay per step of the averaged weights; 0: no average.", 0.0, 1.0)
 
 
 @dataclass
 class TrainConfig:
-    # Settings of where and how fast, not what: they may differ within one run or recipe.
+    # Settings that change where and how fast a run trains, not its result: they may differ within
+    # one run or recipe.
     FREE: ClassVar[tuple[str, ...]] = (
         "data.n_workers",
         "data.cache_dir",
@@ -162,7 +259,7 @@ class TrainConfig:
         "n_threads",
         "save_every_s",
     )
-    # Old names, with the new ones, for an error that helps.
+    # Old names with the new ones, for the error.
     RENAMED: ClassVar[dict[str, str]] = {
         "tune=both": "freeze=none",
         "tune=ecg_only": "freeze=text",
@@ -180,42 +277,43 @@ class TrainConfig:
     text: TextConfig = group(TextConfig)
     objective: ObjectiveConfig = group(ObjectiveConfig)
     optim: OptimConfig = group(OptimConfig)
-    embed_dim: int = setting(128, "length of the shared embedding", 2, 8192)
-    seed: int = setting(0, "seed of weights, order, augmentation", 0, 2**31 - 1)
-    device: str = setting("auto", "auto, cpu, cuda", choices=("auto", "cpu", "cuda"))
+    embed_dim: int = setting(128, "Dimension of the shared embedding.", 2, 8192)
+    seed: int = setting(0, "Seed of the weights, the order and the augmentation.", 0, 2**31 - 1)
+    device: str = same_setting(Machine, "device")
     precision: str = setting(
-        "auto", "auto: bfloat16 on a GPU, float32 on a CPU", choices=("auto", "float32", "bfloat16")
+        "auto",
+        "auto: bfloat16 on a GPU, float32 on a CPU.",
+        choices=("auto", "float32", "bfloat16"),
     )
-    n_threads: int | None = setting(None, "CPU threads; null: PyTorch's choice", 1, 1024)
-    compile: bool = setting(False, "torch.compile the ECG encoder")
+    n_threads: int | None = same_setting(Machine, "n_threads")
+    compile: bool = setting(False, "Compile the ECG encoder with torch.compile.")
     keep_embeddings: bool = setting(
-        True, "the model holds its training records' numbers and embeddings: similar ECGs, novelty"
+        True,
+        "Store the ecg_ids, findings and embeddings of the training records in the model, for "
+        "similar ECGs and novelty.",
     )
-    save_every_s: float = setting(30.0, "time between saved states within an epoch, s", 0.0, 1e6)
+    save_every_s: float = setting(30.0, "Time between saved states within an epoch, s.", 0.0, 1e6)
 
 
 @dataclass
-class EvaluateData:
-    root: str | None = setting(None, "folder of the data; null: where the run was trained")
-    allow_missing: bool = setting(False, "go on when listed records are absent on disk")
-    cache_dir: str | None = setting(None, "folder of the waveform cache; null: root/cache")
-    n_workers: int | None = setting(None, "processes that read files; null: one per core", 1, 256)
+class EvaluateData(DataAccess):
+    """Data of the training, elsewhere if need be."""
 
 
 @dataclass
 class EvaluatedData(EvaluateData):
     kind: str = setting(
         "ptbxl",
-        "what lies in root: PTB-XL, or with data=challenge a folder a hospital",
+        "What root contains: PTB-XL, or (set by data=challenge) one folder per hospital.",
         choices=("ptbxl", "challenge"),
     )
     ptbxl: str | None = setting(
         None,
         "challenge: folder with the ptbxl_database.csv that has the folds of records HRnnnnn; "
-        "null: where the run was trained",
+        "null: the folder of the training.",
     )
     min_positives: int = setting(
-        5, "challenge: records of a set that a finding needs to be scored on it", 1
+        5, "challenge: fewest positive records of a set for which a finding is scored.", 1
     )
 
 
@@ -223,176 +321,174 @@ class EvaluatedData(EvaluateData):
 class EvaluateConfig:
     run: RunConfig = group(RunConfig)
     data: EvaluatedData = group(EvaluatedData)
-    fold: int = setting(10, "strat_fold to report on", 1, 10)
-    labelled_only: bool = setting(False, "score only records with at least one finding of the task")
-    n_bootstrap: int = setting(1000, "resamples of the records for the 95 % intervals", 0, 100000)
-    batch_size: int = setting(256, "records per step", 1, 1 << 20)
-    report: bool = setting(True, "write report.html as well")
-    device: str = setting("auto", "auto, cpu, cuda", choices=("auto", "cpu", "cuda"))
+    fold: int = setting(10, "strat_fold to evaluate on.", 1, 10)
+    labelled_only: bool = setting(
+        False, "Score only records with at least one finding of the task."
+    )
+    n_bootstrap: int = setting(
+        1000, "Bootstrap resamples of the records for the 95 % intervals.", 0, 100000
+    )
+    batch_size: int = setting(256, "Records per batch.", 1, 1 << 20)
+    report: bool = setting(True, "Also write report.html.")
+    device: str = same_setting(Machine, "device")
 
 
 @dataclass
 class CompareConfig:
-    runs: list[str] = setting([], "names of runs; * and ? stand for any: ['bank_s*','clip_s*']")
-    root: str = setting("runs", "folder of all runs")
-    baseline: str | None = setting(None, "recipe that the others are held against; null: the first")
-    fold: int = setting(10, "strat_fold to compare on", 1, 10)
-    x: str | None = setting(None, "also draw the scores along this knob, as optim.batch_size")
-    n_resamples: int = setting(1000, "of the bootstrap and of the permutation test", 0, 100000)
-    out: str = setting("comparison", "folder to write; replaced if it is there")
+    runs: list[str] = setting([], "Names of runs; * and ? are wildcards: ['bank_s*','clip_s*'].")
+    root: str = same_setting(RunConfig, "root")
+    baseline: str | None = setting(
+        None, "Recipe that the others are compared with; null: the first one."
+    )
+    fold: int = setting(10, "strat_fold to compare on.", 1, 10)
+    x: str | None = setting(
+        None, "Also plot the scores against this setting, for example optim.batch_size."
+    )
+    n_resamples: int = setting(
+        1000, "Resamples of the bootstrap and of the permutation test.", 0, 100000
+    )
+    out: str = setting("comparison", "Folder to write; an existing one is replaced.")
     data: EvaluateData = group(EvaluateData)
-    device: str = setting("auto", "auto, cpu, cuda", choices=("auto", "cpu", "cuda"))
+    device: str = same_setting(Machine, "device")
 
 
 @dataclass
 class EnsembleConfig:
     run: RunConfig = group(RunConfig)
-    runs: list[str] = setting([], "names of finished runs; * and ? stand for any: ['bank_s*']")
+    runs: list[str] = setting([], "Names of finished runs; * and ? are wildcards: ['bank_s*'].")
     data: EvaluateData = group(EvaluateData)
-    device: str = setting("auto", "auto, cpu, cuda", choices=("auto", "cpu", "cuda"))
+    device: str = same_setting(Machine, "device")
 
 
 @dataclass
 class PredictWaveform:
-    allow_short: bool = setting(False, "pad shorter records with zeros instead of refusing them")
-    allow_flat: bool = setting(False, "accept a lead without any signal instead of refusing it")
+    allow_short: bool = same_setting(WaveformConfig, "allow_short")
+    allow_flat: bool = same_setting(WaveformConfig, "allow_flat")
     allow_missing_leads: bool = setting(
-        False, "answer without some leads; needs a model trained with augment.fewer_leads"
+        False, "Accept records with missing leads; needs a model trained with augment.fewer_leads."
     )
 
 
 @dataclass
 class ReadConfig:
     fs: float | None = setting(
-        None, "sampling rate of files that state none, Hz (tables, .npy)", 50.0, 20000.0
+        None, "Sampling rate of files that do not state one, Hz (tables, .npy).", 50.0, 20000.0
     )
-    units: str | None = setting(None, "units of files that state none", choices=("uV", "mV", "V"))
-    leads: list[str] = setting([], "leads of files that name none, in their order: [I,II,...]")
+    units: str | None = setting(
+        None, "Units of files that do not state them.", choices=("uV", "mV", "V")
+    )
+    leads: list[str] = setting(
+        [], "Leads of files that do not name them, in the order of the file: [I,II,...]."
+    )
 
 
 @dataclass
 class WindowsConfig:
     step_s: float | None = setting(
         None,
-        "long records: from one window to the next, s; null: the model's length, no overlap",
+        "Long records: step between windows, s; null: the length of a window, no overlap.",
         0.1,
         86400.0,
     )
     sustained_s: float = setting(
         30.0,
-        "long records: for how long a finding has to be there, s; up to a window's: in any one",
+        "Long records: shortest time for which a finding has to be present, s; if not longer than "
+        "a window: present in any window.",
         0.0,
         86400.0,
     )
 
 
 @dataclass
-class PredictConfig:
-    # Old names, with the new ones, for an error that helps.
+class PredictConfig(DecisionRule, ModelSettings):
+    # Old names with the new ones, for the error.
     RENAMED: ClassVar[dict[str, str]] = {"ask": "questions", "n_reasons": "n_attributions"}
 
-    run: RunConfig = group(RunConfig)
-    records: list[str] = setting([], "files of any format; a folder: every record below it")
+    records: list[str] = setting(
+        [], "Files of any supported format; a folder: every record below it."
+    )
     read: ReadConfig = group(ReadConfig)
-    model: str | None = setting(
-        None, "folder of a model, or owner/name[@revision] on the hub; null: the run's"
+    report: str | None = setting(
+        None, "Also write a report with one page per record: a name in .html or .pdf."
     )
-    threshold_rule: str = setting("expected_f1", "which thresholds decide", choices=THRESHOLD_RULES)
-    operating_point: str = setting(
-        "balanced",
-        "screening: miss few (sensitivity); balanced: threshold_rule; confirm: be sure (precision)",
-        choices=("screening", "balanced", "confirm"),
+    n_attributions: int = setting(
+        0, "Findings of a record report for which attributions are plotted.", 0, 12
     )
-    sensitivity: float = setting(0.9, "wanted of each finding: 0.8, 0.9, 0.95 or 0.98", 0.8, 0.98)
-    precision: float = setting(0.8, "wanted of each finding: 0.5, 0.7, 0.8 or 0.9", 0.5, 0.9)
-    report: str | None = setting(None, "also write a sheet a record: a name in .html or .pdf")
-    n_attributions: int = setting(0, "findings of a sheet whose reasons are drawn", 0, 12)
     language: str | None = setting(
-        None, "language to ask in; null: what the model was tuned with", choices=findings.LANGUAGES
+        None,
+        "Language of the prompts; null: the one that the model was tuned with.",
+        choices=findings.LANGUAGES,
     )
-    n_similar: int = setting(0, "training ECGs most like the record to name, with findings", 0, 100)
+    n_similar: int = setting(0, "Most similar training ECGs to list, with their findings.", 0, 100)
     questions: list[str] = setting(
-        [], "questions about each record, in English, German or Japanese"
+        [], "Questions about each record, in English, German or Japanese."
     )
     waveform: PredictWaveform = group(PredictWaveform)
     windows: WindowsConfig = group(WindowsConfig)
-    batch_size: int = setting(64, "records, or windows of a long one, per step", 1, 1 << 20)
-    device: str = setting("auto", "auto, cpu, cuda", choices=("auto", "cpu", "cuda"))
+    batch_size: int = setting(64, "Records, or windows of a long record, per batch.", 1, 1 << 20)
+    device: str = same_setting(Machine, "device")
 
 
 @dataclass
-class ExportConfig:
-    run: RunConfig = group(RunConfig)
-    model: str | None = setting(
-        None, "folder of a model, or owner/name[@revision] on the hub; null: the run's"
+class ExportConfig(ModelSettings):
+    to: str = setting(
+        "onnx", "onnx: write a file; hub: upload to the Hugging Face hub.", choices=("onnx", "hub")
     )
-    to: str = setting("onnx", "onnx: one file; hub: the Hugging Face hub", choices=("onnx", "hub"))
-    out: str | None = setting(None, "file to write; null: model.onnx in the run's folder (onnx)")
-    repo: str | None = setting(None, "owner/name, made if it is not there (hub)")
-    revision: str | None = setting(None, "branch, made if it is not there; null: main (hub)")
-    private: bool = setting(True, "a new repository is seen by its owner only (hub)")
+    out: str | None = setting(
+        None, "File to write; null: model.onnx in the folder of the run (onnx)."
+    )
+    repo: str | None = setting(None, "owner/name; created if it does not exist (hub).")
+    revision: str | None = setting(None, "Branch; created if it does not exist; null: main (hub).")
+    private: bool = setting(True, "Make a new repository visible to its owner only (hub).")
 
 
 @dataclass
-class AppConfig:
-    run: RunConfig = group(RunConfig)
-    model: str | None = setting(
-        None, "folder of a model, or owner/name[@revision] on the hub; null: the run's"
+class AppConfig(DecisionRule, ModelSettings):
+    host: str = setting(
+        "127.0.0.1", "Address to listen on; any other than the default accepts other machines."
     )
-    host: str = setting("127.0.0.1", "address to listen on; any other lets other machines ask")
-    port: int = setting(7860, "port to listen on; 0: any that is free", 0, 65535)
-    hosts: list[str] = setting([], "further names by which the page may be called; '*': any")
-    max_mb: float = setting(32.0, "largest upload, all of its files together, MB", 0.001, 256.0)
-    max_files: int = setting(200, "files of an upload", 1, 1000)
-    max_waiting: int = setting(64, "who may wait for an answer; others shall come back", 1, 4096)
-    timeout_s: float = setting(60.0, "longest wait for an answer, s", 0.1, 3600.0)
-    threshold_rule: str = setting("expected_f1", "which thresholds decide", choices=THRESHOLD_RULES)
-    operating_point: str = setting(
-        "balanced",
-        "screening: miss few (sensitivity); balanced: threshold_rule; confirm: be sure (precision)",
-        choices=("screening", "balanced", "confirm"),
+    port: int = setting(7860, "Port to listen on; 0: any free port.", 0, 65535)
+    hosts: list[str] = setting([], "Further host names that requests may use; '*': any.")
+    max_mb: float = setting(32.0, "Largest upload, all of its files together, MB.", 0.001, 256.0)
+    max_files: int = setting(200, "Largest number of files of an upload.", 1, 1000)
+    max_waiting: int = setting(
+        64, "Largest number of waiting requests; more get HTTP 503.", 1, 4096
     )
-    sensitivity: float = setting(0.9, "wanted of each finding: 0.8, 0.9, 0.95 or 0.98", 0.8, 0.98)
-    precision: float = setting(0.8, "wanted of each finding: 0.5, 0.7, 0.8 or 0.9", 0.5, 0.9)
-    language: str | None = setting(
-        None, "language to ask in; null: what the model was tuned with", choices=findings.LANGUAGES
-    )
-    n_similar: int = setting(3, "training ECGs most like the record that the page names", 0, 100)
-    n_threads: int | None = setting(None, "CPU threads; null: PyTorch's choice", 1, 1024)
-    device: str = setting("auto", "auto, cpu, cuda", choices=("auto", "cpu", "cuda"))
+    timeout_s: float = setting(60.0, "Longest time that a request may wait, s.", 0.1, 3600.0)
+    language: str | None = same_setting(PredictConfig, "language")
+    n_similar: int = setting(3, "Most similar training ECGs to show.", 0, 100)
+    n_threads: int | None = same_setting(Machine, "n_threads")
+    device: str = same_setting(Machine, "device")
 
 
 @dataclass
-class PtbxlData:
-    root: str = setting("???", "folder to download to and to cache from")
-    fs: int = setting(100, "sampling rate of the files, Hz: 100 or 500", 100, 500)
-    allow_missing: bool = setting(False, "go on when listed records are absent on disk")
-    cache_dir: str | None = setting(None, "folder of the waveform cache; null: root/cache")
-    n_workers: int | None = setting(None, "processes that read files; null: one per core", 1, 256)
+class PtbxlData(DataAccess):
+    root: str = setting("???", "Folder to download to and to build the cache from.")
+    fs: int = setting(100, "Sampling rate of the files, Hz: 100 or 500.", 100, 500)
 
 
 @dataclass
 class PtbxlConfig:
     data: PtbxlData = group(PtbxlData)
     waveform: WaveformConfig = group(WaveformConfig)
-    url: str = setting("https://physionet.org/files/ptb-xl/1.0.3", "where PTB-XL lies")
-    n_downloads: int = setting(8, "files fetched at the same time", 1, 64)
+    url: str = setting("https://physionet.org/files/ptb-xl/1.0.3", "Address of PTB-XL.")
+    n_downloads: int = setting(8, "Parallel downloads.", 1, 64)
     timeout_s: float = setting(
-        30.0, "a connection silent for longer is tried again, s", 0.1, 3600.0
+        30.0, "Time without data after which a download is tried again, s.", 0.1, 3600.0
     )
-    n_retries: int = setting(5, "tries for each file", 1, 100)
-    download: bool = setting(True, "fetch what is missing; false: only check and cache")
+    n_retries: int = setting(5, "Attempts per file.", 1, 100)
+    download: bool = setting(True, "Download missing files; false: only check and cache.")
 
 
 @dataclass
 class SimulateData:
-    root: str = setting("???", "folder to write to; must not exist or be empty")
+    root: str = setting("???", "Folder to write; must be new or empty.")
 
 
 @dataclass
 class SimulateConfig:
     data: SimulateData = group(SimulateData)
-    n_records: int = setting(2000, "records to simulate", 10, 1000000)
-    seed: int = setting(0, "same seed, same bytes", 0, 2**31 - 1)
-    records500: bool = setting(False, "write records500/ as well")
-    n_workers: int | None = setting(None, "processes; null: one per core", 1, 256)
+    n_records: int = setting(2000, "Number of records to simulate.", 10, 1000000)
+    seed: int = setting(0, "Seed; the same seed gives the same bytes.", 0, 2**31 - 1)
+    records500: bool = setting(False, "Also write records500/.")
+    n_workers: int | None = setting(None, "Processes; null: one per core.", 1, 256)

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and errors on one line."""
+"""Files and folders that are written completely or not at all, and errors on one line."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def one_line(error: BaseException) -> str:
 
 
 def write_file(path: Path, content: bytes | str) -> None:
-    """Write a file, whole or not at all; text as UTF-8.
+    """Write a file completely or not at all; text as UTF-8.
 
     Raises
     ------
     OSError
-        If it cannot be written (disk full, no permission), naming the file; nothing is left behind
-        and a file that was there before stays.
+        If it cannot be written (disk full, no permission), naming the file. No part of it is left
+        behind, and an existing file stays as it was.
     """
     with replace_file(path) as partial, open(partial, "wb") as file:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
@@ -31,7 +31,7 @@ def write_file(path: Path, content: bytes | str) -> None:
 
 @contextlib.contextmanager
 def replace_file(path: Path) -> Iterator[Path]:
-    """Yield a hidden sibling to write to; it takes the place of the file at the end.
+    """Yield a hidden sibling to write to; it replaces the file at the end.
 
     Raises
     ------
@@ -50,13 +50,13 @@ def replace_file(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replace_folder(folder: Path) -> Iterator[Path]:
-    """Yield a new hidden sibling to fill; it takes the place of the folder at the end.
+    """Yield a new hidden sibling to fill; it replaces the folder at the end.
 
     Raises
     ------
     OSError
-        If it cannot be written, naming the folder; nothing is left behind and a folder that was
-        there before stays.
+        If it cannot be written, naming the folder. No part of it is left behind, and an existing
+        folder stays as it was.
     """
     partial = _sibling(folder)
     try:
@@ -71,17 +71,18 @@ def replace_folder(folder: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what processes that were killed while they wrote have left in a folder."""
+    """Remove the temporary files and folders of processes that were killed while they wrote."""
     for path in folder.glob(".*.tmp"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _sibling(path: Path) -> Path:
+    """Return the temporary path of this process next to a file or folder."""
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def _naming(error: OSError, path: Path) -> OSError:
-    """Return the error with the path: a failed write does not name its file."""
+    """Return the error with the path added: a failed write does not name its file."""
     if error.errno is None:
         return error
     return OSError(error.errno, error.strerror or str(error), str(path))

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def lazy_names(package: str, module_of: dict[str, str]) -> Callable[[str], Any]:
-    """Return the ``__getattr__`` of a package whose names are in its modules.
+    """Return the ``__getattr__`` of a package that imports its public names on first use.
 
     Parameters
     ----------
@@ -17,7 +17,7 @@ def lazy_names(package: str, module_of: dict[str, str]) -> Callable[[str], Any]:
 
     Notes
     -----
-    One name must not load every module of a package: ``import ecg_siglip`` does not load PyTorch.
+    One name does not load every module of a package: ``import ecg_siglip`` does not load PyTorch.
     """
 
     def load(name: str) -> Any:

@@ -13,36 +13,45 @@ from ecg_siglip.core.files import one_line
 from ecg_siglip.core.settings import setting_names
 
 
-def find_runs(root: Path, patterns: list[str], knob: str = "runs") -> list[str]:
-    """Names of the runs meant, in the order they are named; ``*`` and ``?`` stand for any.
+def find_runs(root: Path, patterns: list[str], setting: str = "runs") -> list[str]:
+    """Return the names of the runs that match, in the order of the patterns.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of all runs.
+    patterns : list of str
+        Names of runs; ``*`` and ``?`` are wildcards.
+    setting : str
+        Name of the setting, for the error.
 
     Raises
     ------
     ValueError
-        If nothing is named, or a name or pattern fits no run.
+        If there is no pattern, or one matches no run.
     """
     if not patterns:
         raise ValueError("no run named: expected runs=[bank_s0,bank_s1,...] or runs=['bank_s*']")
     known = sorted(path.parent.name for path in root.glob("*/config.yaml"))
-    found: list[str] = []
+    matching: list[str] = []
     for pattern in patterns:
         names = fnmatch.filter(known, pattern)
         if not names:
             raise ValueError(
-                f"{knob}: {pattern} fits no run in {root}; expected one of "
+                f"{setting}: {pattern} fits no run in {root}; expected one of "
                 f"{', '.join(known) or '(there is none)'}"
             )
-        found += [name for name in names if name not in found]
-    return found
+        matching += [name for name in names if name not in matching]
+    return matching
 
 
 def find_model(root: str | Path, name: str, model: str | None) -> str | Path:
-    """The model that a verb shall answer with: the one named, or else the run's.
+    """Return the model that a command uses: ``model`` if it is given, else that of the run.
 
     Raises
     ------
     ValueError
-        If neither is named, or the run has left no model.
+        If neither is given, or the run has no model.
     """
     if model is not None:
         return model
@@ -55,19 +64,19 @@ def find_model(root: str | Path, name: str, model: str | None) -> str | Path:
 
 
 def to_yaml(settings: Any) -> str:
-    """A configuration as YAML, as ``runs/<name>/config.yaml`` holds it."""
+    """Return a configuration as YAML, the content of ``runs/<name>/config.yaml``."""
     from omegaconf import OmegaConf
 
     return OmegaConf.to_yaml(OmegaConf.structured(settings))
 
 
 def from_yaml(schema: type, path: Path) -> Any:
-    """Read back what ``to_yaml`` wrote, be it by an earlier version.
+    """Read a configuration that ``to_yaml`` wrote, also one of an earlier version.
 
     Raises
     ------
     ValueError
-        If the file holds a knob that this version does not know, or a value of another type.
+        If the file has a setting that this version does not know, or a value of another type.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -85,11 +94,22 @@ def from_yaml(schema: type, path: Path) -> Any:
 
 
 def evaluated_folds(run: Path, about: dict[str, Any]) -> dict[int, dict[str, float | None]]:
-    """What ``evaluate`` found of this very model: scores by fold, for its card."""
+    """Return the scores that ``evaluate`` wrote for this very model, by fold, for its model card.
+
+    Parameters
+    ----------
+    run : Path
+    about : dict
+        Provenance of the model. Scores of a model with another provenance are left out, with a
+        note on stderr.
+    """
     folds = {}
     for path in sorted(run.glob("evaluate/fold*/metrics.json")):
-        theirs = path.with_name("about.json")
-        if theirs.exists() and json.loads(theirs.read_text()) == json.loads(json.dumps(about)):
+        evaluated = path.with_name("about.json")
+        is_same = evaluated.exists() and (
+            json.loads(evaluated.read_text()) == json.loads(json.dumps(about))
+        )
+        if is_same:
             folds[int(path.parent.name.removeprefix("fold"))] = json.loads(path.read_text())
         else:
             print(f"export: {path.parent} is of another model; not on the card", file=sys.stderr)
@@ -97,23 +117,23 @@ def evaluated_folds(run: Path, about: dict[str, Any]) -> dict[int, dict[str, flo
 
 
 def check_same_settings(run: Path, settings: Any) -> None:
-    """Hold the configuration against the one that the run was begun with, if it was.
+    """Check that a run that was started before is resumed with the same configuration.
 
     Raises
     ------
     ValueError
-        Saying which knobs differ.
+        Naming the settings that differ; those in ``settings.FREE`` may.
     """
     if not (run / "config.yaml").exists():
         return
-    begun = from_yaml(type(settings), run / "config.yaml")
+    stored = from_yaml(type(settings), run / "config.yaml")
     differing = []
     for name in setting_names(type(settings)):
-        then, now = operator.attrgetter(name)(begun), operator.attrgetter(name)(settings)
+        then, now = operator.attrgetter(name)(stored), operator.attrgetter(name)(settings)
         if then != now and name not in settings.FREE:
             differing.append(f"{name} (was {then}, now {now})")
     if differing:
         raise ValueError(
             f"{run} was begun with another configuration: {'; '.join(differing)}; "
-            "take another run.name, or say the same again to resume"
+            "take another run.name, or the same settings to resume"
         )

@@ -1,4 +1,4 @@
-"""Settings: dataclass fields that carry their meaning, unit and range."""
+"""Settings: dataclass fields that carry their help text, unit and range."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ def setting(
     high: float | None = None,
     choices: tuple[str, ...] | None = None,
 ) -> Any:
-    """A configuration field that carries its own meaning, unit and range.
+    """Make a configuration field that carries its own help text and range.
 
     Parameters
     ----------
     default : value, or a list (copied for each configuration)
     doc : str
-        What it does, with the unit.
+        Help text: what the setting does, with the unit.
     low, high : float, optional
         Inclusive range of the number, or of every number in a list.
     choices : tuple of str, optional
-        The words allowed.
+        Allowed values.
     """
     metadata = {"doc": doc, "low": low, "high": high, "choices": choices}
     if isinstance(default, list):
@@ -33,17 +33,28 @@ def setting(
 
 
 def group(schema: type) -> Any:
-    """A group of knobs with its defaults."""
+    """Make a field that holds a group of settings with their defaults."""
     return dataclasses.field(default_factory=schema)
 
 
+def same_setting(schema: type, name: str) -> Any:
+    """Make a field with the default, help text and range of a field of another dataclass.
+
+    Unlike inheritance it leaves the order of the fields to the class that uses it.
+    """
+    field = schema.__dataclass_fields__[name]
+    if field.default_factory is not dataclasses.MISSING:
+        return dataclasses.field(default_factory=field.default_factory, metadata=field.metadata)
+    return dataclasses.field(default=field.default, metadata=field.metadata)
+
+
 def check_settings(config: Any, prefix: str = "") -> None:
-    """Hold every field of a configuration to its range.
+    """Check that every setting of a configuration is in its range.
 
     Raises
     ------
     ValueError
-        Names the knob, the value it has and the range it must lie in.
+        Naming the setting, its value and its range.
     """
     for field in dataclasses.fields(config):
         value, name = getattr(config, field.name), f"{prefix}{field.name}"
@@ -64,20 +75,21 @@ def check_settings(config: Any, prefix: str = "") -> None:
 
 
 def setting_names(schema: type) -> list[str]:
-    """All knobs of a configuration, dotted, in the order of the page."""
+    """Return the dotted names of all settings of a configuration, in the order of its fields."""
     return [name for name, _ in setting_fields(schema)]
 
 
 def setting_help(schema: type, name: str) -> str:
-    """What a knob does, with its unit."""
+    """Return the help text of a setting, with its unit."""
     return str(dict(setting_fields(schema))[name].metadata["doc"])
 
 
 def setting_fields(schema: type, prefix: str = "") -> list[tuple[str, dataclasses.Field[Any]]]:
+    """Return the dotted name and the dataclass field of every setting, those in groups included."""
     hints = typing.get_type_hints(schema)
-    found: list[tuple[str, dataclasses.Field[Any]]] = []
+    fields: list[tuple[str, dataclasses.Field[Any]]] = []
     for field in dataclasses.fields(schema):
         name, inner = f"{prefix}{field.name}", hints[field.name]
         is_group = isinstance(inner, type) and dataclasses.is_dataclass(inner)
-        found += setting_fields(inner, f"{name}.") if is_group else [(name, field)]
-    return found
+        fields += setting_fields(inner, f"{name}.") if is_group else [(name, field)]
+    return fields

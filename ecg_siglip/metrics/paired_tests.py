@@ -1,7 +1,7 @@
-"""Two models on the same records: how far apart are they, and could it be chance?
+"""Paired comparison of two models on the same records, with intervals and p-values.
 
-A model is what a recipe gives, not what one seed of it gave: it comes as its runs, one a seed,
-and its score is their mean.
+A model is a recipe, not one seed of it: it is given as its runs, one per seed, and its score is
+their mean.
 
 Shape letters: N records, F findings, S runs, R resamples.
 """
@@ -20,7 +20,7 @@ from ecg_siglip.metrics.multilabel import Bool, Float
 
 
 class ModelOutput(NamedTuple):
-    """What one run says of a fold.
+    """The output of one run on a fold.
 
     Attributes
     ----------
@@ -36,12 +36,12 @@ class ModelOutput(NamedTuple):
 def mean_scores(
     y_true: ArrayLike, runs: Sequence[ModelOutput], n_resamples: int = 1000, seed: int = 0
 ) -> dict[str, dict[str, float]]:
-    """Scores of a model, the mean over its runs.
+    """Compute the scores of a model, the means over its runs.
 
     Parameters
     ----------
     y_true : array of shape (n_records, n_findings), bool
-    runs : sequence of Answers, one a seed
+    runs : sequence of ModelOutput, one per seed
     n_resamples, seed : int
         Of the bootstrap.
 
@@ -53,9 +53,10 @@ def mean_scores(
 
     Notes
     -----
-    The bootstrap draws records and runs, both with replacement: the interval holds what another
-    fold would change, and of what other seeds would, (S - 1) / S of the variance; with one run,
-    nothing. Drawn records come twice, which makes findings less rare: intervals of AUPRC lie high.
+    The bootstrap draws records and runs, both with replacement: the interval includes the variance
+    between folds and (S - 1) / S of the variance between seeds; with one run, none of the latter.
+    Some records are drawn twice, which makes findings less rare: intervals of AUPRC are biased
+    upwards.
     """
     curves = _curves(y_true, runs, n_resamples, seed)
     result = {}
@@ -78,15 +79,15 @@ def compare_recipes(
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, dict[str, float]]:
-    """Difference of two models on the same records, with a 95 % interval and a p-value.
+    """Compute the difference of two models, with a 95 % interval and a p-value.
 
     Parameters
     ----------
     y_true : array of shape (n_records, n_findings), bool
-    a, b : sequence of Answers
-        The runs of both models, one a seed. They need not be equally many.
+    a, b : sequence of ModelOutput
+        The runs of both models, one per seed. Their numbers may differ.
     n_resamples : int
-        Of the paired bootstrap, and again of the permutation test.
+        Of the paired bootstrap, and of the permutation test.
     seed : int
 
     Returns
@@ -103,29 +104,29 @@ def compare_recipes(
 
     Notes
     -----
-    The interval draws records, the same for both models, and runs of each. The test exchanges the
-    answers of the i-th run of either model record by record, all runs together (Fisher's
-    randomisation; records are what is exchangeable, runs of one recipe share them). For AUROC and
+    The bootstrap draws records, the same for both models, and runs of each. The test exchanges the
+    outputs of the i-th runs of both models record by record, all runs together (Fisher's
+    randomisation: records are exchangeable, and the runs of a recipe share them). For AUROC and
     AUPRC it exchanges ranks within a finding instead of probabilities (Bandos et al. 2005), since
-    two models of different calibration have no common scale. p counts the observed order as one of
-    the permutations: the smallest is 1 / (n_resamples + 1). It is about these very runs on other
-    records; what other seeds would change is in the interval alone.
+    two models of different calibration have no common scale. p counts the observed assignment as
+    one of the permutations: the smallest is 1 / (n_resamples + 1). It refers to these runs on
+    other records; the variance between seeds is in the interval only.
     """
-    ours, theirs = (_curves(y_true, runs, n_resamples, seed) for runs in (a, b))
-    truth = multilabel.binary("y_true", y_true)
-    permuted = _permuted(truth, a, b, n_resamples, seed) if len(a) == len(b) else {}
+    curves_a, curves_b = (_curves(y_true, runs, n_resamples, seed) for runs in (a, b))
+    y_true = multilabel.binary("y_true", y_true)
+    permuted = _permuted(y_true, a, b, n_resamples, seed) if len(a) == len(b) else {}
     result = {}
-    for name in ours:
+    for name in curves_a:
         if name in ("ece", "micro_auprc"):
             continue
-        observed = float(ours[name][:, 0].mean() - theirs[name][:, 0].mean())
-        # Other draws of runs for either, of records the same.
-        drawn = _over_runs(ours[name], seed) - _over_runs(theirs[name], seed + 1)
-        low, high = multilabel.interval(drawn[1:])
+        observed = float(curves_a[name][:, 0].mean() - curves_b[name][:, 0].mean())
+        # Different draws of runs for the two models, the same draws of records.
+        resampled = _over_runs(curves_a[name], seed) - _over_runs(curves_b[name], seed + 1)
+        low, high = multilabel.interval(resampled[1:])
         p = np.nan
         if name in permuted and n_resamples and not np.isnan(observed):
-            as_far = (np.abs(permuted[name]) >= abs(observed) - 1e-12).sum()
-            p = float((1 + as_far) / (1 + n_resamples))
+            n_as_large = (np.abs(permuted[name]) >= abs(observed) - 1e-12).sum()
+            p = float((1 + n_as_large) / (1 + n_resamples))
         result[name] = {"difference": observed, "low": low, "high": high, "p": p}
     return result
 
@@ -133,28 +134,28 @@ def compare_recipes(
 def finding_differences(
     y_true: ArrayLike, a: Sequence[ModelOutput], b: Sequence[ModelOutput], rule: str
 ) -> list[dict[str, float]]:
-    """For each finding: positives, F1 by ``rule`` and AUROC of both models, means over runs.
+    """Compute positives, F1 by ``rule`` and AUROC of both models for each finding, means over runs.
 
     Returns
     -------
     list of dict
         ``n_positive``, ``f1``, ``f1_baseline``, ``f1_difference``, and the same of ``auroc``.
     """
-    truth = multilabel.binary("y_true", y_true)
+    y_true = multilabel.binary("y_true", y_true)
 
     def means(runs: Sequence[ModelOutput]) -> tuple[Float, Float]:
         f1 = [
             multilabel.f1_scores(
-                truth, multilabel.apply_thresholds(run.y_prob, run.thresholds[rule])
+                y_true, multilabel.apply_thresholds(run.y_prob, run.thresholds[rule])
             )
             for run in runs
         ]
-        auroc = [multilabel.auroc_scores(truth, run.y_prob) for run in runs]
+        auroc = [multilabel.auroc_scores(y_true, run.y_prob) for run in runs]
         return np.mean(f1, axis=0), np.mean(auroc, axis=0)
 
     (f1_a, auroc_a), (f1_b, auroc_b) = means(a), means(b)
     columns = {
-        "n_positive": truth.sum(axis=0),
+        "n_positive": y_true.sum(axis=0),
         "f1": f1_a,
         "f1_baseline": f1_b,
         "f1_difference": f1_a - f1_b,
@@ -168,7 +169,7 @@ def finding_differences(
 def _curves(
     y_true: ArrayLike, runs: Sequence[ModelOutput], n_resamples: int, seed: int
 ) -> dict[str, Float]:
-    """Every score of every run on the fold itself and on each resample: (S, 1 + R)."""
+    """Compute every score of every run on the fold itself and on each resample, (S, 1 + R)."""
     if not runs:
         raise ValueError("a model without a run: expected at least one")
     each = [
@@ -179,7 +180,7 @@ def _curves(
 
 
 def _over_runs(values_SR: Float, seed: int) -> Float:
-    """Mean over as many runs as there are, drawn anew for each resample: (R,)."""
+    """Return the mean over S runs that are drawn with replacement in each resample, (1 + R,)."""
     n_runs, n_columns = values_SR.shape
     draws = np.random.default_rng([seed, n_runs]).integers(n_runs, size=(n_runs, n_columns))
     draws[:, 0] = np.arange(n_runs)
@@ -189,7 +190,7 @@ def _over_runs(values_SR: Float, seed: int) -> Float:
 def _permuted(
     y_true: Bool, a: Sequence[ModelOutput], b: Sequence[ModelOutput], n_resamples: int, seed: int
 ) -> dict[str, Float]:
-    """Differences of the mean scores when records are exchanged between the models: (R,) each."""
+    """Compute differences of mean scores with records exchanged between the models, (R,) each."""
     n_records = len(y_true)
     swap_NR = np.random.default_rng(seed).integers(2, size=(n_records, n_resamples)).astype(float)
     enough = y_true.sum(axis=0) >= multilabel.MIN_POSITIVES
@@ -204,23 +205,24 @@ def _permuted(
         for rule in one.thresholds:
             if rule not in other.thresholds:
                 continue
-            called = [
+            y_pred = [
                 multilabel.apply_thresholds(run.y_prob, run.thresholds[rule])
                 for run in (one, other)
             ]
 
-            def mixed(per_record: list[NDArray]) -> tuple[Float, Float]:
-                # (., N) sums of both models after the exchange, (., R) each.
+            def exchange(per_record: list[NDArray]) -> tuple[Float, Float]:
+                # From (N, .) of both models to their sums over records after the exchange, (., R).
                 first, second = (x.T.astype(float) for x in per_record)
                 moved = (second - first) @ swap_NR
                 return first.sum(axis=1, keepdims=True) + moved, (
                     second.sum(axis=1, keepdims=True) - moved
                 )
 
-            both, n_called = mixed([y_true & c for c in called]), mixed(list(called))
+            true_positive = exchange([y_true & pred for pred in y_pred])
+            n_predicted = exchange(list(y_pred))
             f1 = [
                 multilabel.f1_from_counts(x, n, positive_F1)
-                for x, n in zip(both, n_called, strict=True)
+                for x, n in zip(true_positive, n_predicted, strict=True)
             ]
             add(f"{rule}/macro_f1", multilabel.mean(f1[0]) - multilabel.mean(f1[1]))
             add(
@@ -229,10 +231,10 @@ def _permuted(
             )
             micro = [
                 multilabel.f1_from_counts(x.sum(axis=0), n.sum(axis=0), positive_F1.sum())
-                for x, n in zip(both, n_called, strict=True)
+                for x, n in zip(true_positive, n_predicted, strict=True)
             ]
             add(f"{rule}/micro_f1", micro[0] - micro[1])
-            records = mixed([multilabel.record_f1(y_true, c)[:, None] for c in called])
+            records = exchange([multilabel.record_f1(y_true, pred)[:, None] for pred in y_pred])
             add(f"{rule}/samples_f1", (records[0] - records[1])[0] / n_records)
 
         ranks = [rankdata(run.y_prob, axis=0) for run in (one, other)]
@@ -249,14 +251,14 @@ def _permuted(
 
 
 def _areas(y_true: Bool, score: Float) -> Float:
-    """AUROC and average precision of every finding: (2, F); ties as in ``metrics``."""
+    """Compute AUROC and average precision of every finding, (2, F); ties as in ``multilabel``."""
     n_records = len(y_true)
     order = np.argsort(-score, axis=0)
     sorted_score = np.take_along_axis(score, order, axis=0)
     positive = np.take_along_axis(y_true, order, axis=0)
     true_positive = np.cumsum(positive, axis=0)
     n_positive = true_positive[-1]
-    # Records of equal score are one step: what counts is the end of their group.
+    # Records of equal score are one step of the curve: its value is that at their last one.
     position = np.arange(n_records)[:, None]
     is_last = np.ones(score.shape, bool)
     is_last[:-1] = sorted_score[1:] != sorted_score[:-1]

@@ -1,4 +1,4 @@
-"""ECGs with known findings."""
+"""Simulated ECGs with known findings."""
 
 from ecg_siglip.core.lazy import lazy_names
 
@@ -7,6 +7,7 @@ _MODULE_OF = {
     "RULES": "finding_rules",
     "finding_masks": "finding_masks",
     "make_record": "dataset",
+    "simulate_ecg": "rhythms",
     "simulate_dataset": "dataset",
 }
 __all__ = [*_MODULE_OF]

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import expit
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-from ecg_siglip.metrics import multilabel
+from ecg_siglip.metrics import calibration, multilabel
 from ecg_siglip.metrics.decision_rules import THRESHOLD_RULES
 from ecg_siglip.metrics.multilabel import apply_thresholds, tune_thresholds
 
@@ -155,7 +155,7 @@ def test_calibration_slope_stays_positive_for_an_inverted_finding():
     rng = np.random.default_rng(0)
     y_true = rng.random((2000, 1)) < 0.5
     y_prob = expit(rng.normal(0, 1, y_true.shape) - 3 * y_true)
-    assert multilabel.fit_calibration(y_true, y_prob)[0, 0] == pytest.approx(multilabel.MIN_SLOPE)
+    assert multilabel.fit_calibration(y_true, y_prob)[0, 0] == pytest.approx(calibration.MIN_SLOPE)
 
 
 def test_calibration_takes_saturated_probabilities():

@@ -367,7 +367,7 @@ class Trainer:
         return Neighbors.of(train_ND, data.ecg_id[rows], data.y_true[rows], tune_MD)
 
     def tune_scores(self) -> dict[str, float]:
-        """Score the averaged weights on the tuning fold; keep them if no earlier ones are better."""
+        """Score the averaged weights on the tuning fold; keep the best of the run so far."""
         rows = self.data.tune_rows
         with weights_of(self.model, self.averaged):
             y_prob = self.tune_probabilities(self.data.mapped[rows])

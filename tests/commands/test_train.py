@@ -1,4 +1,4 @@
-"""The command: interrupted and resumed equals uninterrupted; every kind of run ends with a model."""
+"""The command, end to end: a resumed run equals an uninterrupted one; every kind of run works."""
 
 import json
 import os

@@ -101,7 +101,7 @@ def test_several_processes_have_the_loss_and_gradients_of_one(train_config, tmp_
     settings = train_config(**{"optim.batch_size": 31, "ecg.dropout": 0.0, "augment.gain": 0.2})
     torch.multiprocessing.spawn(one_of_several, args=(tmp_path, settings), nprocs=4)
     alone = {case: loss_and_gradients(settings, *case, Distributed()) for case in cases()}
-    for n, rank in ((n, rank) for n in (2, 3, 4) for rank in range(n)):
+    for n, rank in [(2, 0), (2, 1), (3, 0), (3, 1), (3, 2), (4, 0), (4, 1), (4, 2), (4, 3)]:
         results = torch.load(tmp_path / f"{n}_{rank}.pt", weights_only=True)
         for case, (total, *by_name) in zip(cases(n), results, strict=True):
             expected_total, *expected_by_name = alone[case]

@@ -68,7 +68,7 @@ def predict(settings: config.PredictConfig) -> int:
         answers = predict_records(predictor, mine, settings)
         all_read = len(answers) == len(mine)
         lines = [answer.to_json(model) for answer in answers]
-        for part in ranks.gathered(json.dumps([lines, all_read]).encode()):
+        for part in ranks.all_gather_bytes(json.dumps([lines, all_read]).encode()):
             lines, all_read = json.loads(part)
             failed |= not all_read
             if ranks.is_first and lines:
@@ -76,7 +76,7 @@ def predict(settings: config.PredictConfig) -> int:
         drawn += answers if settings.report else []
     if drawn:
         write_report(settings, predictor, drawn, model)
-    ranks.leave()
+    ranks.close()
     return int(failed)
 
 

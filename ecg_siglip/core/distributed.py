@@ -1,4 +1,4 @@
-"""Several processes, one a device, as torchrun starts them."""
+"""Processes that share the work, one per device, as torchrun starts them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,28 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Distributed:
-    """This process among those that torchrun started; alone, rank 0 of 1."""
+    """Place of this process among those that torchrun started.
+
+    Attributes
+    ----------
+    rank : int
+        Number of this process, from 0.
+    n : int
+        Number of processes; 1 without torchrun.
+    """
 
     rank: int = 0
     n: int = 1
 
     @classmethod
     def join(cls, device: str) -> Distributed:
+        """Join the process group that torchrun prepared, if it started this process.
+
+        Parameters
+        ----------
+        device : {"auto", "cpu", "cuda"}
+            NCCL connects processes on GPUs, gloo those on CPUs.
+        """
         if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
             return cls()
         on_gpu = pick_device(device).type == "cuda"
@@ -33,50 +48,65 @@ class Distributed:
 
     @property
     def is_first(self) -> bool:
+        """Whether this is the process that prints and writes."""
         return self.rank == 0
 
     def wait(self) -> None:
+        """Wait until all processes have come to this point."""
         if self.n > 1:
             dist.barrier()
 
-    def leave(self) -> None:
-        """Wait for the others and part."""
+    def close(self) -> None:
+        """Wait for the other processes and leave the process group."""
         if self.n > 1:
             dist.barrier()
             dist.destroy_process_group()
 
     def parts(self, batch: np.ndarray) -> list[np.ndarray]:
-        """The batch split over the ranks, as evenly as it goes."""
+        """Split a batch into one part per process, as evenly as possible."""
         return np.array_split(batch, self.n)
 
-    def add_up(self, model: torch.nn.Module, loss: Tensor) -> Tensor:
-        """Sum gradients (in place) and loss over the ranks; each brings its own records' part."""
+    def all_reduce_gradients(self, model: torch.nn.Module, loss: Tensor) -> Tensor:
+        """Sum gradients and loss over the processes.
+
+        Parameters
+        ----------
+        model : torch.nn.Module
+            Its gradients, of this process's share of the loss, are replaced by their sums.
+        loss : scalar Tensor
+            This process's share of the loss.
+
+        Returns
+        -------
+        scalar Tensor
+            The loss of the whole batch.
+        """
         if self.n == 1:
             return loss
-        learning = [p for p in model.parameters() if p.requires_grad]
-        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in learning]
+        trainable = [p for p in model.parameters() if p.requires_grad]
+        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in trainable]
         flat = torch.cat([loss.reshape(1), *(grad.ravel() for grad in grads)])
         dist.all_reduce(flat)
-        for p, grad in zip(learning, flat[1:].split([p.numel() for p in learning]), strict=True):
+        for p, grad in zip(trainable, flat[1:].split([p.numel() for p in trainable]), strict=True):
             p.grad = grad.view_as(p).clone()
         return flat[0]
 
     def share(self, n_items: int, batch_size: int) -> slice:
-        """The items that this rank takes: whole batches, the same ones as one process makes."""
+        """Return the items of this process: whole batches, the same as one process would make."""
         n_batches = -(-n_items // batch_size)
         first, last = (n_batches * r // self.n for r in (self.rank, self.rank + 1))
         return slice(first * batch_size, min(last * batch_size, n_items))
 
-    def gathered(self, mine: bytes) -> list[bytes]:
-        """What every rank brings, in their order, on every rank."""
+    def all_gather_bytes(self, content: bytes) -> list[bytes]:
+        """Return the content of every process, in the order of the ranks, on every process."""
         if self.n == 1:
-            return [mine]
+            return [content]
         device = "cuda" if dist.get_backend() == "nccl" else "cpu"
         sizes = [torch.zeros(1, dtype=torch.int64, device=device) for _ in range(self.n)]
-        dist.all_gather(sizes, torch.tensor([len(mine)], device=device))
+        dist.all_gather(sizes, torch.tensor([len(content)], device=device))
         longest = max(int(size) for size in sizes)
         padded = np.zeros(longest, np.uint8)
-        padded[: len(mine)] = np.frombuffer(mine, np.uint8)
+        padded[: len(content)] = np.frombuffer(content, np.uint8)
         parts = [torch.zeros(longest, dtype=torch.uint8, device=device) for _ in range(self.n)]
         dist.all_gather(parts, torch.from_numpy(padded).to(device))
         return [
@@ -86,17 +116,17 @@ class Distributed:
 
 
 def pick_device(name: str) -> torch.device:
-    """``auto`` is the GPU of this process where there is one, else the CPU.
+    """Return the device by name; ``auto`` is the GPU of this process if there is one, else the CPU.
 
     Raises
     ------
     ValueError
-        If a GPU is asked for and PyTorch sees none.
+        If ``cuda`` is given and PyTorch finds no GPU.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device=cuda: PyTorch sees no CUDA device; expected one, or device=cpu")
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    # TensorFloat-32 rounds to 1e-3: an answer would depend on the device and the batch size.
+    # TensorFloat-32 rounds to 1e-3: results would depend on the device and the batch size.
     torch.backends.cudnn.allow_tf32 = False
     return torch.device("cuda", torch.cuda.current_device())

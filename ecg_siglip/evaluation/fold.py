@@ -70,8 +70,8 @@ def evaluate_run(settings: config.EvaluateConfig) -> None:
     y_true = data.y_true[rows]
     own = rows[ranks.share(len(rows), settings.batch_size)]
     y_prob = predictor.probabilities(data.signals[own], settings.batch_size, ranks.is_first)
-    y_prob = np.frombuffer(b"".join(ranks.gathered(y_prob.tobytes()))).reshape(y_true.shape)
-    ranks.leave()
+    y_prob = np.frombuffer(b"".join(ranks.all_gather_bytes(y_prob.tobytes()))).reshape(y_true.shape)
+    ranks.close()
     if not ranks.is_first:
         return
     scores = multilabel.scores(y_true, y_prob, artifact.thresholds, settings.n_bootstrap)

@@ -1,4 +1,4 @@
-"""What a training step sees: signals on the device, texts, and which of them belong together.
+"""Training batches: augmented signals, texts and pair targets on the device.
 
 Shape letters: B records of the batch, L leads, S samples, T texts, F findings.
 """
@@ -15,53 +15,106 @@ import torch
 from torch import Tensor
 
 from ecg_siglip import config
+from ecg_siglip.core.distributed import Distributed
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.signals import augmentation
 from ecg_siglip.signals.preprocessing import UV_PER_MV
-from ecg_siglip.training.targets import MixedTargets, PairTargets, Term, finding_weights
+from ecg_siglip.training.targets import (
+    NO_RECORDS,
+    MixedTargets,
+    PairTargets,
+    Term,
+    finding_weights,
+    parse_terms,
+)
 from ecg_siglip.vocabulary import concepts, findings
 from ecg_siglip.vocabulary.report_text import clean_report
 
-# Samples in uV and what is to be done to them; None where there is nothing.
+# Samples in uV and augmentation parameters; None where there are none.
 ReadBatch = tuple[Tensor | None, dict[str, Tensor] | None]
 N_RATE = 16  # batches from which the positive rate is measured
 
 
 @dataclass(frozen=True)
+class TextTerm:
+    """Texts of one term of the objective, with the targets of a batch.
+
+    Attributes
+    ----------
+    term : Term
+    texts : list of str
+        Texts that this process encodes; may be empty.
+    sizes : list of int
+        Number of texts per process, in the order of the ranks; a single number if every process
+        encodes all texts.
+    targets : PairTargets or MixedTargets, (B, T)
+        T are the texts of all processes. B are the ECGs of this process, or with the softmax loss
+        those of all processes.
+    """
+
+    term: Term
+    texts: list[str]
+    sizes: list[int]
+    targets: PairTargets | MixedTargets
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one process needs for one training step.
+
+    Attributes
+    ----------
+    signals : Tensor of shape (B, 12, S), float32, mV, optional
+        ECGs of this process; None if ``features`` is set.
+    features : Tensor of shape (B, n_features), float32, optional
+        Output of a frozen ECG encoder, in place of the signals.
+    text_terms : list of TextTerm
+        One entry for each term of the objective that has a text in this batch.
+    sizes : list of int
+        Number of ECGs per process, in the order of the ranks.
+    """
+
+    signals: Tensor | None
+    features: Tensor | None
+    text_terms: list[TextTerm]
+    sizes: list[int]
+
+
+@dataclass(frozen=True)
 class Mixup:
-    """Partner and share of each record of a batch, see ``TrainingData.blend``.
+    """Partner and share of each record of a batch, see ``TrainingData.mixup_pairs``.
 
     Attributes
     ----------
     partners : ndarray of shape (B,), int64
         Rows of the records that are mixed in.
     share_B : ndarray of shape (B,), float32 in [0, 1]
-        Part that the record itself keeps.
+        Weight of the record itself; its partner has the rest.
     """
 
     partners: np.ndarray
     share_B: np.ndarray
 
-    def part(self, here: slice) -> Mixup:
-        """That of a part of the batch."""
-        return Mixup(self.partners[here], self.share_B[here])
+    def part(self, records: slice) -> Mixup:
+        """Return the entries of a part of the batch."""
+        return Mixup(self.partners[records], self.share_B[records])
 
 
 def select_share(rows: np.ndarray, ecg_id: np.ndarray, share: float) -> np.ndarray:
-    """A share of the rows, for learning curves; a smaller share is part of a larger one.
+    """Select a share of the rows, for learning curves.
 
-    Which rows is a function of their ``ecg_id`` alone, not of the seed of the run: runs that
-    differ in the seed learn from the same records.
+    A smaller share is part of a larger one. The selection is a function of ``ecg_id`` alone, not
+    of the seed of the run: runs that differ in the seed are trained on the same records.
     """
     if share == 1.0:
         return rows
-    drawn = [np.random.default_rng([0, int(number)]).random() for number in ecg_id[rows]]
-    kept = np.argsort(drawn, kind="stable")[: max(1, round(share * len(rows)))]
-    return rows[np.sort(kept)]
+    uniform = [np.random.default_rng([0, int(number)]).random() for number in ecg_id[rows]]
+    selected = np.argsort(uniform, kind="stable")[: max(1, round(share * len(rows)))]
+    return rows[np.sort(selected)]
 
 
 class TrainingData:
-    """The records that a run learns from, as its device wants them.
+    """Records of a training run, turned into batches on its device.
 
     Parameters
     ----------
@@ -69,13 +122,21 @@ class TrainingData:
     settings : config.TrainConfig
     device : torch.device
     soft_labels : ndarray of shape (n_records, n_findings), float32 in [0, 1], optional
-        What the targets are made of, see ``distillation.soft_labels``; null: the labels.
+        Labels that the targets are made from, see ``distillation.soft_labels``; None: the labels
+        of the data.
+    distributed : Distributed, optional
+        The processes that share each batch; None: this process alone.
+
+    Raises
+    ------
+    ValueError
+        If a step would have a single record, or a finding of ``objective.exclude`` is unknown.
 
     Notes
     -----
-    PTB-XL at 100 Hz is 0.52 GB as int16: where that fits into half of the device's free memory
-    the whole set lives there and a batch is one indexing; else batches come from the memory map,
-    the next one read by a thread while the device computes.
+    PTB-XL at 100 Hz takes 0.52 GB as int16. If the signals fit into half of the free memory of a
+    GPU, all of them are kept there and a batch is one indexing operation. Otherwise batches come
+    from the memory map, and a thread reads the next one while the device computes.
     """
 
     def __init__(
@@ -84,70 +145,120 @@ class TrainingData:
         settings: config.TrainConfig,
         device: torch.device,
         soft_labels: np.ndarray | None = None,
+        distributed: Distributed | None = None,
     ):
         assert data.signals is not None
-        self.ecg_id, self.codes, self.fs = data.ecg_id, data.codes, data.fs
-        told = {
-            "all": np.ones(len(data), bool),
-            "validated": data.validated,
-            "written": ~data.autogenerated,
-        }[settings.data.reports]
-        self.reports = [
-            clean_report(report) if yes else ""
-            for report, yes in zip(data.reports, told, strict=True)
-        ]
-        language = settings.text.language
-        spoken = findings.LANGUAGES if language == "mixed" else (language,)
-        self.languages = list(spoken)
-        self.prompts_in = [findings.prompts(data.codes, one) for one in spoken]
-        self.prompts = self.prompts_in[0]  # what the model will be asked
         self.device, self.settings = device, settings
-        self.y_true = data.y_true  # for the host, which shall not wait for the device to say it
+        self.distributed = distributed or Distributed()
+        self.terms = parse_terms(settings.objective.terms)
+        self.ecg_id, self.codes, self.fs = data.ecg_id, data.codes, data.fs
+        self.mapped, self.version = data.signals, data.version
+        self.reports = usable_reports(data, settings.data.reports)
+        language = settings.text.language
+        self.languages = list(findings.LANGUAGES if language == "mixed" else (language,))
+        self.prompts_in = [findings.prompts(data.codes, each) for each in self.languages]
+        self.prompts = self.prompts_in[0]  # used for predictions
+        # A copy for the host, so that it does not wait for the device.
+        self.y_true = data.y_true
         self.labels = torch.from_numpy(data.y_true.astype(np.float32)).to(device)
-        self.soft = None if soft_labels is None else torch.from_numpy(soft_labels).to(device)
+        self.soft_labels = None if soft_labels is None else torch.from_numpy(soft_labels).to(device)
         self.train_rows = select_share(
             data.fold(*settings.data.train_folds), data.ecg_id, settings.data.train_share
         )
-        smallest = len(self.train_rows) // math.ceil(
-            len(self.train_rows) / settings.optim.batch_size
-        )
-        if smallest < 2:
-            raise ValueError(
-                f"optim.batch_size={settings.optim.batch_size}: {len(self.train_rows)} training "
-                "records leave a step of one, and batch normalisation needs two; expected another"
-            )
+        self.tune_rows = data.fold(settings.data.tune_fold)
+        self._check_step_size()
         excluded = [self.column(code) for code in settings.objective.exclude]
-        self.weights = finding_weights(self.labels[self.here(self.train_rows)], excluded)
-        self.mapped, self.version = data.signals, data.version
+        self.weights = finding_weights(self.labels[self.to_device(self.train_rows)], excluded)
+        augment = settings.augment
+        self.is_augmented = any(getattr(augment, f.name) for f in dataclasses.fields(augment))
+        # (n_records, n_features) of a frozen ECG encoder, see ``Trainer.cache_ecg_features``.
+        self.features: Tensor | None = None
         self.reader = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
         self.ahead: dict[tuple[int, bytes], Future[ReadBatch]] = {}
         self.resident: Tensor | None = None
-        self.features: Tensor | None = None  # (n_records, F), of a locked ECG encoder
-        augment = settings.augment
-        self.as_they_are = not any(getattr(augment, f.name) for f in dataclasses.fields(augment))
         if device.type == "cuda" and data.signals.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
             self.resident = torch.from_numpy(np.array(data.signals)).to(device)
 
+    def _check_step_size(self) -> None:
+        n_records, batch_size = len(self.train_rows), self.settings.optim.batch_size
+        if n_records // math.ceil(n_records / batch_size) < 2:
+            raise ValueError(
+                f"optim.batch_size={batch_size}: {n_records} training records leave a step of one, "
+                "and batch normalisation needs two; expected another batch size"
+            )
+
     def column(self, code: str) -> int:
+        """Return the column of a finding.
+
+        Raises
+        ------
+        ValueError
+            If it is none of the task's findings.
+        """
         if code not in self.codes:
             raise ValueError(f"objective.exclude: {code} is no finding of this task")
         return self.codes.index(code)
 
-    def here(self, values: np.ndarray) -> Tensor:
-        """On the device, without waiting for what the device is doing."""
+    def to_device(self, values: np.ndarray) -> Tensor:
+        """Copy an array to the device without waiting for the device's current work."""
         return torch.from_numpy(values).to(self.device, non_blocking=True)
 
     def batches(self, epoch: int) -> list[np.ndarray]:
-        """The rows of each step: every training record once an epoch, in steps of equal size."""
+        """Return the rows of each step: every training record once, in steps of equal size."""
         order = np.random.default_rng([self.settings.seed, epoch]).permutation(self.train_rows)
         n_steps = math.ceil(len(order) / self.settings.optim.batch_size)
         return np.array_split(order, n_steps)
 
+    def batch(self, rows: np.ndarray, epoch: int) -> Batch:
+        """Return what this process needs for a step.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n,), int64
+            Rows of the whole batch, the same on every process.
+        epoch : int
+        """
+        parts = self.distributed.parts(rows)
+        own_rows = parts[self.distributed.rank]
+        start = sum(len(part) for part in parts[: self.distributed.rank])
+        mixup = self.mixup_pairs(rows, epoch)
+        own_mixup = mixup and mixup.part(slice(start, start + len(own_rows)))
+        signals = features = None
+        if self.features is None:
+            signals = self.mixed_signals(own_rows, own_mixup, epoch)
+        else:
+            features = self.features[self.to_device(own_rows)]
+        # A softmax over ECGs needs all of them: every process computes the whole loss.
+        softmax = self.settings.objective.loss == "softmax"
+        target_rows, target_mixup = (rows, mixup) if softmax else (own_rows, own_mixup)
+        text_terms = []
+        for term in self.terms:
+            texts, owners, labels = self.texts(term.text, rows, epoch)
+            if texts:
+                own_texts, sizes = self._own_texts(term, texts, owners, parts)
+                targets = self.mixed_targets(term, target_rows, target_mixup, owners, labels)
+                text_terms.append(TextTerm(term, own_texts, sizes, targets))
+        return Batch(signals, features, text_terms, [len(part) for part in parts])
+
+    def _own_texts(
+        self, term: Term, texts: list[str], owners: np.ndarray, parts: list[np.ndarray]
+    ) -> tuple[list[str], list[int]]:
+        """Return the texts that this process encodes, and the number of texts per process."""
+        if term.text in NO_RECORDS or self.distributed.n == 1:
+            return texts, [len(texts)]
+        sizes = [int(np.isin(owners, part).sum()) for part in parts]
+        rank = self.distributed.rank
+        start = sum(sizes[:rank])
+        return texts[start : start + sizes[rank]], sizes
+
     def signals(self, rows: np.ndarray, epoch: int | None) -> Tensor:
-        """Signals (B, 12, S) float32 mV on the device, augmented as the epoch asks."""
-        microvolts, params = self._taken(rows, epoch)
+        """Return signals on the device, (B, 12, S) float32 mV.
+
+        They are augmented as drawn for the epoch; with ``epoch=None`` not at all.
+        """
+        microvolts, params = self._read_or_take(rows, epoch)
         if self.resident is not None:
-            microvolts = self.resident[self.here(rows)]
+            microvolts = self.resident[self.to_device(rows)]
         assert microvolts is not None
         # From pinned memory a copy does not hold up the host.
         signal_BLS = microvolts.to(self.device, non_blocking=True).float() / UV_PER_MV
@@ -157,16 +268,18 @@ class TrainingData:
         return augmentation.apply(signal_BLS, on_device)
 
     def read_ahead(self, rows: np.ndarray, epoch: int) -> None:
-        """Begin to read what ``signals(rows, epoch)`` will need, while the device computes."""
-        self.ahead[epoch, rows.tobytes()] = self.reader.submit(self._read, rows, epoch)
+        """Start to read what ``batch(rows, epoch)`` will need, while the device computes."""
+        if self.features is None:
+            own_rows = self.distributed.parts(rows)[self.distributed.rank]
+            self.ahead[epoch, own_rows.tobytes()] = self.reader.submit(self._read, own_rows, epoch)
 
-    def _taken(self, rows: np.ndarray, epoch: int | None) -> ReadBatch:
-        """What ``_read`` gives, read ahead or now."""
+    def _read_or_take(self, rows: np.ndarray, epoch: int | None) -> ReadBatch:
+        """Return the result of ``_read``, from the thread that reads ahead if it has the rows."""
         future = None if epoch is None else self.ahead.pop((epoch, rows.tobytes()), None)
         return self._read(rows, epoch) if future is None else future.result()
 
     def _read(self, rows: np.ndarray, epoch: int | None) -> ReadBatch:
-        """Samples in uV, if they do not lie on the device, and what is to be done to them."""
+        """Return samples in uV, unless they are on the device, and augmentation parameters."""
         microvolts = None if self.resident is not None else torch.from_numpy(self.mapped[rows])
         params = None if epoch is None else self._augmentation(rows, epoch)
         if self.device.type == "cuda":
@@ -175,122 +288,158 @@ class TrainingData:
         return microvolts, params
 
     def _augmentation(self, rows: np.ndarray, epoch: int) -> dict[str, Tensor]:
-        knobs = dataclasses.asdict(self.settings.augment)
-        del knobs["mixup"]  # it takes two records: see blend
+        settings = dataclasses.asdict(self.settings.augment)
+        del settings["mixup"]  # needs two records, see mixup_pairs
         params = augmentation.draw(
             self.settings.seed,
             epoch,
             self.ecg_id[rows],
-            **knobs,
+            **settings,
             fs=self.fs,
             n_samples=self.mapped.shape[2],
         )
         return {name: torch.from_numpy(p) for name, p in params.items()}
 
-    def blend(self, batch: np.ndarray, epoch: int) -> Mixup | None:
-        """With which other record of the batch each is blended, if ``augment.mixup`` is on."""
+    def mixup_pairs(self, rows: np.ndarray, epoch: int) -> Mixup | None:
+        """Draw the partner and the share of each record; None if ``augment.mixup`` is 0.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n,), int64
+            Rows of the whole batch; the partners are a permutation of them.
+        epoch : int
+        """
         alpha = self.settings.augment.mixup
         if not alpha:
             return None
-        # The number at the end keeps this draw apart from the others of the epoch.
-        rng = np.random.default_rng([self.settings.seed, epoch, int(self.ecg_id[batch[0]]), 2])
-        partners = batch[rng.permutation(len(batch))]
-        return Mixup(partners, rng.beta(alpha, alpha, len(batch)).astype(np.float32))
+        # The last number separates this draw from the other draws of the epoch.
+        rng = np.random.default_rng([self.settings.seed, epoch, int(self.ecg_id[rows[0]]), 2])
+        partners = rows[rng.permutation(len(rows))]
+        return Mixup(partners, rng.beta(alpha, alpha, len(rows)).astype(np.float32))
 
-    def blended_signals(self, rows: np.ndarray, blend: Mixup | None, epoch: int) -> Tensor:
-        """``signals``, blended: (B, 12, S) float32 mV on the device."""
+    def mixed_signals(self, rows: np.ndarray, mixup: Mixup | None, epoch: int) -> Tensor:
+        """Return ``signals(rows, epoch)`` mixed with those of the partners, (B, 12, S)."""
         signal_BLS = self.signals(rows, epoch)
-        if blend is None:
+        if mixup is None:
             return signal_BLS
-        share_B = self.here(blend.share_B).to(signal_BLS.dtype)
+        share_B = self.to_device(mixup.share_B).to(signal_BLS.dtype)
         order = np.argsort(rows)
-        place = order[np.searchsorted(rows, blend.partners, sorter=order).clip(max=len(rows) - 1)]
-        if np.array_equal(rows[place], blend.partners):
-            # The partners are of this very batch, and augmented alike: nothing is read again.
-            other_BLS = signal_BLS[self.here(place)]
+        place = order[np.searchsorted(rows, mixup.partners, sorter=order).clip(max=len(rows) - 1)]
+        if np.array_equal(rows[place], mixup.partners):
+            # All partners are among these rows, with the same augmentation: read nothing again.
+            partner_BLS = signal_BLS[self.to_device(place)]
         else:
-            other_BLS = self.signals(blend.partners, epoch)
-        return torch.lerp(other_BLS, signal_BLS, share_B[:, None, None])
+            partner_BLS = self.signals(mixup.partners, epoch)
+        return torch.lerp(partner_BLS, signal_BLS, share_B[:, None, None])
 
-    def spoken(self, batch: np.ndarray, epoch: int) -> list[str]:
-        """The prompts in the language of a step; of several, each step has one of its own."""
+    def step_prompts(self, rows: np.ndarray, epoch: int) -> list[str]:
+        """Return the prompts of a step; with several languages, all in one drawn language."""
         if len(self.prompts_in) == 1:
             return self.prompts
-        # The number at the end keeps this draw apart from the others of the epoch.
-        rng = np.random.default_rng([self.settings.seed, epoch, int(self.ecg_id[batch[0]]), 4])
+        # The last number separates this draw from the other draws of the epoch.
+        rng = np.random.default_rng([self.settings.seed, epoch, int(self.ecg_id[rows[0]]), 4])
         return self.prompts_in[rng.integers(len(self.prompts_in))]
 
     def texts(
         self, kind: str, rows: np.ndarray, epoch: int
     ) -> tuple[list[str], np.ndarray, Tensor]:
-        """The text side of a batch.
+        """Return the texts of a batch.
+
+        Parameters
+        ----------
+        kind : {"bank", "concept", "finding", "findings", "report"}
+            See ``targets.TEXTS``.
+        rows : ndarray of shape (n,), int64
+            Rows of the whole batch.
+        epoch : int
 
         Returns
         -------
         texts : list of str, T of them
-        own : ndarray of shape (T,), int64
+        owners : ndarray of shape (T,), int64
             The row that each text belongs to; -1 for bank and concepts, which belong to none.
         labels : Tensor of shape (T, F), float32
             The findings that each text names.
 
         Notes
         -----
-        A record without a finding has no finding to be put in words: it is a negative for the
-        other texts of the batch and brings none of its own. So is one with an empty report.
+        A record without a finding brings no text of its own and is a negative for the other texts
+        of the batch. The same holds for a record with an empty report.
         """
         n_findings = len(self.codes)
-        prompts = self.spoken(rows, epoch)
+        prompts = self.step_prompts(rows, epoch)
         if kind == "bank":
-            everything = torch.eye(n_findings, device=self.device)
-            return prompts, np.full(n_findings, -1), everything
+            return prompts, np.full(n_findings, -1), torch.eye(n_findings, device=self.device)
         if kind == "concept":
             language = self.languages[self.prompts_in.index(prompts)]
             texts, members_CF = concepts.prompts(self.codes, language)
             members = torch.from_numpy(members_CF.astype(np.float32))
             return texts, np.full(len(texts), -1), members.to(self.device)
         if kind == "report":
-            told = np.array([row for row in rows if self.reports[row]], np.int64)
-            return [self.reports[row] for row in told], told, self.labels[self.here(told)]
-        texts, own, named = [], [], []
+            with_report = np.array([row for row in rows if self.reports[row]], np.int64)
+            reports = [self.reports[row] for row in with_report]
+            return reports, with_report, self.labels[self.to_device(with_report)]
+        return self._finding_texts(prompts, rows, epoch, 1 if kind == "finding" else None)
+
+    def _finding_texts(
+        self, prompts: list[str], rows: np.ndarray, epoch: int, n_most: int | None
+    ) -> tuple[list[str], np.ndarray, Tensor]:
+        """Return one text per record: its findings in random order, at most ``n_most``."""
+        n_findings = len(self.codes)
+        texts, owners, labels = [], [], []
         for row, present in zip(rows, self.y_true[rows], strict=True):
             columns = np.flatnonzero(present)
             if not len(columns):
                 continue
-            # The number after the seed keeps this draw apart from the order of the epoch.
+            # The last number separates this draw from the other draws of the epoch.
             rng = np.random.default_rng([self.settings.seed, epoch, int(self.ecg_id[row]), 1])
-            chosen = rng.permutation(columns)[: 1 if kind == "finding" else None]
+            chosen = rng.permutation(columns)[:n_most]
             texts.append("; ".join(prompts[column] for column in chosen))
-            own.append(row)
-            named.append(np.isin(np.arange(n_findings), chosen))
-        labels = np.array(named, np.float32).reshape(-1, n_findings)
-        return texts, np.array(own, np.int64), self.here(labels)
+            owners.append(row)
+            labels.append(np.isin(np.arange(n_findings), chosen))
+        labels_TF = np.array(labels, np.float32).reshape(-1, n_findings)
+        return texts, np.array(owners, np.int64), self.to_device(labels_TF)
 
-    def blended_targets(
-        self, term: Term, rows: np.ndarray, blend: Mixup | None, own: np.ndarray, named: Tensor
+    def mixed_targets(
+        self, term: Term, rows: np.ndarray, mixup: Mixup | None, owners: np.ndarray, labels: Tensor
     ) -> PairTargets | MixedTargets:
-        """``targets``, blended as the signals are."""
-        first = self.targets(term, rows, own, named)
-        if blend is None:
+        """Return ``targets``, mixed as the signals are."""
+        first = self.targets(term, rows, owners, labels)
+        if mixup is None:
             return first
-        second = self.targets(term, blend.partners, own, named)
-        return MixedTargets(first, second, self.here(blend.share_B).to(self.labels.dtype))
+        second = self.targets(term, mixup.partners, owners, labels)
+        return MixedTargets(first, second, self.to_device(mixup.share_B).to(self.labels.dtype))
 
-    def targets(self, term: Term, rows: np.ndarray, own: np.ndarray, named: Tensor) -> PairTargets:
-        """What the pairs of the ECGs ``rows`` and the texts of ``texts`` should be."""
-        index, own_index = self.here(rows), self.here(own)
-        labels = self.labels if self.soft is None else self.soft
-        return PairTargets(term.targets, labels[index], named, index, own_index, self.weights)
+    def targets(
+        self, term: Term, rows: np.ndarray, owners: np.ndarray, labels: Tensor
+    ) -> PairTargets:
+        """Return the targets of ECGs and texts.
+
+        Parameters
+        ----------
+        term : Term
+        rows : ndarray of shape (B,), int64
+            Rows of the ECGs.
+        owners, labels
+            As ``texts`` returns them.
+        """
+        index, owner_index = self.to_device(rows), self.to_device(owners)
+        ecg_labels = self.labels if self.soft_labels is None else self.soft_labels
+        return PairTargets(
+            term.targets, ecg_labels[index], labels, index, owner_index, self.weights
+        )
 
     def prior_logits(self) -> Tensor:
-        """Log-odds of each finding in the training folds, (F,) float32.
+        """Return the log-odds of each finding in the training folds, (F,) float32.
 
-        Half a record is added to either side, so that a finding never seen has some, too.
+        Half a record is added to both classes, so that a finding without positives has finite
+        log-odds, too.
         """
-        n_positive = self.labels[self.here(self.train_rows)].sum(0)
+        n_positive = self.labels[self.to_device(self.train_rows)].sum(0)
         return torch.log((n_positive + 0.5) / (len(self.train_rows) - n_positive + 0.5)).cpu()
 
     def positive_rate(self, term: Term) -> float:
-        """Share of positive pairs in the first batches of the run.
+        """Return the mean target of a pair in the first batches of the run.
 
         Raises
         ------
@@ -300,15 +449,15 @@ class TrainingData:
         return self.pair_shares(term)["positive"]
 
     def pair_shares(self, term: Term) -> dict[str, float]:
-        """How the targets of the first batches of the run stand to what is true of the records.
+        """Compare the targets of the first batches with the labels.
 
         Returns
         -------
         dict of str to float
-            ``positive``: mean target of a pair. ``false_negative``: share of the true pairs (all
-            findings that the text names are in the record) that the targets call less than half
-            true. ``records_with_false_negative``: share of the records that have such a pair in
-            their batch.
+            ``positive``: mean target of a pair. ``false_negative``: share of the pairs that are
+            positive by the labels (all findings that the text names are present) and have a target
+            below 0.5. ``records_with_false_negative``: share of the records that have such a pair
+            in their batch.
 
         Raises
         ------
@@ -318,10 +467,10 @@ class TrainingData:
         n_pairs = n_true = n_rows = 0
         positive = missed = rows_missed = 0.0
         for rows in self.batches(0)[:N_RATE]:
-            _, own, named = self.texts(term.text, rows, 0)
-            targets = self.targets(term, rows, own, named)
+            _, owners, text_labels = self.texts(term.text, rows, 0)
+            targets = self.targets(term, rows, owners, text_labels)
             matrix_BT = targets.matrix()
-            labels = self.labels[self.here(rows)]
+            labels = self.labels[self.to_device(rows)]
             true_BT = replace(targets, rule="present", ecg_labels=labels).matrix() > 0
             missed_BT = true_BT & (matrix_BT < 0.5)
             n_pairs, n_rows = n_pairs + matrix_BT.numel(), n_rows + len(rows)
@@ -336,3 +485,16 @@ class TrainingData:
             "false_negative": missed / max(1, n_true),
             "records_with_false_negative": rows_missed / n_rows,
         }
+
+
+def usable_reports(data: ptbxl.PtbXl, which: str) -> list[str]:
+    """Return the cleaned report of each record; empty if ``data.reports`` excludes it."""
+    selected = {
+        "all": np.ones(len(data), bool),
+        "validated": data.validated,
+        "written": ~data.autogenerated,
+    }[which]
+    return [
+        clean_report(report) if use else ""
+        for report, use in zip(data.reports, selected, strict=True)
+    ]

@@ -49,7 +49,7 @@ def save_artifact_for_run(training: Trainer, loaded: ptbxl.PtbXl, run: Path) -> 
             pairs={term.name: data.pair_shares(term) for term in training.terms},
             train_seconds=round(training.seconds, 1),
             machine=describe_machine(
-                data.device, "bfloat16" if training.bfloat16 else "float32", training.ranks.n
+                data.device, "bfloat16" if training.bfloat16 else "float32", training.distributed.n
             ),
             commit=describe_commit(),
             tune_scores=without_nan(scores),
@@ -64,7 +64,7 @@ def save_artifact_for_run(training: Trainer, loaded: ptbxl.PtbXl, run: Path) -> 
             operating=operating_thresholds(calibrated),
             provenance=provenance,
             fewer_leads=tune_fewer_leads(y_tune, ask, signals) if fewer else {},
-            neighbors=training.neighbours(tune_rows) if settings.keep_embeddings else None,
+            neighbors=training.neighbors(tune_rows) if settings.keep_embeddings else None,
         )
         card = model_card(provenance, artifact.codes, artifact.waveform)
         save_artifact(run / "model", artifact, card)

@@ -79,7 +79,6 @@ def new_model(settings: config.TrainConfig, data: TrainingData, terms: list[Term
     else:
         text = text_encoder(texts=texts, **text_knobs)
     model = EcgTextModel(model_config, text)
-    model.ecg_is_finished = ecg_locked and settings.ecg.weights is not None
     if text_locked:
         model.text.requires_grad_(False)
     if ecg_locked:

@@ -1,8 +1,8 @@
-"""Which ECG-text pairs are positive, and what a wrong answer costs.
+"""Loss of ECG-text pairs, on one device and across several.
 
-Every pair of an ECG and a text is a yes/no question of its own (SigLIP, Zhai et al. 2023,
-arXiv:2303.15343). A ``PairTargets`` says what the right answers are, ``pair_loss`` what the given
-ones cost.
+Every pair of an ECG and a text is a binary classification of its own (SigLIP, Zhai et al. 2023,
+arXiv:2303.15343). ``targets.PairTargets`` holds the targets, ``pair_loss`` compares the logits with
+them.
 
 Shape letters: B ECGs, T texts, D embedding, F findings.
 """
@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from ecg_siglip.training.targets import MixedTargets, PairTargets
 
-# Pairs whose logits exist at one time: what fits a CPU's cache, what keeps a GPU busy.
+# Pairs whose logits exist at one time: as many as fit a CPU's cache, or keep a GPU busy.
 PAIRS_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 24}
 
 
@@ -29,7 +29,7 @@ def pair_loss(
     loss: str = "sigmoid",
     n_chunk: int | None = None,
 ) -> Tensor:
-    """Cost of all ECG-text pairs of a batch, summed over the pairs: a scalar, float32.
+    """Compute the loss of all ECG-text pairs of a batch, summed over the pairs: a scalar, float32.
 
     Divide by the number of ECGs of the whole batch for the mean of SigLIP (equation 1).
 
@@ -51,16 +51,16 @@ def pair_loss(
 
 
 def texts_at_once(ecg_BD: Tensor) -> int:
-    """Texts of a chunk, where nobody says how many: as many as keep the device busy, no more."""
+    """Return the default number of texts per chunk: enough to keep the device busy."""
     n_pairs = PAIRS_AT_ONCE.get(ecg_BD.device.type, PAIRS_AT_ONCE["cpu"])
     return max(1, n_pairs // max(1, len(ecg_BD)))
 
 
 class _FusedPairLoss(torch.autograd.Function):
-    """``sigmoid_pair_loss`` a chunk of texts at a time, value and gradient in one go.
+    """``sigmoid_pair_loss`` computed chunk by chunk over the texts, with its gradient.
 
-    What is kept for the backward pass is the gradient itself, as large as the embeddings; logits
-    and targets of a chunk are gone before those of the next are computed.
+    The forward pass stores the gradient itself, which is as large as the embeddings. Logits and
+    targets of a chunk are freed before those of the next are computed.
     """
 
     @staticmethod
@@ -85,14 +85,14 @@ class _FusedPairLoss(torch.autograd.Function):
 
 
 class _Sums:
-    """Value and gradients of the pair loss, growing with each block of texts."""
+    """Running sums of the pair loss and its gradients over blocks of texts."""
 
     def __init__(self, ecg_BD: Tensor, log_scale: Tensor, bias: Tensor, n_chunk: int):
         self.ecg_BD, self.bias, self.n_chunk = ecg_BD, bias, n_chunk
         self.scale = log_scale.exp()
         self.scaled_BD = self.scale * ecg_BD
         self.ecg_grad_BD = torch.zeros_like(ecg_BD)
-        # Sums of up to a billion pairs: float32 would lose the digits that chunks must agree in.
+        # Sums over up to a billion pairs: in float32, results would depend on the chunk size.
         self.total, self.bias_grad = ecg_BD.new_zeros(2, dtype=torch.float64)
 
     def add(
@@ -103,17 +103,17 @@ class _Sums:
             stop = min(start + self.n_chunk, len(text_TD))
             text_CD = text_TD[start:stop]
             logits_BC = torch.addmm(self.bias, self.scaled_BD, text_CD.T)
-            wanted_BC = targets.chunk(start, stop).matrix().to(logits_BC.dtype)
+            targets_BC = targets.chunk(start, stop).matrix().to(logits_BC.dtype)
             # The cross-entropy, log(1 + e^z) - y z, in the fewest passes over the chunk.
             self.total = self.total + functional.softplus(logits_BC).sum()
-            self.total = self.total - torch.dot(logits_BC.view(-1), wanted_BC.view(-1))
-            residual_BC = logits_BC.sigmoid_().sub_(wanted_BC)
+            self.total = self.total - torch.dot(logits_BC.view(-1), targets_BC.view(-1))
+            residual_BC = logits_BC.sigmoid_().sub_(targets_BC)
             self.ecg_grad_BD.addmm_(residual_BC, text_CD)
             text_grad_TD[start:stop].addmm_(residual_BC.T, self.scaled_BD)
             self.bias_grad = self.bias_grad + residual_BC.sum()
 
     def gradients(self, text_grad_TD: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Of ECGs, texts, log_scale and bias."""
+        """Return the gradients of ECGs, texts, log_scale and bias."""
         ecg_grad_BD = self.scale * self.ecg_grad_BD
         scale_grad = (self.ecg_BD * ecg_grad_BD).sum()
         return ecg_grad_BD, text_grad_TD, scale_grad, self.bias_grad.to(self.bias.dtype)
@@ -126,9 +126,9 @@ def sigmoid_pair_loss(
     bias: Tensor,
     targets: PairTargets | MixedTargets,
 ) -> Tensor:
-    """Sum of the binary cross-entropies of all pairs (SigLIP, equation 1), the matrix as a whole.
+    """Compute the sum of the binary cross-entropies of all pairs (SigLIP, equation 1).
 
-    The form to read, and the one that ``pair_loss`` must equal.
+    This is the readable reference, on the whole matrix; ``pair_loss`` must equal it.
     """
     logits_BT = log_scale.exp() * ecg_BD @ text_TD.T + bias
     return functional.binary_cross_entropy_with_logits(
@@ -139,18 +139,18 @@ def sigmoid_pair_loss(
 def softmax_pair_loss(
     ecg_BD: Tensor, text_TD: Tensor, log_scale: Tensor, targets_BT: Tensor
 ) -> Tensor:
-    """CLIP's symmetric softmax loss, for comparison: mean of both directions, times B.
+    """Compute CLIP's symmetric softmax loss: the mean of both directions, times B.
 
     Notes
     -----
-    Radford et al. 2021 (arXiv:2103.00020) for the diagonal. Where a row or column has several
-    positives they share its probability equally (UniCL, arXiv:2204.03610); one without any
-    positive asks nothing and costs nothing.
+    Radford et al. 2021 (arXiv:2103.00020) for the diagonal. If a row or column has several
+    positives, they share its probability equally (UniCL, arXiv:2204.03610); one without any
+    positive does not contribute to the loss.
     """
     logits_BT = log_scale.exp() * ecg_BD @ text_TD.T
 
-    def direction(logits: Tensor, wanted: Tensor) -> Tensor:
-        share = wanted / wanted.sum(1, keepdim=True).clamp(min=1e-12)
+    def direction(logits: Tensor, targets: Tensor) -> Tensor:
+        share = targets / targets.sum(1, keepdim=True).clamp(min=1e-12)
         return -(share * logits.log_softmax(1)).sum(1).mean()
 
     both = direction(logits_BT, targets_BT) + direction(logits_BT.T, targets_BT.T)
@@ -158,7 +158,7 @@ def softmax_pair_loss(
 
 
 class _Gather(torch.autograd.Function):
-    """All ranks' rows, with the gradient of all ranks' losses flowing back to their owner."""
+    """Rows of all processes; in the backward pass, each process gets its rows' summed gradient."""
 
     @staticmethod
     def forward(ctx, rows: Tensor, sizes: list[int]) -> Tensor:  # type: ignore[override]
@@ -178,19 +178,19 @@ class _Gather(torch.autograd.Function):
 
 
 def gather_rows(rows: Tensor, sizes: list[int]) -> Tensor:
-    """The rows of all processes in the order of their ranks, gradient included.
+    """Gather the rows of all processes, in the order of their ranks, with gradient.
 
     Parameters
     ----------
     rows : Tensor of shape (sizes[rank], D)
     sizes : list of int
-        Rows of each rank; they may differ.
+        Number of rows per process; they may differ.
 
     Notes
     -----
-    Each rank computes its own ECG rows against all texts. A text's gradient is then spread over
-    the ranks; the backward pass sums it and returns each rank its part. A gather without that
-    sum prints the same loss and learns something else.
+    Each process computes its own ECG rows against all texts. The gradient of a text is therefore
+    spread over the processes; the backward pass sums it and returns to each process its part. A
+    gather without that sum has the same loss, but wrong gradients.
     """
     return rows if len(sizes) == 1 else _Gather.apply(rows, sizes)
 
@@ -204,7 +204,7 @@ def ring_pair_loss(
     sizes: list[int],
     n_chunk: int | None = None,
 ) -> Tensor:
-    """This process's share of the pair loss, the texts passed round the processes in a ring.
+    """Compute this process's share of the pair loss, with texts passed on in a ring of processes.
 
     Parameters
     ----------
@@ -214,18 +214,20 @@ def ring_pair_loss(
         The texts of this process.
     log_scale, bias : scalar Tensor
     targets : PairTargets or MixedTargets
-        Of the ECGs of this process and the texts of all, in the order of the ranks.
+        Targets of the ECGs of this process and the texts of all processes, in the order of the
+        ranks.
     sizes : list of int
-        Texts of each process; they may differ.
+        Number of texts per process; they may differ.
     n_chunk : int, optional
         As in ``pair_loss``.
 
     Notes
     -----
-    The chunked loss of the SigLIP paper (section 3.1): each process meets the texts of all others
-    one block at a time, so that the texts of all are nowhere together. A block's gradient travels
-    behind the block and is home after a full round. The shares add up to the loss, and so do the
-    gradients, if every process multiplies its share by the same number before ``backward``.
+    The chunked loss of the SigLIP paper (section 3.1): each process receives the texts of the
+    others one block at a time, so that no process holds all texts. The gradient of a block is
+    passed on after the block, and is back at the block's owner after a full round. The shares add
+    up to the loss, and so do the gradients, if every process multiplies its share by the same
+    number before ``backward``.
     """
     n_texts = n_chunk or texts_at_once(ecg_BD)
     share: Tensor = _RingPairLoss.apply(ecg_BD, text_TD, log_scale, bias, targets, sizes, n_texts)
@@ -233,7 +235,7 @@ def ring_pair_loss(
 
 
 class _RingPairLoss(torch.autograd.Function):
-    """``ring_pair_loss``: the round is made in the forward pass, gradients included."""
+    """``ring_pair_loss``; the forward pass makes the full round and computes the gradients."""
 
     @staticmethod
     def forward(  # type: ignore[override]
@@ -250,15 +252,15 @@ class _RingPairLoss(torch.autograd.Function):
         sums = _Sums(ecg_BD, log_scale, bias, n_chunk)
         block_TD, grad_TD = text_TD.contiguous(), torch.zeros_like(text_TD)
         for step in range(n_ranks):
-            owner, coming = (rank - step) % n_ranks, (rank - step - 1) % n_ranks
-            next_TD = text_TD.new_empty(sizes[coming], text_TD.shape[1])
-            # The next block comes while this one is computed; after the last there is none.
-            under_way = _pass_on(block_TD, next_TD) if step + 1 < n_ranks else []
+            owner, next_owner = (rank - step) % n_ranks, (rank - step - 1) % n_ranks
+            next_TD = text_TD.new_empty(sizes[next_owner], text_TD.shape[1])
+            # The next block arrives while this one is computed; after the last there is none.
+            messages = _pass_on(block_TD, next_TD) if step + 1 < n_ranks else []
             start = sum(sizes[:owner])
             sums.add(block_TD, grad_TD, targets.chunk(start, start + sizes[owner]))
             next_grad_TD = torch.empty_like(next_TD)
-            under_way += _pass_on(grad_TD, next_grad_TD)
-            for message in under_way:
+            messages += _pass_on(grad_TD, next_grad_TD)
+            for message in messages:
                 message.wait()
             block_TD, grad_TD = next_TD, next_grad_TD
         ctx.save_for_backward(*sums.gradients(grad_TD))
@@ -269,12 +271,12 @@ class _RingPairLoss(torch.autograd.Function):
         return (*(grad * saved for saved in ctx.saved_tensors), None, None, None)
 
 
-def _pass_on(mine: Tensor, coming: Tensor) -> list[dist.Work]:
-    """Send rows to the next process and receive those of the one before; nothing has no message."""
+def _pass_on(rows: Tensor, received: Tensor) -> list[dist.Work]:
+    """Send rows to the next process and receive those of the previous one, if there are any."""
     rank, n_ranks = dist.get_rank(), dist.get_world_size()
     messages = []
-    if len(mine):
-        messages.append(dist.P2POp(dist.isend, mine, (rank + 1) % n_ranks))
-    if len(coming):
-        messages.append(dist.P2POp(dist.irecv, coming, (rank - 1) % n_ranks))
+    if len(rows):
+        messages.append(dist.P2POp(dist.isend, rows, (rank + 1) % n_ranks))
+    if len(received):
+        messages.append(dist.P2POp(dist.irecv, received, (rank - 1) % n_ranks))
     return dist.batch_isend_irecv(messages) if messages else []

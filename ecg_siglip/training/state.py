@@ -1,4 +1,4 @@
-"""The training state on disk, to resume an interrupted run."""
+"""Training state on disk, to resume an interrupted run."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ecg_siglip.core.files import write_file
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write a training state: tensors, numbers, strings, lists and dicts of them."""
+    """Write a training state, which may hold tensors, numbers, strings, lists and dicts."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     write_file(path, buffer.getvalue())
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Read a training state back, on the CPU; no pickled code is run.
+    """Load a training state on the CPU, without running pickled code.
 
     Raises
     ------
@@ -30,13 +30,13 @@ def load_state(path: Path) -> dict[str, Any]:
     content = io.BytesIO(path.read_bytes())
     try:
         return torch.load(content, map_location="cpu", weights_only=True)
-    except Exception as error:  # PyTorch raises half a dozen kinds, one of them from pickle
+    except Exception as error:  # PyTorch raises several kinds, one of them from pickle
         raise ValueError(
             f"{path}: damaged, or no training state ({type(error).__name__}); delete it to start "
-            "the run anew"
+            "the run again"
         ) from error
 
 
 def clone_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Copies that later steps do not change."""
+    """Copy tensors, so that later steps do not change them."""
     return {name: tensor.detach().clone() for name, tensor in tensors.items()}

@@ -9,14 +9,23 @@ import torch
 from torch import Tensor
 
 TEXTS = ("bank", "concept", "finding", "findings", "report")
-NO_RECORDS = ("bank", "concept")  # texts that are there in every step and belong to no record
+NO_RECORDS = ("bank", "concept")  # the same texts in every step, which belong to no record
 TARGETS = ("diagonal", "shared", "jaccard", "idf_jaccard", "present")
 LOSSES = ("sigmoid", "softmax")
 
 
 @dataclass(frozen=True)
 class Term:
-    """One summand of the objective: the kind of text, the rule of its targets, its weight."""
+    """One summand of the objective: the kind of text, the rule of its targets, its weight.
+
+    Attributes
+    ----------
+    text : str
+        One of ``TEXTS``.
+    targets : str
+        One of ``TARGETS``, see ``PairTargets``.
+    weight : float, above 0
+    """
 
     text: str
     targets: str
@@ -24,17 +33,18 @@ class Term:
 
     @property
     def name(self) -> str:
+        """Text and targets, without the weight."""
         return f"{self.text}/{self.targets}"
 
 
 def parse_terms(terms: str) -> list[Term]:
-    """Read ``text/targets:weight + ...``; ``bank`` alone means ``bank/present:1``.
+    """Parse ``text/targets:weight + ...``; ``bank`` alone means ``bank/present:1``.
 
     Raises
     ------
     ValueError
-        For an unknown word, a weight that is no positive number, a rule that its text cannot
-        have, or no term at all.
+        If a text or rule is unknown, a weight is not a positive number, a rule is not defined for
+        its text, or there is no term.
 
     Examples
     --------
@@ -48,9 +58,9 @@ def parse_terms(terms: str) -> list[Term]:
         targets = targets or ("present" if text == "bank" else "")
         where = f"objective.terms={terms!r}: {part.strip()!r}"
         if text not in TEXTS:
-            raise ValueError(f"{where}: expected a text out of {', '.join(TEXTS)}")
+            raise ValueError(f"{where}: expected a text of {', '.join(TEXTS)}")
         if targets not in TARGETS:
-            raise ValueError(f"{where}: expected targets out of {', '.join(TARGETS)}")
+            raise ValueError(f"{where}: expected targets of {', '.join(TARGETS)}")
         if text in NO_RECORDS and targets == "diagonal":
             raise ValueError(f"{where}: a bank of texts has no diagonal; expected bank/present")
         if text == "concept" and targets == "present":
@@ -69,27 +79,28 @@ def parse_terms(terms: str) -> list[Term]:
 
 @dataclass(frozen=True)
 class PairTargets:
-    """The target matrix of a batch, kept as the labels that it follows from.
+    """The target matrix of a batch, stored as the labels that it is computed from.
 
     Parameters
     ----------
     rule : {"diagonal", "shared", "jaccard", "idf_jaccard", "present"}
-        diagonal: the text is the ECG's own. shared: they share a finding. jaccard: shared
-        findings / findings of either. idf_jaccard: the same, each finding weighted by ``weight``.
-        present: every finding of the text is in the record; of labels between 0 and 1, that of a
-        single finding, and of several what their sum leaves above all but one of them.
+        diagonal: the text belongs to the ECG. shared: they share a finding. jaccard: number of
+        shared findings / number of findings in either. idf_jaccard: the same, with each finding
+        weighted by ``weight``. present: every finding of the text is present in the record; with
+        labels between 0 and 1, the label of a single finding, and for n findings
+        ``max(0, sum of their labels - (n - 1))``.
     ecg_labels : Tensor of shape (B, F), float32 in [0, 1]
     text_labels : Tensor of shape (T, F), float32, 0 or 1
         The findings that the text names.
     ecg_index, text_index : Tensor of shape (B,) and (T,), int64
-        Which record it is, for the diagonal.
+        The record that an ECG is, or that a text belongs to, for the diagonal.
     weight : Tensor of shape (F,), float32
         Weight of each finding in the set-valued rules; 0 leaves it out.
 
     Notes
     -----
-    A set-valued rule on two empty sets is 0/0; it is taken as 0: two records of which nothing is
-    said are not thereby alike. Jaccard targets: arXiv:2602.10553.
+    A set-valued rule on two empty sets is 0/0, which is defined as 0 here: two records without
+    findings are not similar for that reason. Jaccard targets: arXiv:2602.10553.
     """
 
     rule: str
@@ -100,18 +111,18 @@ class PairTargets:
     weight: Tensor
 
     def chunk(self, start: int, stop: int) -> PairTargets:
-        """The same for the texts start..stop only."""
+        """Return the targets of the texts ``start`` to ``stop - 1``."""
         texts = slice(start, stop)
         return replace(self, text_labels=self.text_labels[texts], text_index=self.text_index[texts])
 
     def matrix(self) -> Tensor:
-        """The targets themselves: (B, T) float32 in [0, 1]."""
+        """Compute the target matrix, (B, T) float32 in [0, 1]."""
         if self.rule == "diagonal":
             return (self.ecg_index[:, None] == self.text_index[None, :]).to(self.ecg_labels)
         if self.rule == "present":
-            named_T = self.text_labels.sum(1)
-            found_BT = self.ecg_labels @ self.text_labels.T
-            return (found_BT - (named_T - 1)).clamp(min=0) * (named_T > 0)
+            n_named_T = self.text_labels.sum(1)
+            n_present_BT = self.ecg_labels @ self.text_labels.T
+            return (n_present_BT - (n_named_T - 1)).clamp(min=0) * (n_named_T > 0)
         weight = self.weight if self.rule == "idf_jaccard" else (self.weight > 0).to(self.weight)
         shared_BT = (self.ecg_labels * weight) @ self.text_labels.T
         if self.rule == "shared":
@@ -123,14 +134,14 @@ class PairTargets:
 
 @dataclass(frozen=True)
 class MixedTargets:
-    """The target matrix of a batch whose ECGs are blends of two: the blend of both matrices.
+    """The target matrix of a batch with mixup: the weighted mean of two target matrices.
 
     Parameters
     ----------
     first, second : PairTargets
-        Of the two records that each ECG is made of; the texts are the same.
+        Targets of the two records that each ECG is mixed from, for the same texts.
     share_B : Tensor of shape (B,), float32 in [0, 1]
-        Part of the first.
+        Weight of the first.
 
     Notes
     -----
@@ -142,29 +153,30 @@ class MixedTargets:
     share_B: Tensor
 
     def chunk(self, start: int, stop: int) -> MixedTargets:
-        """The same for the texts start..stop only."""
+        """Return the targets of the texts ``start`` to ``stop - 1``."""
         return replace(
             self, first=self.first.chunk(start, stop), second=self.second.chunk(start, stop)
         )
 
     def matrix(self) -> Tensor:
-        """The targets themselves: (B, T) float32 in [0, 1]."""
+        """Compute the target matrix, (B, T) float32 in [0, 1]."""
         return torch.lerp(self.second.matrix(), self.first.matrix(), self.share_B[:, None])
 
 
 def finding_weights(labels: Tensor, excluded: list[int]) -> Tensor:
-    """Inverse document frequency of each finding, ``log(n / n_positive)``; 0 where excluded.
+    """Compute the inverse document frequency of each finding, ``log(n / n_positive)``.
 
     Parameters
     ----------
     labels : Tensor of shape (N, F), float32, 0 or 1
         Of the training records.
     excluded : list of int
-        Columns that set-valued rules shall not look at.
+        Columns that the set-valued rules leave out.
 
     Returns
     -------
-    Tensor of shape (F,), float32, > 0 but for the excluded
+    Tensor of shape (F,), float32
+        0 for excluded findings, at least 1e-6 for the others.
     """
     weight_F = torch.log(len(labels) / labels.sum(0).clamp(min=1.0)).clamp(min=1e-6)
     weight_F[excluded] = 0.0
@@ -172,12 +184,12 @@ def finding_weights(labels: Tensor, excluded: list[int]) -> Tensor:
 
 
 def bias_from_rate(rate: float) -> float:
-    """Start of the logit bias: the log-odds of a positive pair, ``log(p / (1 - p))``.
+    """Return the initial logit bias: the log-odds of a positive pair, ``log(p / (1 - p))``.
 
     Notes
     -----
     SigLIP starts at -10, which fits one positive in 22,000 pairs; with another rate the first
-    steps would do nothing but move the bias. The rate is held inside [1e-6, 1 - 1e-6].
+    steps would mostly change the bias. The rate is clipped to [1e-6, 1 - 1e-6].
     """
     rate = min(max(rate, 1e-6), 1 - 1e-6)
     return math.log(rate / (1 - rate))

@@ -1,7 +1,7 @@
-"""Training: from the configuration to a model that names findings, one plain loop.
+"""Training loop: one step, one epoch, the training state, and the scores on the tuning fold.
 
-Everything random is a pure function of (seed, epoch, step or record), so a run that was killed
-and started again ends with the weights of one that was not.
+Everything random is a function of (seed, epoch, step or record) alone, so a run that was
+interrupted and resumed ends with the same weights as an uninterrupted one.
 
 Shape letters: B records of the batch, T texts, D embedding, F findings.
 """
@@ -9,9 +9,7 @@ Shape letters: B records of the batch, T texts, D embedding, F findings.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,204 +21,307 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ecg_siglip import config
-from ecg_siglip.core.distributed import Distributed
 from ecg_siglip.core.files import one_line
 from ecg_siglip.inference.predictor import forward
-from ecg_siglip.metrics.multilabel import without_nan
 from ecg_siglip.metrics.summary import epoch_scores
 from ecg_siglip.models.dual_encoder import EcgTextModel
 from ecg_siglip.models.neighbors import Neighbors
-from ecg_siglip.training.data import TrainingData
+from ecg_siglip.training.data import Batch, TextTerm, TrainingData
 from ecg_siglip.training.initialization import load_encoder, new_model, new_optimizer
 from ecg_siglip.training.losses import gather_rows, pair_loss, ring_pair_loss
+from ecg_siglip.training.run_log import RunLog, print_epoch
 from ecg_siglip.training.state import clone_tensors, save_state
-from ecg_siglip.training.targets import NO_RECORDS, Term, parse_terms
+from ecg_siglip.training.text_cache import TextCache
 from ecg_siglip.vocabulary.findings import check_same_codes
 
-N_AT_ONCE = 256  # records that a locked ECG encoder reads at a time
-N_CHECK = 50  # steps between looks at the loss: each look makes a GPU wait
-
-
-# --------------------------------------------------------------------------------------- the loss
+N_AT_ONCE = 256  # records that a frozen ECG encoder encodes at a time
+N_CHECK = 50  # steps between checks of the loss: each check makes the host wait for the GPU
 
 
 def batch_loss(
     model: EcgTextModel,
-    data: TrainingData,
-    terms: list[Term],
-    batch: np.ndarray,
-    epoch: int,
-    ranks: Distributed,
-    autocast: torch.autocast | None = None,
+    texts: TextCache,
+    batch: Batch,
+    autocast: contextlib.AbstractContextManager[Any] | None = None,
 ) -> Tensor:
-    """This rank's share of the batch's loss; the shares of all ranks add up to the loss.
+    """Return this process's share of the loss; the shares of all processes add up to the loss.
 
     Parameters
     ----------
-    batch : ndarray of shape (B,), int64
-        The rows of the whole batch, the same on every rank.
+    model : EcgTextModel
+    texts : TextCache
+        Of the same model.
+    batch : Batch
+        The part of this process.
+    autocast : context manager, optional
+        Precision of the encoders; None: that of the weights. The loss is computed in float32.
 
     Notes
     -----
-    Local ECG rows against all texts: each rank encodes its own records and their texts, the
+    Local ECG rows against all texts: each process encodes its own records and their texts, the
     texts are gathered with gradient, and the shares are divided by the B of the whole batch.
     """
-    parts = ranks.parts(batch)
-    rows = parts[ranks.rank]
-    objective = model.config["objective"]
-    blend = data.blend(batch, epoch)
-    before = sum(len(part) for part in parts[: ranks.rank])
-    own_blend = blend.part(slice(before, before + len(rows))) if blend else None
-    with autocast or torch.autocast("cpu", enabled=False):
-        if data.features is None:
-            ecg_BD = model.encode_ecg(data.blended_signals(rows, own_blend, epoch))
+    autocast = autocast or contextlib.nullcontext()
+    with autocast:
+        if batch.signals is not None:
+            ecg_BD = model.encode_ecg(batch.signals)
         else:
-            ecg_BD = model.embed_ecg(data.features[data.here(rows)])
+            assert batch.features is not None
+            ecg_BD = model.embed_ecg(batch.features)
     total = ecg_BD.new_zeros(())
-    for term in terms:
-        texts, own, named = data.texts(term.text, batch, epoch)
-        if not texts:
-            continue
-        sizes = [len(texts)]
-        mine = slice(None)
-        if term.text not in NO_RECORDS and ranks.n > 1:
-            sizes = [int(np.isin(own, part).sum()) for part in parts]
-            start = sum(sizes[: ranks.rank])
-            mine = slice(start, start + sizes[ranks.rank])
-        with autocast or torch.autocast("cpu", enabled=False):
-            text_TD = encode_texts(model, texts[mine])
-        in_ring = objective["across"] == "ring" and len(sizes) > 1
-        if not in_ring:
-            text_TD = gather_rows(text_TD, sizes)
-        ecg_rows, ecg_blend, ecg_all, share = rows, own_blend, ecg_BD, 1.0
-        if objective["loss"] == "softmax":
-            # A softmax over ECGs needs all of them: every rank computes the whole loss.
-            ecg_all = gather_rows(ecg_BD, [len(part) for part in parts])
-            ecg_rows, ecg_blend, share = batch, blend, 1.0 / ranks.n
-        targets = data.blended_targets(term, ecg_rows, ecg_blend, own, named)
-        pairs = (ecg_all, text_TD, model.log_scale, model.logit_bias, targets)
-        if in_ring:
-            loss = ring_pair_loss(*pairs, sizes, objective["n_chunk"])
-        else:
-            loss = pair_loss(*pairs, objective["loss"], objective["n_chunk"])
-        total = total + term.weight * share * loss
-    return total / len(batch)
+    for each in batch.text_terms:
+        with autocast:
+            text_TD = texts.encode(each.texts)
+        total = total + term_loss(model, ecg_BD, text_TD, each, batch.sizes)
+    return total / sum(batch.sizes)
 
 
-def encode_texts(model: EcgTextModel, texts: list[str]) -> Tensor:
-    """Embeddings of the texts; a rank whose records have none takes part with no rows."""
-    if not texts:
-        # With gradient, or this rank would not take part in the backward pass of the gather.
-        return model.log_scale.new_zeros(0, model.config["embed_dim"], requires_grad=True)
-    return model.encode_text(texts)
+def term_loss(
+    model: EcgTextModel, ecg_BD: Tensor, text_TD: Tensor, texts: TextTerm, ecg_sizes: list[int]
+) -> Tensor:
+    """Return this process's share of one term of the objective: weight times pair loss.
 
-
-# --------------------------------------------------------------------------------------- the loop
+    Parameters
+    ----------
+    ecg_BD, text_TD : Tensor of shape (B, D) and (T, D), float32
+        Embeddings of this process's ECGs and texts.
+    texts : TextTerm
+    ecg_sizes : list of int
+        Number of ECGs per process.
+    """
+    objective = model.config["objective"]
+    loss, n_chunk = objective["loss"], objective["n_chunk"]
+    scale, bias, weight = model.log_scale, model.logit_bias, texts.term.weight
+    if objective["across"] == "ring" and len(texts.sizes) > 1:
+        return weight * ring_pair_loss(
+            ecg_BD, text_TD, scale, bias, texts.targets, texts.sizes, n_chunk
+        )
+    text_TD = gather_rows(text_TD, texts.sizes)
+    if loss == "softmax":
+        # A softmax over ECGs needs all of them: every process computes the whole loss.
+        ecg_BD = gather_rows(ecg_BD, ecg_sizes)
+        weight /= len(ecg_sizes)
+    return weight * pair_loss(ecg_BD, text_TD, scale, bias, texts.targets, loss, n_chunk)
 
 
 def learning_rate(settings: config.OptimConfig, step: int, n_steps: int) -> float:
-    """Linear warm-up, then half a cosine down to ``final_lr`` of the peak."""
+    """Return the rate of a step: linear warm-up, then half a cosine to ``final_lr`` of the peak."""
     n_warmup = max(1, round(settings.warmup * n_steps))
     if step < n_warmup:
         return settings.lr * (step + 1) / n_warmup
     done = (step - n_warmup) / max(1, n_steps - n_warmup)
-    fallen = 0.5 * (1 + math.cos(math.pi * done))
-    return settings.lr * (settings.final_lr + (1 - settings.final_lr) * fallen)
+    cosine = 0.5 * (1 + math.cos(math.pi * done))
+    return settings.lr * (settings.final_lr + (1 - settings.final_lr) * cosine)
 
 
 class Trainer:
-    """The state of a run between two steps, and how it moves on, is saved and taken up again."""
+    """Training of one run: model, optimizer, averaged weights and progress.
 
-    def __init__(self, settings: config.TrainConfig, data: TrainingData, ranks: Distributed):
-        self.settings, self.data, self.ranks = settings, data, ranks
-        self.terms = parse_terms(settings.objective.terms)
-        # A pretrained encoder comes in evaluation mode.
-        self.model = new_model(settings, data, self.terms).train()
-        for prompts in data.prompts_in:
-            self.model.keep_tokens(prompts)
-        self.read_locked_texts()
+    Parameters
+    ----------
+    settings : config.TrainConfig
+    data : TrainingData
+
+    Attributes
+    ----------
+    epoch, step : int
+        Completed epochs, and completed steps of the current epoch.
+    averaged : dict of str to Tensor
+        Exponential moving average of the weights.
+    best : dict
+        Averaged ``weights`` of the epoch with the best macro AUPRC on the tuning fold, that
+        ``epoch``, and its scores.
+    pretrained, teachers : dict, list of dict
+        Provenance of the models that this run started from or was taught by.
+    """
+
+    def __init__(self, settings: config.TrainConfig, data: TrainingData):
+        self.settings, self.data = settings, data
+        self.distributed, self.terms = data.distributed, data.terms
+        self.model = new_model(settings, data, self.terms)
+        # A frozen ECG encoder at random has no statistics yet, and stays in training mode.
+        self.ecg_is_finished = settings.ecg.locked and settings.ecg.weights is not None
+        self.training_mode()
+        self.texts = TextCache.for_run(self.model, data)
         self.optimizer = new_optimizer(settings, self.model)
         self.current = weights(self.model)
         self.averaged = clone_tensors(self.current)
-        self.epoch = self.step = 0  # step counts within the epoch
+        self.epoch = self.step = 0
         self.losses: list[Tensor] = []
         self.best: dict[str, Any] = {}
         self.pretrained: dict[str, Any] = {}
         self.teachers: list[dict[str, Any]] = []
         self.seconds = 0.0
         self.log_bytes = 0
+        self.counted_at = self.saved_at = time.monotonic()
         if settings.compile:
-            # A graph for each of the two sizes that a batch has: one for any size is slower.
+            # One graph for each of the two batch sizes: a graph for any size is slower.
             self.model.ecg.compile(dynamic=False)
         self.bfloat16 = settings.precision == "bfloat16" or (
             settings.precision == "auto" and data.device.type == "cuda"
         )
         self.autocast = torch.autocast(data.device.type, torch.bfloat16, enabled=self.bfloat16)
 
+    def training_mode(self) -> None:
+        """Set the model to training mode, except for frozen encoders.
+
+        A frozen text encoder and a finished ECG encoder work as they do in prediction: without
+        dropout, and with the statistics that they have.
+        """
+        self.model.train()  # a pretrained text encoder comes in evaluation mode
+        if self.ecg_is_finished:
+            self.model.ecg.eval()
+        if self.settings.text.locked:
+            self.model.text.eval()
+
     def start_from(self, name: str) -> None:
-        """Let the ECG encoder begin with the weights of another model's, not at random."""
+        """Start the ECG encoder from the weights of another model.
+
+        Parameters
+        ----------
+        name : str
+            See ``initialization.load_encoder``.
+        """
         self.pretrained = load_encoder(self.model, name, self.settings, self.data)
         self.averaged = clone_tensors(self.current)
 
-    def read_locked_ecgs(self) -> None:
-        """Let a finished ECG encoder read once what it would be shown in every epoch.
+    def cache_ecg_features(self) -> None:
+        """Encode every record once if the ECG encoder is finished and nothing is augmented.
 
-        Only where nothing is changed about a record: an augmented one is another in each epoch.
+        An augmented record differs from epoch to epoch, and has to be encoded again.
         """
-        if self.model.ecg_is_finished and self.data.as_they_are:
-            rows = np.arange(len(self.data.ecg_id))
-            parts = np.array_split(rows, math.ceil(len(rows) / N_AT_ONCE))
-            with self.autocast:
-                found = [self.model.ecg_features(self.data.signals(p, None)) for p in parts]
-            self.data.features = torch.cat(found).float()
-
-    def read_locked_texts(self) -> None:
-        """Let a locked text encoder read once what it would be asked in every step."""
-        if not self.settings.text.locked or self.settings.text.name == "none":
+        if not self.ecg_is_finished or self.data.is_augmented:
             return
-        kinds = {term.text for term in self.terms}
-        spoken = self.data.prompts_in if kinds - {"report"} else []
-        texts = [text for prompts in spoken for text in prompts]
-        if "report" in kinds:
-            texts = texts + [self.data.reports[row] for row in self.data.train_rows]
-        self.model.features_of.clear()
-        self.model.read_locked(texts)
+        rows = np.arange(len(self.data.ecg_id))
+        parts = np.array_split(rows, math.ceil(len(rows) / N_AT_ONCE))
+        with torch.no_grad(), self.autocast:
+            features = [self.model.ecg(self.data.signals(part, None)) for part in parts]
+        self.data.features = torch.cat(features).float()
 
-    def run_step(self, batch: np.ndarray, n_steps: int) -> None:
-        """Forward, backward, update, average."""
-        settings = self.settings.optim
-        done = self.epoch * n_steps + self.step
-        # Dropout too is a function of where the run stands, and differs between ranks.
-        place = np.random.SeedSequence([self.settings.seed, done, self.ranks.rank])
-        torch.manual_seed(int(place.generate_state(1, np.uint64)[0] >> 1))
-        for group in self.optimizer.param_groups:
-            rate = learning_rate(settings, done, n_steps * settings.n_epochs)
-            group["lr"] = rate * group["factor"]
-        loss = batch_loss(
-            self.model, self.data, self.terms, batch, self.epoch, self.ranks, self.autocast
-        )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        loss = self.ranks.add_up(self.model, loss.detach())
-        if settings.clip_norm:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
-        self.optimizer.step()
-        with torch.no_grad():
-            # CLIP's bound: a scale above 100 only sharpens what is already decided.
-            self.model.log_scale.clamp_(max=math.log(100.0))
-            decay = min(settings.ema, (1 + done) / (10 + done))
-            averaged, current = list(self.averaged.values()), list(self.current.values())
-            torch._foreach_lerp_(averaged, current, 1 - decay)
-        self.losses.append(loss)
-        self.step += 1
+    def fit(self, run: Path) -> None:
+        """Train to the last epoch; write ``state.pt``, ``log.jsonl`` and TensorBoard files.
 
-    def check_losses(self, batches: list[np.ndarray]) -> None:
-        """Stop at a loss that is no number.
+        Parameters
+        ----------
+        run : Path
+            Folder of the run.
 
         Raises
         ------
         ValueError
-            Naming the step and its records.
+            If the loss is not finite.
+        """
+        n_epochs, is_first = self.settings.optim.n_epochs, self.distributed.is_first
+        log = RunLog(run, self.log_bytes, self.epoch) if is_first else None
+        bar = tqdm(
+            total=n_epochs, initial=self.epoch, unit="epoch", disable=None if is_first else True
+        )
+        self.saved_at = time.monotonic()
+        while self.epoch < n_epochs:
+            self.run_epoch(run, bar)
+            line = self.end_epoch()
+            if log is not None:
+                log.write(line)
+                self.log_bytes = log.n_bytes
+                self.save(run)
+                print_epoch(line, n_epochs)
+        bar.close()
+        if log is not None:
+            log.close()
+
+    def run_epoch(self, run: Path, bar: tqdm) -> None:
+        """Run the remaining steps of the epoch, and save the state from time to time."""
+        batches = self.data.batches(self.epoch)
+        self.counted_at = time.monotonic()
+        while self.step < len(batches):
+            if self.step + 1 < len(batches):
+                self.data.read_ahead(batches[self.step + 1], self.epoch)
+            self.run_step(batches[self.step], len(batches))
+            bar.set_postfix_str(f"step {self.step}/{len(batches)}", refresh=False)
+            bar.update(1 / len(batches))
+            if self.step % N_CHECK == 0:
+                self.check_losses(batches)
+            due = time.monotonic() - self.saved_at > self.settings.save_every_s
+            if self.distributed.is_first and due and self.step < len(batches):
+                self.check_losses(batches)
+                self.count_seconds()
+                self.save(run)
+        self.check_losses(batches)
+        self.count_seconds()
+
+    def run_step(self, rows: np.ndarray, n_steps: int) -> None:
+        """Run one step: forward, backward, update, average.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n,), int64
+            Rows of the whole batch, the same on every process.
+        n_steps : int
+            Steps per epoch.
+        """
+        settings = self.settings.optim
+        n_done = self.epoch * n_steps + self.step
+        self._seed(n_done)
+        for group in self.optimizer.param_groups:
+            rate = learning_rate(settings, n_done, n_steps * settings.n_epochs)
+            group["lr"] = rate * group["factor"]
+        # The augmentation has a matrix product, which is computed in the encoders' precision.
+        with self.autocast:
+            batch = self.data.batch(rows, self.epoch)
+        loss = batch_loss(self.model, self.texts, batch, self.autocast)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        loss = self.distributed.all_reduce_gradients(self.model, loss.detach())
+        if settings.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
+        self.optimizer.step()
+        self._average(n_done)
+        self.losses.append(loss)
+        self.step += 1
+
+    def _seed(self, n_done: int) -> None:
+        """Make dropout a function of seed, step and process."""
+        sequence = np.random.SeedSequence([self.settings.seed, n_done, self.distributed.rank])
+        torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
+
+    @torch.no_grad()
+    def _average(self, n_done: int) -> None:
+        """Bound the logit scale and update the averaged weights."""
+        # CLIP's bound: a larger scale only sharpens pairs that are already separated.
+        self.model.log_scale.clamp_(max=math.log(100.0))
+        decay = min(self.settings.optim.ema, (1 + n_done) / (10 + n_done))
+        averaged, current = list(self.averaged.values()), list(self.current.values())
+        torch._foreach_lerp_(averaged, current, 1 - decay)
+
+    def end_epoch(self) -> dict[str, float]:
+        """Complete an epoch and return its numbers; the first process adds the scores.
+
+        Returns
+        -------
+        dict of str to float
+            ``epoch`` (from 1), ``loss`` (mean over the steps), ``lr``, ``logit_scale`` and
+            ``logit_bias``; on the first process also the scores on the tuning fold and
+            ``seconds``.
+        """
+        line = {
+            "epoch": self.epoch + 1,
+            "loss": torch.stack(self.losses).mean().item(),
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "logit_scale": self.model.log_scale.exp().item(),
+            "logit_bias": self.model.logit_bias.item(),
+        }
+        if self.distributed.is_first:
+            line |= self.tune_scores() | {"seconds": self.seconds}
+        self.epoch, self.step, self.losses = self.epoch + 1, 0, []
+        return line
+
+    def check_losses(self, batches: list[np.ndarray]) -> None:
+        """Check that all losses of the epoch are finite.
+
+        Raises
+        ------
+        ValueError
+            If one is not; the message gives the step and its records.
         """
         bad = (~torch.isfinite(torch.stack(self.losses))).nonzero()
         if len(bad):
@@ -233,38 +334,61 @@ class Trainer:
             )
 
     def forward(self, signals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What the model, with the weights it has, says of prepared records: probabilities, not
-        calibrated, and embeddings."""
+        """Return probabilities (not calibrated) and embeddings with the current weights.
+
+        Parameters
+        ----------
+        signals : ndarray of shape (n_records, 12, n_samples), int16, uV
+            Prepared records.
+
+        Returns
+        -------
+        ndarray of shape (n_records, n_findings), float64 in [0, 1]
+        ndarray of shape (n_records, D), float32
+        """
         self.model.eval()
-        # As every later answer of the model is computed; and nothing is compiled for it.
+        # Not compiled, as in every later prediction of the model.
         with torch.compiler.set_stance("force_eager"):
             with torch.inference_mode():
-                text_FD = self.model.encode_text(self.data.prompts)
-            found = forward(self.model, text_FD, signals)
-        self.model.train()
-        return found
+                text_FD = self.texts.encode(self.data.prompts)
+            outputs = forward(self.model, text_FD, signals)
+        self.training_mode()
+        return outputs
 
     def tune_probabilities(self, signals: np.ndarray) -> np.ndarray:
-        """The first half of ``forward``."""
+        """Return the probabilities of ``forward``."""
         return self.forward(signals)[0]
 
-    def neighbours(self, tune_rows: np.ndarray) -> Neighbors:
-        """Where the training records lie, with the weights that the model has."""
+    def neighbors(self, tune_rows: np.ndarray) -> Neighbors:
+        """Return the embeddings of the training records, with the current weights."""
         data, rows = self.data, self.data.train_rows
         _, train_ND = self.forward(data.mapped[rows])
         _, tune_MD = self.forward(data.mapped[tune_rows])
         return Neighbors.of(train_ND, data.ecg_id[rows], data.y_true[rows], tune_MD)
 
-    def tune_scores(self, rows: np.ndarray, y_true: np.ndarray) -> dict[str, float]:
-        """Score the averaged weights on the tuning fold; keep them if none were better."""
+    def tune_scores(self) -> dict[str, float]:
+        """Score the averaged weights on the tuning fold; keep the best of the run so far."""
+        rows = self.data.tune_rows
         with weights_of(self.model, self.averaged):
-            scores = epoch_scores(y_true, self.tune_probabilities(self.data.mapped[rows]))
+            y_prob = self.tune_probabilities(self.data.mapped[rows])
+        scores = epoch_scores(self.data.y_true[rows], y_prob)
         if scores["macro_auprc"] >= self.best.get("macro_auprc", -1.0):
             best = clone_tensors(self.averaged)
             self.best = {**scores, "epoch": self.epoch + 1, "weights": best}
         return scores
 
+    def count_seconds(self) -> None:
+        """Add the time since the last call, or since the epoch began, to the training time."""
+        now = time.monotonic()
+        self.seconds, self.counted_at = self.seconds + now - self.counted_at, now
+
+    def save(self, run: Path) -> None:
+        """Write the training state to ``state.pt``."""
+        save_state(run / "state.pt", self.state())
+        self.saved_at = time.monotonic()
+
     def state(self) -> dict[str, Any]:
+        """Return what ``resume`` needs."""
         return {
             "codes": list(self.data.codes),
             "data": self.data.version,
@@ -282,7 +406,20 @@ class Trainer:
         }
 
     def resume(self, state: dict[str, Any], path: Path) -> None:
-        """Go on where ``state`` was saved."""
+        """Continue from a saved state.
+
+        Parameters
+        ----------
+        state : dict
+            As ``state`` returned it.
+        path : Path
+            File that it was loaded from, for messages.
+
+        Raises
+        ------
+        ValueError
+            If the state is of other findings, data, teachers or another model.
+        """
         check_same_codes(self.data.codes, state["codes"], where=str(path))
         if state["data"] != self.data.version:
             raise ValueError(
@@ -299,7 +436,7 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
         except (RuntimeError, ValueError) as error:
             raise ValueError(f"{path}: does not fit the model: {one_line(error)}") from error
-        self.read_locked_texts()
+        self.texts.refresh()
         device = self.data.device
         self.averaged = {name: w.to(device) for name, w in state["averaged"].items()}
         self.losses, self.best = [loss.to(device) for loss in state["losses"]], state["best"]
@@ -309,84 +446,21 @@ class Trainer:
 
 
 def weights(model: EcgTextModel) -> dict[str, Tensor]:
-    """Parameters and running statistics, not copied."""
+    """Return parameters and running statistics, not copied."""
     return {name: w for name, w in model.state_dict().items() if w.is_floating_point()}
 
 
 @contextlib.contextmanager
 def weights_of(model: EcgTextModel, values: dict[str, Tensor]) -> Iterator[None]:
-    """Within it the model has these weights, afterwards its own again."""
+    """Give the model other weights inside the ``with`` block, and its own back afterwards."""
     own = clone_tensors(weights(model))
 
-    def put(values: dict[str, Tensor]) -> None:
+    def copy_to_model(values: dict[str, Tensor]) -> None:
         for name, weight in weights(model).items():
             weight.copy_(values[name])
 
-    put(values)
+    copy_to_model(values)
     try:
         yield
     finally:
-        put(own)
-
-
-def fit(training: Trainer, tune_rows: np.ndarray, y_tune: np.ndarray, run: Path) -> None:
-    """Train to the last epoch; writes ``state.pt``, ``log.jsonl`` and TensorBoard's files."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    first, n_epochs = training.ranks.is_first, training.settings.optim.n_epochs
-    log, saved_at = run / "log.jsonl", time.monotonic()
-    board = None
-    if first:
-        log.touch()
-        # Lines written after the state that is taken up here belong to a future that is undone.
-        os.truncate(log, training.log_bytes)
-        board = SummaryWriter(str(run / "tensorboard"), purge_step=training.epoch + 1)
-    bar = tqdm(
-        total=n_epochs, initial=training.epoch, unit="epoch", disable=None if first else True
-    )
-    while training.epoch < n_epochs:
-        batches, started = training.data.batches(training.epoch), time.monotonic()
-        before_s = training.seconds
-        while training.step < len(batches):
-            if training.data.features is None and training.step + 1 < len(batches):
-                coming = training.ranks.parts(batches[training.step + 1])[training.ranks.rank]
-                training.data.read_ahead(coming, training.epoch)
-            training.run_step(batches[training.step], len(batches))
-            bar.set_postfix_str(f"step {training.step}/{len(batches)}", refresh=False)
-            bar.update(1 / len(batches))
-            if training.step % N_CHECK == 0:
-                training.check_losses(batches)
-            due = time.monotonic() - saved_at > training.settings.save_every_s
-            if first and due and training.step < len(batches):
-                training.check_losses(batches)
-                training.seconds = before_s + time.monotonic() - started
-                save_state(run / "state.pt", training.state())
-                saved_at = time.monotonic()
-        training.check_losses(batches)
-        line = {
-            "epoch": training.epoch + 1,
-            "loss": torch.stack(training.losses).mean().item(),
-            "lr": training.optimizer.param_groups[0]["lr"],
-            "logit_scale": training.model.log_scale.exp().item(),
-            "logit_bias": training.model.logit_bias.item(),
-        }
-        training.seconds = before_s + time.monotonic() - started
-        if first:
-            line |= training.tune_scores(tune_rows, y_tune) | {"seconds": training.seconds}
-        training.epoch, training.step, training.losses = training.epoch + 1, 0, []
-        if first:
-            assert board is not None
-            with open(log, "a") as file:
-                print(json.dumps(without_nan(line)), file=file, flush=True)
-                training.log_bytes = file.tell()
-            for name, value in line.items():
-                board.add_scalar(name, value, training.epoch)
-            save_state(run / "state.pt", training.state())
-            saved_at = time.monotonic()
-            text = f"epoch {line['epoch']}/{n_epochs}  loss {line['loss']:.3f}  " + "  ".join(
-                f"{name} {line[name]:.3f}" for name in ("macro_auroc", "macro_auprc", "micro_f1")
-            )
-            tqdm.write(text)
-    bar.close()
-    if board is not None:
-        board.close()
+        copy_to_model(own)

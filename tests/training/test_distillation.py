@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from ecg_siglip.core.distributed import Distributed
 from ecg_siglip.core.run_folder import to_yaml
 from ecg_siglip.datasets.loading import load_training_data
 from ecg_siglip.inference.predictor import Predictor
@@ -100,7 +99,7 @@ def test_what_a_teacher_must_not_bring_along_is_refused(taught, teachers, tmp_pa
     with pytest.raises(ValueError, match="a: sees other signals"):
         soft_labels(data, taught(**{"waveform.low_hz": 0.4}))
     for terms in ("findings/jaccard", "findings/present"):
-        with pytest.raises(ValueError, match="teachers speak of single findings"):
+        with pytest.raises(ValueError, match="teachers predict single findings"):
             train(taught(**{"objective.terms": terms}))
     with pytest.raises(ValueError, match=r"objective\.teachers: d fits no run"):
         train(taught(**{"objective.teachers": ["d"]}))
@@ -144,7 +143,7 @@ def test_a_run_is_not_its_own_teacher_and_does_not_go_on_with_others(taught, tea
     loaded = load_training_data(settings, progress=False)
     labels, origins = soft_labels(loaded, settings)
     assert [each["run"] for each in origins] == ["a", "b", "c"]
-    training = Trainer(settings, TrainingData(loaded, settings, CPU, labels), Distributed())
+    training = Trainer(settings, TrainingData(loaded, settings, CPU, labels))
     training.teachers = origins
     state = training.state()
     training.resume(state, root / "d" / "state.pt")

@@ -1,4 +1,4 @@
-"""A locked tower stays as it is and is asked once; what cannot be locked is refused."""
+"""A frozen encoder does not change and encodes its inputs once; useless freezing is refused."""
 
 from pathlib import Path
 
@@ -6,71 +6,80 @@ import numpy as np
 import pytest
 import torch
 
-from ecg_siglip.core.distributed import Distributed
-from ecg_siglip.datasets.loading import load_training_data
-from ecg_siglip.predict import Predictor
+from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.train import train
-from ecg_siglip.training.data import TrainingData
 from ecg_siglip.training.state import clone_tensors
 from ecg_siglip.training.trainer import Trainer, batch_loss
 
-AS_THEY_ARE = {
+NOT_AUGMENTED = {
     f"augment.{name}": 0.0 for name in ("shift_s", "gain", "wander_mv", "lead_mask", "mixup")
 }
 
 
 @pytest.fixture
-def text_only(train_config, trained):
-    """Settings of a run that leaves the ECG encoder of a finished run as it is."""
-    knobs = {"ecg.locked": True, "ecg.weights": str(trained / "model")}
-    return lambda **more: train_config(**knobs | more)
+def frozen_ecg(trained):
+    """Settings of a run with the frozen ECG encoder of a finished run."""
+    return {"ecg.locked": True, "ecg.weights": str(trained / "model")}
 
 
-def begun(settings) -> Trainer:
-    data = TrainingData(load_training_data(settings, progress=False), settings, torch.device("cpu"))
-    training = Trainer(settings, data, Distributed())
-    training.start_from(settings.ecg.weights)
-    training.read_locked_ecgs()
-    return training
+@pytest.fixture
+def begin(make_trainer, frozen_ecg):
+    """Makes the trainer of such a run, before its first step."""
+
+    def make(**settings) -> Trainer:
+        trainer = make_trainer(**frozen_ecg | settings)
+        trainer.start_from(trainer.settings.ecg.weights)
+        trainer.cache_ecg_features()
+        return trainer
+
+    return make
 
 
-def test_a_finished_ecg_encoder_moves_neither_weights_nor_statistics(text_only):
-    training = begun(text_only())
-    before = clone_tensors(training.model.ecg.state_dict())
-    training.run_step(training.data.train_rows[:20], 10)
-    after = training.model.ecg.state_dict()
+def test_a_finished_ecg_encoder_keeps_weights_and_statistics(begin):
+    trainer = begin()
+    before = clone_tensors(trainer.model.ecg.state_dict())
+    trainer.run_step(trainer.data.train_rows[:20], 10)
+    after = trainer.model.ecg.state_dict()
     assert all(torch.equal(after[name], weight) for name, weight in before.items())
-    assert training.model.text.training
+    assert trainer.model.text.training
 
 
-def test_records_as_they_are_pass_a_locked_ecg_encoder_once(text_only, monkeypatch):
-    training = begun(text_only(**AS_THEY_ARE, **{"ecg.dropout": 0.0}))
-    data, batch = training.data, training.data.train_rows[:20]
+def test_records_without_augmentation_are_encoded_once(begin, monkeypatch):
+    trainer = begin(**NOT_AUGMENTED, **{"ecg.dropout": 0.0})
+    model, data, rows = trainer.model, trainer.data, trainer.data.train_rows[:20]
     assert data.features is not None
-    cached = batch_loss(training.model, data, training.terms, batch, 0, Distributed())
+    cached = batch_loss(model, trainer.texts, data.batch(rows, 0))
     features, data.features = data.features, None
-    whole = batch_loss(training.model, data, training.terms, batch, 0, Distributed())
-    torch.testing.assert_close(cached, whole, rtol=1e-4, atol=1e-4)
+    encoded = batch_loss(model, trainer.texts, data.batch(rows, 0))
+    torch.testing.assert_close(cached, encoded, rtol=1e-4, atol=1e-4)
     data.features = features
-    monkeypatch.setattr(data, "signals", None)  # nothing is read again
-    training.run_step(batch, 10)
+    monkeypatch.setattr(data, "signals", None)
+    monkeypatch.setattr(model.ecg, "forward", None)
+    trainer.run_step(rows, 10)
 
 
-def test_an_augmented_record_is_another_in_each_epoch_and_not_kept(text_only):
-    assert begun(text_only()).data.features is None
+def test_augmented_records_are_encoded_in_every_epoch(begin):
+    assert begin().data.features is None
 
 
-def test_a_run_with_a_locked_ecg_encoder_resumes_as_it_was(text_only, monkeypatch, trained):
-    whole = text_only(**AS_THEY_ARE)
+def test_an_unfinished_ecg_encoder_has_no_cached_features(make_trainer):
+    trainer = make_trainer(**NOT_AUGMENTED)
+    trainer.cache_ecg_features()
+    assert trainer.data.features is None
+
+
+def test_a_run_with_a_frozen_ecg_encoder_resumes(train_config, frozen_ecg, monkeypatch, trained):
+    settings = frozen_ecg | NOT_AUGMENTED
+    whole = train_config(**settings)
     train(whole)
-    broken = text_only(**AS_THEY_ARE, **{"run.name": "broken"})
-    steps = Trainer.run_step
+    broken = train_config(**settings, **{"run.name": "broken"})
+    run_step = Trainer.run_step
     with monkeypatch.context() as patch:
 
-        def stop(self, *given):
+        def stop(self, *args):
             if self.epoch:
                 raise KeyboardInterrupt
-            steps(self, *given)
+            run_step(self, *args)
 
         patch.setattr(Trainer, "run_step", stop)
         with pytest.raises(KeyboardInterrupt):
@@ -87,10 +96,39 @@ def test_a_run_with_a_locked_ecg_encoder_resumes_as_it_was(text_only, monkeypatc
         assert torch.equal(weight, one.ecg.state_dict()[name]), name
 
 
-def test_a_run_by_lora_ends_with_a_model_that_answers_as_it_did(train_config, tiny_qwen3):
+def test_a_run_with_a_frozen_text_encoder_resumes(make_trainer, tmp_path):
+    trainer = make_trainer(**{"text.locked": True})
+    batches = trainer.data.batches(0)
+    for rows in batches[:2]:
+        trainer.run_step(rows, len(batches))
+    # Another seed, and so other weights until the state is loaded.
+    resumed = make_trainer(**{"text.locked": True, "seed": 1})
+    prompts = trainer.data.prompts
+    assert not torch.equal(resumed.texts.encode(prompts), trainer.texts.encode(prompts))
+    resumed.resume(trainer.state(), tmp_path / "state.pt")
+    assert torch.equal(resumed.texts.encode(prompts), trainer.texts.encode(prompts))
+
+
+def test_a_frozen_text_encoder_has_no_dropout_in_training(make_trainer, tiny_bert):
+    trainer = make_trainer(**{"text.name": str(tiny_bert), "text.locked": True})
+    for _ in range(2):
+        assert trainer.model.ecg.training
+        assert not any(module.training for module in trainer.model.text.modules())
+        trainer.tune_scores()  # ends in training mode again
+    trainable = make_trainer(**{"text.name": str(tiny_bert)})
+    assert trainable.model.text.model.training
+
+
+def test_the_tuning_fold_is_scored_with_the_cached_features(make_trainer, monkeypatch):
+    trainer = make_trainer(**{"text.locked": True})
+    monkeypatch.setattr(trainer.model.text, "forward", None)
+    assert np.isfinite(trainer.tune_scores()["macro_auprc"])
+
+
+def test_a_run_with_lora_ends_with_a_model_that_loads(train_config, tiny_qwen3):
     pytest.importorskip("peft", reason="needs the extra [lora]")
-    knobs = {"text.name": str(tiny_qwen3), "text.pool": "last", "text.lora_rank": 2}
-    settings = train_config(**knobs, **{"optim.n_epochs": 1})
+    encoder = {"text.name": str(tiny_qwen3), "text.pool": "last", "text.lora_rank": 2}
+    settings = train_config(**encoder, **{"optim.n_epochs": 1})
     train(settings)
     folder = Path(settings.run.root) / "r" / "model"
     assert not [path.name for path in folder.rglob("*") if path.suffix in (".bin", ".pkl", ".pt")]
@@ -105,31 +143,13 @@ def test_a_run_by_lora_ends_with_a_model_that_answers_as_it_did(train_config, ti
 
 
 @pytest.mark.parametrize(
-    ("knobs", "message"),
+    ("settings", "message"),
     [
         ({"ecg.locked": True}, r"freeze=ecg.*expected ecg\.weights"),
         ({"text.locked": True, "text.name": "none"}, r"freeze=text.*text=none.*freeze=none"),
         ({"text.locked": True, "text.lora_rank": 4}, r"freeze=text.*text\.lora_rank=4"),
     ],
 )
-def test_what_cannot_be_locked_is_refused(train_config, knobs, message):
+def test_useless_freezing_is_refused(train_config, settings, message):
     with pytest.raises(ValueError, match=message):
-        train(train_config(**knobs))
-
-
-@pytest.mark.parametrize(
-    ("whose", "among"), [("all", "each"), ("validated", "checked"), ("written", "by hand")]
-)
-def test_which_reports_are_read(train_config, whose, among):
-    settings = train_config(**{"data.reports": whose})
-    loaded = load_training_data(settings, progress=False)
-    data = TrainingData(loaded, settings, torch.device("cpu"))
-    wanted = {
-        "each": np.ones(len(loaded), bool),
-        "checked": loaded.validated,
-        "by hand": ~loaded.autogenerated,
-    }[among]
-    assert wanted.sum() > 0
-    assert [bool(text) for text in data.reports] == wanted.tolist()
-    _, own, _ = data.texts("report", data.train_rows, 0)
-    assert set(own) <= set(np.flatnonzero(wanted))
+        train(train_config(**settings))

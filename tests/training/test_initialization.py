@@ -7,7 +7,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ecg_siglip.core.distributed import Distributed
 from ecg_siglip.datasets.loading import load_training_data
 from ecg_siglip.train import train
 from ecg_siglip.training.data import TrainingData
@@ -17,7 +16,7 @@ from ecg_siglip.training.trainer import Trainer
 
 def begun(settings) -> Trainer:
     data = TrainingData(load_training_data(settings, progress=False), settings, torch.device("cpu"))
-    return Trainer(settings, data, Distributed())
+    return Trainer(settings, data)
 
 
 def test_it_begins_with_the_encoder_of_the_other_run_and_nothing_else_of_it(trained, train_config):

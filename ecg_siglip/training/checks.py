@@ -1,0 +1,51 @@
+"""Checks of training settings that concern more than one setting."""
+
+from __future__ import annotations
+
+from ecg_siglip import config
+from ecg_siglip.training.initialization import check_locks
+from ecg_siglip.training.targets import parse_terms
+
+
+def check_train_settings(settings: config.TrainConfig) -> None:
+    """Check settings that exclude each other, before any data are read.
+
+    Raises
+    ------
+    ValueError
+        If some do; the message names the setting to change.
+    """
+    check_objective(settings)
+    check_locks(settings)
+    if not settings.data.train_folds:
+        raise ValueError("data.train_folds=[]: expected at least one fold")
+    if settings.data.tune_fold in settings.data.train_folds:
+        raise ValueError(
+            f"data.tune_fold={settings.data.tune_fold}: expected a fold that is not trained on"
+        )
+
+
+def check_objective(settings: config.TrainConfig) -> None:
+    """Check that the terms of the objective fit the loss, the text encoder and the teachers.
+
+    Raises
+    ------
+    ValueError
+        If they do not, or are unknown.
+    """
+    objective = settings.objective
+    names = {term.name for term in parse_terms(objective.terms)}
+    if objective.loss == "softmax" and objective.n_chunk:
+        raise ValueError("objective.n_chunk: only the sigmoid loss has chunks; expected null")
+    if objective.loss == "softmax" and objective.across == "ring":
+        raise ValueError("objective.across=ring: a softmax needs all texts; expected gather")
+    if settings.text.name == "none" and names != {"bank/present"}:
+        raise ValueError(
+            f"text=none with objective.terms={objective.terms}: without a text encoder only the "
+            "findings themselves can be targets; expected objective=bank"
+        )
+    if objective.teachers and not names <= {"bank/present", "finding/present"}:
+        raise ValueError(
+            f"objective.teachers with objective.terms={objective.terms}: teachers predict single "
+            "findings; expected bank/present or finding/present"
+        )

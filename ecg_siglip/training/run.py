@@ -1,0 +1,104 @@
+"""Setup of a training run: data, teachers, model, and the state of an interrupted run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ecg_siglip import config
+from ecg_siglip.core.distributed import Distributed, pick_device
+from ecg_siglip.core.files import write_file
+from ecg_siglip.core.run_folder import find_runs, to_yaml
+from ecg_siglip.datasets.loading import load_training_data
+from ecg_siglip.datasets.ptbxl import PtbXl
+from ecg_siglip.training.data import TrainingData
+from ecg_siglip.training.distillation import soft_labels
+from ecg_siglip.training.state import load_state
+from ecg_siglip.training.trainer import Trainer
+
+
+def prepare_run(settings: config.TrainConfig, run: Path) -> tuple[Trainer, PtbXl]:
+    """Prepare a run, or load the state in which it was interrupted; make its folder.
+
+    Parameters
+    ----------
+    settings : config.TrainConfig
+        Checked, see ``checks.check_train_settings``.
+    run : Path
+        Folder of the run.
+
+    Returns
+    -------
+    Trainer
+    PtbXl
+        The data, with signals.
+
+    Raises
+    ------
+    ValueError
+        If data, teachers, the start of the ECG encoder or a saved state do not fit the settings.
+    """
+    objective = settings.objective
+    if objective.teachers:  # an unknown run is reported before the data are read
+        find_runs(Path(settings.run.root), objective.teachers, "objective.teachers")
+    if settings.n_threads:
+        torch.set_num_threads(settings.n_threads)
+    distributed = Distributed.join(settings.device)
+    device = pick_device(settings.device)
+    torch.backends.cudnn.deterministic = True
+
+    loaded = load_on_all(settings, distributed)
+    labels, teachers = None, list[dict[str, Any]]()
+    if objective.teachers:
+        labels, teachers = soft_labels(loaded, settings, distributed.is_first)
+    data = TrainingData(loaded, settings, device, labels, distributed)
+    trainer = Trainer(settings, data)
+    trainer.teachers = teachers
+    state = run / "state.pt"
+    if state.exists():
+        trainer.resume(load_state(state), state)
+    elif settings.ecg.weights:
+        trainer.start_from(settings.ecg.weights)
+    trainer.cache_ecg_features()
+    distributed.wait()
+    if distributed.is_first:
+        make_run_folder(settings, run)
+        print(describe_run(trainer))
+    return trainer, loaded
+
+
+def load_on_all(settings: config.TrainConfig, distributed: Distributed) -> PtbXl:
+    """Load the data; the first process builds the waveform cache while the others wait."""
+    if not distributed.is_first:
+        distributed.wait()
+    loaded = load_training_data(settings, progress=distributed.is_first)
+    if distributed.is_first:
+        distributed.wait()
+    return loaded
+
+
+def make_run_folder(settings: config.TrainConfig, run: Path) -> None:
+    """Make the folder of a run with its configuration, and remove unfinished files in it."""
+    run.mkdir(parents=True, exist_ok=True)
+    for path in run.glob("*.tmp"):  # of a process that was killed while it wrote
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    write_file(run / "config.yaml", to_yaml(settings).encode())
+
+
+def describe_run(trainer: Trainer) -> str:
+    """Return name, data, objective, size, device and progress of a run on one line."""
+    data = trainer.data
+    n_parameters = sum(p.numel() for p in trainer.model.parameters()) / 1e6
+    parts = [
+        f"{trainer.settings.run.name}: {len(data.train_rows)} records",
+        f"{len(data.codes)} findings",
+        " + ".join(term.name for term in trainer.terms),
+        f"{n_parameters:.2f} M parameters",
+        data.device.type,
+    ]
+    if trainer.epoch or trainer.step:
+        parts.append(f"epoch {trainer.epoch + 1}")
+    return ", ".join(parts)

@@ -1,0 +1,55 @@
+"""Log of a run: one line per epoch in ``log.jsonl``, TensorBoard and the terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ecg_siglip.metrics.multilabel import without_nan
+
+
+class RunLog:
+    """Log files of a run.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of the run.
+    n_bytes : int
+        Length of ``log.jsonl`` when the training state was saved that the run resumes from. Later
+        lines are of epochs that will be trained again, and are removed.
+    epoch : int
+        Number of completed epochs.
+    """
+
+    def __init__(self, run: Path, n_bytes: int = 0, epoch: int = 0):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.path, self.n_bytes = run / "log.jsonl", n_bytes
+        self.path.touch()
+        os.truncate(self.path, n_bytes)
+        self.board = SummaryWriter(str(run / "tensorboard"), purge_step=epoch + 1)
+
+    def write(self, line: Mapping[str, float]) -> None:
+        """Append the numbers of an epoch, with its number as ``epoch``."""
+        with open(self.path, "a") as file:
+            print(json.dumps(without_nan(dict(line))), file=file, flush=True)
+            self.n_bytes = file.tell()
+        for name, value in line.items():
+            self.board.add_scalar(name, value, line["epoch"])
+
+    def close(self) -> None:
+        """Close the files of TensorBoard."""
+        self.board.close()
+
+
+def print_epoch(line: Mapping[str, float], n_epochs: int) -> None:
+    """Print the main numbers of an epoch above a progress bar."""
+    scores = "  ".join(
+        f"{name} {line[name]:.3f}" for name in ("macro_auroc", "macro_auprc", "micro_f1")
+    )
+    tqdm.write(f"epoch {line['epoch']}/{n_epochs}  loss {line['loss']:.3f}  {scores}")

@@ -1,0 +1,59 @@
+"""A run is set up from its settings, or from the state in which it was interrupted."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from ecg_siglip import config
+from ecg_siglip.core.run_folder import from_yaml
+from ecg_siglip.training import run as run_module
+from ecg_siglip.training.run import describe_run, make_run_folder, prepare_run
+
+
+def test_a_new_run_has_its_folder_and_configuration(train_config, capsys):
+    settings = train_config(**{"optim.lr": 0.003})
+    run = Path(settings.run.root) / "r"
+    trainer, loaded = prepare_run(settings, run)
+    assert from_yaml(config.TrainConfig, run / "config.yaml") == settings
+    assert (trainer.epoch, trainer.step) == (0, 0)
+    assert trainer.data.mapped is loaded.signals
+    first_line = capsys.readouterr().out.splitlines()[0]
+    assert first_line == describe_run(trainer)
+    assert first_line.startswith("r: 123 records, 71 findings, bank/present, 0.0")
+    assert first_line.endswith(" M parameters, cpu")
+
+
+def test_an_interrupted_run_continues_from_its_state(trained, train_config, capsys):
+    settings = train_config(**{"optim.n_epochs": 5})
+    run = Path(settings.run.root) / "r"
+    run.mkdir(parents=True)
+    shutil.copy(trained / "state.pt", run)
+    trainer, _ = prepare_run(settings, run)
+    assert (trainer.epoch, trainer.step) == (2, 0)
+    stored = torch.load(trained / "state.pt", weights_only=True)["model"]
+    assert all(torch.equal(w, stored[k]) for k, w in trainer.model.state_dict().items())
+    assert capsys.readouterr().out.splitlines()[0].endswith(", epoch 3")
+
+
+def test_a_run_that_starts_from_another_has_its_encoder(trained, train_config):
+    settings = train_config(**{"ecg.weights": str(trained / "model")})
+    trainer, _ = prepare_run(settings, Path(settings.run.root) / "r")
+    assert trainer.pretrained["run"] == "small"
+
+
+def test_an_unknown_teacher_is_reported_before_the_data_are_read(train_config, monkeypatch):
+    settings = train_config(**{"objective.teachers": ["nobody"]})
+    monkeypatch.setattr(run_module, "load_training_data", None)
+    with pytest.raises(ValueError, match=r"objective\.teachers: nobody fits no run"):
+        prepare_run(settings, Path(settings.run.root) / "r")
+
+
+def test_unfinished_files_of_a_killed_process_are_removed(train_config, tmp_path):
+    run = tmp_path / "run"
+    (run / "model.77.tmp").mkdir(parents=True)
+    (run / "state.pt.77.tmp").write_bytes(b"half")
+    (run / "log.jsonl").touch()
+    make_run_folder(train_config(), run)
+    assert {path.name for path in run.iterdir()} == {"config.yaml", "log.jsonl"}

@@ -171,7 +171,7 @@ bench: $(READY) ## measure every number of docs/performance.md; half an hour on 
 	  data.root=data/bench n_records=2000 records500=true
 	@test -d runs/bench/model || $(BIN)/python -m ecg_siglip.train experiment=fast run.name=bench \
 	  data.root=data/bench optim.n_epochs=1
-	$(BIN)/python benchmarks/verbs.py runs/bench data/bench/records100/00000/00001_lr
+	$(BIN)/python benchmarks/commands.py runs/bench data/bench/records100/00000/00001_lr
 	$(BIN)/python benchmarks/app.py runs/bench data/bench/records100/00000/00001_lr
 	$(BIN)/python benchmarks/data.py data/bench
 	$(BIN)/python benchmarks/training.py data/bench

@@ -31,7 +31,6 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from ecg_siglip import config
-from ecg_siglip.core.distributed import Distributed
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.datasets.loading import load_training_data
 from ecg_siglip.training.data import TrainingData
@@ -180,7 +179,7 @@ def measure_encoder(root: str, encoder: str, fs: int) -> dict[str, object]:
     settings = make_settings(root, encoder, fs)
     loaded = load_training_data(settings, progress=False)
     data = TrainingData(loaded, settings, measure.device())
-    training = Trainer(settings, data, Distributed())
+    training = Trainer(settings, data)
     batches = data.batches(0)
     if len(batches) < 4:
         raise SystemExit(f"{root}: {len(batches)} batches; expected at least 4")

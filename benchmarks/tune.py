@@ -14,7 +14,6 @@ import torch
 from omegaconf import OmegaConf
 
 from ecg_siglip import config
-from ecg_siglip.core.distributed import Distributed
 from ecg_siglip.datasets.loading import load_training_data
 from ecg_siglip.training.data import TrainingData
 from ecg_siglip.training.trainer import Trainer
@@ -47,10 +46,10 @@ def start_training(overrides: dict) -> Trainer:
     merged = OmegaConf.merge(defaults, BASE, {"augment": DEFAULT_AUGMENTATION}, overrides)
     settings = OmegaConf.to_object(merged)
     data = TrainingData(load_training_data(settings, progress=False), settings, torch.device("cpu"))
-    training = Trainer(settings, data, Distributed())
+    training = Trainer(settings, data)
     if settings.ecg.weights:
         training.start_from(settings.ecg.weights)
-    training.read_locked_ecgs()
+    training.cache_ecg_features()
     return training
 
 

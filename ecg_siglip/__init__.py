@@ -1,13 +1,13 @@
-"""12-lead ECGs and clinical words in one embedding: names every finding in a record.
+"""Findings of 12-lead ECGs from a shared embedding of ECGs and clinical text.
 
-The path of one record::
+The steps of one prediction::
 
-    readers.read_record(path)           a file of any format -> leads, mV, Hz
-    signals.prepare_signal(...)         -> (12, n_samples): reorder, resample, filter, crop or pad
-    model.encode_ecg(signal)            -> a unit vector
-    model.encode_text(prompts)          -> one unit vector per finding (once per load)
-    exp(log_scale) * cosine + bias      -> sigmoid: is the sentence true of this record?
-    calibrate, apply_thresholds         -> [Finding(code, name, probability, threshold, present)]
+    readers.read_record(path)       a file of any format -> leads, mV, Hz
+    signals.prepare_signal(...)     -> (12, n_samples): order leads, resample, filter, crop or pad
+    model.encode_ecg(signal)        -> a unit vector
+    model.encode_text(prompts)      -> one unit vector per finding (once per load)
+    exp(log_scale) * cosine + bias  -> logit of the probability that the finding is present
+    calibrate, apply_thresholds     -> [Finding(code, name, probability, threshold, present)]
 
 Each command is a module: ``python -m ecg_siglip.simulate``, ``.ptbxl``, ``.train``, ``.evaluate``,
 ``.predict``, ``.compare``, ``.ensemble``, ``.export``, ``.app``. The sub-packages, from the lowest

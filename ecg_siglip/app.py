@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 from ecg_siglip import config
 from ecg_siglip.core.command_line import run_command
@@ -21,18 +22,16 @@ from ecg_siglip.serving.web_page import KEPT_S, SWEEP_S, _socket, build
 
 
 def app(settings: config.AppConfig) -> None:
-    """Serve a web page and a JSON interface for a run's model, on this machine only."""
+    """Serve the web page and the JSON API; by default to this machine only."""
     model = find_model(settings.run.root, settings.run.name, settings.model)
     if settings.n_threads:
         import torch
 
         torch.set_num_threads(settings.n_threads)
-    with tempfile.TemporaryDirectory(prefix=PREFIX) as uploads:
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
         predictor = Predictor.load(model, settings.device, settings.language)
-        desk = PredictionService(predictor, settings)
-        guarded = build(desk, Path(uploads))
-        import uvicorn
-
+        service = PredictionService(predictor, settings)
+        application = build(service, Path(folder))
         listening = _socket(settings.host, settings.port)
         if settings.host not in LOOPBACK:
             print(
@@ -42,29 +41,47 @@ def app(settings: config.AppConfig) -> None:
             )
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         print(f"http://{host}:{listening.getsockname()[1]}  (ctrl-c ends it)", flush=True)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                guarded, log_level="warning", server_header=False, timeout_graceful_shutdown=2
-            )
+        try:
+            serve(application, listening, Path(folder))
+        finally:
+            service.close()
+
+
+def serve(application: Any, listening: Any, uploads: Path) -> None:
+    """Run the server until a signal ends it, and remove forgotten uploads meanwhile.
+
+    Parameters
+    ----------
+    application : ASGI application
+    listening : socket.socket
+    uploads : Path
+        Folder of the uploads.
+    """
+    import uvicorn
+
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application, log_level="warning", server_header=False, timeout_graceful_shutdown=2
         )
-        ended = threading.Event()
+    )
+    ended = threading.Event()
 
-        def sweeping() -> None:
-            while not ended.wait(SWEEP_S):
-                sweep(Path(uploads), KEPT_S)
+    def sweep_regularly() -> None:
+        while not ended.wait(SWEEP_S):
+            sweep(uploads, KEPT_S)
 
-        threading.Thread(target=sweeping, daemon=True).start()
-        # Uvicorn hands the signal on when it is done; what was uploaded has to go all the same.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        with contextlib.suppress(KeyboardInterrupt):
-            try:
-                server.run(sockets=[listening])
-            finally:
-                ended.set()
-                desk.close()
+    threading.Thread(target=sweep_regularly, daemon=True).start()
+    # Uvicorn raises the signal again after its shutdown; the uploads have to be removed anyway.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with contextlib.suppress(KeyboardInterrupt):
+        try:
+            server.run(sockets=[listening])
+        finally:
+            ended.set()
 
 
 def main() -> None:
+    """Run the command."""
     run_command("app", config.AppConfig, app)
 
 

@@ -1,4 +1,4 @@
-"""Compare runs on the same records."""
+"""Compare recipes by the scores of their runs on the same records."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ from ecg_siglip.core.command_line import run_command
 from ecg_siglip.evaluation.comparison import compare_runs
 
 
+def compare(settings: config.CompareConfig) -> None:
+    """Compare recipes by the scores of their runs on the same records."""
+    compare_runs(settings)
+
+
 def main() -> None:
-    run_command("compare", config.CompareConfig, compare_runs)
+    """Run the command."""
+    run_command("compare", config.CompareConfig, compare)
 
 
 if __name__ == "__main__":

@@ -190,7 +190,7 @@ class TextConfig:
     max_tokens: int = setting(64, "Longest text, tokens; longer ones are truncated.", 8, 512)
     locked: bool = setting(False, "Freeze the text encoder; only its projection is trained.")
     pool: str = setting(
-        "mean", "Token that represents the text, or the mean.", choices=("mean", "first", "last")
+        "mean", "Pooling of the tokens of a text.", choices=("mean", "first", "last")
     )
     lora_rank: int = setting(
         0,

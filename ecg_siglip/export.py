@@ -1,4 +1,4 @@
-"""Export a model as an ONNX file or to the Hugging Face hub."""
+"""Export a trained model as an ONNX file or to the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -14,9 +14,21 @@ from ecg_siglip.models.onnx_export import n_samples, to_onnx
 
 
 def to_hub(settings: config.ExportConfig, run: Path) -> None:
-    """Put a run's model on the hub: weights, configuration, card; nothing else of the run."""
+    """Upload a model to the hub: weights, configuration and card, nothing else of the run.
+
+    Parameters
+    ----------
+    settings : config.ExportConfig
+    run : Path
+        Folder of the run, for the scores on the card.
+
+    Raises
+    ------
+    ValueError
+        If there is no ``settings.repo``.
+    """
     if settings.repo is None:
-        raise ValueError("repo is missing: say where on the hub, repo=owner/name")
+        raise ValueError("repo is missing: expected the repository on the hub, repo=owner/name")
     artifact = load_artifact(settings.model or run / "model")
     folds = evaluated_folds(run, artifact.provenance.to_json()) if settings.model is None else {}
     address = push_to_hub(artifact, settings.repo, settings.private, settings.revision, folds)
@@ -25,7 +37,7 @@ def to_hub(settings: config.ExportConfig, run: Path) -> None:
 
 
 def export(settings: config.ExportConfig) -> None:
-    """Write a run's model as one ONNX file, or put it on the Hugging Face hub."""
+    """Export a trained model as an ONNX file or to the Hugging Face hub."""
     model = find_model(settings.run.root, settings.run.name, settings.model)
     folder = Path(settings.run.root) / settings.run.name
     if settings.to == "hub":
@@ -33,7 +45,7 @@ def export(settings: config.ExportConfig) -> None:
         return
     out = Path(settings.out or folder / "model.onnx")
     if settings.model and not settings.out:
-        raise ValueError("out is missing: say where the file shall go, out=model.onnx")
+        raise ValueError("out is missing: expected the file to write, out=model.onnx")
     artifact = load_artifact(model)
     content = to_onnx(artifact)
     os.makedirs(out.parent, exist_ok=True)
@@ -43,6 +55,7 @@ def export(settings: config.ExportConfig) -> None:
 
 
 def main() -> None:
+    """Run the command."""
     run_command("export", config.ExportConfig, export)
 
 

@@ -1,4 +1,4 @@
-"""Records to findings: a JSON line for each record on stdout, and a sheet of each if wanted."""
+"""Predict the findings of records: one line of JSON per record, and a report on request."""
 
 from __future__ import annotations
 
@@ -16,28 +16,31 @@ from ecg_siglip.inference.pipeline import predict_records, threshold_rule
 from ecg_siglip.inference.prediction import Prediction
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.readers.record import expand_paths
-from ecg_siglip.reporting.record_report import make_record_report
+from ecg_siglip.reporting.record_report import (
+    check_report_path,
+    make_record_report,
+    write_record_reports,
+)
 from ecg_siglip.vocabulary.question_matching import check_question
 
-MOST_SHEETS = 200  # of a report: a sheet is half a megabyte
+MAX_REPORTS = 200  # record reports in one file: each is half a megabyte
 
 
 def check_report(settings: config.PredictConfig, n_records: int) -> None:
-    """Refuse a report before the work, not after it.
+    """Check the settings of the report before the work starts.
 
     Raises
     ------
     ValueError
-        If it is neither HTML nor PDF, or of more records than one reads.
+        If the file is neither HTML nor PDF, there are too many records, or attributions are
+        requested without a report.
     """
     if settings.report is not None:
-        from ecg_siglip.reporting.record_report import check_report_path
-
         check_report_path(settings.report)
-        if n_records > MOST_SHEETS:
+        if n_records > MAX_REPORTS:
             raise ValueError(
-                f"report={settings.report}: {n_records} records; expected {MOST_SHEETS} at most, a "
-                "sheet each"
+                f"report={settings.report}: {n_records} records; expected {MAX_REPORTS} at most, "
+                "each with its own page"
             )
     elif settings.n_attributions:
         raise ValueError(
@@ -45,61 +48,78 @@ def check_report(settings: config.PredictConfig, n_records: int) -> None:
         )
 
 
-def predict(settings: config.PredictConfig) -> int:
-    """Answer for every record with one JSON line on stdout; 1 if a record could not be read."""
-    paths = expand_paths(settings.records)
-    check_report(settings, len(paths))
-    settings.questions = [check_question(question) for question in settings.questions]
-    named = find_model(settings.run.root, settings.run.name, settings.model)
-    ranks = Distributed.join(settings.device)
-    if settings.report and ranks.n > 1:
-        raise ValueError("report: written by one process; expected no torchrun")
-    predictor = Predictor.load(named, settings.device, settings.language)
+def load_predictor(settings: config.PredictConfig) -> Predictor:
+    """Load the model of the command.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model, or it cannot name similar ECGs and ``n_similar`` is not 0.
+    """
+    model = find_model(settings.run.root, settings.run.name, settings.model)
+    predictor = Predictor.load(model, settings.device, settings.language)
     if settings.n_similar and predictor.artifact.neighbors is None:
         raise ValueError(
             "n_similar: this model holds no training records (keep_embeddings=false, from the "
             "hub, or of an earlier version); expected n_similar=0"
         )
-    model = predictor.artifact.provenance.title
-    failed, drawn = False, []
-    for start in range(0, len(paths), settings.batch_size * ranks.n):
-        first = start + ranks.rank * settings.batch_size
-        mine = list(map(Path, paths[first : first + settings.batch_size]))
-        answers = predict_records(predictor, mine, settings)
-        all_read = len(answers) == len(mine)
-        lines = [answer.to_json(model) for answer in answers]
-        for part in ranks.all_gather_bytes(json.dumps([lines, all_read]).encode()):
+    return predictor
+
+
+def predict(settings: config.PredictConfig) -> int:
+    """Predict the findings of records: one line of JSON per record, and a report on request.
+
+    Returns
+    -------
+    int
+        Exit code: 0, or 1 if a record could not be read.
+    """
+    paths = expand_paths(settings.records)
+    check_report(settings, len(paths))
+    settings.questions = [check_question(question) for question in settings.questions]
+    distributed = Distributed.join(settings.device)
+    if settings.report and distributed.n > 1:
+        raise ValueError("report: written by one process; expected no torchrun")
+    predictor = load_predictor(settings)
+    title = predictor.artifact.provenance.title
+    has_failed = False
+    reported: list[Prediction] = []
+    for start in range(0, len(paths), settings.batch_size * distributed.n):
+        first = start + distributed.rank * settings.batch_size
+        own_paths = list(map(Path, paths[first : first + settings.batch_size]))
+        predictions = predict_records(predictor, own_paths, settings)
+        all_read = len(predictions) == len(own_paths)
+        lines = [prediction.to_json(title) for prediction in predictions]
+        for part in distributed.all_gather_bytes(json.dumps([lines, all_read]).encode()):
             lines, all_read = json.loads(part)
-            failed |= not all_read
-            if ranks.is_first and lines:
+            has_failed |= not all_read
+            if distributed.is_first and lines:
                 print("\n".join(lines), flush=True)
-        drawn += answers if settings.report else []
-    if drawn:
-        write_report(settings, predictor, drawn, model)
-    ranks.close()
-    return int(failed)
+        reported += predictions if settings.report else []
+    if reported:
+        write_report(settings, predictor, reported, title)
+    distributed.close()
+    return int(has_failed)
 
 
 def write_report(
-    settings: config.PredictConfig, predictor: Predictor, answers: list[Prediction], model: str
+    settings: config.PredictConfig, predictor: Predictor, predictions: list[Prediction], title: str
 ) -> None:
-    """A sheet a record, with the reasons for its likeliest findings."""
-    from ecg_siglip.reporting.record_report import write_record_reports
-
+    """Write a record report of each prediction, with attributions of its likeliest findings."""
     assert settings.report is not None
-    sheets = []
-    for answer in tqdm(answers, "sheets", disable=None, leave=False):
-        present = sorted((f for f in answer.findings if f.present), key=lambda f: -f.probability)
-        sheets.append(
-            make_record_report(
-                predictor, answer, [f.code for f in present[: settings.n_attributions]]
-            )
+    reports = []
+    for prediction in tqdm(predictions, "reports", disable=None, leave=False):
+        present = sorted(
+            (f for f in prediction.findings if f.present), key=lambda f: -f.probability
         )
-    write_record_reports(settings.report, sheets, model, threshold_rule(settings))
+        codes = [finding.code for finding in present[: settings.n_attributions]]
+        reports.append(make_record_report(predictor, prediction, codes))
+    write_record_reports(settings.report, reports, title, threshold_rule(settings))
     print(f"predict: wrote {settings.report}", file=sys.stderr)
 
 
 def main() -> None:
+    """Run the command."""
     run_command("predict", config.PredictConfig, predict)
 
 

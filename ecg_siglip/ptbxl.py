@@ -14,7 +14,7 @@ from ecg_siglip.datasets.download import download
 
 
 def prepare_ptbxl(settings: config.PtbxlConfig) -> None:
-    """Download what is missing, check, cache, and say what is there."""
+    """Download PTB-XL, check its files and build the waveform cache."""
     start_s = time.monotonic()
     data = settings.data
     if settings.download:
@@ -37,7 +37,7 @@ def prepare_ptbxl(settings: config.PtbxlConfig) -> None:
     )
     assert loaded.signals is not None
     folds, counts = np.unique(loaded.strat_fold, return_counts=True)
-    print(f"{data.root}: {loaded.version}, {loaded.n_missing} listed but absent")
+    print(f"{data.root}: {loaded.version}, {loaded.n_missing} listed but missing")
     print("records per fold: " + "  ".join(f"{f}: {n}" for f, n in zip(folds, counts, strict=True)))
     print(f"{int(loaded.y_true.any(0).sum())} of {len(loaded.codes)} findings occur")
     print(
@@ -47,6 +47,7 @@ def prepare_ptbxl(settings: config.PtbxlConfig) -> None:
 
 
 def main() -> None:
+    """Run the command."""
     run_command("ptbxl", config.PtbxlConfig, prepare_ptbxl)
 
 

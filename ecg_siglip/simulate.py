@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ecg_siglip import config
 from ecg_siglip.core.command_line import run_command
-from ecg_siglip.simulation import dataset
+from ecg_siglip.simulation.dataset import simulate_dataset
 
 
 def simulate(settings: config.SimulateConfig) -> None:
-    """The verb: simulate and say what was written."""
-    root = dataset.simulate_dataset(
+    """Simulate ECGs with known findings in the layout of PTB-XL."""
+    root = simulate_dataset(
         settings.data.root,
         settings.n_records,
         settings.seed,
@@ -21,6 +21,7 @@ def simulate(settings: config.SimulateConfig) -> None:
 
 
 def main() -> None:
+    """Run the command."""
     run_command("simulate", config.SimulateConfig, simulate)
 
 

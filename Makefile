@@ -56,7 +56,7 @@ test-app: $(READY) ## the web page in headless Chromium (Debian: apt install chr
 	$(BIN)/python -m pytest -m app tests/test_app.py
 
 fuzz: $(READY) ## a thousand damaged files for every reader: FUZZ=; make test tries fewer
-	FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/test_fuzz.py
+	FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/readers/test_fuzz.py
 
 screenshot: demo ## docs/app.png, the picture in README.md, from the demo
 	ECG_SIGLIP_SCREENSHOT=runs/$(RUN):$(DATA)/records100/00000/00129_lr \

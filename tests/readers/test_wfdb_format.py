@@ -44,9 +44,7 @@ def edit(base: Path, old: str, new: str, encoding: str = "utf-8") -> None:
 
 @pytest.mark.parametrize("suffix", ["", ".hea", ".dat"])
 @pytest.mark.parametrize("kind", [str, Path])
-def test_the_suffix_of_the_path_does_not_matter(
-    base: Path, microvolts: np.ndarray, suffix: str, kind: type
-):
+def test_the_suffix_does_not_matter(base: Path, microvolts: np.ndarray, suffix: str, kind: type):
     record = read_record(kind(f"{base}{suffix}"))
     assert (record.name, record.fs, record.leads) == ("rec", 100.0, ("I", "II", "III"))
     assert record.comments == ("Age: 56",)

@@ -12,7 +12,7 @@ from ecg_siglip.readers.stated import MAX_PARSED_BYTES
 from ecg_siglip.signals.leads import LEADS
 
 
-def replace_once(content: bytes, old: str, new: str) -> bytes:
+def replaced(content: bytes, old: str, new: str) -> bytes:
     assert old.encode() in content
     return content.replace(old.encode(), new.encode(), 1)
 
@@ -26,7 +26,7 @@ def test_the_leads_that_muse_does_not_store_are_computed(tmp_path: Path):
 def test_leads_of_different_length_are_a_print_layout(tmp_path: Path):
     uv = ecg()
     digits, short = (" ".join(map(str, row)) for row in (uv[5], uv[5, :1250]))
-    path = write(tmp_path, replace_once(aecg(uv), digits, short))
+    path = write(tmp_path, replaced(aecg(uv), digits, short))
     assert_refused(path, "leads of 1250 to 5000 samples", "print layout")
 
 
@@ -49,12 +49,12 @@ def test_entities_and_oversized_files_are_refused(tmp_path: Path):
     ("make", "message"),
     [
         (lambda: muse(ecg(), kind="Median"), "type Rhythm"),
-        (lambda: replace_once(muse(ecg()), ">5000<", ">4999<"), "expected 4999 samples"),
-        (lambda: replace_once(muse(ecg()), "<SampleBase>500", "<SampleBase>x"), "could not convert"),
+        (lambda: replaced(muse(ecg()), ">5000<", ">4999<"), "expected 4999 samples"),
+        (lambda: replaced(muse(ecg()), "<SampleBase>500", "<SampleBase>x"), "could not convert"),
         (lambda: muse(ecg()).replace(b"MICROVOLTS", b"BANANAS"), "uV, mV or V, got BANANAS"),
-        (lambda: replace_once(muse(ecg()), "MICROVOLTS", "MILLIVOLTS"), "in one unit, got two"),
-        (lambda: replace_once(aecg(ecg()), 'value="0.002"', 'value="0"'), "increment"),
-        (lambda: replace_once(aecg(ecg()), '"100" unit="uV"', '"1" unit="mV"'), "one unit, got two"),
+        (lambda: replaced(muse(ecg()), "MICROVOLTS", "MILLIVOLTS"), "in one unit, got two"),
+        (lambda: replaced(aecg(ecg()), 'value="0.002"', 'value="0"'), "increment"),
+        (lambda: replaced(aecg(ecg()), '"100" unit="uV"', '"1" unit="mV"'), "one unit, got two"),
         (lambda: b"<html><body/></html>", "expected AnnotatedECG or RestingECG, got <html>"),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""One ECG written in every format: the files that test_formats reads and test_fuzz damages."""
+"""Write one ECG in every format, for the tests of the readers, and check what is read."""
 
 import base64
 import io
@@ -13,8 +13,10 @@ import pytest
 import wfdb
 
 from ecg_siglip.readers import xml_formats
+from ecg_siglip.readers.record import Record, read_record
 from ecg_siglip.readers.stated import LEAD_CODES
 from ecg_siglip.signals.leads import LEADS, LEADS_FROM_ELECTRODES
+from ecg_siglip.signals.preprocessing import prepare_signal, to_int16
 
 edfio = pytest.importorskip("edfio", reason="needs the extra [formats]")
 pydicom = pytest.importorskip("pydicom", reason="needs the extra [formats]")
@@ -24,7 +26,7 @@ FS = 500
 
 
 def ecg(n: int = 10 * FS, fs: int = FS) -> np.ndarray:
-    """Twelve leads in whole uV (12, n), even ones for V1 to V6; III = II - I and the like hold."""
+    """Return twelve related leads in whole uV (12, n), even numbers for V1 to V6."""
     rng = np.random.default_rng(0)
     t = np.arange(n) / fs
     beat = np.exp(-(((t + 0.5) % 1 - 0.5) ** 2) / (2 * 0.02**2))
@@ -34,10 +36,8 @@ def ecg(n: int = 10 * FS, fs: int = FS) -> np.ndarray:
     return np.rint(leads).astype(np.int16)
 
 
-# ---- writers: 12 leads in uV to the bytes of a file ---------------------------------------------
-
-
-def edf(uv: np.ndarray, fs: int = FS, unit: str = "uV", **about: str) -> bytes:
+def edf(uv: np.ndarray, fs: int = FS, unit: str = "uV", **header: str) -> bytes:
+    """Write an EDF file; all writers take 12 leads in uV and return the content of a file."""
     scale = {"uV": 1.0, "mV": 1e-3}[unit]
     full = (-32768 * scale, 32767 * scale)
     signals = [
@@ -46,13 +46,13 @@ def edf(uv: np.ndarray, fs: int = FS, unit: str = "uV", **about: str) -> bytes:
         )
         for row, lead in zip(uv, LEADS, strict=True)
     ]
-    return edfio.Edf(signals, **about).to_bytes()
+    return edfio.Edf(signals, **header).to_bytes()
 
 
 def dicom_group(
     uv: np.ndarray, fs: int, leads: tuple[str, ...] = LEADS, origin: str = "ORIGINAL"
 ) -> "pydicom.Dataset":
-    """Lead I is stored with an offset, V1 in mV, the others halved with a correction of 2."""
+    """Return a multiplex group; lead I is stored with an offset, V1 in mV."""
     group = pydicom.Dataset()
     group.WaveformOriginality = origin
     group.NumberOfWaveformChannels, group.NumberOfWaveformSamples = uv.shape
@@ -83,6 +83,7 @@ def dicom(
     uv: np.ndarray, fs: int = FS, groups: list | None = None, sop_class: str = "9.1.1",
     syntax: str = "1.2.840.10008.1.2.1",
 ) -> bytes:  # fmt: skip
+    """Write a DICOM file; by default it has a shorter derived group before the original one."""
     dataset = pydicom.Dataset()
     dataset.SOPClassUID = f"1.2.840.10008.5.1.4.1.1.{sop_class}"
     dataset.SOPInstanceUID = "1.2.3"
@@ -101,7 +102,7 @@ def dicom(
 
 
 def aecg(uv: np.ndarray, fs: int = FS, head: str = "", leads: tuple[str, ...] = LEADS) -> bytes:
-    """Lead I with an origin; a derived beat beside the rhythm, as the standard has it."""
+    """Write an HL7 aECG, with an origin in lead I and a derived beat in addition to the rhythm."""
 
     def sequences(rows: np.ndarray) -> str:
         text = (
@@ -130,7 +131,7 @@ def aecg(uv: np.ndarray, fs: int = FS, head: str = "", leads: tuple[str, ...] = 
 
 
 def muse(uv: np.ndarray, fs: int = FS, kind: str = "Rhythm", step: float = 2.0) -> bytes:
-    """Eight leads; the other four follow."""
+    """Write a GE MUSE export with eight leads, from which readers compute the other four."""
     text = ""
     for row, lead in zip(uv, LEADS, strict=True):
         if lead in xml_formats.FROM_I_II:
@@ -153,18 +154,20 @@ def muse(uv: np.ndarray, fs: int = FS, kind: str = "Rhythm", step: float = 2.0) 
 
 
 def csv(uv: np.ndarray, fs: int = FS) -> bytes:
+    """Write a CSV file in mV that states the sampling rate and the units in comments."""
     table = pd.DataFrame(uv.T / 1000, columns=list(LEADS))
     return f"# fs: {fs} Hz\n# units: mV\n".encode() + table.to_csv(index=False).encode()
 
 
 def tsv(uv: np.ndarray, fs: int = FS) -> bytes:
-    """With the time in ms, units in the names, a decimal comma, and Windows's ends of lines."""
+    """Write a TSV file with the time in ms, units in names, decimal commas and CRLF line ends."""
     table = pd.DataFrame(uv.T / 1000, columns=[f"Lead {lead} (mV)" for lead in LEADS])
     table.insert(0, "time_ms", np.arange(len(table)) * 1000 / fs)
     return table.to_csv(sep="\t", decimal=",", lineterminator="\r\n").encode()
 
 
 def parquet(uv: np.ndarray, fs: int = FS) -> bytes:
+    """Write a Parquet file with the sampling rate in its metadata."""
     table = pa.table({f"{lead}_uV": row for lead, row in zip(LEADS, uv, strict=True)})
     file = io.BytesIO()
     pq.write_table(table.replace_schema_metadata({"fs": str(fs)}), file)
@@ -172,12 +175,14 @@ def parquet(uv: np.ndarray, fs: int = FS) -> bytes:
 
 
 def npz(uv: np.ndarray, fs: int = FS, **changed: object) -> bytes:
+    """Write a NumPy archive, with other arrays where ``changed`` has them."""
     file = io.BytesIO()
     np.savez_compressed(file, **{"signal": uv.T, "fs": fs, "leads": LEADS, "units": "uV"} | changed)
     return file.getvalue()
 
 
 def npy(uv: np.ndarray, fs: int = FS) -> bytes:
+    """Write a NumPy array, which cannot state the sampling rate, the units or the leads."""
     file = io.BytesIO()
     np.save(file, uv)
     return file.getvalue()
@@ -187,11 +192,12 @@ WRITERS: dict[str, Callable[[np.ndarray, int], bytes]] = {
     "edf": edf, "dcm": dicom, "aecg.xml": aecg, "muse.xml": muse, "csv": csv, "tsv": tsv,
     "parquet": parquet, "npz": npz, "npy": npy,
 }  # fmt: skip
-# What .npy cannot state.
+# What the caller has to state for a format.
 GIVEN = {"npy": {"fs": FS, "units": "uV", "leads": LEADS}}
 
 
 def write_wfdb(folder: Path, uv: np.ndarray, fs: int = FS, fmt: str = "16") -> Path:
+    """Write a WFDB record ``rec`` to a folder and return the path of its header."""
     wfdb.wrsamp(
         "rec", fs=fs, units=["mV"] * 12, sig_name=list(LEADS), d_signal=uv.T.astype(np.int64),
         fmt=[fmt] * 12, adc_gain=[1000.0] * 12, baseline=[0] * 12, write_dir=str(folder),
@@ -200,6 +206,26 @@ def write_wfdb(folder: Path, uv: np.ndarray, fs: int = FS, fmt: str = "16") -> P
 
 
 def write(folder: Path, content: bytes, suffix: str = "bin") -> Path:
+    """Write a file ``rec`` to a folder and return its path."""
     path = folder / f"rec.{suffix}"
     path.write_bytes(content)
     return path
+
+
+def prepared_uv(record: Record) -> np.ndarray:
+    """Return the 10 s of a record that a model would get, (12, n) int16 in uV."""
+    signal = prepare_signal(record.signal, record.fs, record.leads, to_fs=FS, duration_s=10.0)
+    return to_int16(signal)
+
+
+def assert_refused(
+    path: Path, *words: str, error: type[Exception] = ValueError, **stated: object
+) -> None:
+    """Check that a record is refused in one line that names it and contains the words."""
+    with pytest.raises(error) as caught:
+        read_record(path, **stated)
+    message = str(caught.value)
+    assert message.startswith("record rec")
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message

@@ -1,4 +1,4 @@
-"""Any ECG file to a ``Record`` in mV."""
+"""Readers of ECG files: any format to a ``Record`` in mV."""
 
 from ecg_siglip.core.lazy import lazy_names
 

@@ -1,4 +1,4 @@
-"""DICOM ECG waveforms."""
+"""Read DICOM ECG waveforms."""
 
 from __future__ import annotations
 
@@ -21,12 +21,10 @@ SAMPLE_TYPES = {
     (8, "SB"): "i1", (8, "UB"): "u1", (16, "SS"): "i2", (16, "US"): "u2", (32, "SL"): "i4",
     (32, "UL"): "u4",
 }  # fmt: skip
-# Leads of DICOM's context group 3001 by the last part of their code, the same in the schemes MDC
-# (2:1) and SCPECG (5.6.3-9-1).
 
 
 def read_dicom(content: bytes) -> DeviceStated:
-    """A DICOM ECG waveform: the original multiplex group with most samples.
+    """Read a DICOM ECG waveform: the original multiplex group with most samples.
 
     Parameters
     ----------
@@ -34,19 +32,15 @@ def read_dicom(content: bytes) -> DeviceStated:
 
     Returns
     -------
-    signal : ndarray of shape (n_leads, n_samples), float64
-        ``sample * sensitivity * correction factor + baseline``; NaN where padded.
-    fs : float, Hz
-    units : list of str, length n_leads
-    leads : list of str, length n_leads
-    comments : list of str
-        Annotations in words.
+    DeviceStated
+        Signal: ``sample * sensitivity * correction factor + baseline``, NaN where padded; comments:
+        annotations in words.
 
     Raises
     ------
     ValueError
-        If it is no ECG waveform, larger than 16 MiB, compressed, not as long as it says, has no
-        original group, or the leads are spread over several.
+        If it is not an ECG waveform, is larger than 16 MiB, compressed or not as long as stated, or
+        has no original group or leads that are spread over several.
 
     Notes
     -----
@@ -55,7 +49,7 @@ def read_dicom(content: bytes) -> DeviceStated:
     pydicom = import_reader("pydicom")
     if len(content) > MAX_PARSED_BYTES:
         raise ValueError(f"larger than {MAX_PARSED_BYTES >> 20} MiB of DICOM")
-    # Before anything else is read: a deflated file would be unpacked, however large.
+    # Read the transfer syntax first: pydicom would unpack a deflated file of any size.
     meta = pydicom.filereader.read_dataset(
         io.BytesIO(content[132:]), False, True, stop_when=lambda tag, vr, length: tag.group != 2
     )
@@ -74,16 +68,16 @@ def read_dicom(content: bytes) -> DeviceStated:
     ]
     notes = dataset.get("WaveformAnnotationSequence", None) or []
     comments = [str(note.UnformattedTextValue) for note in notes if "UnformattedTextValue" in note]
-    return (*longest_group(groups)[:4], comments)
+    return longest_group(groups)._replace(comments=comments)
 
 
-def _multiplex_group(group: Any, order: str) -> DeviceStated:
-    """Samples of a multiplex group in the units of their channels."""
+def _multiplex_group(group: Any, byte_order: str) -> DeviceStated:
+    """Read a multiplex group, in the units of its channels."""
     n_leads, n_samples = int(group.NumberOfWaveformChannels), int(group.NumberOfWaveformSamples)
     kind = (int(group.WaveformBitsAllocated), str(group.WaveformSampleInterpretation))
     if kind not in SAMPLE_TYPES:
         raise ValueError(f"expected linear samples of 8, 16 or 32 bits, got {kind[0]} {kind[1]}")
-    dtype, data = np.dtype(order + SAMPLE_TYPES[kind]), group.WaveformData
+    dtype, data = np.dtype(byte_order + SAMPLE_TYPES[kind]), group.WaveformData
     channels = group.ChannelDefinitionSequence
     n_bytes = n_leads * n_samples * dtype.itemsize
     if len(data) not in (n_bytes, n_bytes + n_bytes % 2) or len(channels) != n_leads:
@@ -106,11 +100,11 @@ def _multiplex_group(group: Any, order: str) -> DeviceStated:
         row += float(channel.get("ChannelBaseline", 0.0))
         units.append(str(unit[0].CodeValue))
         leads.append(_dicom_lead(channel))
-    return signal, float(group.SamplingFrequency), units, leads, []
+    return DeviceStated(signal, float(group.SamplingFrequency), units, leads, [])
 
 
 def _dicom_lead(channel: Any) -> str:
-    """Name of a channel: by its code if that is in the table, else by its words."""
+    """Return the lead of a channel: by its code if that is in the table, otherwise by its label."""
     source = channel.ChannelSourceSequence[0]
     scheme, code = str(source.get("CodingSchemeDesignator", "")), str(source.get("CodeValue", ""))
     if scheme in ("MDC", "SCPECG"):
@@ -119,5 +113,5 @@ def _dicom_lead(channel: Any) -> str:
             return LEAD_CODES[number]
     if code.upper().startswith("MDC_ECG_LEAD_"):
         return code
-    words = channel.get("ChannelLabel") or source.get("CodeMeaning") or code
-    return str(words).partition("(")[0].strip()
+    label = channel.get("ChannelLabel") or source.get("CodeMeaning") or code
+    return str(label).partition("(")[0].strip()

@@ -1,4 +1,4 @@
-"""One record as the model sees it: the only way from what a file states to the model's input."""
+"""Prepare a record for a model: the single path from a ``Record`` to the model's input."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ecg_siglip.signals.preprocessing import prepare_signal, to_int16
 
 @dataclass(frozen=True, eq=False)
 class PreparedRecord:
-    """A record as the model sees it.
+    """A record as the input of a model.
 
     Attributes
     ----------
     record : str
-        Its name or path.
+        Name or path of the record.
     signal : ndarray of shape (12, n_samples), int16, uV
     available : ndarray of shape (12,), bool
         Leads that the record has, see ``leads.available_leads``.
@@ -43,7 +43,12 @@ def prepare_record(record: Record, spec: Mapping[str, Any]) -> PreparedRecord:
     ----------
     record : Record
     spec : mapping
-        Keyword arguments of ``preprocessing.prepare_signal``, as a model states them.
+        Keyword arguments of ``preprocessing.prepare_signal``, as stored with a model.
+
+    Returns
+    -------
+    PreparedRecord
+        Without warnings.
 
     Raises
     ------

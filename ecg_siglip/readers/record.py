@@ -1,36 +1,36 @@
-"""A record on disk, in any format, to its signal in mV, with sampling rate and lead names.
+"""Read a record in any format: its signal in mV, its sampling rate and its lead names.
 
-The readers (``wfdb_files``, ``devices``, ``tables``) return what a file states; this page finds
-the reader by the file's content, fills in what the caller states, and refuses what contradicts.
+The readers (``wfdb_format``, ``file_format``) return what a file states. This module adds what the
+caller states and refuses contradictions.
 """
 
 from __future__ import annotations
 
 import contextlib
-import gzip
-import io
 import os
 import re
-import warnings
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ecg_siglip.core.files import one_line
-from ecg_siglip.readers import dicom_format, edf_format, tabular_formats, wfdb_format, xml_formats
-from ecg_siglip.signals.leads import LEADS, lead_name
+from ecg_siglip.readers import tabular_formats, wfdb_format
+from ecg_siglip.readers.file_format import (
+    FORMATS,
+    HEAD_BYTES,
+    detect_format,
+    is_record,
+    read_content,
+    run_reader,
+)
+from ecg_siglip.readers.stated import DeviceStated, Stated
+from ecg_siglip.signals.leads import lead_name
 from ecg_siglip.signals.preprocessing import FLAT_MV
 
-# Largest file, before and after it is unzipped.
-MAX_BYTES = 1 << 28
-HEAD_BYTES = 4096
-WHOLE_S = 60.0  # a longer WFDB record can be read in pieces
-GZIP = b"\x1f\x8b"
-# Below, no QRS complex is left; above, nothing is recorded.
+WHOLE_S = 60.0  # longer WFDB records are read in pieces
+# Below, QRS complexes are lost; no device records above.
 FS_HZ = (50.0, 20_000.0)
 MV_PER_UNIT = {
     "uv": 1e-3, "\u00b5v": 1e-3, "\u03bcv": 1e-3, "mv": 1.0, "v": 1e3,
@@ -38,24 +38,14 @@ MV_PER_UNIT = {
     "volt": 1e3, "volts": 1e3,
 }  # fmt: skip
 WFDB_SUFFIXES = (".hea", ".dat", ".mat")
-# Name, what the content begins with, who reads it.
-FORMATS: tuple[tuple[str, bytes, Callable[[bytes], Any]], ...] = (
-    ("EDF", rb"0 {7}", edf_format.read_edf),
-    ("DICOM", rb"(?s).{128}DICM", dicom_format.read_dicom),
-    ("NumPy", rb"\x93NUMPY", tabular_formats.read_npy),
-    ("NumPy archive", rb"PK\x03\x04", tabular_formats.read_npz),
-    ("Parquet", rb"PAR1", tabular_formats.read_parquet),
-    ("XML", rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\x00]*<", xml_formats.read_xml),
-    ("table", rb"[^\x00-\x08\x0e-\x1f]+\Z", tabular_formats.read_text),
-)
-# A lead that moves only in this share of the record, or less, is a strip of a print layout.
+# A lead with a signal in at most this share of the record is a strip of a print layout.
 STRIP = 0.35
 N_STRIPS = 6
 
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """A record as it was read.
+    """A record as read from a file.
 
     Attributes
     ----------
@@ -65,7 +55,7 @@ class Record:
         NaN where the file marks a sample as invalid.
     fs : float, Hz
     leads : tuple of str, length n_leads
-        As the file writes them, or as the caller stated them.
+        As spelled in the file, or as stated by the caller.
     comments : tuple of str
         Lines of the header that begin with ``#``, without it; statements of the device.
     """
@@ -83,20 +73,20 @@ def read_record(
     units: str | None = None,
     leads: Sequence[str] | None = None,
 ) -> Record:
-    """The record at a path.
+    """Read a record.
 
     Parameters
     ----------
     path : str or Path
         WFDB with or without one of the suffixes ``.hea``, ``.dat``, ``.mat``; EDF and EDF+; a
         DICOM ECG waveform; HL7 aECG or GE MUSE as XML; CSV, TSV, Parquet, ``.npy`` or ``.npz``.
-        Whatever the suffix, the content decides; gzip around it is taken off.
+        The format is detected by the content, whatever the suffix; gzip files are unzipped.
     fs : float, Hz, 50 to 20000, optional
-        Sampling rate, where the file states none.
+        Sampling rate, if the file states none.
     units : str, optional
-        uV, mV or V, where the file states none.
+        uV, mV or V, if the file states none.
     leads : sequence of str, optional
-        Names in the order of the file, where it has none.
+        Names in the order of the file, if it has none.
 
     Returns
     -------
@@ -105,41 +95,42 @@ def read_record(
     Raises
     ------
     FileNotFoundError
-        If the file, or one that its header names, is not there.
+        If the file, or one that its header names, is missing.
     ValueError
-        If the content is of no known format or malformed, is larger than 256 MiB or would be when
-        unpacked, is no ECG, states no sampling rate, units or leads and the caller neither, or
-        states others than the caller; if the rate is outside 50 to 20000 Hz, units are not uV, mV
-        or V, or the leads were cut into strips for printing; if the package that reads the format
-        is not installed.
+        If the content has no known format, is malformed, is no ECG, or is larger than 256 MiB,
+        packed or unpacked; if sampling rate, units or leads are stated neither by the file nor by
+        the caller, or differently by both; if the rate is outside 50 to 20000 Hz, units are not uV,
+        mV or V, or the leads were cut into strips for printing; if the package that reads the
+        format is not installed.
 
     Notes
     -----
     Reads local files only. Every error is one line that begins with the name of the record.
     """
     path = Path(path)
-    name = _name(path)
-    with _naming(name):
-        base, header, is_wfdb = _wfdb_of(path)
+    name = _record_name(path)
+    with _errors_name_record(name):
+        base, header, is_wfdb = _wfdb_header(path)
+        stated: Stated | DeviceStated
         if is_wfdb:
-            stated = wfdb_format.read(header)
+            stated = wfdb_format.read_wfdb(header)
         elif not path.is_file():
-            raise FileNotFoundError(_not_there(path, header))
+            raise FileNotFoundError(_missing_file(path, header))
         else:
-            content = _content(path)
-            kind, reader = _format(content[:HEAD_BYTES])
+            content = read_content(path)
+            kind, reader = detect_format(content[:HEAD_BYTES])
             if not reader and base is not path:
-                raise FileNotFoundError(_not_there(path, header))
+                raise FileNotFoundError(_missing_file(path, header))
             if not reader:
                 known = ", ".join(["WFDB", *(name for name, *_ in FORMATS)])
                 raise ValueError(f"content of no known format, expected one of {known}")
-            stated = _stated(content, kind, reader)
-        return _record(name, stated, fs, units, leads)
+            stated = run_reader(reader, content, kind)
+        return _make_record(name, stated, fs, units, leads)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A record that gives its pieces one by one.
+    """A record that can be read in pieces.
 
     Attributes
     ----------
@@ -148,7 +139,7 @@ class Source:
     n_samples : int
         Of each lead.
     piece : function of (first, last) to Record
-        The samples from ``first`` to ``last``, that one left out; errors as ``read``.
+        Reads the samples from ``first`` up to but without ``last``; errors as ``read_record``.
     """
 
     name: str
@@ -158,6 +149,7 @@ class Source:
 
     @property
     def duration_s(self) -> float:
+        """Length of the record in seconds."""
         return self.n_samples / self.fs
 
 
@@ -167,28 +159,28 @@ def open_record(
     units: str | None = None,
     leads: Sequence[str] | None = None,
 ) -> Source:
-    """The record at a path, to be read in pieces.
+    """Open a record to read it in pieces.
 
     Parameters
     ----------
     path, fs, units, leads
-        As ``read`` takes them.
+        As in ``read_record``.
 
     Returns
     -------
     Source
-        A WFDB record of more than ``WHOLE_S`` stays on disk, whatever its length; of it, only
-        what is asked for is read. Any other record is read now.
+        A WFDB record longer than ``WHOLE_S`` stays on disk, and only the requested samples are
+        read. Any other record is read at once.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        As ``read``.
+        As ``read_record``.
     """
     path = Path(path)
-    name = _name(path)
-    with _naming(name):
-        _, header, is_wfdb = _wfdb_of(path)
+    name = _record_name(path)
+    with _errors_name_record(name):
+        _, header, is_wfdb = _wfdb_header(path)
         extent = wfdb_format.extent(header, WHOLE_S) if is_wfdb else None
     if extent is None:
         whole = read_record(path, fs, units, leads)
@@ -199,23 +191,24 @@ def open_record(
         return Source(name, whole.fs, whole.signal.shape[1], cut)
 
     def piece(first: int, last: int) -> Record:
-        with _naming(name):
-            return _record(name, wfdb_format.read(header, (first, last)), fs, units, leads)
+        with _errors_name_record(name):
+            stated = wfdb_format.read_wfdb(header, (first, last))
+            return _make_record(name, stated, fs, units, leads)
 
-    with _naming(name):
+    with _errors_name_record(name):
         return Source(name, _agreed_fs(extent[0], fs), extent[1], piece)
 
 
-def _wfdb_of(path: Path) -> tuple[Path, Path, bool]:
-    """The path without a suffix of WFDB, its header, and whether that is what is meant."""
+def _wfdb_header(path: Path) -> tuple[Path, Path, bool]:
+    """Return a path without a WFDB suffix, the header there, and whether the path is WFDB."""
     base = path.with_suffix("") if path.suffix.lower() in WFDB_SUFFIXES else path
     header = base.with_name(f"{base.name}.hea")
     return base, header, header.is_file() and (base is not path or not path.is_file())
 
 
 @contextlib.contextmanager
-def _naming(name: str) -> Iterator[None]:
-    """Errors as one line that begins with the name of the record."""
+def _errors_name_record(name: str) -> Iterator[None]:
+    """Turn errors into one line that begins with the name of the record."""
     try:
         yield
     except FileNotFoundError as error:
@@ -227,7 +220,7 @@ def _naming(name: str) -> Iterator[None]:
 
 
 def find_records(folder: str | Path) -> list[str]:
-    """Every record below a folder.
+    """Find every record in a folder and its subfolders.
 
     Parameters
     ----------
@@ -236,15 +229,15 @@ def find_records(folder: str | Path) -> list[str]:
     Returns
     -------
     list of str, sorted folder by folder
-        Paths; of a WFDB record its header. A table is a record if a column bears the name of a
-        lead, or if it has numbers alone; XML, if it is of a kind that ``read`` knows. Links to
-        folders are not followed.
+        Paths; of a WFDB record its header. A table is a record if a column has the name of a lead
+        or all cells of its first row are numbers; an XML file, if ``read_record`` knows its kind.
+        Links to folders are not followed.
     """
-    return list(_walk(str(folder)))
+    return list(_iterate_records(str(folder)))
 
 
-def _walk(folder: str) -> Iterator[str]:
-    # No list of Path: of a hundred thousand records it is larger than a model.
+def _iterate_records(folder: str) -> Iterator[str]:
+    # Strings, not Path: for a hundred thousand records those take more memory than a model.
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
@@ -253,100 +246,42 @@ def _walk(folder: str) -> Iterator[str]:
     for entry in entries:
         stem, suffix = os.path.splitext(entry.name)
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path)
+            yield from _iterate_records(entry.path)
         elif entry.is_file() and (
             suffix.lower() == ".hea"
             or (
                 not (suffix.lower() in WFDB_SUFFIXES and f"{stem}.hea" in names)
-                and _is_record(Path(entry.path))
+                and is_record(Path(entry.path))
             )
         ):
             yield entry.path
 
 
-def _is_record(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-        if head.startswith(GZIP):
-            with gzip.open(path) as unzipped:
-                head = unzipped.read(HEAD_BYTES)
-    except (OSError, EOFError, zlib.error):
-        return False
-    kind, reader = _format(head)
-    if kind == "XML":
-        root = rb"<(\w+:)?(AnnotatedECG|RestingECG)\b"
-        return re.search(root, head.replace(b"\0", b"")) is not None
-    if kind == "table":
-        cells = tabular_formats.first_row(head)
-        names = {lead_name(tabular_formats.split_unit(cell)[0]) for cell in cells}
-        numbers_alone = len(cells) > 1 and all(map(tabular_formats.is_number, cells))
-        return numbers_alone or not names.isdisjoint(LEADS)
-    return reader is not None
-
-
-def _format(head: bytes) -> tuple[str, Callable[[bytes], Any] | None]:
-    for name, beginning, reader in FORMATS:
-        if re.match(beginning, head):
-            return name, reader
-    return "file", None
-
-
-def _content(path: Path) -> bytes:
-    """The bytes of a file, unzipped if they are zipped; never more than ``MAX_BYTES``."""
-    size = path.stat().st_size
-    content = b""
-    if size <= MAX_BYTES:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES)
-    if content.startswith(GZIP):
-        try:
-            with gzip.open(io.BytesIO(content)) as unzipped:
-                content = unzipped.read(MAX_BYTES + 1)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"malformed gzip ({one_line(error)})") from error
-    if max(size, len(content)) > MAX_BYTES:
-        raise ValueError(f"larger than {MAX_BYTES >> 20} MiB, which is the most that is read")
-    if not content:
-        raise ValueError("the file is empty")
-    return content
-
-
-def _stated(content: bytes, kind: str, reader: Callable[[bytes], Any]) -> Any:
-    """What the reader returns; whatever its library makes of a damaged file as ``ValueError``."""
-    try:
-        with warnings.catch_warnings():
-            # What a library could mend is not the user's concern; what it could not, raises.
-            warnings.simplefilter("ignore")
-            return reader(content)
-    except ValueError as error:
-        raise ValueError(f"{kind}: {one_line(error)}") from error
-    except Exception as error:
-        said = f"{type(error).__name__}: {one_line(error)}"
-        raise ValueError(f"malformed {kind} ({said})") from error
-
-
-def _record(
-    name: str, stated: Any, fs: float | None, units: str | None, leads: Sequence[str] | None
+def _make_record(
+    name: str,
+    stated: Stated | DeviceStated,
+    fs: float | None,
+    units: str | None,
+    leads: Sequence[str] | None,
 ) -> Record:
-    """What the file states and what the caller states as one record in mV."""
-    signal, stated_fs, stated_units, stated_leads, comments = stated
-    fs = _agreed_fs(stated_fs, fs)
-    names = _agreed_leads(stated_leads, leads)
-    if stated_leads is None:
-        signal = tabular_formats.oriented(signal, len(names))
+    """Combine what the file and the caller state into a record in mV."""
+    fs = _agreed_fs(stated.fs, fs)
+    names = _agreed_leads(stated.leads, leads)
+    signal = stated.signal
+    if stated.leads is None:
+        signal = tabular_formats.orient_signal(signal, len(names))
     if signal.shape[1] == 0:
         raise ValueError("0 s of signal, expected some")
-    if len(stated_units) == 1:
-        stated_units = stated_units * len(names)
-    mv = [_agreed_unit(unit, units, lead) for unit, lead in zip(stated_units, names, strict=True)]
+    stated_units = stated.units * len(names) if len(stated.units) == 1 else stated.units
+    mv = [_mv_per_unit(unit, units, lead) for unit, lead in zip(stated_units, names, strict=True)]
     with np.errstate(over="ignore", invalid="ignore"):
         signal = np.ascontiguousarray(signal * np.array(mv)[:, None], dtype=np.float32)
     _check_layout(signal)
-    return Record(name, signal, fs, tuple(names), tuple(comments))
+    return Record(name, signal, fs, tuple(names), tuple(stated.comments))
 
 
 def _agreed_fs(stated: float | None, given: float | None) -> float:
+    """Return the sampling rate that the file or the caller states; refuse a contradiction."""
     fs = given if stated is None else stated
     if fs is None:
         raise ValueError("the file states no sampling rate: give read.fs=... in Hz")
@@ -359,6 +294,7 @@ def _agreed_fs(stated: float | None, given: float | None) -> float:
 
 
 def _agreed_leads(stated: list[str] | None, given: Sequence[str] | None) -> list[str]:
+    """Return the leads that the file or the caller states; refuse a contradiction."""
     names = list(given or []) if stated is None else stated
     if not names:
         raise ValueError(
@@ -372,8 +308,8 @@ def _agreed_leads(stated: list[str] | None, given: Sequence[str] | None) -> list
     return names
 
 
-def _agreed_unit(stated: str, given: str | None, lead: str) -> float:
-    """mV in a unit of this lead."""
+def _mv_per_unit(stated: str, given: str | None, lead: str) -> float:
+    """Return the size of a lead's unit in mV; refuse a contradiction of file and caller."""
     unit = stated or given
     if not unit:
         raise ValueError(f"the file states no units for lead {lead}: give read.units=uV, mV or V")
@@ -388,11 +324,11 @@ def _agreed_unit(stated: str, given: str | None, lead: str) -> float:
 
 
 def _check_layout(signal: np.ndarray) -> None:
-    """Refuse what was cut for printing: four times 2.5 s in 10 s, each lead in its own quarter.
+    """Refuse print layouts: four times 2.5 s in 10 s, each lead in its own quarter.
 
-    Time is looked at in 40 pieces; a lead is there from the first to the last piece in which it
-    moves. Leads that all end together are a short record, not a layout: somewhere else another
-    lead has to go on.
+    Time is divided into 40 pieces; a lead lasts from the first to the last piece in which it has a
+    signal. Leads that all end at the same time are a short record: in a print layout, another lead
+    has a signal elsewhere.
     """
     n_pieces = min(40, signal.shape[1] // 2)
     if n_pieces < 8 or len(signal) < N_STRIPS:
@@ -401,18 +337,20 @@ def _check_layout(signal: np.ndarray) -> None:
     low, high, finite = pieces, pieces, np.isfinite(pieces)
     if not finite.all():
         low, high = np.where(finite, pieces, np.inf), np.where(finite, pieces, -np.inf)
-    moves = high.max(axis=2) - low.min(axis=2) >= FLAT_MV
-    first = moves.argmax(axis=1)
-    last = n_pieces - moves[:, ::-1].argmax(axis=1)
-    strips = moves.any(axis=1) & (last - first <= STRIP * n_pieces)
-    if strips.sum() >= N_STRIPS and np.ptp(np.flatnonzero(moves.any(axis=0))) > n_pieces / 2:
+    has_signal = high.max(axis=2) - low.min(axis=2) >= FLAT_MV
+    first = has_signal.argmax(axis=1)
+    stop = n_pieces - has_signal[:, ::-1].argmax(axis=1)
+    is_strip = has_signal.any(axis=1) & (stop - first <= STRIP * n_pieces)
+    in_any_lead = np.flatnonzero(has_signal.any(axis=0))
+    if is_strip.sum() >= N_STRIPS and np.ptp(in_any_lead) > n_pieces / 2:
         raise ValueError(
-            f"{strips.sum()} of {len(signal)} leads have signal in a third of the record or less: "
-            "a print layout of short strips, expected every lead over the whole length"
+            f"{is_strip.sum()} of {len(signal)} leads have signal in a third of the record or "
+            "less: a print layout of short strips, expected every lead over the whole length"
         )
 
 
-def _not_there(path: Path, header: Path) -> str:
+def _missing_file(path: Path, header: Path) -> str:
+    """Return a message about a path without a record."""
     if path.is_dir():
         return f"{path} is a folder without a record"
     if path.suffix and path.suffix.lower() not in WFDB_SUFFIXES:
@@ -420,23 +358,32 @@ def _not_there(path: Path, header: Path) -> str:
     return f"no header, looked for {header}"
 
 
-def _name(path: Path) -> str:
-    """The file's name without suffix; what follows the dots of a DICOM UID is none."""
+def _record_name(path: Path) -> str:
+    """Return the name of a file without its suffix; numbers in a DICOM UID are no suffixes."""
     return re.sub(r"(?<=.)\.[A-Za-z]\w*(\.gz)?$", "", path.name) or str(path)
 
 
 def expand_paths(paths: list[str]) -> list[str]:
-    """The records meant: a folder stands for every record below it (``record.find_records``).
+    """Replace folders in a list of paths by the records in them (``find_records``).
+
+    Parameters
+    ----------
+    paths : list of str
+        Records and folders.
+
+    Returns
+    -------
+    list of str
 
     Raises
     ------
     ValueError
-        If nothing is named.
+        If the list is empty.
     """
     if not paths:
         raise ValueError("no record named: expected records=[path/to/record, ...]")
     expanded: list[str] = []
     for path in map(Path, paths):
-        # A folder without a record stays as it is named, to be refused like any bad record.
+        # A folder without records stays in the list, so that reading it raises an error.
         expanded += (find_records(path) if path.is_dir() else []) or [str(path)]
     return expanded

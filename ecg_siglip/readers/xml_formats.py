@@ -1,4 +1,4 @@
-"""ECGs in XML: HL7 aECG and GE MUSE."""
+"""Read ECGs in XML: HL7 aECG and GE MUSE."""
 
 from __future__ import annotations
 
@@ -18,37 +18,33 @@ from ecg_siglip.readers.stated import (
 
 MAX_XML_TAGS = 1 << 19
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
-# What MUSE does not store, since it follows from leads I and II (Einthoven, Goldberger).
+# Leads that MUSE does not store, as sums of leads I and II (Einthoven, Goldberger).
 FROM_I_II = {"III": (-1.0, 1.0), "aVR": (-0.5, -0.5), "aVL": (1.0, -0.5), "aVF": (-0.5, 1.0)}
 
 
 def read_xml(content: bytes) -> DeviceStated:
-    """An HL7 aECG (``AnnotatedECG``) or a GE MUSE export (``RestingECG``).
+    """Read an HL7 aECG (``AnnotatedECG``) or a GE MUSE export (``RestingECG``).
 
     Parameters
     ----------
     content : bytes
-        At most 16 MiB, without entities or attributes of its own definition.
+        At most 16 MiB, without definitions of entities or attributes.
 
     Returns
     -------
-    signal : ndarray of shape (n_leads, n_samples), float64
-    fs : float, Hz
-    units : list of str, length n_leads
-    leads : list of str, length n_leads
-    comments : list of str
-        Statements of the device (MUSE).
+    DeviceStated
+        Comments: statements of the device (MUSE).
 
     Raises
     ------
     ValueError
-        If it is of another kind, too large, defines entities or attributes, lacks what makes a
+        If it is XML of another kind, is too large, defines entities or attributes, lacks parts of a
         signal, or has leads of different length.
 
     Notes
     -----
-    HL7 V3 Annotated ECG R1. MUSE stores I, II and V1 to V6; III, aVR, aVL and aVF follow from
-    I and II and are added.
+    HL7 V3 Annotated ECG R1. MUSE stores I, II and V1 to V6; III, aVR, aVL and aVF are computed
+    from I and II.
     """
     xml = import_reader("defusedxml.ElementTree")
     if len(content) > MAX_PARSED_BYTES or content.count(b"<") > MAX_XML_TAGS:
@@ -65,22 +61,23 @@ def read_xml(content: bytes) -> DeviceStated:
 
 
 def _no_attributes(element: str, *_: Any) -> None:
-    # A megabyte that every one of a million elements would get.
+    # A defined attribute of a megabyte would be added to each of a million elements.
     raise ValueError(f"the file defines attributes of <{element[:40]}>, expected none")
 
 
 def _aecg(root: Any) -> DeviceStated:
-    """The longest set of sequences of an AnnotatedECG that was not derived from another."""
+    """Read the longest set of sequences of an AnnotatedECG that is not derived from another."""
     groups = []
     for series in root.findall("component/series"):
         code = series.find("code")
         if code is not None and code.get("code") == "REPRESENTATIVE_BEAT":
             continue
-        groups += [_sequence_set(found) for found in series.findall("component/sequenceSet")]
+        groups += [_sequence_set(each) for each in series.findall("component/sequenceSet")]
     return longest_group(groups)
 
 
 def _sequence_set(sequences: Any) -> DeviceStated:
+    """Read a set of sequences: one with the time and one for each lead."""
     fs, units, leads, rows = None, [], [], []
     for sequence in sequences.findall("component/sequence"):
         code, value = sequence.find("code"), sequence.find("value")
@@ -102,10 +99,11 @@ def _sequence_set(sequences: Any) -> DeviceStated:
         leads.append(name)
     if fs is None:
         raise ValueError("expected a sequence of time with an increment, got none")
-    return stack_rows(rows), fs, units, leads, []
+    return DeviceStated(stack_rows(rows), fs, units, leads, [])
 
 
 def _quantity(value: Any, tag: str) -> tuple[float, str]:
+    """Return the number and the unit of an element."""
     element = value.find(tag)
     if element is None:
         raise ValueError(f"a sequence has no {tag}")
@@ -113,7 +111,7 @@ def _quantity(value: Any, tag: str) -> tuple[float, str]:
 
 
 def _muse(root: Any) -> DeviceStated:
-    """The rhythm waveform of a RestingECG, with the four leads that follow from I and II."""
+    """Read the rhythm waveform of a RestingECG and add the four leads that it does not store."""
     rhythms = [
         waveform
         for waveform in root.findall("Waveform")
@@ -140,25 +138,26 @@ def _muse(root: Any) -> DeviceStated:
         units.append((lead.findtext("LeadAmplitudeUnits") or "").strip())
         leads.append((lead.findtext("LeadID") or "").strip())
     signal = stack_rows(rows)
-    known = {lead.upper(): row for lead, row in zip(leads, signal, strict=True)}
-    if "I" in known and "II" in known:
+    stored = {lead.upper(): row for lead, row in zip(leads, signal, strict=True)}
+    if "I" in stored and "II" in stored:
         if units[leads.index("I")] != units[leads.index("II")]:
             raise ValueError("expected leads I and II in one unit, got two")
-        for lead, (of_i, of_ii) in FROM_I_II.items():
-            if lead.upper() not in known:
-                signal = np.vstack([signal, of_i * known["I"] + of_ii * known["II"]])
+        for lead, (weight_i, weight_ii) in FROM_I_II.items():
+            if lead.upper() not in stored:
+                signal = np.vstack([signal, weight_i * stored["I"] + weight_ii * stored["II"]])
                 leads.append(lead)
                 units.append(units[leads.index("I")])
     statements = root.findall("Diagnosis/DiagnosisStatement/StmtText")
     comments = [statement.text.strip() for statement in statements if statement.text]
-    return signal, base * 10**exponent, units, leads, comments
+    return DeviceStated(signal, base * 10**exponent, units, leads, comments)
 
 
 XML_READERS = {"AnnotatedECG": _aecg, "RestingECG": _muse}
 
 
-def _number(text: str | None, what: str) -> float:
+def _number(text: str | None, field: str) -> float:
+    """Return the finite number in a field."""
     number = float(text) if text is not None else math.nan
     if not math.isfinite(number):
-        raise ValueError(f"expected a number as {what}, got {text}")
+        raise ValueError(f"expected a number as {field}, got {text}")
     return number

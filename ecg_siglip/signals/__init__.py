@@ -1,4 +1,4 @@
-"""What the model sees of a recording."""
+"""Leads, preprocessing, quality and augmentation: from a recording in mV to the model's input."""
 
 from ecg_siglip.core.lazy import lazy_names
 

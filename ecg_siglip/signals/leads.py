@@ -1,8 +1,8 @@
-"""Fewer than twelve leads: the sets that devices record, and what cannot be seen in them.
+"""Lead names, lead order and lead sets, and which findings a set of leads can show.
 
-A record comes to the model with twelve leads all the same: those that follow from others by the
-geometry of the limb leads are computed (``leads.order_leads``), the rest are 0 mV, as in
-training with ``augment.fewer_leads``.
+The input of a model always has twelve leads: missing limb leads are computed from two others
+(``leads.order_leads``), all other missing leads are 0 mV, as in training with
+``augment.fewer_leads``.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ SPELLINGS = {
     **{f"d{i}": lead for i, lead in enumerate(("I", "II", "III"), 1)},
 }
 
-# Each lead as what it is made of: potentials of RA, LA, LL, V1 ... V6.
+# Each lead as a sum of the potentials at the electrodes RA, LA, LL, V1 ... V6.
 LIMBS = 0.5 * np.array([[-2, 2, 0], [-2, 0, 2], [0, -2, 2], [2, -1, -1], [-1, 2, -1], [-1, -1, 2]])
 LEADS_FROM_ELECTRODES = np.vstack(
     [np.hstack([LIMBS, np.zeros((6, 6))]), np.hstack([np.full((6, 3), -1 / 3), np.eye(6)])]
 ).astype(np.float32)
-MISSING_HINT = "; `predict` goes on without them with waveform.allow_missing_leads=true"
+MISSING_HINT = "; `predict` accepts that with waveform.allow_missing_leads=true"
 
 
 def lead_name(name: str) -> str:
-    """A lead's name as in ``LEADS``, whatever device wrote it.
+    """Return a lead's name as in ``LEADS``, whichever device wrote it.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def lead_name(name: str) -> str:
     Returns
     -------
     str
-        One of ``LEADS``, or the name itself, without spaces around it, if it is none of them.
+        One of ``LEADS``; any other name is returned as it is, without spaces around it.
 
     Examples
     --------
@@ -52,12 +52,12 @@ def lead_name(name: str) -> str:
 
 
 def available_leads(names: Sequence[str]) -> np.ndarray:
-    """Which of the twelve leads are there, or follow from those that are.
+    """Return which of the twelve leads a record has or can be computed from those that it has.
 
     Parameters
     ----------
     names : sequence of str
-        As devices spell them.
+        Leads of the record, in the spelling of any device.
 
     Returns
     -------
@@ -69,15 +69,15 @@ def available_leads(names: Sequence[str]) -> np.ndarray:
     Any two of the six limb leads give the other four: all are differences of three potentials.
     """
     keys = {lead_name(name) for name in names}
-    there = np.array([lead in keys for lead in LEADS])
-    there[:6] |= there[:6].sum() >= 2
-    return there
+    available = np.array([lead in keys for lead in LEADS])
+    available[:6] |= available[:6].sum() >= 2
+    return available
 
 
 def order_leads(
     signal: np.ndarray, names: Sequence[str], record: str = "", allow_missing: bool = False
 ) -> np.ndarray:
-    """The twelve leads in the order of ``LEADS``, found by name.
+    """Return the twelve leads in the order of ``LEADS``, selected by name.
 
     Parameters
     ----------
@@ -88,8 +88,7 @@ def order_leads(
     record : str
         Name of the record, for messages.
     allow_missing : bool
-        Compute limb leads that are missing from two that are there; let other leads that are
-        missing be 0.
+        Compute missing limb leads from two that the record has; set other missing leads to 0.
 
     Returns
     -------
@@ -98,34 +97,34 @@ def order_leads(
     Raises
     ------
     ValueError
-        If one of the twelve is there twice, or missing and not allowed to, or all are; or if names
-        and signal differ in number.
+        If one of the twelve occurs twice, one is missing without ``allow_missing``, all are
+        missing, or the number of names is not the number of rows.
     """
     if signal.ndim != 2 or signal.shape[0] != len(names):
         raise ValueError(
-            f"{record_prefix(record)}expected a signal (n_leads, n_samples) with {len(names)} leads as "
-            f"named, got shape {signal.shape}"
+            f"{record_prefix(record)}expected a signal (n_leads, n_samples) with {len(names)} "
+            f"leads as named, got shape {signal.shape}"
         )
     keys = [lead_name(name) for name in names]
     doubled = [lead for lead in LEADS if keys.count(lead) > 1]
     missing = [lead for lead in LEADS if lead not in keys]
     if doubled or len(missing) == 12 or (missing and not allow_missing):
-        faults = [
-            f"{word} {', '.join(leads)}"
-            for word, leads in (("missing", missing), ("more than once", doubled))
+        errors = [
+            f"{error} {', '.join(leads)}"
+            for error, leads in (("missing", missing), ("more than once", doubled))
             if leads
         ]
         hint = "" if doubled or len(missing) == 12 else MISSING_HINT
         raise ValueError(
-            f"{record_prefix(record)}expected each of the 12 leads once, got {'; '.join(faults)} "
+            f"{record_prefix(record)}expected each of the 12 leads once, got {'; '.join(errors)} "
             f"(leads: {', '.join(map(str, names)) or 'none'}){hint}"
         )
     if not missing:
         return signal[[keys.index(lead) for lead in LEADS]]
     ordered = np.zeros((12, signal.shape[1]), signal.dtype)
-    there = np.flatnonzero([lead in keys for lead in LEADS])
-    ordered[there] = signal[[keys.index(LEADS[i]) for i in there]]
-    limb = there[there < 6]
+    given = np.flatnonzero([lead in keys for lead in LEADS])
+    ordered[given] = signal[[keys.index(LEADS[i]) for i in given]]
+    limb = given[given < 6]
     if 2 <= len(limb) < 6:
         derived = np.setdiff1d(np.arange(6), limb)
         ordered[derived] = LIMBS[derived] @ np.linalg.pinv(LIMBS[limb]) @ ordered[limb]
@@ -133,10 +132,11 @@ def order_leads(
 
 
 def record_prefix(record: str) -> str:
+    """Return the beginning of an error message about a record; "" if it has no name."""
     return f"record {record}: " if record else ""
 
 
-# Largest first. Eight leads (I, II, V1 to V6) are twelve, two (I, II) are six: the others follow.
+# Largest first. Eight leads (I, II, V1 to V6) give all twelve, two (I, II) give the six limb leads.
 LEAD_SETS = {
     "12": LEADS,
     "3": (*LEADS[:6], "V2"),
@@ -161,7 +161,7 @@ _ANTEROLATERAL = ("V3", "V4", "V5", "V6", "I", "aVL")
 # A wide QRS whose end points to the right or to the left.
 _SIDES = ("V1", "V2", "V5", "V6", "I", "aVL")
 _LATERAL, _INFERIOR, _HIGH = ("I", "aVL", "V5", "V6"), ("II", "III", "aVF"), ("I", "aVL")
-# Of each group at least one lead must be there, or the criteria of the finding lie elsewhere.
+# A finding can be assessed if the record has at least one lead of each of its groups.
 # Infarction and ischaemia by region: Wagner et al. 2009, doi:10.1161/CIRCULATIONAHA.108.191098;
 # conduction: Surawicz et al. 2009, doi:10.1161/CIRCULATIONAHA.108.191095; hypertrophy: Hancock et
 # al. 2009, doi:10.1161/CIRCULATIONAHA.108.191097.
@@ -175,7 +175,7 @@ _REQUIRED_LEADS: dict[str, tuple[tuple[str, ...], ...]] = {
     "IPMI": (_INFERIOR, _CHEST["septal"]),
     "IPLMI": (_INFERIOR, _CHEST["septal"], _LATERAL),
     "PMI": (_CHEST["septal"],),
-    # Without some lead of each wall neither an infarction nor a disease can be excluded.
+    # Without a lead of each wall neither an infarction nor a disease can be excluded.
     **dict.fromkeys(("NORM", "MI"), (_INFERIOR, _CHEST["anterior"], _LATERAL)),
     # The axis in the frontal plane.
     **dict.fromkeys(("LAFB", "LPFB", "LAFB/LPFB"), (_HIGH, _INFERIOR)),
@@ -187,36 +187,38 @@ _REQUIRED_LEADS: dict[str, tuple[tuple[str, ...], ...]] = {
 
 
 def mask_leads(signals: np.ndarray, name: str) -> np.ndarray:
-    """Records as they would be with a smaller set of leads.
+    """Mask the leads of records that are not in a lead set.
 
     Parameters
     ----------
     signals : ndarray of shape (n_records, 12, n_samples)
     name : str
-        One of ``SETS``.
+        One of ``LEAD_SETS``.
 
     Returns
     -------
-    ndarray of the same shape and type
-        With zeros in the leads that are not of the set.
+    ndarray of the same shape and dtype
+        With zeros in the leads that are not in the set.
 
     Raises
     ------
     ValueError
-        If there is no such set.
+        If ``name`` is not in ``LEAD_SETS``.
     """
     if name not in LEAD_SETS:
         raise ValueError(f"leads {name}: expected one of {', '.join(LEAD_SETS)}")
-    there = np.isin(LEADS, LEAD_SETS[name])
-    return np.where(there[None, :, None], signals, np.zeros((), signals.dtype))
+    in_set = np.isin(LEADS, LEAD_SETS[name])
+    return np.where(in_set[None, :, None], signals, np.zeros((), signals.dtype))
 
 
-def nearest_lead_set(there: np.ndarray) -> str:
-    """The largest of ``SETS`` that is there: whose calibration and thresholds hold best.
+def nearest_lead_set(available: np.ndarray) -> str:
+    """Return the largest of ``LEAD_SETS`` that is available.
+
+    Its calibration and thresholds are those that fit the record best.
 
     Parameters
     ----------
-    there : ndarray of shape (12,), bool
+    available : ndarray of shape (12,), bool
         See ``leads.available_leads``.
 
     Returns
@@ -226,14 +228,14 @@ def nearest_lead_set(there: np.ndarray) -> str:
     Raises
     ------
     ValueError
-        If none is: no model has learned of chest leads alone.
+        If none is available: models are not trained on chest leads alone.
 
     Examples
     --------
     >>> [nearest_lead_set(available_leads(names)) for names in (["I", "II", "V2"], ["II"])]
     ['3', 'II']
     """
-    names = set(np.array(LEADS)[there])
+    names = set(np.array(LEADS)[available])
     for name, leads in LEAD_SETS.items():
         if names >= set(leads):
             return name
@@ -243,13 +245,14 @@ def nearest_lead_set(there: np.ndarray) -> str:
     )
 
 
-def not_assessable(codes: Sequence[str], there: Iterable[bool]) -> np.ndarray:
-    """Which findings cannot be seen, because their criteria lie in leads that are not there.
+def not_assessable(codes: Sequence[str], available: Iterable[bool]) -> np.ndarray:
+    """Return which findings cannot be assessed because leads that they need are missing.
 
     Parameters
     ----------
-    codes : sequence of str, n_findings of them
-    there : sequence of bool, 12 of them
+    codes : sequence of str, length n_findings
+    available : iterable of bool, length 12
+        See ``leads.available_leads``.
 
     Returns
     -------
@@ -260,36 +263,42 @@ def not_assessable(codes: Sequence[str], there: Iterable[bool]) -> np.ndarray:
     >>> not_assessable(["AFIB", "IMI", "AMI"], available_leads(["I", "II"])).tolist()
     [False, False, True]
     """
-    names = {lead for lead, yes in zip(LEADS, there, strict=True) if yes}
+    names = {lead for lead, is_available in zip(LEADS, available, strict=True) if is_available}
     return np.array(
-        [any(names.isdisjoint(group) for group in _REQUIRED_LEADS.get(c, ())) for c in codes]
+        [any(names.isdisjoint(group) for group in _REQUIRED_LEADS.get(code, ())) for code in codes]
     )
 
 
 def lead_warnings(names: Sequence[str]) -> list[str]:
-    """Which leads a record lacks, and what was done about it, a sentence each; empty for twelve.
+    """Return warnings of missing leads and of what was done about them; empty for twelve leads.
 
     Parameters
     ----------
     names : sequence of str
-        As devices spell them.
+        Leads of the record, in the spelling of any device.
+
+    Returns
+    -------
+    list of str
+        One sentence per warning.
 
     Examples
     --------
     >>> lead_warnings(["I", "II", "V1", "V2", "V3", "V4", "V5", "V6"])
     ['leads III, aVR, aVL, aVF computed from the other limb leads']
     """
-    keys = [lead_name(name) for name in names]
-    there = available_leads(names)
-    derived = [lead for lead, yes in zip(LEADS, there, strict=True) if yes and lead not in keys]
-    absent = [lead for lead, yes in zip(LEADS, there, strict=True) if not yes]
-    found = []
-    if derived:
-        found.append(f"leads {', '.join(derived)} computed from the other limb leads")
-    if absent and names:
-        leads = f"lead{'s' if len(absent) > 1 else ''} {', '.join(absent)}"
-        found.append(
-            f"without {leads}: calibrated for {LEAD_SET_TITLES[nearest_lead_set(there)]}; findings whose criteria "
-            "lie in leads that are not there get no answer"
+    given = {lead_name(name) for name in names}
+    available = available_leads(names)
+    computed = [lead for lead in np.array(LEADS)[available] if lead not in given]
+    missing = list(np.array(LEADS)[~available])
+    warnings = []
+    if computed:
+        warnings.append(f"leads {', '.join(computed)} computed from the other limb leads")
+    if missing and names:
+        leads = f"lead{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
+        lead_set = LEAD_SET_TITLES[nearest_lead_set(available)]
+        warnings.append(
+            f"without {leads}: calibrated for {lead_set}; findings that need other leads are not "
+            "assessed"
         )
-    return found
+    return warnings

@@ -1,6 +1,6 @@
-"""Signal in mV to what the model sees: lead order, check, resample, filter, length, 1 uV steps.
+"""Preprocess a signal in mV: order leads, check, resample, filter, fit length, round to 1 uV.
 
-Every step is a pure function; ``prepare`` is all of them in the one order that training,
+Every step is a pure function. ``prepare_signal`` runs all of them in the order that training,
 evaluation and prediction share.
 """
 
@@ -14,9 +14,9 @@ import numpy as np
 
 from ecg_siglip.signals.leads import LEADS, available_leads, order_leads, record_prefix
 
-# How far the typical lead swings (`swing_mv`) in anything that can be a 12-lead ECG in mV.
+# Range of the amplitude (`amplitude_mv`) of anything that can be a 12-lead ECG in mV.
 PLAUSIBLE_MV = (0.02, 10.0)
-# An electrocardiograph must resolve 5 uV: a lead that moves less carries nothing.
+# An electrocardiograph must resolve 5 uV: a lead with a smaller range has no signal.
 FLAT_MV = 0.005
 UV_PER_MV = 1000
 # -32768 marks an invalid sample in WFDB files.
@@ -24,12 +24,17 @@ INT16_LIMIT = 32767
 
 
 def nonflat_leads(signal: np.ndarray, names: Sequence[str]) -> list[int]:
-    """Rows of the leads that have a signal; NaN is left to ``check_signal``.
+    """Return the rows of the leads that have a signal; NaN is left to ``check_signal``.
 
     Parameters
     ----------
     signal : ndarray of shape (n_leads, n_samples), mV
     names : sequence of str, length n_leads
+
+    Returns
+    -------
+    list of int
+        Empty if the shape of the signal does not match the names.
     """
     if signal.ndim != 2 or len(signal) != len(names) or not signal.shape[1]:
         return []
@@ -37,7 +42,7 @@ def nonflat_leads(signal: np.ndarray, names: Sequence[str]) -> list[int]:
 
 
 def amplitude_mv(signal: np.ndarray) -> float:
-    """How far the typical lead swings from its median.
+    """Return the amplitude of a typical lead: how far its peaks are from its median.
 
     Parameters
     ----------
@@ -46,19 +51,19 @@ def amplitude_mv(signal: np.ndarray) -> float:
     Returns
     -------
     float, mV
-        Median over the leads of the 99th percentile over time of ``|x - median|``; leads that are
-        constant do not count; 0 if all are.
+        Median over the leads of the 99th percentile over time of ``|x - median|``, without
+        constant leads; 0 if all are constant.
 
     Notes
     -----
-    The QRS complex takes up about 5 to 15 % of the time, so the 99th percentile stands at its
-    height, and 1 % of artefact does not move it. The median over leads ignores up to five that
-    fell off or saturate.
+    The QRS complex takes up about 5 to 15 % of the time, so the 99th percentile is at its height,
+    and artefacts in 1 % of the time do not change it. The median over leads ignores up to five
+    leads that have fallen off or saturate.
     """
-    moving = signal[np.ptp(signal, axis=1) > 0]
-    if not len(moving):
+    nonconstant = signal[np.ptp(signal, axis=1) > 0]
+    if not len(nonconstant):
         return 0.0
-    deviation = np.abs(moving - np.median(moving, axis=1, keepdims=True))
+    deviation = np.abs(nonconstant - np.median(nonconstant, axis=1, keepdims=True))
     return float(np.median(np.quantile(deviation, 0.99, axis=1)))
 
 
@@ -66,9 +71,9 @@ def check_signal(
     signal: np.ndarray,
     record: str = "",
     allow_flat: bool = False,
-    there: np.ndarray | None = None,
+    available: np.ndarray | None = None,
 ) -> None:
-    """Refuse what cannot be a 12-lead ECG in mV.
+    """Check that a signal can be a 12-lead ECG in mV.
 
     Parameters
     ----------
@@ -78,22 +83,22 @@ def check_signal(
         Name of the record, for messages.
     allow_flat : bool
         Accept leads without any signal, as long as one lead has some.
-    there : ndarray of shape (12,), bool, optional
-        Leads that the record has; the others have no signal. Null: all.
+    available : ndarray of shape (12,), bool, optional
+        Leads that the record has (None: all); the others may be flat.
 
     Raises
     ------
     ValueError
-        If there are no samples, NaN or infinite ones, a flat lead, or if the amplitude says that
-        units or gain are wrong.
+        If there are no samples, a NaN or infinite sample, a flat lead, or if the amplitude shows
+        that units or gain are wrong.
 
     Notes
     -----
-    Wrong units mean a factor of 1000. A QRS complex below 0.5 mV in every limb lead is already
-    called low voltage, and electrocardiographs are built for at most 5 mV either way
-    (IEC 60601-2-25), so a typical lead (``swing_mv``) below 0.02 mV, a fifth of a millimetre on
-    paper, or above 10 mV is not an ECG in mV. Smaller errors of gain (a factor of 2 or 5) look
-    like low or high voltage and cannot be told from them.
+    Wrong units mean a factor of 1000. A QRS complex below 0.5 mV in every limb lead already counts
+    as low voltage, and electrocardiographs are built for at most 5 mV in either direction
+    (IEC 60601-2-25), so an amplitude (``amplitude_mv``) below 0.02 mV, a fifth of a millimetre on
+    paper, or above 10 mV is not that of an ECG in mV. Smaller errors of gain (a factor of 2 or 5)
+    look like low or high voltage and cannot be distinguished from them.
     """
     if signal.shape[-1] == 0:
         raise ValueError(f"{record_prefix(record)}0 s of signal, expected at least one sample")
@@ -101,40 +106,40 @@ def check_signal(
     if not finite.all():
         n_bad = int((~np.isfinite(signal)).any(axis=0).sum())
         raise ValueError(
-            f"{record_prefix(record)}expected finite samples, got NaN or infinity in {_leads(~finite)} "
-            f"({n_bad} of {signal.shape[1]} samples)"
+            f"{record_prefix(record)}expected finite samples, got NaN or infinity in "
+            f"{_lead_list(~finite)} ({n_bad} of {signal.shape[1]} samples)"
         )
-    constant = np.ptp(signal, axis=1) == 0
-    swing = amplitude_mv(signal)
+    is_constant = np.ptp(signal, axis=1) == 0
+    amplitude = amplitude_mv(signal)
     low, high = PLAUSIBLE_MV
-    if not constant.all() and not low <= swing <= high:
+    if not is_constant.all() and not low <= amplitude <= high:
         raise ValueError(
-            f"{record_prefix(record)}expected a typical lead to swing by {low:g} to {high:g} mV, got "
-            f"{swing:.3g} mV: wrong units or gain?"
+            f"{record_prefix(record)}expected a typical lead to have an amplitude of {low:g} to "
+            f"{high:g} mV, got {amplitude:.3g} mV: wrong units or gain?"
         )
     flat = np.ptp(signal, axis=1) < FLAT_MV
-    if there is not None and not flat[there].all():
-        flat &= there
+    if available is not None and not flat[available].all():
+        flat &= available
     if flat.all() or (flat.any() and not allow_flat):
         hint = "" if flat.all() else "; accept with waveform.allow_flat=true"
         raise ValueError(
-            f"{record_prefix(record)}flat {_leads(flat)}, expected a signal in each{hint}"
+            f"{record_prefix(record)}flat {_lead_list(flat)}, expected a signal in each{hint}"
         )
 
 
 def resample(signal: np.ndarray, fs: float, to_fs: float) -> np.ndarray:
-    """The same signal at another sampling rate.
+    """Resample a signal to another sampling rate.
 
     Parameters
     ----------
     signal : ndarray of shape (n_leads, n_samples)
     fs, to_fs : float, Hz
-        Present and wanted sampling rate.
+        Sampling rate of the signal and of the result.
 
     Returns
     -------
     ndarray of shape (n_leads, ceil(n_samples * to_fs / fs)), float32
-        The very same array if the rates are equal.
+        The same object if the rates are equal.
 
     Raises
     ------
@@ -143,9 +148,9 @@ def resample(signal: np.ndarray, fs: float, to_fs: float) -> np.ndarray:
 
     Notes
     -----
-    Polyphase with a linear-phase Kaiser low-pass (``scipy.signal.resample_poly``): no shift in
-    time, no aliases. The line from the first to the last sample is taken off before and put back
-    after, so that the ends do not ring.
+    Polyphase filter with a linear-phase Kaiser low-pass (``scipy.signal.resample_poly``): no shift
+    in time, no aliases. The line from the first to the last sample is subtracted before and added
+    again after resampling, so that the ends do not ring.
     """
     if not (fs > 0 and to_fs > 0):
         raise ValueError(f"expected sampling rates above 0 Hz, got {fs:g} and {to_fs:g}")
@@ -155,7 +160,7 @@ def resample(signal: np.ndarray, fs: float, to_fs: float) -> np.ndarray:
     from scipy.signal import resample_poly
 
     ratio = Fraction(to_fs).limit_denominator(1000) / Fraction(fs).limit_denominator(1000)
-    # A rate such as 499.973 Hz must not ask for a filter of gigabytes.
+    # A rate such as 499.973 Hz must not need a filter of gigabytes.
     ratio = ratio.limit_denominator(20_000)
     resampled = resample_poly(
         signal.astype(np.float64), ratio.numerator, ratio.denominator, axis=1, padtype="line"
@@ -166,14 +171,15 @@ def resample(signal: np.ndarray, fs: float, to_fs: float) -> np.ndarray:
 def bandpass(
     signal: np.ndarray, fs: float, low_hz: float | None = None, high_hz: float | None = None
 ) -> np.ndarray:
-    """The signal without what is slower than ``low_hz`` or faster than ``high_hz``.
+    """Remove frequencies below ``low_hz`` and above ``high_hz``.
 
     Parameters
     ----------
     signal : ndarray of shape (n_leads, n_samples)
     fs : float, Hz
     low_hz, high_hz : float, Hz, optional
-        Corners; None leaves that side alone, both None return the very same array.
+        Corner frequencies; None: no filter on that side. If both are None, the same object is
+        returned.
 
     Returns
     -------
@@ -186,12 +192,12 @@ def bandpass(
 
     Notes
     -----
-    Second-order Butterworth, run forwards and backwards: no phase distortion, which is what lets
-    a corner of 0.5 Hz leave the ST segment alone (Kligfield et al. 2007,
-    doi:10.1161/CIRCULATIONAHA.106.180200), -6 dB at the corner. The ends are continued by their
-    mirror image over one period of ``low_hz``, which keeps the baseline where it is even if the
-    record ends within a QRS complex; SciPy's default, the point reflection, moves it by twice the
-    height of the last sample.
+    Second-order Butterworth, run forwards and backwards: -6 dB at the corner and no phase
+    distortion, so that a corner of 0.5 Hz does not distort the ST segment (Kligfield et al. 2007,
+    doi:10.1161/CIRCULATIONAHA.106.180200). Both ends are padded with their mirror image over one
+    period of ``low_hz``, which keeps the baseline where it is even if the record ends within a QRS
+    complex; SciPy's default, the point reflection, shifts it by twice the height of the last
+    sample.
     """
     corners = [corner for corner in (low_hz, high_hz) if corner is not None]
     if not corners:
@@ -219,19 +225,19 @@ def fit_length(
     record: str = "",
     fs: float | None = None,
 ) -> np.ndarray:
-    """The middle ``n_samples`` of the signal; a shorter one padded with zeros at its end.
+    """Return the middle ``n_samples`` of a signal; a shorter one is padded with zeros at its end.
 
     Parameters
     ----------
     signal : ndarray of shape (n_leads, n)
     n_samples : int
     allow_short : bool
-        Pad shorter signals. A single sample less is rounding: it is always accepted, and the
-        last sample stands twice.
+        Pad shorter signals. One missing sample is due to rounding: it is always accepted, and the
+        last sample is repeated.
     record : str
         Name of the record, for messages.
     fs : float, Hz, optional
-        Lets the message speak of seconds.
+        For messages in seconds instead of samples.
 
     Returns
     -------
@@ -258,7 +264,7 @@ def fit_length(
 
 
 def to_int16(signal: np.ndarray) -> np.ndarray:
-    """mV as whole uV, int16, cut off at 32.767 mV either way.
+    """Convert mV to whole uV, clipped to 32.767 mV in either direction.
 
     Parameters
     ----------
@@ -268,13 +274,13 @@ def to_int16(signal: np.ndarray) -> np.ndarray:
     -------
     ndarray of the same shape, int16, uV
     """
-    assert np.isfinite(signal).all(), "NaN has no int16; check_signal comes first"
+    assert np.isfinite(signal).all(), "NaN has no int16: call check_signal first"
     microvolts = np.rint(np.asarray(signal, np.float64) * UV_PER_MV)
     return np.clip(microvolts, -INT16_LIMIT, INT16_LIMIT).astype(np.int16)
 
 
 def from_int16(microvolts: np.ndarray) -> np.ndarray:
-    """Whole uV as mV.
+    """Convert whole uV to mV.
 
     Parameters
     ----------
@@ -288,7 +294,7 @@ def from_int16(microvolts: np.ndarray) -> np.ndarray:
 
 
 def quantize(signal: np.ndarray) -> np.ndarray:
-    """The signal in steps of 1 uV, so that its int16 cache gives back exactly the same numbers.
+    """Round a signal to steps of 1 uV, so that storing it as int16 loses nothing.
 
     Parameters
     ----------
@@ -315,7 +321,7 @@ def prepare_signal(
     allow_missing_leads: bool = False,
     record: str = "",
 ) -> np.ndarray:
-    """What the model sees of a record.
+    """Turn the signal of a record into the input of a model.
 
     Parameters
     ----------
@@ -329,7 +335,7 @@ def prepare_signal(
     allow_short, allow_flat : bool
         Pad shorter records; accept leads without signal.
     allow_missing_leads : bool
-        Compute missing leads where others tell them, else let them be 0.
+        Compute missing limb leads from two others; set all other missing leads to 0.
     record : str
         Name of the record, for messages.
 
@@ -340,12 +346,12 @@ def prepare_signal(
     Raises
     ------
     ValueError
-        As the steps do: ``order_leads``, ``check_signal``, ``resample``, ``bandpass``,
+        As the steps ``order_leads``, ``check_signal``, ``resample``, ``bandpass`` and
         ``fit_length``.
 
     Notes
     -----
-    A 16-bit record with a gain of 1000/mV at ``to_fs``, without filter, comes out bit for bit.
+    A 16-bit record with a gain of 1000/mV at ``to_fs`` comes out unchanged if no filter is set.
     """
     signal = order_leads(signal, leads, record, allow_missing_leads)
     check_signal(signal, record, allow_flat, available_leads(leads))
@@ -355,6 +361,7 @@ def prepare_signal(
     return quantize(signal)
 
 
-def _leads(chosen: np.ndarray) -> str:
-    names = [lead for lead, yes in zip(LEADS, chosen, strict=True) if yes]
+def _lead_list(is_listed: np.ndarray) -> str:
+    """Return the names of some of the twelve leads, as in "lead V1" or "leads I, II"."""
+    names = [lead for lead, listed in zip(LEADS, is_listed, strict=True) if listed]
     return f"lead{'s' if len(names) > 1 else ''} {', '.join(names)}"

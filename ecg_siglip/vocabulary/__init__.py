@@ -1,4 +1,4 @@
-"""What can be in an ECG, in codes and in words."""
+"""The findings of an ECG, as codes and in words: names, prompts, concepts, reports, questions."""
 
 from ecg_siglip.core.lazy import lazy_names
 

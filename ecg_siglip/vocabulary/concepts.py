@@ -1,7 +1,7 @@
-"""What findings have in common: kinds, sites and sides, as texts of their own.
+"""Concepts that findings have in common, such as kind, site and side, each with texts of its own.
 
-An inferior infarction is an infarction and inferior. A model that has learned both words from other
-findings can be asked for the two together, though nobody ever told it of the one.
+An inferior infarction is an infarction, and it is inferior. A model that has learned both concepts
+from other findings can predict their combination without having been trained on it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from ecg_siglip.vocabulary.findings import LANGUAGES, STATEMENTS
 
 @dataclass(frozen=True)
 class Concept:
-    """A word that is true of several findings.
+    """A property that several findings share.
 
     Attributes
     ----------
     en, de, ja : str
-        As it is said in English, German, Japanese.
+        The concept in English, German, Japanese.
     members : tuple of str
-        Codes of the statements that it is true of.
+        Codes of the statements that have it.
     """
 
     en: str
@@ -89,40 +89,54 @@ CONCEPTS = (
 
 
 def prompts(codes: Sequence[str], language: str = "en") -> tuple[list[str], np.ndarray]:
-    """The concepts of a vocabulary, and which of its findings they are true of.
+    """Return the concepts of a vocabulary, and which of its findings have each of them.
 
     Parameters
     ----------
-    codes : sequence of str, n_findings of them
+    codes : sequence of str, length n_findings
         Statements; classes have no concepts.
     language : {"en", "de", "ja"}
 
     Returns
     -------
-    list of str, n_concepts of them
-        Those that are true of at least one of the codes.
+    list of str, length n_concepts
+        Concepts that at least one of the codes has.
     ndarray of shape (n_concepts, n_findings), bool
 
     Raises
     ------
     ValueError
-        If the language is none of ours, or no code has a concept.
+        If the language is unknown, or no code has a concept.
     """
     if language not in LANGUAGES:
         raise ValueError(f"language {language!r}: expected one of {', '.join(LANGUAGES)}")
     members = [[code in concept.members for code in codes] for concept in CONCEPTS]
     members_CF = np.array(members, dtype=bool).reshape(len(CONCEPTS), len(codes))
-    used = np.array([any(row) for row in members])
-    if not used.any():
+    is_used = np.array([any(row) for row in members])
+    if not is_used.any():
         raise ValueError("concept: none of these findings has a kind, site or side")
-    texts = [getattr(c, language) for c, yes in zip(CONCEPTS, used, strict=True) if yes]
-    return texts, members_CF[used]
+    texts = [
+        getattr(concept, language) for concept, used in zip(CONCEPTS, is_used, strict=True) if used
+    ]
+    return texts, members_CF[is_used]
 
 
 def concepts_of(code: str, language: str = "en", known: Iterable[str] = STATEMENTS) -> list[str]:
-    """The concepts of a finding that another of the known findings has as well.
+    """Return the concepts that a finding shares with at least one other known finding.
 
-    Only these can have been learned without it.
+    Only these concepts can be learned without the finding itself.
+
+    Parameters
+    ----------
+    code : str
+        The finding.
+    language : {"en", "de", "ja"}
+    known : iterable of str
+        Codes of the known findings.
+
+    Returns
+    -------
+    list of str
 
     Examples
     --------

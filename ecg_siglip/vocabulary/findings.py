@@ -11,50 +11,29 @@ import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-
-def check_same_codes(ours: Iterable[str], theirs: Iterable[str], where: str) -> None:
-    """Hold two vocabularies against each other.
-
-    Raises
-    ------
-    ValueError
-        If they differ in content or order, saying in what.
-    """
-    ours, theirs = list(ours), list(theirs)
-    if ours == theirs:
-        return
-    missing, unknown = [c for c in ours if c not in theirs], [c for c in theirs if c not in ours]
-    how = "in another order" if not missing and not unknown else ""
-    how += f"without {', '.join(missing[:5])} " if missing else ""
-    how += f"with {', '.join(unknown[:5])}" if unknown else ""
-    raise ValueError(
-        f"{where}: another vocabulary: {len(theirs)} findings {how.strip()}; expected {len(ours)}"
-    )
-
-
 LANGUAGES = ("en", "de", "ja")
 TASKS = ("all", "diagnostic", "subdiagnostic", "superdiagnostic", "form", "rhythm")
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A finding: what it is called, how it is asked for, where it belongs.
+    """A finding with its name, its prompts, its codes and the classes that it belongs to.
 
     Attributes
     ----------
     code : str
         SCP-ECG code as PTB-XL spells it, or a class code.
     name : str
-        Short English name for a table, at most 45 characters.
+        Short English name for tables, at most 45 characters.
     en, de, ja : str
         Prompt in English, German, Japanese, at most 120 characters.
     snomed : tuple of int
-        SNOMED CT codes, first the one that the PhysioNet challenges gave to PTB-XL's records;
-        empty where they have none.
+        SNOMED CT codes, first the one that the PhysioNet challenges assigned to PTB-XL's records;
+        empty if there is none.
     diagnostic, form, rhythm : bool
-        The kinds of statement it is; four are diagnostic and form at once.
+        Kinds of statement; four statements are both diagnostic and form.
     superclass, subclass : str or None
-        Diagnostic classes; None for what is form or rhythm only.
+        Diagnostic classes; None for form or rhythm statements.
     """
 
     code: str
@@ -85,8 +64,8 @@ def _entry(
     return Statement(code, name, en, de, ja, snomed, *flags, superclass, subclass)
 
 
-# One entry reads: code, kinds (Diagnostic, Form, Rhythm), superclass, subclass, SNOMED CT, name,
-# and below it the prompts in English, German and Japanese.
+# Order of an entry: code, kinds (Diagnostic, Form, Rhythm), superclass, subclass, SNOMED CT, name,
+# then the prompts in English, German and Japanese.
 # fmt: off
 _STATEMENTS = (
     _entry("NDT", "DF", "STTC", "STTC", (164934002,), "Non-diagnostic T wave abnormality",
@@ -417,12 +396,12 @@ Notes
 -----
 Kinds and classes are those of PTB-XL 1.0.3 (Wagner et al. 2020, doi:10.1038/s41597-020-0495-6).
 SNOMED CT codes are those of the PhysioNet/CinC challenges, tables ``dx_mapping_scored.csv`` and
-``dx_mapping_unscored.csv`` of github.com/physionetchallenges/evaluation-2021. Those name no SCP-ECG
-code: which of their codes a statement became was found from the number of PTB-XL records that they
-count for each code, which the unions of statements here reproduce one by one. The conversion
-merges: NORM became sinus rhythm, every infarction but AMI "myocardial infarction". A further code
-is one that the challenges score as the same diagnosis (of PVC: call a ventricular premature beat).
-Their axis deviations (39732003, 47665007, 251200008) are no statement: they come from
+``dx_mapping_unscored.csv`` of github.com/physionetchallenges/evaluation-2021. The tables have no
+SCP-ECG codes: which SNOMED CT code a statement became was derived from the number of PTB-XL records
+that they give for each code, which the statements here reproduce code by code. The conversion
+merged statements: NORM became sinus rhythm, every infarction but AMI "myocardial infarction". A
+second code is one that the challenges score as the same diagnosis (PVC: ventricular premature
+beat). Their axis deviations (39732003, 47665007, 251200008) do not come from statements but from
 PTB-XL's column ``heart_axis``.
 """
 
@@ -431,15 +410,15 @@ CLASSES: dict[str, Statement] = {entry.code: entry for entry in _CLASSES}
 
 Notes
 -----
-Where a class bears the code of a statement (NORM, AMI, LVH, ...), the statement's words serve.
-STTC is both a superclass and the subclass of what is left of it.
+A class with the code of a statement (NORM, AMI, LVH, ...) has the statement's name and prompts.
+STTC is both a superclass and the subclass of those of its statements that have no other.
 """
 
 _SUPERCLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
 
 
 def task_codes(task: str) -> tuple[str, ...]:
-    """The findings of a PTB-XL task, in the order of its columns.
+    """Return the findings of a PTB-XL task, in the order of its columns.
 
     Parameters
     ----------
@@ -448,13 +427,13 @@ def task_codes(task: str) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        71, 44, 23, 5, 19 or 12 codes; statements in their own order, subclasses by their first
-        statement.
+        71, 44, 23, 5, 19 or 12 codes; statements in the order of ``STATEMENTS``, subclasses in the
+        order of their first statement.
 
     Raises
     ------
     ValueError
-        If the task is none of the six.
+        If the task is not one of the six.
 
     Examples
     --------
@@ -467,7 +446,7 @@ def task_codes(task: str) -> tuple[str, ...]:
 
 
 def to_task(scp_codes: Mapping[str, float], task: str, record: str = "") -> dict[str, float]:
-    """What a record's statements say about the findings of a task.
+    """Map the statements of a record to the findings of a task.
 
     Parameters
     ----------
@@ -476,18 +455,19 @@ def to_task(scp_codes: Mapping[str, float], task: str, record: str = "") -> dict
     task : str
         One of the six tasks.
     record : str, optional
-        Named in an error.
+        Name of the record, for messages.
 
     Returns
     -------
     dict of str to float
-        The findings present, in task order, with their likelihood, for a class the largest of
-        its statements. A likelihood of 0 means "not stated" and is present all the same.
+        Likelihood of the findings that are present, in the order of the task; of a class, the
+        largest of its statements. A likelihood of 0 means "not stated", and the finding is
+        present.
 
     Raises
     ------
     ValueError
-        If a code is no SCP-ECG statement of PTB-XL, or the task none of the six.
+        If a code is not an SCP-ECG statement of PTB-XL, or the task is not one of the six.
 
     Examples
     --------
@@ -495,24 +475,28 @@ def to_task(scp_codes: Mapping[str, float], task: str, record: str = "") -> dict
     {'MI': 100.0}
     """
     to_class = _to_class(task)
-    found: dict[str, float] = {}
+    likelihoods: dict[str, float] = {}
     for code, likelihood in scp_codes.items():
         if code not in STATEMENTS:
-            raise ValueError(_unknown(code, STATEMENTS, record))
+            raise ValueError(_unknown_code(code, STATEMENTS, record))
         finding = to_class[code]
         if finding is not None:
-            found[finding] = max(likelihood, found.get(finding, likelihood))
-    return {code: found[code] for code in task_codes(task) if code in found}
+            likelihoods[finding] = max(likelihood, likelihoods.get(finding, likelihood))
+    return {code: likelihoods[code] for code in task_codes(task) if code in likelihoods}
 
 
 def prompts(codes: Iterable[str], language: str = "en") -> list[str]:
-    """The sentence that asks for each finding, as a cardiologist would write it.
+    """Return the prompt of each finding, worded as a cardiologist would write it.
 
     Parameters
     ----------
     codes : iterable of str
         Statements or classes.
     language : {"en", "de", "ja"}
+
+    Returns
+    -------
+    list of str
 
     Raises
     ------
@@ -526,27 +510,41 @@ def prompts(codes: Iterable[str], language: str = "en") -> list[str]:
     """
     if language not in LANGUAGES:
         raise ValueError(f"language {language!r}: expected one of {', '.join(LANGUAGES)}")
-    return [getattr(_lookup(code), language) for code in codes]
+    return [getattr(_entry_of(code), language) for code in codes]
 
 
 def names(codes: Iterable[str]) -> list[str]:
-    """The short English name of each finding.
+    """Return the short English name of each finding.
+
+    Parameters
+    ----------
+    codes : iterable of str
+        Statements or classes.
+
+    Returns
+    -------
+    list of str
 
     Raises
     ------
     ValueError
         If a code is neither a statement nor a class.
     """
-    return [_lookup(code).name for code in codes]
+    return [_entry_of(code).name for code in codes]
 
 
 def from_snomed(code: int) -> tuple[str, ...]:
-    """The statements that a SNOMED CT code of the PhysioNet challenges may stand for.
+    """Return the statements that a SNOMED CT code of the PhysioNet challenges may stand for.
+
+    Parameters
+    ----------
+    code : int
 
     Returns
     -------
     tuple of str
-        In statement order: empty if none, several where the challenges merged statements.
+        In the order of ``STATEMENTS``: empty if there is none, several where the challenges merged
+        statements.
 
     Examples
     --------
@@ -556,9 +554,37 @@ def from_snomed(code: int) -> tuple[str, ...]:
     return tuple(entry.code for entry in STATEMENTS.values() if code in entry.snomed)
 
 
+def check_same_codes(expected: Iterable[str], got: Iterable[str], where: str) -> None:
+    """Check that two vocabularies have the same codes in the same order.
+
+    Parameters
+    ----------
+    expected, got : iterable of str
+    where : str
+        Where ``got`` comes from, for the message.
+
+    Raises
+    ------
+    ValueError
+        If they differ in content or order; the message states the difference.
+    """
+    expected, got = list(expected), list(got)
+    if expected == got:
+        return
+    missing = [code for code in expected if code not in got]
+    unknown = [code for code in got if code not in expected]
+    difference = "in another order" if not missing and not unknown else ""
+    difference += f"without {', '.join(missing[:5])} " if missing else ""
+    difference += f"with {', '.join(unknown[:5])}" if unknown else ""
+    raise ValueError(
+        f"{where}: another vocabulary: {len(got)} findings {difference.strip()}; "
+        f"expected {len(expected)}"
+    )
+
+
 @functools.cache
 def _to_class(task: str) -> dict[str, str | None]:
-    """Statement to the finding of the task that it counts for, None if for none."""
+    """Map each statement to its finding in a task, or to None if it has none."""
     if task not in TASKS:
         raise ValueError(f"task {task!r}: expected one of {', '.join(TASKS)}")
     if task in ("subdiagnostic", "superdiagnostic"):
@@ -570,15 +596,15 @@ def _to_class(task: str) -> dict[str, str | None]:
     }
 
 
-def _lookup(code: str) -> Statement:
+def _entry_of(code: str) -> Statement:
     entry = STATEMENTS.get(code) or CLASSES.get(code)
     if entry is None:
-        raise ValueError(_unknown(code, {**STATEMENTS, **CLASSES}))
+        raise ValueError(_unknown_code(code, {**STATEMENTS, **CLASSES}))
     return entry
 
 
-def _unknown(code: str, known: Iterable[str], record: str = "") -> str:
-    """One line on a code that is not in the vocabulary, with what may have been meant."""
+def _unknown_code(code: str, known: Iterable[str], record: str = "") -> str:
+    """Return a message about a code that is not in the vocabulary, with similar known codes."""
     close = difflib.get_close_matches(str(code).upper(), list(known), n=3, cutoff=0.5)
     where = f"record {record}: " if record else ""
     hint = f"did you mean {' or '.join(close)}?" if close else "no known code is like it"

@@ -1,10 +1,9 @@
-"""Free words about an ECG: which finding is meant, and what the model makes of the words.
+"""Match a question in free words to the findings that it may refer to.
 
-A text tower that was trained on the prompts of the findings knows no other words: it gives "pizza"
-and "left bundle branch block" embeddings that are near to something, neither to the right thing. So
-a question is answered twice: by the finding that its letters come nearest to, in English, German or
-Japanese, with that finding's calibrated probability; and by the text tower, which says what it took
-the words for.
+A text tower that was trained on the prompts of the findings knows no other words: the embedding of
+"pizza" is close to that of some finding, too. Therefore a question is matched to findings by the
+similarity of its words to their names, prompts and synonyms in English, German and Japanese,
+measured on runs of letters. ``inference.questions`` combines the matches with the text tower.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from dataclasses import dataclass
 from ecg_siglip.vocabulary import findings
 
 N_SHOWN = 3
-# Set on the questions of tests/test_ask.py: of those about a finding the right one comes first and
-# above it; those about anything else stay below.
+# Set on the questions of tests/vocabulary/test_question_matching.py: for a question about a finding
+# that finding comes first and above it; questions about other subjects are below it.
 MIN_CLOSENESS = 0.6
-# Of the best closeness: below it, another finding is no second reading of the same words.
+# Relative to the best closeness: less close findings are not matches of the same words.
 SECOND_SHARE = 0.8
 MAX_CHARACTERS = 300
 
-# What is also said of a finding, beside its name and its prompts.
+# Other wordings of a finding, in addition to its name and its prompts.
 SYNONYMS = {
     "NORM": "normal ECG; nothing abnormal; healthy; Normalbefund; normales EKG; o.B.; 正常",
     "LNGQT": "long QT; prolonged QT; QTc prolongation; lange QT-Zeit; QT-Verlängerung; "
@@ -89,7 +88,7 @@ SYNONYMS = {
     "HYP": "hypertrophy; Hypertrophie; 肥大",
     "CD": "conduction disturbance; Leitungsstörung; 伝導障害",
 }
-# What is asked as well, is none of PTB-XL's findings, and has letters of one that it is not.
+# Subjects of other questions that are none of PTB-XL's findings but share letters with one.
 OTHER_SUBJECTS = """
 ventricular tachycardia; VT; wide complex tachycardia; broad complex tachycardia; 心室性頻拍;
 ventricular rhythm; idioventricular rhythm; Kammereigenrhythmus; 心室調律;
@@ -105,7 +104,7 @@ U wave; U-Welle; hypothermia; Osborn wave; left axis deviation; right axis devia
 Rechtstyp; 左軸偏位; 右軸偏位; heart failure; Herzinsuffizienz; 心不全; ejection fraction; valve;
 stenosis
 """
-# What a question has around its subject, in the three languages.
+# Words of a question around its subject, in English and German.
 FILLER_WORDS = """
 is there a an any the it this that in on at do does did can you see show shows shown have has had
 patient ecg ekg sign signs evidence of for to present please what about are be we with suspect
@@ -127,13 +126,13 @@ NEGATION = re.compile(
 
 @dataclass(frozen=True)
 class Match:
-    """A finding that words may mean.
+    """A finding that a question may refer to.
 
     Attributes
     ----------
     code, name : str
     closeness : float in [0, 1]
-        1 where the words are those of the vocabulary.
+        1 if the words are the same as those of the vocabulary.
     """
 
     code: str
@@ -142,46 +141,48 @@ class Match:
 
 
 def nearest_findings(question: str, codes: Sequence[str]) -> list[Match]:
-    """The findings whose words are nearest to those of a question, the nearest first.
+    """Sort findings by how close their wordings are to a question, the closest first.
 
     Parameters
     ----------
     question : str
-        In English, German or Japanese, also an abbreviation or a code.
+        In English, German or Japanese; also an abbreviation or a code.
     codes : sequence of str
-        The findings that may be meant.
+        The findings to choose from.
 
     Returns
     -------
-    list of Near
-        All of them, by the best of each finding's name, prompts and other wordings.
+    list of Match
+        One per code; the closeness is that of the best of the finding's code, name, prompts and
+        synonyms.
 
     Examples
     --------
     >>> nearest_findings("Gibt es ein Vorhofflimmern?", ["AFIB", "AFLT"])[0].name
     'Atrial fibrillation'
     """
-    asked, weights = _ngrams(question), _weights()
-    found = []
+    ngrams, weights = _ngrams(question), _weights()
+    matches = []
     for code, name in zip(codes, findings.names(codes), strict=True):
-        closeness = max(_cosine(asked, phrase, weights) for phrase in _phrases(code))
-        found.append(Match(code, name, closeness))
-    return sorted(found, key=lambda near: -near.closeness)
+        closeness = max(_cosine(ngrams, phrase, weights) for phrase in _phrases(code))
+        matches.append(Match(code, name, closeness))
+    return sorted(matches, key=lambda match: -match.closeness)
 
 
 def match_question(question: str, codes: Sequence[str]) -> tuple[Match, ...]:
-    """The findings that a question means; empty if it means none of them.
+    """Return the findings that a question refers to; empty if it refers to none of them.
 
     Parameters
     ----------
     question : str
     codes : sequence of str
-        The findings that may be meant.
+        The findings to choose from.
 
     Returns
     -------
-    tuple of Near
-        Three at most, or all findings of a class (a heart attack is an infarction of any wall).
+    tuple of Match
+        At most ``N_SHOWN``, or all findings of a class (a heart attack is an infarction of any
+        wall).
 
     Examples
     --------
@@ -191,34 +192,36 @@ def match_question(question: str, codes: Sequence[str]) -> tuple[Match, ...]:
     return _match_question(question, tuple(codes))
 
 
-@functools.lru_cache(maxsize=256)  # the same question is asked of many records
+@functools.lru_cache(maxsize=256)  # the same question is used for many records
 def _match_question(question: str, codes: tuple[str, ...]) -> tuple[Match, ...]:
     classes = [code for code in findings.CLASSES if code not in codes and _members(code, codes)]
     ranked = nearest_findings(question, [*classes, *codes])
-    asked, weights = _ngrams(question), _weights()
-    elsewhere = max(_cosine(asked, phrase, weights) for phrase in _other_subjects())
-    least = max(MIN_CLOSENESS, elsewhere, SECOND_SHARE * ranked[0].closeness)
-    if ranked[0].code in classes and ranked[0].closeness >= least:
-        members = _members(ranked[0].code, codes)
+    best, ngrams, weights = ranked[0], _ngrams(question), _weights()
+    other_subject = max(_cosine(ngrams, phrase, weights) for phrase in _other_subjects())
+    threshold = max(MIN_CLOSENESS, other_subject, SECOND_SHARE * best.closeness)
+    if best.code in classes and best.closeness >= threshold:
+        members = _members(best.code, codes)
         names = findings.names(members)
-        return tuple(Match(*of, ranked[0].closeness) for of in zip(members, names, strict=True))
-    ranked = [near for near in ranked if near.code not in classes and near.closeness >= least]
-    return tuple(ranked[:N_SHOWN])
+        return tuple(
+            Match(code, name, best.closeness) for code, name in zip(members, names, strict=True)
+        )
+    matches = [m for m in ranked if m.code not in classes and m.closeness >= threshold]
+    return tuple(matches[:N_SHOWN])
 
 
 def _members(code: str, codes: Sequence[str]) -> list[str]:
-    """Those findings that are of a class."""
+    """Return the findings that belong to a class."""
     known = [findings.STATEMENTS[c] for c in codes if c in findings.STATEMENTS]
     return [entry.code for entry in known if code in (entry.superclass, entry.subclass)]
 
 
 def check_question(question: str) -> str:
-    """The question without needless blanks.
+    """Return a question without superfluous whitespace.
 
     Raises
     ------
     ValueError
-        If it is empty or too long.
+        If it is empty or longer than ``MAX_CHARACTERS``.
     """
     question = " ".join(question.split())
     if not question:
@@ -230,18 +233,15 @@ def check_question(question: str) -> str:
     return question
 
 
-# -------------------------------------------------------------------------- words by their letters
-
-
 def _plain(text: str) -> str:
-    """Lower case, full-width forms as half-width, umlauts without dots."""
-    parts = unicodedata.normalize("NFKD", text.casefold())
-    parts = "".join(letter for letter in parts if not "\u0300" <= letter <= "\u036f")
-    return unicodedata.normalize("NFC", parts)
+    """Return a text in lower case, with half-width forms and without accents and umlauts."""
+    letters = unicodedata.normalize("NFKD", text.casefold())
+    letters = "".join(letter for letter in letters if not "\u0300" <= letter <= "\u036f")
+    return unicodedata.normalize("NFC", letters)
 
 
 def _ngrams(text: str) -> Counter[str]:
-    """Runs of two to four letters of the words that matter, and how often each is there."""
+    """Count the runs of two to four letters in a text without its filler words."""
     text = NEGATION.sub(" ", re.sub(r"[^\w\s]|_", " ", _plain(text)))
     text = FILLER_JA.sub("", text.strip())
     words = [word for word in text.split() if word not in _filler_words()]
@@ -260,13 +260,16 @@ def _filler_words() -> set[str]:
 
 @functools.cache
 def _phrases(code: str) -> list[Counter[str]]:
-    """Every wording of a finding: code, name, prompts whole and up to the first comma, others."""
+    """Return the n-grams of each wording of a finding.
+
+    Wordings: code, name, synonyms, and the prompts, whole and up to the first comma.
+    """
     (name,) = findings.names([code])
-    said = [code, name, *SYNONYMS.get(code, "").split(";")]
+    wordings = [code, name, *SYNONYMS.get(code, "").split(";")]
     for language in findings.LANGUAGES:
         (prompt,) = findings.prompts([code], language)
-        said += [prompt, re.split("[,、(]", prompt)[0]]
-    return [grams for grams in map(_ngrams, said) if grams]
+        wordings += [prompt, re.split("[,、(]", prompt)[0]]
+    return [grams for grams in map(_ngrams, wordings) if grams]
 
 
 @functools.cache
@@ -276,21 +279,21 @@ def _other_subjects() -> list[Counter[str]]:
 
 @functools.cache
 def _weights() -> dict[str, float]:
-    """How much a run of letters tells: little if many findings have it."""
+    """Return the weight of each n-gram: low if many findings have it (inverse frequency)."""
     known = [*findings.STATEMENTS, *findings.CLASSES]
-    n_with: Counter[str] = Counter()
+    n_findings: Counter[str] = Counter()
     for code in known:
-        n_with.update(set().union(*_phrases(code)))
-    return {gram: math.log(1 + len(known) / n) for gram, n in n_with.items()}
+        n_findings.update(set().union(*_phrases(code)))
+    return {gram: math.log(1 + len(known) / n) for gram, n in n_findings.items()}
 
 
 def _cosine(one: Counter[str], other: Counter[str], weights: dict[str, float]) -> float:
-    """Cosine of two texts; letters that no finding has speak against each of them."""
-    strange = math.log(1 + len(findings.STATEMENTS) + len(findings.CLASSES))
+    """Return the cosine of two texts; n-grams that no finding has get the largest weight."""
+    largest = math.log(1 + len(findings.STATEMENTS) + len(findings.CLASSES))
 
-    def weighed(grams: Counter[str]) -> dict[str, float]:
-        return {gram: n * weights.get(gram, strange) for gram, n in grams.items()}
+    def weighted(grams: Counter[str]) -> dict[str, float]:
+        return {gram: n * weights.get(gram, largest) for gram, n in grams.items()}
 
-    a, b = weighed(one), weighed(other)
+    a, b = weighted(one), weighted(other)
     norm = math.sqrt(sum(x * x for x in a.values()) * sum(x * x for x in b.values()))
     return sum(x * b.get(gram, 0.0) for gram, x in a.items()) / norm if norm else 0.0

@@ -1,29 +1,29 @@
-"""What a clinician wrote about an ECG, without what a machine or a labeller put beside it.
+"""Clean the reports of PTB-XL: keep the clinician's words, remove labels and the recorder's stamps.
 
-PTB-XL's reports are German, English and Swedish, written by people and by the recorder, and have
-been through several encodings. What may stand in them that is no report: the labels themselves.
+PTB-XL's reports are German, English and Swedish, were written by people or by the recorder, and
+have been through several encodings. Some contain the labels themselves.
 """
 
 from __future__ import annotations
 
 import re
 
-# From here on a second reader's codes, or the codes that both agreed on: the labels, not words.
+# Followed by a second reader's codes, or the codes that both agreed on: labels, not words.
 _LABELS = re.compile(r"\bEdit:.*|consensus label derived from:.*", re.DOTALL)
 # The recorder's version and "unbestätigter bericht" (unconfirmed report), often cut off.
 _STAMP = re.compile(r"\s4\.4\d?\b[\s\w]{0,60}$")
-_UNSAID = re.compile(r"trace only( requested)?\.?")
+_NO_REPORT = re.compile(r"trace only( requested)?\.?")
 _HEADER = re.compile(r"\bnr:\s*\d+.*?\bmed:")  # number, age, height, weight, blood pressure
-_ESCAPE = re.compile(r"ó[¬½©¿]")  # what the recorder sent its printer
+_ESCAPE = re.compile(r"ó[¬½©¿]")  # control codes for the recorder's printer
 # Code page 437 read as Latin-1, and the Swedish letters of ISO 646.
 _LETTERS = str.maketrans({"#": "ü", "á": "ß", "{": "ä", "|": "ö", "}": "å"})
-# German words that are also found written without umlauts; English ischaemia stays as it is.
-_SPELLED = re.compile(
+# German words that also occur without umlauts; English "ischaemia" is not changed.
+_WITHOUT_UMLAUT = re.compile(
     r"ueber|ueck|\bfuer\b|moeglich|stoerung|verzoeg|hoeh|foermig|vorhoefe|"
     r"veraend|schaedig|staendig|kulaer|ischaemie\b"
 )
 _UMLAUT = {"ae": "ä", "oe": "ö", "ue": "ü"}
-_SHORT = {
+_ABBREVIATIONS = {
     "ant.": "anteriorer",
     "chron.": "chronischer",
     "es": "extrasystolen",
@@ -52,30 +52,32 @@ _SHORT = {
     "vhf": "vorhofflimmern",
     "vw": "vorderwand",
 }
-_ABBREVIATION = re.compile(
-    r"(?<!\w)(" + "|".join(re.escape(s) for s in sorted(_SHORT, key=len, reverse=True)) + r")(?!\w)"
+_ABBREVIATED_WORD = re.compile(
+    r"(?<!\w)("
+    + "|".join(re.escape(s) for s in sorted(_ABBREVIATIONS, key=len, reverse=True))
+    + r")(?!\w)"
 )
 
 
 def clean_report(report: str) -> str:
-    """A report as it would have been written: lower case, whole words, no labels.
+    """Clean a report: lower case, abbreviations spelled out, letters repaired, no labels.
 
     Parameters
     ----------
     report : str
-        As PTB-XL has it.
+        As stored in PTB-XL.
 
     Returns
     -------
     str
-        Empty where nothing was said of the ECG. Cleaned again it stays as it is.
+        Empty if the report contains nothing about the ECG. Cleaning it again changes nothing.
 
     Notes
     -----
-    What is left out: the codes after ``Edit:`` and ``consensus label derived from:`` (they are the
-    labels, and whoever learns from them learns nothing of the words), the recorder's stamp, the
-    patient's number and age, "trace only requested". Letters that encodings have damaged are
-    mended, abbreviations that mean one thing only are spelled out.
+    Removed: the codes after ``Edit:`` and ``consensus label derived from:`` (they are the labels,
+    and a model could learn from them instead of from the words), the recorder's stamp, the
+    patient's number and age, "trace only requested". Letters damaged by encodings are repaired;
+    abbreviations with a single meaning are spelled out.
 
     Examples
     --------
@@ -86,13 +88,13 @@ def clean_report(report: str) -> str:
     """
     text = _STAMP.sub("", _LABELS.sub("", report).rstrip())
     text = _HEADER.sub("", _ESCAPE.sub("", text).lower().translate(_LETTERS))
-    text = " ".join(_UNSAID.sub("", text).split()).rstrip("\\").strip()
-    text = _SPELLED.sub(lambda found: _with_umlauts(found[0]), text)
-    return _ABBREVIATION.sub(lambda found: _SHORT[found[0]], text)
+    text = " ".join(_NO_REPORT.sub("", text).split()).rstrip("\\").strip()
+    text = _WITHOUT_UMLAUT.sub(lambda match: _with_umlauts(match[0]), text)
+    return _ABBREVIATED_WORD.sub(lambda match: _ABBREVIATIONS[match[0]], text)
 
 
 def is_machine_report(report: str) -> bool:
-    """Whether the recorder wrote the report and nobody has confirmed it.
+    """Return whether the recorder wrote the report and nobody has confirmed it.
 
     Examples
     --------
@@ -103,6 +105,6 @@ def is_machine_report(report: str) -> bool:
 
 
 def _with_umlauts(word: str) -> str:
-    for two, one in _UMLAUT.items():
-        word = word.replace(two, one)
+    for two_letters, umlaut in _UMLAUT.items():
+        word = word.replace(two_letters, umlaut)
     return word

@@ -1,15 +1,17 @@
-"""SNOMED CT codes of other hospitals to our findings: what can be asked of them, fairly.
+"""Map SNOMED CT codes of other hospitals to our findings, as queries that are fair to score.
 
-``snomed.csv`` has one row a code of the PhysioNet/CinC challenges and says which of our findings it
-stands for. A *question* is what one can ask of such labels: a set of findings that a code names.
-Whatever a code means is inside or outside that set, or one cannot tell:
+``snomed.csv`` has one row per code of the PhysioNet/CinC challenges, with the findings that the
+code stands for. A *label query* is a set of findings that one of the codes names: is any of them
+present in the record? The relation of a code to its findings decides how it is used:
 
-- ``exact``: the code and the finding mean the same.
-- ``narrower``: the code is a kind of the finding (Mobitz I is a second degree AV block). It answers
-  yes; but a hospital that has only such codes leaves other kinds unsaid, so they ask nothing.
-- ``broader``: the code covers several findings (infarction, of any wall) and asks whether any of
-  them is there. With one finding it covers more than we have words for, and asks nothing.
-- ``none``: no finding of ours.
+- ``exact``: code and finding mean the same. The code defines a query.
+- ``narrower``: the code is a kind of the finding (Mobitz I is a second degree AV block). It is a
+  positive label for the finding; but since a hospital that has only such codes does not label other
+  kinds of the finding, it defines no query.
+- ``broader``: the code covers several findings (infarction, of any wall) and defines the query
+  whether any of them is present. With a single finding it covers more than the vocabulary does, and
+  defines no query.
+- ``none``: the code stands for none of our findings.
 """
 
 from __future__ import annotations
@@ -29,18 +31,19 @@ RELATIONS = ("exact", "narrower", "broader", "none")
 
 @dataclass(frozen=True)
 class Code:
-    """A code of the challenges and what it means here.
+    """A code of the challenges and the findings that it stands for.
 
     Attributes
     ----------
     snomed : int
-        SNOMED CT.
+        SNOMED CT code.
     abbreviation, name : str
-        As the challenges have them, but for misspellings and for one that is a finding here.
+        As in the challenges, except for misspellings and for one abbreviation that is a finding of
+        ours.
     relation : {"exact", "narrower", "broader", "none"}
-        Of the code to the findings.
+        Relation of the code to the findings.
     findings : tuple of str
-        Ours, in the order of the vocabulary.
+        Our findings, in the order of the vocabulary.
     scored_as : int or None
         The code under which the challenges score it, where they merge codes.
     ptbxl_also : tuple of str
@@ -60,35 +63,40 @@ class Code:
 
 @dataclass(frozen=True)
 class LabelQuery:
-    """What can be asked of a hospital's labels.
+    """A query to a hospital's labels: is any of these findings present?
 
     Attributes
     ----------
     code : str
-        Our code; of several findings together the abbreviation of the challenges.
+        Our code; for several findings together the abbreviation of the challenges.
     name : str
     findings : tuple of str
-        Yes if any of them is present.
-    asked_by : tuple of int
-        The codes that mean just this.
+        The query is positive if any of them is present.
+    defined_by : tuple of int
+        The SNOMED CT codes that mean exactly this set of findings.
     """
 
     code: str
     name: str
     findings: tuple[str, ...]
-    asked_by: tuple[int, ...]
+    defined_by: tuple[int, ...]
 
 
 @functools.cache
 def table() -> dict[int, Code]:
-    """Every code of ``snomed.csv``, in its order: first those that the challenges score.
+    """Return every code of ``snomed.csv``, in its order: first those that the challenges score.
+
+    Returns
+    -------
+    dict of int to Code
+        By SNOMED CT code.
 
     Notes
     -----
     Codes, abbreviations and merged pairs: ``dx_mapping_scored.csv`` and ``dx_mapping_unscored.csv``
     of github.com/physionetchallenges/evaluation-2021 (Reyna et al. 2021, *Will Two Do?*, and Perez
-    Alday et al. 2020, doi:10.1088/1361-6579/abc960). Which findings they stand for is our reading;
-    where PTB-XL went through the same mill, it is held to what became of its statements.
+    Alday et al. 2020, doi:10.1088/1361-6579/abc960). The findings that they stand for are our
+    interpretation; it is consistent with the codes that the challenges gave to PTB-XL's statements.
     """
     path = Path(__file__).with_name("snomed.csv")
     with path.open(newline="", encoding="utf-8") as file:
@@ -109,159 +117,188 @@ def table() -> dict[int, Code]:
 
 
 def label_queries(codes: Collection[str]) -> list[LabelQuery]:
-    """What can be asked of a model that knows these findings, single findings first.
+    """Return the label queries that a model with these findings can be scored on.
 
     Parameters
     ----------
     codes : collection of str
-        The model's findings. What needs another one is not asked.
+        The model's findings. Queries that need any other finding are left out.
+
+    Returns
+    -------
+    list of LabelQuery
+        Queries for single findings first.
 
     Examples
     --------
-    >>> [(q.code, q.asked_by) for q in label_queries(["CLBBB", "3AVB"])]
+    >>> [(query.code, query.defined_by) for query in label_queries(["CLBBB", "3AVB"])]
     [('CLBBB', (733534002, 164909002)), ('3AVB', (27885002,))]
     """
-    asking: dict[tuple[str, ...], list[Code]] = {}
+    defining: dict[tuple[str, ...], list[Code]] = {}
     for code in table().values():
-        asks = code.relation == "exact" or (code.relation == "broader" and len(code.findings) > 1)
-        if asks and set(code.findings) <= set(codes):
-            asking.setdefault(code.findings, []).append(code)
-    found = []
-    for together, rows in sorted(asking.items(), key=lambda item: len(item[0]) > 1):
-        single = len(together) == 1
-        general = min(rows, key=lambda row: len(row.name))  # the shortest says least besides
+        is_query = code.relation == "exact" or (
+            code.relation == "broader" and len(code.findings) > 1
+        )
+        if is_query and set(code.findings) <= set(codes):
+            defining.setdefault(code.findings, []).append(code)
+    queries = []
+    for members, rows in sorted(defining.items(), key=lambda item: len(item[0]) > 1):
+        is_single = len(members) == 1
+        general = min(rows, key=lambda row: len(row.name))  # the shortest adds no other detail
         title = general.name[0].upper() + general.name[1:]
-        name = findings.names(together)[0] if single else f"{title} (any of {len(together)})"
-        label = together[0] if single else general.abbreviation
-        found.append(LabelQuery(label, name, together, tuple(row.snomed for row in rows)))
-    return found
+        name = findings.names(members)[0] if is_single else f"{title} (any of {len(members)})"
+        label = members[0] if is_single else general.abbreviation
+        queries.append(LabelQuery(label, name, members, tuple(row.snomed for row in rows)))
+    return queries
 
 
 @dataclass(frozen=True)
 class LabelMatrix:
-    """What the labels of a set say to each question.
+    """The labels of a set of records for each query.
 
     Attributes
     ----------
-    y_true : ndarray of shape (n_records, n_questions), bool
-        A code of the record lies inside the question.
-    asked : ndarray of shape (n_records, n_questions), bool
-        A code of the record means just this.
-    unclear : ndarray of shape (n_records, n_questions), bool
-        Not true, but a code of the record is broader and may mean it.
+    y_true : ndarray of shape (n_records, n_queries), bool
+        A code of the record means one or more findings of the query, and none outside it.
+    exact : ndarray of shape (n_records, n_queries), bool
+        A code of the record means exactly the query.
+    unclear : ndarray of shape (n_records, n_queries), bool
+        Not positive, but a code of the record is broader and may include the query.
     """
 
     y_true: np.ndarray
-    asked: np.ndarray
+    exact: np.ndarray
     unclear: np.ndarray
 
 
-def label_matrix(asked: Sequence[LabelQuery], labels: Sequence[Iterable[int]]) -> LabelMatrix:
-    """What the codes of each record say to each question; codes that nobody knows say nothing.
+def label_matrix(queries: Sequence[LabelQuery], labels: Sequence[Iterable[int]]) -> LabelMatrix:
+    """Compute the labels of records for each query.
+
+    Parameters
+    ----------
+    queries : sequence of LabelQuery
+    labels : sequence of iterable of int, length n_records
+        SNOMED CT codes of each record; unknown codes are ignored.
+
+    Returns
+    -------
+    LabelMatrix
 
     Examples
     --------
     >>> flutter, block = label_queries(["AFLT"])[0], label_queries(["2AVB"])[0]
-    >>> said = label_matrix([flutter, block], [[164890007], [195080001, 54016002]])
-    >>> said.y_true.tolist(), said.unclear.tolist()
+    >>> matrix = label_matrix([flutter, block], [[164890007], [195080001, 54016002]])
+    >>> matrix.y_true.tolist(), matrix.unclear.tolist()
     ([[True, False], [False, True]], [[False, False], [True, False]])
     """
     known = table()
     numbers = {code: i for i, code in enumerate(known)}
-    inside, asks, touches = np.zeros((3, len(known), len(asked)), bool)
+    is_inside, is_exact, overlaps = np.zeros((3, len(known), len(queries)), bool)
     for i, code in enumerate(known.values()):
-        alone = code.relation == "broader" and len(code.findings) == 1
-        for j, question in enumerate(asked):
-            shared = set(code.findings) & set(question.findings)
-            asks[i, j] = code.snomed in question.asked_by
-            inside[i, j] = bool(shared) and not alone and shared == set(code.findings)
-            touches[i, j] = bool(shared)
-    has = np.zeros((len(labels), len(known)), np.float32)
-    for row, codes in zip(has, labels, strict=True):
+        covers_more = code.relation == "broader" and len(code.findings) == 1
+        for j, query in enumerate(queries):
+            shared = set(code.findings) & set(query.findings)
+            is_exact[i, j] = code.snomed in query.defined_by
+            is_inside[i, j] = bool(shared) and not covers_more and shared == set(code.findings)
+            overlaps[i, j] = bool(shared)
+    has_code = np.zeros((len(labels), len(known)), np.float32)
+    for row, codes in zip(has_code, labels, strict=True):
         row[[numbers[code] for code in codes if code in numbers]] = 1
-    y_true, said, touched = (has @ part.astype(np.float32) > 0 for part in (inside, asks, touches))
-    return LabelMatrix(y_true, said, touched & ~y_true)
+    y_true, exact, overlapping = (
+        has_code @ relation.astype(np.float32) > 0 for relation in (is_inside, is_exact, overlaps)
+    )
+    return LabelMatrix(y_true, exact, overlapping & ~y_true)
 
 
-def undecided(questions: Sequence[LabelQuery], said: LabelMatrix, n_least: int) -> dict[str, str]:
-    """The questions that the labels of a set cannot decide, and why.
+def undecided(queries: Sequence[LabelQuery], matrix: LabelMatrix, n_least: int) -> dict[str, str]:
+    """Return the queries that the labels of a set of records cannot decide.
 
     Parameters
     ----------
-    questions : sequence of Question
-    said : Answers
+    queries : sequence of LabelQuery
+    matrix : LabelMatrix
     n_least : int
-        Records that must have a finding, and that must not.
+        Least number of positive and of negative records.
+
+    Returns
+    -------
+    dict of str to str
+        The reason by the code of the query.
 
     Notes
     -----
-    A hospital that never wrote a code may not have looked for it, so that nobody there is known to
-    be without. One that mostly wrote a broader code has left open who has the finding.
+    A hospital that never used a code may not have looked for the finding, so none of its records
+    is known to be negative. A hospital that mostly used a broader code has left open which records
+    are positive.
     """
     reasons = {}
-    for question, true, asked, unclear in zip(
-        questions, said.y_true.T, said.asked.T, said.unclear.T, strict=True
+    for query, y_true, exact, unclear in zip(
+        queries, matrix.y_true.T, matrix.exact.T, matrix.unclear.T, strict=True
     ):
-        n_true, n_unclear = int(true.sum()), int(unclear.sum())
-        if not asked.any():
+        n_positive, n_unclear = int(y_true.sum()), int(unclear.sum())
+        if not exact.any():
             reason = "the set has no code for just this"
-        elif n_true < n_least:
-            reason = f"{n_true} positive, fewer than {n_least}"
-        elif (~true).sum() < n_least:
-            reason = f"{(~true).sum()} negative, fewer than {n_least}"
-        elif n_unclear > n_true:
+        elif n_positive < n_least:
+            reason = f"{n_positive} positive, fewer than {n_least}"
+        elif (~y_true).sum() < n_least:
+            reason = f"{(~y_true).sum()} negative, fewer than {n_least}"
+        elif n_unclear > n_positive:
             reason = (
-                f"{n_unclear} records have a broader code only, more than the {n_true} positive"
+                f"{n_unclear} records have a broader code only, more than the {n_positive} positive"
             )
         else:
             continue
-        reasons[question.code] = reason
+        reasons[query.code] = reason
     return reasons
 
 
 def any_probability(
-    asked: Sequence[LabelQuery], codes: Sequence[str], y_prob: np.ndarray
+    queries: Sequence[LabelQuery], codes: Sequence[str], y_prob: np.ndarray
 ) -> np.ndarray:
-    """The probability that any finding of each question is present.
+    """Compute the probability that any finding of each query is present.
 
     Parameters
     ----------
-    asked : sequence of Question
+    queries : sequence of LabelQuery
     codes : sequence of str, length n_findings
     y_prob : ndarray of shape (n_records, n_findings), float in [0, 1]
 
     Returns
     -------
-    ndarray of shape (n_records, n_questions), float64 in [0, 1]
-        Noisy-or: ``1 - prod(1 - p)``, of one finding its own probability.
+    ndarray of shape (n_records, n_queries), float64 in [0, 1]
+        Noisy-or: ``1 - prod(1 - p)``; for a single finding its own probability.
 
     Notes
     -----
     On fold 8 of PTB-XL the noisy-or was better calibrated than the largest of the probabilities and
-    ranked as well or better (docs/LOG.md, 2026-11-22): findings of a kind stand in for each other
-    more than they come together.
+    ranked as well or better (docs/LOG.md, 2026-11-22): findings of a kind replace each other more
+    often than they occur together.
     """
     columns = {code: i for i, code in enumerate(codes)}
     parts = [
-        y_prob[:, columns[q.findings[0]]]
-        if len(q.findings) == 1
-        else 1 - np.prod(1 - y_prob[:, [columns[code] for code in q.findings]], axis=1)
-        for q in asked
+        y_prob[:, columns[query.findings[0]]]
+        if len(query.findings) == 1
+        else 1 - np.prod(1 - y_prob[:, [columns[code] for code in query.findings]], axis=1)
+        for query in queries
     ]
     return np.stack(parts, axis=1) if parts else np.empty((len(y_prob), 0))
 
 
 def any_present(
-    asked: Sequence[LabelQuery], codes: Sequence[str], y_pred: np.ndarray
+    queries: Sequence[LabelQuery], codes: Sequence[str], y_pred: np.ndarray
 ) -> np.ndarray:
-    """Whether any finding of each question is called, (n_records, n_questions) bool.
+    """Return whether any finding of each query is predicted positive.
 
     Parameters
     ----------
-    asked : sequence of Question
+    queries : sequence of LabelQuery
     codes : sequence of str, length n_findings
     y_pred : ndarray of shape (n_records, n_findings), bool
+
+    Returns
+    -------
+    ndarray of shape (n_records, n_queries), bool
     """
     columns = {code: i for i, code in enumerate(codes)}
-    parts = [y_pred[:, [columns[code] for code in q.findings]].any(axis=1) for q in asked]
+    parts = [y_pred[:, [columns[code] for code in query.findings]].any(axis=1) for query in queries]
     return np.stack(parts, axis=1) if parts else np.empty((len(y_pred), 0), bool)

@@ -1,7 +1,7 @@
-"""Fuzz: whatever the bytes of a file, its record is answered, or refused in one line; nothing else.
+"""Fuzz: for any content of a file, its record gets a prediction or is refused in one line.
 
-Files are written in every format from simulated and, where there are any, real ECGs, and real
-files are taken as they are; then they are damaged. `make fuzz` tries a thousand a reader.
+Files of every format with simulated and, where available, real ECGs, and real files as they are,
+are damaged at random. `make fuzz` tries a thousand damaged files per reader.
 """
 
 import json
@@ -27,7 +27,7 @@ from ecg_siglip.signals.leads import LEADS
 SHORT_FS = 100
 REAL = SHARED / "ptbxl" / "records500" / "00000"
 CHALLENGE = SHARED / "challenge"
-# What numbers and words in headers are replaced by.
+# Replacements for numbers and words in headers.
 ODD = (
     b"", b"0", b"-1", b"1e309", b"-1e-309", b"nan", b"inf", b"9" * 20, b"2147483648", b"1e-7",
     b"1/0", b"1e5", b"\xff", b"\x00", b"../../etc/passwd", b"%s%n", b"[]", "µ".encode(),
@@ -66,7 +66,7 @@ def move(content: bytes, at: int, n: int, piece: bytes) -> bytes:
 
 
 def replace_word(content: bytes, at: int, n: int, piece: bytes) -> bytes:
-    """The next number or word by an odd one."""
+    """Replace the next number or word by an odd one."""
     word = re.search(rb"-?\d+(\.\d+)?|[A-Za-z]+", content[at : at + 4096])
     if word is None:
         return content
@@ -74,16 +74,16 @@ def replace_word(content: bytes, at: int, n: int, piece: bytes) -> bytes:
     return content[: at + word.start()] + odd + content[at + word.end() :]
 
 
-WAYS: tuple[Callable[[bytes, int, int, bytes], bytes], ...] = (
+CHANGES: tuple[Callable[[bytes, int, int, bytes], bytes], ...] = (
     flip, cut_off, cut_out, put_in, put_over, repeat, move, replace_word, replace_word,
 )  # fmt: skip
 
 
 @st.composite
 def damage(draw: st.DrawFn) -> list[tuple[int, float, bool, int, bytes]]:
-    """Up to four times: which way, where (of the file, or of its beginning), how much, by what."""
+    """Draw up to four changes: which, where (in the file or its beginning), how long, new bytes."""
     one = st.tuples(
-        st.integers(0, len(WAYS) - 1),
+        st.integers(0, len(CHANGES) - 1),
         st.floats(0, 1, exclude_max=True),
         st.booleans(),
         st.integers(1, 64),
@@ -92,66 +92,67 @@ def damage(draw: st.DrawFn) -> list[tuple[int, float, bool, int, bytes]]:
     return draw(st.lists(one, min_size=1, max_size=4))
 
 
-def damaged(content: bytes, what: list[tuple[int, float, bool, int, bytes]]) -> bytes:
-    for way, share, near_beginning, n, piece in what:
+def damaged(content: bytes, changes: list[tuple[int, float, bool, int, bytes]]) -> bytes:
+    """Apply changes to the content of a file."""
+    for way, share, near_beginning, n, piece in changes:
         reach = min(len(content), 600) if near_beginning else len(content)
-        content = WAYS[way](content, int(share * reach), n, piece)
+        content = CHANGES[way](content, int(share * reach), n, piece)
     return content
 
 
 def real_uv() -> np.ndarray | None:
-    """2 s of the first real record, as the writers take it; None where there is none."""
+    """Return 2 s of the first real record in uV for the writers; None if there is none."""
     headers = sorted(REAL.glob("*.hea"))
     if not headers:
         return None
     record = read_record(headers[0])
     uv = np.rint(1000 * record.signal[:, : 2 * FS]).astype(np.int16)
-    uv[6:] -= uv[6:] % 2  # MUSE's writer halves them
+    uv[6:] -= uv[6:] % 2  # the writer of MUSE files halves them
     uv[:6] -= uv[:6] % 2
     return uv
 
 
 def bases(kind: str) -> list[bytes]:
-    """Whole files of a kind: of a simulated ECG and of a real one."""
+    """Return undamaged files of a format: of a simulated ECG and of a real one."""
     real = real_uv()
     signals = [(ecg(2 * SHORT_FS, SHORT_FS), SHORT_FS)] + ([] if real is None else [(real, FS)])
     return [WRITERS[kind](uv, fs) for uv, fs in signals]
 
 
 @pytest.fixture(scope="module")
-def ask(trained: Path, tmp_path_factory) -> Callable[..., list[Prediction]]:
-    """Asks for a record as `predict` does, once strictly and once lenient; checks what it says."""
+def predict_file(trained: Path, tmp_path_factory) -> Callable[..., list[Prediction]]:
+    """Predict a record as `predict` does, with strict and lenient settings; check the output."""
     predictor = Predictor.load(trained / "model", "cpu")
     lenient = {"waveform.allow_short": True, "waveform.allow_flat": True}
 
-    def said(path: Path, **stated: object) -> list[Prediction]:
+    def run(path: Path, **stated: object) -> list[Prediction]:
         read = {f"read.{k}": list(v) if k == "leads" else v for k, v in stated.items()}
-        found: list[Prediction] = []
-        for knobs in ({}, lenient):
+        predictions: list[Prediction] = []
+        for waveform in ({}, lenient):
             errors: list[str] = []
-            base = {"run.name": "small", "records": [str(path)], **read, **knobs}
-            got = predict_records(
+            base = {"run.name": "small", "records": [str(path)], **read, **waveform}
+            new = predict_records(
                 predictor,
                 [path],
                 configured(PredictConfig, base),
                 lambda path, error, errors=errors: errors.append(str(error)),
             )
-            assert len(got) + len(errors) == 1
+            assert len(new) + len(errors) == 1
             for error in errors:
                 assert error.startswith(f"record {path.stem.partition('.')[0]}"), error
                 assert "\n" not in error
                 assert "Traceback" not in error
-            for answer in got:
-                probabilities = json.loads(answer.to_json("m"), parse_constant=pytest.fail)
-                assert all(0 <= p <= 1 for p in probabilities["probabilities"].values())
-            found += got
-        return found
+            for prediction in new:
+                output = json.loads(prediction.to_json("m"), parse_constant=pytest.fail)
+                assert all(0 <= p <= 1 for p in output["probabilities"].values())
+            predictions += new
+        return predictions
 
-    return said
+    return run
 
 
 def fuzz(function: Callable) -> Callable:
-    """Run with damage drawn by hypothesis, the same in every run."""
+    """Run a test with damage drawn by hypothesis, the same in every run."""
     return settings(
         max_examples=int(os.environ.get("FUZZ", "40")),
         suppress_health_check=list(HealthCheck),
@@ -161,43 +162,45 @@ def fuzz(function: Callable) -> Callable:
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_a_damaged_file_is_answered_or_refused(tmp_path: Path, ask: Callable, kind: str):
+def test_a_damaged_file_is_predicted_or_refused(tmp_path: Path, predict_file: Callable, kind: str):
     whole = bases(kind)
-    path, stated, n = tmp_path / f"rec.{kind}", GIVEN.get(kind, {}), {"asked": 0, "answered": 0}
+    path, stated, n = tmp_path / f"rec.{kind}", GIVEN.get(kind, {}), {"files": 0, "predicted": 0}
     for content in whole[1:]:
         path.write_bytes(content)
-        assert ask(path, **stated), "the undamaged real ECG has to be answered"
+        assert predict_file(path, **stated), "the undamaged real ECG must be predicted"
 
     @fuzz
-    @given(which=st.integers(0, len(whole) - 1), what=damage())
-    def one(which: int, what: list) -> None:
-        path.write_bytes(damaged(whole[which], what))
-        n["asked"] += 1
-        n["answered"] += bool(ask(path, **stated))
+    @given(which=st.integers(0, len(whole) - 1), changes=damage())
+    def run_one(which: int, changes: list) -> None:
+        path.write_bytes(damaged(whole[which], changes))
+        n["files"] += 1
+        n["predicted"] += bool(predict_file(path, **stated))
 
-    one()
-    assert 0 < n["answered"] < n["asked"], n
+    run_one()
+    assert 0 < n["predicted"] < n["files"], n
 
 
 @pytest.mark.parametrize("part", ["hea", "dat"])
 @pytest.mark.parametrize("fmt", ["16", "212"])
-def test_damaged_wfdb_is_answered_or_refused(tmp_path: Path, ask: Callable, part: str, fmt: str):
+def test_damaged_wfdb_is_predicted_or_refused(
+    tmp_path: Path, predict_file: Callable, part: str, fmt: str
+):
     path = write_wfdb(tmp_path, ecg(2 * SHORT_FS, SHORT_FS), SHORT_FS, fmt).with_suffix(f".{part}")
-    whole, n = path.read_bytes(), {"asked": 0, "answered": 0}
+    whole, n = path.read_bytes(), {"files": 0, "predicted": 0}
 
     @fuzz
-    @given(what=damage())
-    def one(what: list) -> None:
-        path.write_bytes(damaged(whole, what))
-        n["asked"] += 1
-        n["answered"] += bool(ask(path.with_suffix(".hea")))
+    @given(changes=damage())
+    def run_one(changes: list) -> None:
+        path.write_bytes(damaged(whole, changes))
+        n["files"] += 1
+        n["predicted"] += bool(predict_file(path.with_suffix(".hea")))
 
-    one()
-    assert 0 < n["answered"] < n["asked"], n
+    run_one()
+    assert 0 < n["predicted"] < n["files"], n
 
 
 def real_pairs() -> list[tuple[Path, Path]]:
-    """Header and samples of a real record of each collection."""
+    """Return header and samples of a real record of each collection."""
     folders = [REAL, *sorted(p for p in CHALLENGE.glob("*") if p.is_dir())]
     firsts = [next(iter(sorted(folder.glob("*.hea"))), None) for folder in folders]
     pairs = []
@@ -208,27 +211,27 @@ def real_pairs() -> list[tuple[Path, Path]]:
 
 
 @pytest.mark.parametrize("part", ["header", "samples"])
-def test_damaged_real_files_are_answered_or_refused(
-    tmp_path: Path, ask: Callable, shared_ptbxl: Path, shared_challenge: Path, part: str
+def test_damaged_real_files_are_predicted_or_refused(
+    tmp_path: Path, predict_file: Callable, shared_ptbxl: Path, shared_challenge: Path, part: str
 ):
-    pairs, n = real_pairs(), {"asked": 0, "answered": 0}
+    pairs, n = real_pairs(), {"files": 0, "predicted": 0}
     assert len(pairs) > 4
     whole = [(header.read_bytes(), samples.read_bytes()) for header, samples in pairs]
 
     @fuzz
-    @given(which=st.integers(0, len(pairs) - 1), what=damage())
-    def one(which: int, what: list) -> None:
+    @given(which=st.integers(0, len(pairs) - 1), changes=damage())
+    def run_one(which: int, changes: list) -> None:
         (header, samples), contents = pairs[which], list(whole[which])
         i = ("header", "samples").index(part)
-        contents[i] = damaged(contents[i], what)
+        contents[i] = damaged(contents[i], changes)
         copies = [tmp_path / header.name, tmp_path / samples.name]
         for copy, content in zip(copies, contents, strict=True):
             copy.write_bytes(content)
-        n["asked"] += 1
-        n["answered"] += bool(ask(copies[0]))
+        n["files"] += 1
+        n["predicted"] += bool(predict_file(copies[0]))
 
-    one()
-    assert 0 < n["answered"] < n["asked"], n
+    run_one()
+    assert 0 < n["predicted"] < n["files"], n
 
 
 BEGINNINGS = (
@@ -240,11 +243,11 @@ BEGINNINGS = (
 @fuzz
 @given(start=st.sampled_from(BEGINNINGS), rest=st.binary(max_size=400))
 def test_bytes_that_only_begin_like_a_record(
-    tmp_path_factory, ask: Callable, start: bytes, rest: bytes
+    tmp_path_factory, predict_file: Callable, start: bytes, rest: bytes
 ):
     path = tmp_path_factory.getbasetemp() / "rec.bin"
     path.write_bytes(start + rest)
-    ask(path)
+    predict_file(path)
 
 
 NUMBERS = st.one_of(
@@ -260,12 +263,12 @@ NUMBERS = st.one_of(
     units=st.sampled_from(["uV", "mV", "V", "", "kg"]),
     transposed=st.booleans(),
 )
-def test_any_array_is_answered_or_refused(
-    tmp_path_factory, ask: Callable, values, fs, leads, units, transposed: bool
+def test_any_array_is_predicted_or_refused(
+    tmp_path_factory, predict_file: Callable, values, fs, leads, units, transposed: bool
 ):
-    """Not the file but what it holds: no rate, no units, doubled leads, infinite samples."""
+    """Valid files with odd content: no rate, no units, doubled leads, infinite samples."""
     assume(len(values) != len(leads))
     signal = np.tile(np.array(values, np.float32), (len(leads), 30))
     path = tmp_path_factory.getbasetemp() / "rec.npz"
     np.savez(path, signal=signal.T if transposed else signal, fs=fs, leads=leads, units=units)
-    ask(path)
+    predict_file(path)

@@ -1,4 +1,4 @@
-"""Augmentation: a pure function of seed, epoch and record, and each kind does what it says."""
+"""Augmentation is a pure function of seed, epoch and record; each kind keeps to its settings."""
 
 from itertools import combinations
 from typing import Any
@@ -34,14 +34,14 @@ def test_a_row_depends_on_seed_epoch_and_record_alone():
         assert not np.array_equal(other, whole[2])
 
 
-def test_the_numbers_drawn_never_change():
-    """Frozen, so that a run resumed by a later version goes on as it began."""
+def test_the_drawn_numbers_never_change():
+    """Frozen, so that a run can be resumed by a later version with the same result."""
     params = augmentation.draw(1, 2, np.array([38, 21837]), **SETTINGS, **SIZE)
-    drawn = [params[key].ravel().tolist() for key in ("shift", "mask_start", "mask_stop")]
-    assert drawn == [[57, -46], [216, 1], [346, 198]]
+    numbers = [params[key].ravel().tolist() for key in ("shift", "mask_start", "mask_stop")]
+    assert numbers == [[57, -46], [216, 1], [346, 198]]
 
 
-def test_one_switch_does_not_move_the_numbers_of_another():
+def test_one_augmentation_does_not_change_the_numbers_of_another():
     everything = augmentation.draw(0, 0, np.arange(9), **SETTINGS, **SIZE)
     for name, value in SETTINGS.items():
         alone = augmentation.draw(0, 0, np.arange(9), **{name: value}, **SIZE)
@@ -70,22 +70,22 @@ def test_tensors_and_arrays_agree(n_on: int):
         np.testing.assert_allclose(theirs.numpy(), ours, atol=1e-6)
 
 
-def test_it_leaves_its_input_alone():
+def test_the_input_is_not_changed():
     signal = batch()
     params = augmentation.draw(0, 1, np.arange(8), **SETTINGS, **SIZE)
     augmentation.apply(signal, params)
     np.testing.assert_array_equal(signal, batch())
 
 
-def test_shift_holds_the_end_and_does_not_wrap():
+def test_shift_repeats_the_last_value_and_does_not_wrap():
     signal = np.broadcast_to(np.arange(1000, dtype=np.float32), (64, 12, 1000))
     params = augmentation.draw(0, 0, np.arange(64), shift_s=0.5, **SIZE)
     shift = params["shift"].ravel()
     assert shift.min() < -30
     assert shift.max() > 30
     assert np.abs(shift).max() <= 50
-    for row, moved in zip(augmentation.apply(signal, params), shift, strict=True):
-        expected = np.clip(np.arange(1000) - moved, 0, 999)
+    for row, row_shift in zip(augmentation.apply(signal, params), shift, strict=True):
+        expected = np.clip(np.arange(1000) - row_shift, 0, 999)
         np.testing.assert_array_equal(row, np.broadcast_to(expected, (12, 1000)))
 
 
@@ -109,15 +109,15 @@ def test_wander_is_slow_bounded_and_keeps_the_limb_leads_related():
     assert len({row.tobytes() for lead in wander for row in lead}) == 64 * 12
 
 
-def test_lead_mask_blanks_the_asked_share_and_never_all():
+def test_lead_mask_masks_the_given_share_and_never_all_leads():
     signal = np.ones((500, 12, 10), np.float32)
     for chance in (0.1, 0.9):
         params = augmentation.draw(0, 0, np.arange(500), lead_mask=chance, fs=FS, n_samples=10)
-        kept = augmentation.apply(signal, params)
-        assert set(np.unique(kept)) == {0, 1}
-        assert kept.any(axis=(1, 2)).all()
-        assert (kept == kept[:, :, :1]).all()
-        assert abs((kept == 0).mean() - chance) < 0.04
+        masked = augmentation.apply(signal, params)
+        assert set(np.unique(masked)) == {0, 1}
+        assert masked.any(axis=(1, 2)).all()
+        assert (masked == masked[:, :, :1]).all()
+        assert abs((masked == 0).mean() - chance) < 0.04
 
 
 def test_fewer_leads_are_the_sets_that_devices_record():
@@ -125,22 +125,22 @@ def test_fewer_leads_are_the_sets_that_devices_record():
     params = augmentation.draw(
         0, 0, np.arange(2000), fewer_leads=0.5, lead_mask=0.0, fs=FS, n_samples=4
     )
-    kept = augmentation.apply(signal, params)[:, :, 0].astype(bool)
-    assert abs(kept.all(axis=1).mean() - 0.5) < 0.04
-    limb, chest = kept[:, :6], kept[:, 6:]
+    is_kept = augmentation.apply(signal, params)[:, :, 0].astype(bool)
+    assert abs(is_kept.all(axis=1).mean() - 0.5) < 0.04
+    limb, chest = is_kept[:, :6], is_kept[:, 6:]
     sets = {
         "limb": limb.all(axis=1) & ~chest.any(axis=1),
         "some of the chest": limb.all(axis=1) & chest.any(axis=1) & ~chest.all(axis=1),
-        "I": kept[:, 0] & (kept.sum(axis=1) == 1),
-        "II": kept[:, 1] & (kept.sum(axis=1) == 1),
+        "I": is_kept[:, 0] & (is_kept.sum(axis=1) == 1),
+        "II": is_kept[:, 1] & (is_kept.sum(axis=1) == 1),
     }
-    assert (sum(sets.values()) + kept.all(axis=1) == 1).all()
+    assert (sum(sets.values()) + is_kept.all(axis=1) == 1).all()
     assert all(abs(rows.mean() - 0.125) < 0.03 for rows in sets.values())
-    # Each of V1 to V6 is there in half of them.
+    # Each of V1 to V6 is kept in half of them.
     assert (abs(chest[sets["some of the chest"]].mean(axis=0) - 0.5) < 0.12).all()
 
 
-def test_with_fewer_leads_none_of_them_is_blanked_on_top():
+def test_the_lead_mask_does_not_apply_to_records_with_fewer_leads():
     both = augmentation.draw(
         0, 0, np.arange(300), fewer_leads=1.0, lead_mask=0.9, fs=FS, n_samples=4
     )
@@ -148,20 +148,20 @@ def test_with_fewer_leads_none_of_them_is_blanked_on_top():
     np.testing.assert_array_equal(both["lead_kept"], alone["lead_kept"])
 
 
-def test_time_mask_blanks_one_stretch_in_all_leads():
+def test_time_mask_masks_one_time_span_in_all_leads():
     signal = np.ones((200, 12, 1000), np.float32)
     params = augmentation.draw(0, 0, np.arange(200), time_mask_s=2.0, **SIZE)
-    blank = augmentation.apply(signal, params) == 0
-    assert (blank == blank[:, :1]).all()
-    lengths = blank[:, 0].sum(axis=1)
+    is_masked = augmentation.apply(signal, params) == 0
+    assert (is_masked == is_masked[:, :1]).all()
+    lengths = is_masked[:, 0].sum(axis=1)
     assert lengths.min() < 20
     assert 180 < lengths.max() <= 200
-    edges = np.abs(np.diff(blank[:, 0].astype(int), axis=1)).sum(axis=1)
+    edges = np.abs(np.diff(is_masked[:, 0].astype(int), axis=1)).sum(axis=1)
     assert edges.max() <= 2
 
 
 @pytest.mark.parametrize("name", ["shift_s", "time_mask_s"])
-def test_augmentation_longer_than_the_signal(name: str):
+def test_augmentations_longer_than_the_signal_are_refused(name: str):
     settings: dict[str, Any] = {name: 10.0}
     with pytest.raises(ValueError, match=f"{name}=10: expected 0 or more and less than the 10 s"):
         augmentation.draw(0, 0, np.arange(2), **settings, **SIZE)

@@ -1,4 +1,4 @@
-"""Waveform: the model sees the leads it expects, in mV, at its rate, or the record is refused."""
+"""Preprocessing gives the model's input in mV at its sampling rate, or refuses the record."""
 
 from pathlib import Path
 from typing import Any
@@ -29,34 +29,6 @@ def prepare(signal: np.ndarray, fs: float = FS, leads: Any = LEADS, **settings: 
     return prepare_signal(signal, fs, leads, **settings)
 
 
-# ---- lead order -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("spell", [str, str.upper, str.lower, lambda name: f" {name} "])
-def test_leads_are_found_by_name(spell: Any):
-    signal, shuffled = ecg(), np.random.default_rng(1).permutation(12)
-    names = [spell(LEADS[i]) for i in shuffled]
-    np.testing.assert_array_equal(order_leads(signal[shuffled], names), signal)
-
-
-def test_leads_beyond_the_twelve_are_left_out():
-    signal = np.vstack([np.full((2, 1000), 99, np.float32), ecg()])
-    np.testing.assert_array_equal(order_leads(signal, ["X", "V3R", *LEADS]), ecg())
-
-
-def test_missing_and_doubled_leads_are_named():
-    kept = [i for i, lead in enumerate(LEADS) if lead not in ("aVF", "V6")]
-    with pytest.raises(ValueError, match=r"record r7: .*missing aVF, V6"):
-        order_leads(ecg()[kept], [LEADS[i] for i in kept], "r7")
-    with pytest.raises(ValueError, match=r"record r7: .*missing V2; more than once V1"):
-        order_leads(ecg(), [*LEADS[:7], "v1 ", *LEADS[8:]], "r7")
-    with pytest.raises(ValueError, match=r"record r7: .*12 leads as named, got shape"):
-        order_leads(ecg().T, LEADS, "r7")
-
-
-# ---- check ------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_single_bad_sample_is_refused(bad: float):
     signal = ecg()
@@ -66,7 +38,7 @@ def test_a_single_bad_sample_is_refused(bad: float):
 
 
 @pytest.mark.parametrize("level", [0.0, 1.7])
-def test_flat_leads(level: float):
+def test_flat_leads_are_refused_unless_allowed(level: float):
     signal = ecg()
     signal[[3, 9]] = level
     with pytest.raises(
@@ -84,7 +56,7 @@ def test_wrong_units_are_refused(factor: float):
         prepare(ecg() * np.float32(factor))
 
 
-def test_artefacts_are_not_wrong_units():
+def test_artefacts_do_not_count_as_wrong_units():
     """Five saturated leads and one spike are bad, but the units are right."""
     signal = ecg()
     signal[:5] *= 1000
@@ -104,9 +76,6 @@ def test_every_real_ecg_is_plausible_and_none_is_with_wrong_units(
         for factor in (1000, 1 / 1000):
             with pytest.raises(ValueError, match="wrong units or gain"):
                 check_signal(signal * np.float32(factor), record.name)
-
-
-# ---- resample, filter -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("hz", [0.5, 5, 20, 40])
@@ -143,7 +112,7 @@ def test_limb_leads_stay_related():
     assert limb_error(signal) <= 0.0021  # two steps of 1 uV, by rounding alone
 
 
-def test_filter_takes_what_is_outside_and_leaves_what_is_inside():
+def test_filter_removes_other_frequencies_only():
     t = np.arange(1000) / FS
     inside, wander, mains = (np.sin(2 * np.pi * hz * t)[None] for hz in (8, 0.1, 48))
     filtered = bandpass(inside + wander + 2.0 + mains, FS, 0.5, 35)
@@ -152,8 +121,8 @@ def test_filter_takes_what_is_outside_and_leaves_what_is_inside():
     np.testing.assert_allclose(low_pass[:, 100:-100], inside[:, 100:-100] + 2, atol=0.05)
 
 
-def test_filter_ends_well_where_a_record_ends_within_a_beat():
-    """Continued by point reflection, the baseline would leave by more than half a millivolt."""
+def test_filter_keeps_the_baseline_of_a_record_that_ends_within_a_beat():
+    """Padded by point reflection, the baseline would be off by more than half a millivolt."""
     for n in (980, 1000, 1020, 1050):
         whole, cut = ecg(4000), ecg(4000)[:, 1000 : 1000 + n]
         expected = bandpass(whole, FS, 0.5)[:, 1000 : 1000 + n]
@@ -169,25 +138,22 @@ def test_filter_does_not_move_the_beat():
 
 
 @pytest.mark.parametrize(("low", "high"), [(None, 50), (None, 60), (0, None), (40, 30), (5, 5)])
-def test_corners_that_cannot_be(low: float | None, high: float | None):
+def test_impossible_corners_are_refused(low: float | None, high: float | None):
     with pytest.raises(ValueError, match="expected 0 < low_hz < high_hz < 50 Hz"):
         prepare(ecg(), low_hz=low, high_hz=high)
 
 
-def test_rates_that_cannot_be():
+def test_impossible_sampling_rates_are_refused():
     with pytest.raises(ValueError, match="above 0 Hz"):
         resample(ecg(), 0, 100)
 
 
-# ---- length -----------------------------------------------------------------------------------
-
-
-def test_longer_records_give_their_middle():
+def test_longer_records_are_cropped_to_their_middle():
     signal = ecg(1401)
     np.testing.assert_array_equal(fit_length(signal, 1000), signal[:, 200:1200])
 
 
-def test_short_records_are_refused_unless_asked_for():
+def test_short_records_are_refused_unless_allowed():
     signal = ecg(1500, 500)
     expected = "record r7: 3.0 s of signal, expected 10 s; pad with waveform.allow_short=true"
     with pytest.raises(ValueError, match=f"^{expected}$"):
@@ -206,17 +172,14 @@ def test_one_sample_less_is_rounding():
         fit_length(ecg(998), 1000)
 
 
-def test_no_signal_is_refused_always():
+def test_empty_signals_are_always_refused():
     with pytest.raises(ValueError, match=r"record r7: 0 s of signal"):
         prepare(ecg()[:, :0], allow_short=True)
     with pytest.raises(ValueError, match=r"record r7: 0\.0 s of signal, expected 10 s$"):
         fit_length(ecg()[:, :0], 1000, allow_short=True, record="r7", fs=100)
 
 
-# ---- steps of 1 uV ----------------------------------------------------------------------------
-
-
-def test_every_int16_survives():
+def test_every_int16_is_reproduced():
     microvolts = np.arange(-32767, 32768).astype(np.int16)
     millivolts = from_int16(microvolts)
     assert millivolts.dtype == np.float32
@@ -224,7 +187,7 @@ def test_every_int16_survives():
     np.testing.assert_array_equal(quantize(millivolts), millivolts)
 
 
-def test_quantize_rounds_and_cuts_off():
+def test_quantize_rounds_and_clips():
     signal = np.array([0.0004, 0.0006, -0.0006, 1.23456, 40.0, -40.0])
     expected = np.array([0, 0.001, -0.001, 1.235, 32.767, -32.767], np.float32)
     np.testing.assert_array_equal(quantize(signal), expected)
@@ -235,14 +198,14 @@ def test_prepared_signal_equals_its_cache():
     np.testing.assert_array_equal(from_int16(to_int16(signal)), signal)
 
 
-def test_ptbxl_comes_out_bit_for_bit(shared_ptbxl: Path):
+def test_ptbxl_records_are_not_changed(shared_ptbxl: Path):
     for header in sorted(shared_ptbxl.glob("records100/*/*.hea"))[::200]:
         record = read_record(header)
         np.testing.assert_array_equal(prepare(record.signal, 100, record.leads), record.signal)
 
 
 def test_500_hz_records_equal_their_100_hz_twins(shared_ptbxl: Path):
-    """PTB-XL's own 100 Hz files were decimated otherwise, 2 ms early: 0.994 in the median."""
+    """PTB-XL's own 100 Hz files were decimated differently, 2 ms early: median 0.994."""
     scores = []
     for header in sorted(shared_ptbxl.glob("records500/*/*.hea"))[::3]:
         high = read_record(header)

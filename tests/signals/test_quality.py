@@ -1,4 +1,4 @@
-"""A fault put into a clean ECG is named, with its leads; a clean one is left alone."""
+"""Faults added to a clean ECG give warnings that name the leads; the clean ECG gives none."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ LEAD = {name: i for i, name in enumerate(LEADS)}
 
 @pytest.fixture
 def clean():
-    """Ten seconds at 500 Hz: a QRS and a T wave a second, limb leads by Einthoven's law."""
+    """Return 10 s at 500 Hz with one beat per second and limb leads that fit Einthoven's law."""
     time = np.arange(5000) / 500
     beat = np.exp(-(((time % 1 - 0.4) / 0.02) ** 2)) + 0.3 * np.exp(
         -(((time % 1 - 0.7) / 0.06) ** 2)
@@ -32,7 +32,7 @@ def test_a_clean_record_has_no_warning(clean):
 
 
 @pytest.mark.parametrize(
-    ("lead", "fault", "said"),
+    ("lead", "fault", "warning"),
     [
         ("V3", lambda x: x + np.random.default_rng(1).normal(0, 0.2, x.shape), "noise in V3"),
         ("V6", lambda x: x + np.linspace(0, 3, x.size), "a moving baseline in V6 (2.7 mV)"),
@@ -41,15 +41,15 @@ def test_a_clean_record_has_no_warning(clean):
         ("III", lambda x: x + 0.5 * np.sin(np.arange(x.size) / 100), "I + III is not II"),
     ],
 )
-def test_a_fault_is_named_with_its_lead(clean, lead, fault, said):
+def test_a_fault_is_named_with_its_lead(clean, lead, fault, warning):
     clean[LEAD[lead]] = fault(clean[LEAD[lead]])
-    found = quality_warnings(clean, 500)
-    assert any(said in sentence for sentence in found), found
-    assert len(found) == 1, found
+    warnings = quality_warnings(clean, 500)
+    assert any(warning in sentence for sentence in warnings), warnings
+    assert len(warnings) == 1, warnings
 
 
 @pytest.mark.parametrize("fs", [100, 500, 1000])
-def test_the_flat_top_of_a_broad_wave_is_not_cut_off(fs):
+def test_the_flat_top_of_a_broad_wave_does_not_count_as_clipped(fs):
     time = np.arange(10 * fs) / fs
     wave = 1.2 * np.exp(-(((time % 1 - 0.5) / 0.08) ** 2))
     signal = np.round(np.outer(np.linspace(0.6, 1.4, 12), wave) / 0.00488) * 0.00488
@@ -73,10 +73,10 @@ def test_a_lead_without_any_signal_is_flat(clean):
     assert quality_warnings(clean, 500) == ["lead V2 does not move for 10.0 s: a loose electrode?"]
 
 
-def test_real_records_are_mostly_left_alone_and_exchanged_arms_mostly_found(shared_ptbxl):
+def test_most_real_records_have_no_warning_and_most_exchanged_arms_have_one(shared_ptbxl):
     data = ptbxl.load_ptbxl(shared_ptbxl, signals=False)
     rows = data.fold(8)[:60]
-    n_warned = n_false = n_found = 0
+    n_warned = n_false = n_detected = 0
     for row in rows:
         record = read_record(data.paths[row])
         signal = order_leads(record.signal, record.leads)
@@ -84,11 +84,11 @@ def test_real_records_are_mostly_left_alone_and_exchanged_arms_mostly_found(shar
         n_false += any("exchanged" in w for w in quality_warnings(signal, record.fs))
         signal[LEAD["I"]] *= -1
         signal[[1, 2, 3, 4]] = signal[[2, 1, 4, 3]]
-        n_found += any("exchanged" in w for w in quality_warnings(signal, record.fs))
+        n_detected += any("exchanged" in w for w in quality_warnings(signal, record.fs))
     assert n_warned < 0.2 * len(rows)
     assert n_false <= 1
-    assert n_found > 0.8 * len(rows)
+    assert n_detected > 0.8 * len(rows)
 
 
-def test_the_shortest_record_is_looked_at(clean):
+def test_short_records_are_checked(clean):
     assert quality_warnings(clean[:, 150:800], 500) == []

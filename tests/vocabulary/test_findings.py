@@ -1,4 +1,4 @@
-"""The vocabulary holds PTB-XL's statements, in words that differ and in the codes of the field."""
+"""The vocabulary has PTB-XL's statements, with distinct words and with the codes of the field."""
 
 import ast
 import csv
@@ -65,7 +65,7 @@ def scp_codes(row: dict[str, str]) -> dict[str, float]:
 
 
 def snomed_codes(row: dict[str, str]) -> set[int]:
-    """What the challenges' header of a PTB-XL record lists, if our codes are right."""
+    """Return the codes that the challenges' header of a PTB-XL record should list."""
     axes = {code for code, axes in SNOMED_AXES.items() if row["heart_axis"] in axes}
     return axes | {STATEMENTS[code].snomed[0] for code in scp_codes(row)}
 
@@ -93,18 +93,13 @@ def test_task_order_is_that_of_the_columns():
     assert findings.task_codes("form")[:3] == ("NDT", "NST_", "DIG")
 
 
-def test_words_of_the_configuration_are_known_here():
-    assert findings.TASKS == TASKS
-    assert findings.LANGUAGES == LANGUAGES
-
-
-def test_classes_are_exactly_those_that_are_no_statement():
+def test_classes_are_those_without_the_code_of_a_statement():
     classes = {*findings.task_codes("superdiagnostic"), *findings.task_codes("subdiagnostic")}
     assert set(CLASSES) == classes - set(STATEMENTS)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_no_two_findings_are_asked_alike(language):
+def test_no_two_findings_have_the_same_prompt(language):
     codes = [*STATEMENTS, *CLASSES]
     prompts = findings.prompts(codes, language)
     assert len({prompt.casefold() for prompt in prompts}) == len(codes)
@@ -134,7 +129,7 @@ def test_likelihood_zero_is_present():
     assert to_task({"SR": 0.0}, "diagnostic") == {}
 
 
-def test_answer_is_in_task_order_whatever_the_record_order():
+def test_findings_of_a_record_are_in_task_order():
     assert list(to_task({"SR": 0.0, "ASMI": 1.0, "NDT": 2.0}, "all")) == ["NDT", "ASMI", "SR"]
 
 
@@ -150,21 +145,21 @@ def test_sttc_as_subclass_is_narrower_than_as_superclass():
     assert to_task({"DIG": 50.0}, "subdiagnostic") == {"STTC": 50.0}
 
 
-def test_unknown_code_names_record_code_and_what_was_meant():
+def test_error_of_an_unknown_code_names_record_code_and_similar_codes():
     with pytest.raises(ValueError, match=r"record 00042: .*'AFBI'.*AFIB") as error:
         to_task({"SR": 0.0, "AFBI": 100.0}, "rhythm", record="00042")
     assert "\n" not in str(error.value)
-    # A class is no statement: a record cannot bear it.
+    # A class is not a statement: a record cannot have it.
     with pytest.raises(ValueError, match="STTC"):
         to_task({"STTC": 100.0}, "superdiagnostic")
 
 
-@pytest.mark.parametrize("ask", [findings.names, findings.prompts])
-def test_unknown_finding_is_refused(ask):
+@pytest.mark.parametrize("look_up", [findings.names, findings.prompts])
+def test_unknown_finding_is_refused(look_up):
     with pytest.raises(ValueError, match=r"'clbb'.*CLBBB"):
-        ask(["clbb"])
+        look_up(["clbb"])
     with pytest.raises(ValueError, match="no known code"):
-        ask(["????"])
+        look_up(["????"])
 
 
 def test_unknown_task_and_language_are_refused():
@@ -172,6 +167,16 @@ def test_unknown_task_and_language_are_refused():
         findings.task_codes("superclass")
     with pytest.raises(ValueError, match="en, de, ja"):
         findings.prompts(["SR"], "fr")
+
+
+def test_vocabularies_that_differ_are_refused_with_the_difference():
+    findings.check_same_codes(["SR", "AFIB"], ("SR", "AFIB"), where="run a")
+    with pytest.raises(ValueError, match=r"^run a: .*1 findings without AFIB; expected 2$"):
+        findings.check_same_codes(["SR", "AFIB"], ["SR"], where="run a")
+    with pytest.raises(ValueError, match="3 findings with PVC; expected 2"):
+        findings.check_same_codes(["SR", "AFIB"], ["SR", "AFIB", "PVC"], where="run a")
+    with pytest.raises(ValueError, match="2 findings in another order"):
+        findings.check_same_codes(["SR", "AFIB"], ["AFIB", "SR"], where="run a")
 
 
 def test_from_snomed():

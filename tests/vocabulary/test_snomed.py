@@ -1,4 +1,4 @@
-"""The table is whole and agrees with the vocabulary; a question is asked only where it is fair."""
+"""The table of SNOMED CT codes is complete and consistent; queries are scored only where fair."""
 
 import csv
 
@@ -19,17 +19,17 @@ MERGED = [
 ]
 
 
-def asked(codes=tuple(STATEMENTS)):
-    return {question.code: question for question in snomed.label_queries(codes)}
+def queries_by_code(codes=tuple(STATEMENTS)) -> dict[str, snomed.LabelQuery]:
+    return {query.code: query for query in snomed.label_queries(codes)}
 
 
-def said(code: str, *labels: set[int]) -> tuple[list[bool], list[bool]]:
-    """What sets of codes say to one question: true, and unclear."""
-    found = snomed.label_matrix([asked()[code]], labels)
-    return found.y_true[:, 0].tolist(), found.unclear[:, 0].tolist()
+def labels_of(code: str, *records: set[int]) -> tuple[list[bool], list[bool]]:
+    """Return the labels of records for one query: positive, and unclear."""
+    matrix = snomed.label_matrix([queries_by_code()[code]], records)
+    return matrix.y_true[:, 0].tolist(), matrix.unclear[:, 0].tolist()
 
 
-def test_no_code_stands_twice_and_every_row_is_whole():
+def test_no_code_occurs_twice_and_every_row_is_complete():
     path = snomed.Path(snomed.__file__).with_name("snomed.csv")
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -40,7 +40,7 @@ def test_no_code_stands_twice_and_every_row_is_whole():
 
 
 @pytest.mark.parametrize("code", TABLE.values(), ids=lambda code: code.abbreviation)
-def test_every_target_is_in_the_vocabulary_in_its_order(code):
+def test_every_finding_is_in_the_vocabulary_and_in_its_order(code):
     assert code.relation in snomed.RELATIONS
     assert set(code.findings) | set(code.ptbxl_also) <= set(STATEMENTS)
     assert list(code.findings) == [c for c in STATEMENTS if c in code.findings]
@@ -50,12 +50,12 @@ def test_every_target_is_in_the_vocabulary_in_its_order(code):
 
 
 @pytest.mark.parametrize(("codes", "finding"), MERGED)
-def test_what_the_challenges_merge_is_one_question(codes, finding):
+def test_codes_that_the_challenges_merge_define_one_query(codes, finding):
     assert {TABLE[code].findings for code in codes} == {(finding,)}
     assert {TABLE[code].relation for code in codes} == {"exact"}
     assert len({TABLE[code].scored_as for code in codes}) == 1
     assert {TABLE[code].scored_as for code in codes} <= codes
-    assert codes <= set(asked()[finding].asked_by)
+    assert codes <= set(queries_by_code()[finding].defined_by)
 
 
 def test_no_other_code_is_merged():
@@ -64,14 +64,14 @@ def test_no_other_code_is_merged():
 
 
 @pytest.mark.parametrize("entry", STATEMENTS.values(), ids=lambda entry: entry.code)
-def test_the_table_agrees_with_what_became_of_the_statements_of_ptbxl(entry):
+def test_the_table_agrees_with_the_codes_that_ptbxl_statements_became(entry):
     for number in entry.snomed[:1]:
         assert entry.code in TABLE[number].findings + TABLE[number].ptbxl_also
     for number in entry.snomed[1:]:
         assert TABLE[number].findings == (entry.code,)
 
 
-def test_the_codes_of_ptbxl_count_as_many_records_as_the_challenges_say(shared_metadata):
+def test_ptbxl_has_as_many_records_per_code_as_the_challenges_report(shared_metadata):
     # dx_mapping_*.csv count version 1.0.1 with 21,837 records; 1.0.3 has 38 fewer.
     expected = {
         "MI": (164865005, 5261), "TAb": (164934002, 2345), "NSR": (426783006, 18092),
@@ -80,95 +80,97 @@ def test_the_codes_of_ptbxl_count_as_many_records_as_the_challenges_say(shared_m
     }  # fmt: skip
     table = ptbxl.read_metadata(shared_metadata)
     for number, n in expected.values():
-        mine = {code for code, entry in STATEMENTS.items() if entry.snomed[:1] == (number,)}
-        found = sum(bool(mine & set(codes)) for codes in table["scp_codes"])
-        assert abs(found - n) <= 38, number
+        ours = {code for code, entry in STATEMENTS.items() if entry.snomed[:1] == (number,)}
+        n_ours = sum(bool(ours & set(codes)) for codes in table["scp_codes"])
+        assert abs(n_ours - n) <= 38, number
 
 
-def test_questions_have_codes_of_their_own():
-    codes = [question.code for question in snomed.label_queries(STATEMENTS)]
+def test_query_codes_are_distinct():
+    codes = [query.code for query in snomed.label_queries(STATEMENTS)]
     assert len(codes) == len(set(codes))
-    for question in asked().values():
-        assert (len(question.findings) == 1) == (question.code in STATEMENTS)
-    assert asked()["MI"].asked_by == (57054005, 164865005, 164867002)
+    for query in queries_by_code().values():
+        assert (len(query.findings) == 1) == (query.code in STATEMENTS)
+    assert queries_by_code()["MI"].defined_by == (57054005, 164865005, 164867002)
 
 
-def test_a_model_is_asked_only_what_it_knows():
-    assert set(asked(("AFIB", "1AVB"))) == {"AFIB", "1AVB"}
-    assert set(asked(("AFIB", "AFLT"))) == {"AFIB", "AFLT", "AFAFL"}
-    assert not asked(("MI", "STTC"))
+def test_queries_need_only_the_findings_of_the_model():
+    assert set(queries_by_code(("AFIB", "1AVB"))) == {"AFIB", "1AVB"}
+    assert set(queries_by_code(("AFIB", "AFLT"))) == {"AFIB", "AFLT", "AFAFL"}
+    assert not queries_by_code(("MI", "STTC"))
 
 
-def test_a_narrower_code_answers_yes_and_asks_nothing():
-    assert said("2AVB", {54016002}, {270492004}) == ([True, False], [False, False])
-    found = snomed.label_matrix([asked()["2AVB"]], [{54016002}])
-    assert not found.asked.any()
-    assert snomed.label_matrix([asked()["2AVB"]], [{195042002}]).asked.all()
+def test_a_narrower_code_is_a_positive_label_and_defines_no_query():
+    assert labels_of("2AVB", {54016002}, {270492004}) == ([True, False], [False, False])
+    query = queries_by_code()["2AVB"]
+    assert not snomed.label_matrix([query], [{54016002}]).exact.any()
+    assert snomed.label_matrix([query], [{195042002}]).exact.all()
 
 
-def test_a_broader_code_leaves_its_findings_unclear_and_answers_for_all_of_them():
-    assert said("CRBBB", {6374002}) == ([False], [True])
-    assert said("CRBBB", {6374002, 59118001}) == ([True], [False])
-    assert said("BBB", {6374002}, {59118001}, {713426002}) == ([True] * 3, [False] * 3)
+def test_a_broader_code_is_unclear_for_single_findings_and_positive_for_all_together():
+    assert labels_of("CRBBB", {6374002}) == ([False], [True])
+    assert labels_of("CRBBB", {6374002, 59118001}) == ([True], [False])
+    assert labels_of("BBB", {6374002}, {59118001}, {713426002}) == ([True] * 3, [False] * 3)
 
 
-def test_a_code_broader_than_the_one_finding_there_is_decides_nothing():
-    assert said("SBRAD", {426627000}, {426177001}) == ([False, True], [True, False])
-    assert 426627000 not in asked()["SBRAD"].asked_by
+def test_a_code_broader_than_its_only_finding_is_unclear():
+    assert labels_of("SBRAD", {426627000}, {426177001}) == ([False, True], [True, False])
+    assert 426627000 not in queries_by_code()["SBRAD"].defined_by
 
 
-def test_an_unknown_code_says_nothing():
-    assert said("AFIB", {1}, set()) == ([False, False], [False, False])
+def test_unknown_codes_are_ignored():
+    assert labels_of("AFIB", {1}, set()) == ([False, False], [False, False])
 
 
 def test_any_of_several_findings():
-    questions = [asked()["AFIB"], asked()["AFAFL"]]
+    queries = [queries_by_code()["AFIB"], queries_by_code()["AFAFL"]]
     y_prob = np.array([[0.5, 0.5], [0.1, 0.0]])
-    found = snomed.any_probability(questions, ["AFLT", "AFIB"], y_prob)
-    assert np.allclose(found, [[0.5, 0.75], [0.0, 0.1]])
-    called = snomed.any_present(questions, ["AFLT", "AFIB"], np.array([[True, False]]))
-    assert called.tolist() == [[False, True]]
+    probability = snomed.any_probability(queries, ["AFLT", "AFIB"], y_prob)
+    assert np.allclose(probability, [[0.5, 0.75], [0.0, 0.1]])
+    present = snomed.any_present(queries, ["AFLT", "AFIB"], np.array([[True, False]]))
+    assert present.tolist() == [[False, True]]
 
 
 def reasons(labels: list[set[int]], n_least: int = 2) -> dict[str, str]:
-    questions = snomed.label_queries(STATEMENTS)
-    return snomed.undecided(questions, snomed.label_matrix(questions, labels), n_least)
+    queries = snomed.label_queries(STATEMENTS)
+    return snomed.undecided(queries, snomed.label_matrix(queries, labels), n_least)
 
 
-def test_what_a_hospital_never_writes_is_not_counted_as_absent():
+def test_a_finding_whose_code_a_hospital_never_uses_is_undecided():
     fibrillation, sinus = {164889003}, {426783006}
-    why = reasons([fibrillation] * 3 + [sinus] * 3)
-    assert set(asked()) - set(why) == {"AFIB", "SR"}
-    assert why["PACE"] == "the set has no code for just this"
+    undecided = reasons([fibrillation] * 3 + [sinus] * 3)
+    assert set(queries_by_code()) - set(undecided) == {"AFIB", "SR"}
+    assert undecided["PACE"] == "the set has no code for just this"
 
 
-def test_too_few_with_or_without_a_finding_decide_nothing():
+def test_a_query_with_too_few_positives_or_negatives_is_undecided():
     assert "1 positive, fewer than 2" in reasons([{164889003}] + [{426783006}] * 3)["AFIB"]
     assert "1 negative, fewer than 2" in reasons([{164889003}] * 3 + [{426783006}])["AFIB"]
 
 
-def test_narrower_codes_alone_decide_nothing():
+def test_a_query_with_narrower_codes_only_is_undecided():
     mobitz, sinus = {54016002}, {426783006}
     assert reasons([mobitz] * 3 + [sinus] * 3)["2AVB"] == "the set has no code for just this"
 
 
-def test_a_finding_that_mostly_has_a_broader_code_is_not_decided():
+def test_a_query_with_mostly_broader_codes_is_undecided():
     depression, interval, sinus = {429622005}, {164930006}, {426783006}
-    why = reasons([depression] * 2 + [interval] * 3 + [sinus] * 3)
-    assert "3 records have a broader code only" in why["STD_"]
-    assert "STC" not in why  # any change of ST: both say it
+    undecided = reasons([depression] * 2 + [interval] * 3 + [sinus] * 3)
+    assert "3 records have a broader code only" in undecided["STD_"]
+    assert "STC" not in undecided  # any change of ST: both codes mean it
     assert "STD_" not in reasons([depression] * 3 + [interval] * 3 + [sinus] * 3)
 
 
-def test_the_ptbxl_part_of_the_challenge_is_what_ptbxl_says(shared_metadata, shared_challenge):
+def test_the_ptbxl_records_of_the_challenge_have_the_labels_of_ptbxl(
+    shared_metadata, shared_challenge
+):
     from ecg_siglip.datasets import challenge
 
     table = ptbxl.read_metadata(shared_metadata)
     headers = sorted((shared_challenge / "ptbxl").glob("*.hea"))
     for path, ecg_id in zip(headers, challenge.ecg_ids(headers), strict=True):
         row, labels = table.loc[ecg_id], challenge.read_labels(path)
-        became = {STATEMENTS[code].snomed[0] for code in row["scp_codes"]}
+        expected = {STATEMENTS[code].snomed[0] for code in row["scp_codes"]}
         axis = {"LAD": 39732003, "RAD": 47665007, "SAG": 251200008}
-        became |= {axis[row["heart_axis"]]} & labels.dx if row["heart_axis"] in axis else set()
-        assert labels.dx == became, path.stem
+        expected |= {axis[row["heart_axis"]]} & labels.dx if row["heart_axis"] in axis else set()
+        assert labels.dx == expected, path.stem
         assert labels.age == row["age"] and labels.sex == ("female" if row["sex"] else "male")

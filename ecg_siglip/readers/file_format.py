@@ -1,0 +1,111 @@
+"""Detect the format of a file by its content and read what the file states."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+from ecg_siglip.core.files import one_line
+from ecg_siglip.readers import dicom_format, edf_format, tabular_formats, xml_formats
+from ecg_siglip.readers.stated import DeviceStated, Stated
+from ecg_siglip.signals.leads import LEADS, lead_name
+
+# Size limit of a file, before and after it is unzipped.
+MAX_BYTES = 1 << 28
+HEAD_BYTES = 4096
+GZIP = b"\x1f\x8b"
+# Name, pattern at the beginning of the content, reader.
+Reader = Callable[[bytes], Stated | DeviceStated]
+FORMATS: tuple[tuple[str, bytes, Reader], ...] = (
+    ("EDF", rb"0 {7}", edf_format.read_edf),
+    ("DICOM", rb"(?s).{128}DICM", dicom_format.read_dicom),
+    ("NumPy", rb"\x93NUMPY", tabular_formats.read_npy),
+    ("NumPy archive", rb"PK\x03\x04", tabular_formats.read_npz),
+    ("Parquet", rb"PAR1", tabular_formats.read_parquet),
+    ("XML", rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\x00]*<", xml_formats.read_xml),
+    ("table", rb"[^\x00-\x08\x0e-\x1f]+\Z", tabular_formats.read_text),
+)
+
+
+def read_content(path: Path) -> bytes:
+    """Read a file, unzipped if it is a gzip file.
+
+    Raises
+    ------
+    ValueError
+        If it is empty, a malformed gzip file, or larger than ``MAX_BYTES``, zipped or unzipped.
+    """
+    size = path.stat().st_size
+    content = b""
+    if size <= MAX_BYTES:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES)
+    if content.startswith(GZIP):
+        try:
+            with gzip.open(io.BytesIO(content)) as unzipped:
+                content = unzipped.read(MAX_BYTES + 1)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"malformed gzip ({one_line(error)})") from error
+    if max(size, len(content)) > MAX_BYTES:
+        raise ValueError(f"larger than {MAX_BYTES >> 20} MiB, which is the most that is read")
+    if not content:
+        raise ValueError("the file is empty")
+    return content
+
+
+def detect_format(head: bytes) -> tuple[str, Reader | None]:
+    """Return the name and the reader of a format by the beginning of a file.
+
+    The reader of an unknown format is None.
+    """
+    for name, pattern, reader in FORMATS:
+        if re.match(pattern, head):
+            return name, reader
+    return "file", None
+
+
+def run_reader(reader: Reader, content: bytes, kind: str) -> Stated | DeviceStated:
+    """Run a reader on the content of a file.
+
+    Raises
+    ------
+    ValueError
+        For every error that the reader or its library raises; the message names the format.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Libraries warn of damage that they can repair and raise errors for all other damage.
+            warnings.simplefilter("ignore")
+            return reader(content)
+    except ValueError as error:
+        raise ValueError(f"{kind}: {one_line(error)}") from error
+    except Exception as error:
+        cause = f"{type(error).__name__}: {one_line(error)}"
+        raise ValueError(f"malformed {kind} ({cause})") from error
+
+
+def is_record(path: Path) -> bool:
+    """Return whether a file is a record, by the beginning of its content."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+        if head.startswith(GZIP):
+            with gzip.open(path) as unzipped:
+                head = unzipped.read(HEAD_BYTES)
+    except (OSError, EOFError, zlib.error):
+        return False
+    kind, reader = detect_format(head)
+    if kind == "XML":
+        root = rb"<(\w+:)?(AnnotatedECG|RestingECG)\b"
+        return re.search(root, head.replace(b"\0", b"")) is not None
+    if kind == "table":
+        cells = tabular_formats.first_row(head)
+        names = {lead_name(tabular_formats.split_unit(cell)[0]) for cell in cells}
+        is_numeric = len(cells) > 1 and all(map(tabular_formats.is_number, cells))
+        return is_numeric or not names.isdisjoint(LEADS)
+    return reader is not None

@@ -1,0 +1,106 @@
+"""A question in three languages is matched to the finding that it is about, or to none."""
+
+import pytest
+
+from ecg_siglip.vocabulary import findings
+from ecg_siglip.vocabulary.question_matching import (
+    MAX_CHARACTERS,
+    N_SHOWN,
+    check_question,
+    match_question,
+    nearest_findings,
+)
+
+ALL = findings.task_codes("all")
+QUESTIONS = {
+    "CLBBB": "is there a left bundle branch block?|LBBB|Does this patient have LBBB?|"
+    "Gibt es einen Linksschenkelblock?|左脚ブロックはありますか？|CLBBB",
+    "CRBBB": "complete right bundle branch block|Liegt ein kompletter Rechtsschenkelblock vor?|"
+    "完全右脚ブロックですか",
+    "IRBBB": "incomplete right bundle branch block?|inkompletter Rechtsschenkelblock",
+    "AFIB": "any sign of atrial fibrillation|afib?|AF|Hat der Patient Vorhofflimmern?|心房細動",
+    "AFLT": "atrial flutter?|Vorhofflattern?|心房粗動",
+    "STACH": "is the heart too fast?|Sinustachykardie|洞性頻脈",
+    "NORM": "is this ECG normal?|Ist das EKG normal?|正常心電図",
+    "IMI": "inferior infarction|old inferior myocardial infarct|Hinterwandinfarkt|下壁心筋梗塞",
+    "LVH": "evidence of left ventricular hypertrophy|Zeichen einer Linksherzhypertrophie?|"
+    "linksventrikulaere Hypertrophie|左室肥大の所見はありますか",
+    "LNGQT": "prolonged QTc interval|verlängerte QT-Zeit|QT延長",
+    "1AVB": "first degree AV block|AV-Block I. Grades|第1度房室ブロック",
+    "3AVB": "third-degree heart block|totaler AV-Block|完全房室ブロック",
+    "PVC": "PVCs?|premature ventricular contractions|ventrikuläre Extrasystolen|心室期外収縮",
+    "PACE": "pacemaker|Schrittmacher|ペースメーカー調律",
+    "INVT": "T wave inversion|陰性T波",
+    "WPW": "delta wave|WPW?",
+    "2AVB": "2:1 block|Mobitz II?",
+    "PAC": "PACs|any PACs?",
+    "SVTAC": "SVT",
+}
+EXAMPLES = [(words, code) for code, many in QUESTIONS.items() for words in many.split("|")]
+OTHER_SUBJECTS = [
+    *("pizza", "the weather is nice today", "Wie ist das Wetter heute?", "今日の天気はどうですか"),
+    *("is the patient male?", "mitral valve prolapse", "Takotsubo", "diabetes"),
+    # Similar in their letters, but about something else.
+    *("ventricular tachycardia?", "Kammerflimmern", "Brugada syndrome", "pulmonary embolism"),
+    *("ventricular rhythm", "wide complex tachycardia", "心室性頻拍", "Kammereigenrhythmus"),
+    *("short QT", "心室頻拍", "atrial tachycardia", "pericarditis", "左軸偏位"),
+]
+
+
+@pytest.mark.parametrize(("words", "code"), EXAMPLES)
+def test_the_finding_of_a_question_comes_first(words, code):
+    assert match_question(words, ALL)[0].code == code
+
+
+@pytest.mark.parametrize("words", OTHER_SUBJECTS)
+def test_questions_about_other_subjects_match_no_finding(words):
+    assert match_question(words, ALL) == ()
+
+
+@pytest.mark.parametrize("words", ["heart attack?", "NSTEMI", "Herzinfarkt", "心筋梗塞"])
+def test_a_class_matches_all_of_its_findings(words):
+    matches = {match.code for match in match_question(words, ALL)}
+    assert {"IMI", "AMI", "LMI"} <= matches
+    assert "LVH" not in matches
+    # In a vocabulary of classes the class itself is the match.
+    classes = findings.task_codes("superdiagnostic")
+    assert [match.code for match in match_question(words, classes)] == ["MI"]
+
+
+def test_every_prompt_and_name_matches_its_own_finding():
+    for language in findings.LANGUAGES:
+        for code, prompt in zip(ALL, findings.prompts(ALL, language), strict=True):
+            assert match_question(prompt, ALL)[0].code == code
+    for code, name in zip(ALL, findings.names(ALL), strict=True):
+        assert code in [match.code for match in match_question(name, ALL)]
+
+
+def test_nearest_findings_are_sorted_and_complete():
+    matches = nearest_findings("atrial fibrillation", ALL)
+    assert {match.code for match in matches} == set(ALL)
+    closeness = [match.closeness for match in matches]
+    assert closeness == sorted(closeness, reverse=True)
+    assert matches[0].code == "AFIB"
+    assert matches[0].closeness == pytest.approx(1)
+    assert min(closeness) >= 0
+
+
+def test_words_of_many_findings_match_a_few_of_them():
+    matches = match_question("subendocardial injury", ALL)
+    assert len(matches) == N_SHOWN
+    assert {match.code for match in matches} <= {"INJAL", "INJAS", "INJIL", "INJIN", "INJLA"}
+
+
+@pytest.mark.parametrize("words", ["no atrial fibrillation", "kein Vorhofflimmern", "心房細動なし"])
+def test_a_negation_does_not_change_the_match(words):
+    assert match_question(words, ALL)[0].code == "AFIB"
+
+
+def test_whitespace_of_a_question_is_normalized():
+    assert check_question("  left\n bundle  branch block? ") == "left bundle branch block?"
+
+
+@pytest.mark.parametrize("words", ["", "  ", "x" * (MAX_CHARACTERS + 1)])
+def test_empty_and_too_long_questions_are_refused(words):
+    with pytest.raises(ValueError, match="the question"):
+        check_question(words)

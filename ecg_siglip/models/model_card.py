@@ -111,8 +111,8 @@ def model_card(
     before = provenance.pretrained
     start = f"from that of {before.run}, trained on {before.data}" if before else "at random"
     bias = (
-        f"Scores of the {tuning_fold} are optimistically biased, because thresholds and calibration "
-        "were fitted on it."
+        f"Scores of the {tuning_fold} are optimistically biased, because thresholds and "
+        "calibration were fitted on it."
     )
     return CARD.format(
         **vars(provenance),

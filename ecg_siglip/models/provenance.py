@@ -136,7 +136,7 @@ class Provenance:
         return fold in self.folds_seen
 
     def lineage(self) -> Iterator[Provenance]:
-        """Iterate over this model and all earlier models: initialization and teachers, recursively."""
+        """Iterate over this model and the models that it was derived from, recursively."""
         yield self
         for before in (self.pretrained, *self.teachers):
             if before:

@@ -1,4 +1,4 @@
-"""Tune the best weights on the tuning fold and save the model."""
+"""Finish a training run: calibration and thresholds of the best weights, and the saved model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,17 @@ from ecg_siglip.training.trainer import Trainer, weights_of
 
 
 def save_artifact_for_run(training: Trainer, loaded: ptbxl.PtbXl, run: Path) -> None:
-    """Tune the best weights on the tuning fold and write the artifact."""
+    """Tune the best weights on the tuning fold and write ``model/`` of the run.
+
+    Parameters
+    ----------
+    training : Trainer
+        After its last epoch.
+    loaded : PtbXl
+        The data that it was trained on.
+    run : Path
+        Folder of the run.
+    """
     settings, data = training.settings, training.data
     tune_rows = loaded.fold(settings.data.tune_fold)
     y_tune = loaded.y_true[tune_rows]
@@ -68,7 +78,9 @@ def save_artifact_for_run(training: Trainer, loaded: ptbxl.PtbXl, run: Path) -> 
         )
         card = model_card(provenance, artifact.codes, artifact.waveform)
         save_artifact(run / "model", artifact, card)
-    print(f"\ntuning fold {settings.data.tune_fold}, thresholds tuned on it (so it flatters):")
+    print(
+        f"\ntuning fold {settings.data.tune_fold} (optimistically biased: thresholds tuned on it):"
+    )
     print(headline(scores))
     print(
         f"wrote {run / 'model'}/ ({training.seconds / 60:.1f} minutes of training); next:\n"
@@ -77,7 +89,7 @@ def save_artifact_for_run(training: Trainer, loaded: ptbxl.PtbXl, run: Path) -> 
 
 
 def describe_objective(objective: config.ObjectiveConfig, teachers: list[dict[str, Any]]) -> str:
-    """The objective in words, for the model's card."""
+    """Describe the objective, for the model card."""
     names = ", ".join(each["run"] for each in teachers)
     shared = f"; {objective.teacher_share:g} of a label from {names}" if teachers else ""
     return f"{objective.terms} ({objective.loss}){shared}"

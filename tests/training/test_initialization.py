@@ -102,3 +102,17 @@ def test_a_missing_or_unfinished_run_is_refused(train_config, tmp_path, name, me
     (tmp_path / "runs" / "begun").mkdir(parents=True)
     with pytest.raises(ValueError, match=message):
         begun(train_config()).start_from(name)
+
+
+def test_an_encoder_that_was_trained_with_a_held_out_finding_is_refused(trained, train_config):
+    settings = {"ecg.weights": str(trained / "model"), "data.held_out": ["AFIB", "CLBBB"]}
+    message = "small was trained with AFIB, CLBBB, which data.held_out hides"
+    with pytest.raises(ValueError, match=message):
+        train(train_config(**settings))
+
+
+def test_an_encoder_that_was_trained_without_the_held_out_findings_is_used(train_config, tmp_path):
+    held_out = {"data.held_out": ["AFIB", "CLBBB"], "optim.n_epochs": 1}
+    train(train_config(**held_out, **{"run.name": "without"}))
+    train(train_config(**held_out, **{"run.name": "next", "ecg.weights": "without"}))
+    assert (tmp_path / "runs" / "next" / "model" / "config.json").is_file()

@@ -164,7 +164,7 @@ def test_a_run_is_not_its_own_teacher_and_is_not_resumed_with_other_teachers(
 def test_the_soft_target_of_several_findings_is_their_sum_minus_all_but_one():
     labels = torch.tensor([[1.0, 0.7, 0.2], [0.5, 0.4, 1.0]])
     texts = torch.tensor([[0.0, 1, 0], [1, 1, 0], [0, 0, 0], [1, 0, 1]])
-    nobody = torch.zeros(4, dtype=torch.int64)
-    matrix = PairTargets("present", labels, texts, nobody[:2], nobody, torch.ones(3)).matrix()
+    no_record = torch.zeros(4, dtype=torch.int64)
+    matrix = PairTargets("present", labels, texts, no_record[:2], no_record, torch.ones(3)).matrix()
     expected = torch.tensor([[0.7, 0.7, 0, 0.2], [0.4, 0, 0, 0.5]])
     torch.testing.assert_close(matrix, expected)

@@ -50,5 +50,5 @@ def test_the_objective_is_described_with_its_teachers():
     objective = configured(ObjectiveConfig, {"terms": "bank", "teacher_share": 0.25})
     alone = describe_objective(objective, [])
     assert alone == f"bank ({objective.loss})"
-    taught = describe_objective(objective, [{"run": "a"}, {"run": "b"}])
-    assert taught == f"{alone}; 0.25 of a label from a, b"
+    distilled = describe_objective(objective, [{"run": "a"}, {"run": "b"}])
+    assert distilled == f"{alone}; 0.25 of a label from a, b"

@@ -15,13 +15,13 @@ from ecg_siglip.training.state import clone_tensors
 from ecg_siglip.training.trainer import Trainer
 
 
-def begun(settings) -> Trainer:
+def make_trainer(settings) -> Trainer:
     data = TrainingData(load_training_data(settings, progress=False), settings, torch.device("cpu"))
     return Trainer(settings, data, Distributed())
 
 
 def test_only_the_ecg_encoder_is_loaded_from_the_other_run(trained, train_config):
-    training = begun(train_config(seed=5))
+    training = make_trainer(train_config(seed=5))
     fresh = clone_tensors(training.model.state_dict())
     training.start_from(str(trained / "model"))
     stored = load_file(trained / "model" / "model.safetensors")
@@ -44,7 +44,7 @@ def test_the_model_stores_the_provenance_of_its_encoder(trained, train_config, t
 
 def test_an_encoder_that_has_seen_the_tuning_fold_is_refused(trained, train_config):
     folds = {"data.train_folds": [1, 2, 3], "data.tune_fold": 4}
-    training = begun(train_config(**folds))
+    training = make_trainer(train_config(**folds))
     with pytest.raises(ValueError, match=r"small has seen fold 4 of the same records"):
         training.start_from(str(trained / "model"))
 
@@ -57,7 +57,7 @@ def test_data_with_missing_records_are_recognized_as_the_same_data(trained, trai
     path.write_text(json.dumps(stored))
     folds = {"data.train_folds": [1, 2, 3], "data.tune_fold": 4}
     with pytest.raises(ValueError, match=r"small has seen fold 4 of the same records"):
-        begun(train_config(**folds)).start_from(str(tmp_path / "fewer"))
+        make_trainer(train_config(**folds)).start_from(str(tmp_path / "fewer"))
 
 
 def test_the_folds_of_all_earlier_encoders_are_checked(trained, train_config, tmp_path):
@@ -73,7 +73,7 @@ def test_the_folds_of_all_earlier_encoders_are_checked(trained, train_config, tm
     shutil.copytree(trained / "model", tmp_path / "second")
     change_provenance("second", data="other records", pretrained=first)
     with pytest.raises(ValueError, match=r"small has seen fold 10 of the same records"):
-        begun(train_config()).start_from(str(tmp_path / "second"))
+        make_trainer(train_config()).start_from(str(tmp_path / "second"))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_the_folds_of_all_earlier_encoders_are_checked(trained, train_config, tm
 )
 def test_an_encoder_with_other_settings_is_refused(trained, train_config, setting, value, message):
     with pytest.raises(ValueError, match=message):
-        begun(train_config(**{setting: value})).start_from(str(trained / "model"))
+        make_trainer(train_config(**{setting: value})).start_from(str(trained / "model"))
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,13 @@ def test_an_encoder_with_other_settings_is_refused(trained, train_config, settin
             "pretrain",
             r"pretrain does not exist; expected a finished run.*; `make pretrain` makes it$",
         ),
-        ("begun", r"begun has not finished training; expected a finished run"),
+        ("unfinished", r"unfinished has not finished training; expected a finished run"),
     ],
 )
 def test_a_missing_or_unfinished_run_is_refused(train_config, tmp_path, name, message):
-    (tmp_path / "runs" / "begun").mkdir(parents=True)
+    (tmp_path / "runs" / "unfinished").mkdir(parents=True)
     with pytest.raises(ValueError, match=message):
-        begun(train_config()).start_from(name)
+        make_trainer(train_config()).start_from(name)
 
 
 def test_an_encoder_that_was_trained_with_a_held_out_finding_is_refused(trained, train_config):

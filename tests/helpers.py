@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import wfdb
 
 from ecg_siglip.signals.leads import LEADS, LEADS_FROM_ELECTRODES
@@ -100,3 +101,38 @@ def write_challenge_record(
     header = folder / f"{name}.hea"
     header.write_text("\n".join(lines) + "\n" + comments)
     return header
+
+
+def write_ptbxl_record(path: Path, digital: np.ndarray) -> None:
+    """Write samples (12, n_samples), uV, as a WFDB record in the form of PTB-XL's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digital = digital.astype("<i2")
+    lines = [f"{path.name} 12 100 {digital.shape[1]}"]
+    for lead, row in zip(map(str.upper, LEADS), digital, strict=True):
+        checksum = int(row.sum(dtype=np.int64)) % 65536
+        lines.append(f"{path.name}.dat 16 1000.0(0)/mV 16 0 {row[0]} {checksum} 0 {lead}")
+    Path(f"{path}.hea").write_text("\n".join(lines) + "\n")
+    Path(f"{path}.dat").write_bytes(digital.T.tobytes())
+
+
+def write_ptbxl(root: Path) -> Path:
+    """Write six records of noise with the amplitude of an ECG; ecg_ids with a gap, not sorted."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number, ecg_id in enumerate([1, 2, 3, 7, 5, 6]):
+        name = f"records100/00000/{ecg_id:05d}_lr"
+        write_ptbxl_record(root / name, rng.integers(-900, 900, (12, 1000)))
+        rows.append(
+            {
+                "ecg_id": ecg_id,
+                "patient_id": 100.0 + number // 2,
+                "report": "sinusrhythmus",
+                "scp_codes": "{'NORM': 100.0, 'LVOLT': 0.0, 'SR': 0.0}",
+                "strat_fold": 1 + number // 2,
+                "filename_lr": name,
+                "filename_hr": name.replace("100", "500").replace("_lr", "_hr"),
+            }
+        )
+    pd.DataFrame(rows).to_csv(root / "ptbxl_database.csv", index=False)
+    (root / "scp_statements.csv").write_text(",description\n")
+    return root

@@ -1,4 +1,4 @@
-"""Labelled ECGs on disk."""
+"""Labelled ECGs on disk: PTB-XL, the PhysioNet challenge collections, and the waveform cache."""
 
 from ecg_siglip.core.lazy import lazy_names
 

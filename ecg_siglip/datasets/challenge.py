@@ -1,7 +1,8 @@
 """The PhysioNet/CinC 2020-2021 collections on disk: ECGs of other hospitals with SNOMED CT codes.
 
-A collection is a folder of WFDB records, at any depth: a header with ``#Age``, ``#Sex`` and ``#Dx``
-and a ``.mat`` file each. A root holds one or several of them; a set is named after its folder.
+A collection is a folder of WFDB records, at any depth. Each record is a header with ``#Age``,
+``#Sex`` and ``#Dx`` and a ``.mat`` file. A root contains one or several collections; each is named
+after its folder.
 """
 
 from __future__ import annotations
@@ -25,18 +26,18 @@ from ecg_siglip.readers.preparation import PreparedRecord, prepare_record
 from ecg_siglip.readers.record import read_record
 
 COMMENT = re.compile(r"^#[ \t]*(Dx|Age|Sex)[ \t]*:(.*)$", re.IGNORECASE | re.MULTILINE)
-# What headers write where they know nothing.
+# Words that headers use for an unknown value.
 UNKNOWN = {"", "unknown", "nan", "na", "n/a", "none"}
 SEXES = {"male": "male", "m": "male", "female": "female", "f": "female"}
 # PTB-XL in challenge form: HRnnnnn is the record with ecg_id nnnnn.
 PTBXL_NAME = re.compile(r"HR(\d{5})")
 MAX_HEADER_BYTES = 1 << 20
-N_WORTH_A_PROCESS = 200  # records; starting a process takes about as long as preparing these
+MIN_RECORDS_PER_PROCESS = 200  # starting a process takes about as long as preparing these
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What a header says of the patient.
+    """Diagnoses, age and sex of the patient, as a header states them.
 
     Attributes
     ----------
@@ -55,18 +56,18 @@ class Labels:
 
 @dataclass(frozen=True)
 class Collection:
-    """The labelled records of a set.
+    """The labelled records of one collection.
 
     Attributes
     ----------
     name : str
-        Of its folder.
+        Name of its folder.
     paths : list of Path
         Headers, sorted.
     labels : list of Labels
-        One a path.
+        One per path.
     left_out : dict of str to str
-        Records without labels: name and what is wrong.
+        Reason by name, for the records without labels.
     """
 
     name: str
@@ -76,13 +77,13 @@ class Collection:
 
 
 def find_sets(root: str | Path) -> dict[str, list[Path]]:
-    """The headers of every set below a root, by the name of its folder.
+    """Return the headers of every collection below a root, by the name of its folder.
 
     Parameters
     ----------
     root : path
-        Records that lie in it are a set of its name; each of its folders that holds records, at
-        any depth, is one.
+        Records directly in the root are a collection with the name of the root. Each folder of the
+        root with records at any depth is a collection.
 
     Returns
     -------
@@ -91,47 +92,49 @@ def find_sets(root: str | Path) -> dict[str, list[Path]]:
     Raises
     ------
     ValueError
-        If it is no folder, or holds no record.
+        If the root is not a folder, or contains no record.
     """
     root = Path(root)
     if not root.is_dir():
         raise ValueError(f"data.root={root}: no such folder; expected one with challenge records")
-    found = {root.resolve().name: sorted(root.glob("*.hea"))}
+    headers = {root.resolve().name: sorted(root.glob("*.hea"))}
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        found[folder.name] = found.get(folder.name, []) + sorted(folder.rglob("*.hea"))
-    found = {name: paths for name, paths in found.items() if paths}
-    if not found:
-        raise ValueError(f"data.root={root}: no record (.hea) in it; expected a folder a hospital")
-    return found
+        headers[folder.name] = headers.get(folder.name, []) + sorted(folder.rglob("*.hea"))
+    headers = {name: paths for name, paths in headers.items() if paths}
+    if not headers:
+        raise ValueError(
+            f"data.root={root}: no record (.hea) in it; expected one folder per hospital"
+        )
+    return headers
 
 
 def read_labels(path: Path) -> Labels:
-    """What the header of a record says of the patient.
+    """Read diagnoses, age and sex from the header of a record.
 
     Raises
     ------
     ValueError
-        If there is no ``#Dx``, it is unknown or no list of SNOMED CT codes, or the file is no
-        header.
+        If there is no ``#Dx``, if it is unknown or not a list of SNOMED CT codes, or if the file
+        is too large for a header.
     OSError
         If the file cannot be read.
     """
     if path.stat().st_size > MAX_HEADER_BYTES:
         raise ValueError(f"expected a header of at most {MAX_HEADER_BYTES} bytes")
     text = path.read_bytes().decode("utf-8", errors="replace")
-    said: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
     for key, value in COMMENT.findall(text):
-        said.setdefault(key.lower(), []).append(value.strip())
-    if "dx" not in said:
+        values.setdefault(key.lower(), []).append(value.strip())
+    if "dx" not in values:
         raise ValueError("no #Dx line")
-    words = [word for value in said["dx"] for word in re.split(r"[,;\s]+", value)]
+    words = [word for value in values["dx"] for word in re.split(r"[,;\s]+", value)]
     words = [word for word in words if word.lower() not in UNKNOWN]
     if odd := [word for word in words if not word.isdecimal()]:
         raise ValueError(f"#Dx: expected SNOMED CT codes, got {odd[0]!r:.40}")
     if not words:
-        raise ValueError(f"#Dx is {', '.join(filter(None, said['dx'])) or 'empty'}")
-    sex = SEXES.get(said.get("sex", [""])[0].lower(), "")
-    return Labels(frozenset(map(int, words)), _age(said.get("age", [""])[0]), sex)
+        raise ValueError(f"#Dx is {', '.join(filter(None, values['dx'])) or 'empty'}")
+    sex = SEXES.get(values.get("sex", [""])[0].lower(), "")
+    return Labels(frozenset(map(int, words)), _age(values.get("age", [""])[0]), sex)
 
 
 def _age(text: str) -> float:
@@ -145,30 +148,30 @@ def _age(text: str) -> float:
 
 
 def collect(name: str, paths: Sequence[Path]) -> Collection:
-    """The labelled records of a set; those without labels by name."""
-    kept, labels, left_out = [], [], {}
+    """Read the labels of a collection; records without labels are listed in ``left_out``."""
+    labelled, labels, left_out = [], [], {}
     for path in paths:
         try:
             labels.append(read_labels(path))
-            kept.append(path)
+            labelled.append(path)
         except (ValueError, OSError) as error:
             left_out[path.stem] = one_line(error)
-    return Collection(name, kept, labels, left_out)
+    return Collection(name, labelled, labels, left_out)
 
 
 def ecg_ids(paths: Sequence[Path]) -> np.ndarray:
-    """PTB-XL's ecg_id of each record, 0 for one that is not PTB-XL's; (n_records,) int64."""
+    """Return PTB-XL's ecg_id of each record, 0 for other records; (n_records,) int64."""
     matches = [PTBXL_NAME.fullmatch(path.stem) for path in paths]
     return np.array([int(match[1]) if match else 0 for match in matches], np.int64)
 
 
 def in_tuning_half(key: str) -> bool:
-    """Whether a record or patient falls into the tuning half; the same for every model."""
+    """Return whether a record or patient is in the tuning half; the same for every model."""
     return hashlib.sha256(key.encode()).digest()[0] % 2 == 0
 
 
 def prepare(path: Path, spec: Mapping[str, Any]) -> PreparedRecord | str:
-    """Read and prepare a record, or return on one line why that is impossible.
+    """Read and prepare a record; return the error on one line if that fails.
 
     Parameters
     ----------
@@ -178,8 +181,8 @@ def prepare(path: Path, spec: Mapping[str, Any]) -> PreparedRecord | str:
 
     Notes
     -----
-    Of a longer record the middle is used; a shorter one is padded with zeros at its end, which
-    ``predict`` does only on request: no record of another hospital is left out for its length.
+    The middle of a longer record is used. A shorter record is padded with zeros at its end, so that
+    no record of another hospital is left out for its length; ``predict`` pads only on request.
     """
     try:
         return prepare_record(read_record(path), {**spec, "allow_short": True})
@@ -190,7 +193,7 @@ def prepare(path: Path, spec: Mapping[str, Any]) -> PreparedRecord | str:
 def prepare_all(
     paths: Sequence[Path], spec: Mapping[str, Any], n_workers: int | None = None
 ) -> Iterator[PreparedRecord | str]:
-    """Prepare records in order; many of them in several processes.
+    """Prepare records in order, in several processes if there are many.
 
     Parameters
     ----------
@@ -198,14 +201,14 @@ def prepare_all(
     spec : mapping
         As for ``prepare``.
     n_workers : int, optional
-        Default: one per core, fewer for few records.
+        By default one per core, fewer for few records.
     """
     job = partial(prepare, spec=dict(spec))
     if n_workers is None:
-        n_workers = min(os.cpu_count() or 1, math.ceil(len(paths) / N_WORTH_A_PROCESS))
+        n_workers = min(os.cpu_count() or 1, math.ceil(len(paths) / MIN_RECORDS_PER_PROCESS))
     if n_workers < 2 or len(paths) < 2:
         yield from map(job, paths)
         return
-    # Spawned, not forked: the caller holds threads, perhaps a GPU.
+    # Spawned, not forked: the caller may hold threads or a GPU.
     with ProcessPoolExecutor(n_workers, multiprocessing.get_context("spawn")) as pool:
         yield from pool.map(job, paths, chunksize=32)

@@ -1,7 +1,7 @@
-"""Files of a published data set by HTTPS: in parallel, resumable, each held to its SHA-256.
+"""Download PTB-XL by HTTPS: in parallel, resumable, each file verified by its SHA-256.
 
-Knows PhysioNet's layout, where ``SHA256SUMS.txt`` at the top lists every file, and which of
-PTB-XL's files belong together; it does not look into them.
+The server must have PhysioNet's layout, where ``SHA256SUMS.txt`` at the top lists every file. The
+content of the files is not checked otherwise.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ VERIFIED = ".verified"
 METADATA = ("ptbxl_database.csv", "scp_statements.csv")
 OTHERS = ("LICENSE.txt",)
 FOLDERS = {100: "records100/", 500: "records500/"}
-BACKOFF_S = 0.5  # pause before the second try, s; doubles with every further one
+BACKOFF_S = 0.5  # pause before the second try, s; doubles with every further try
 MAX_BACKOFF_S = 30.0
-N_BLOCK = 1 << 14  # bytes written at once; a try that ends loses less than one
+N_BLOCK = 1 << 14  # bytes written at once; a try that fails loses less than one block
 
 
 def download(
@@ -42,80 +42,101 @@ def download(
     n_retries: int = 5,
     progress: bool = True,
 ) -> int:
-    """Bring the metadata and the records of one sampling rate to disk, whole and verified.
+    """Download the metadata and the records of one sampling rate, and verify them.
 
-    What is already there with the right checksum stays. A file appears under its own name only
-    when it is complete and right; until then it is called ``<name>.part``, and the next call goes
-    on from there.
+    Files that are already there with the right checksum are kept. A file appears under its own name
+    only when it is complete and verified; until then it is named ``<name>.part``, and the next call
+    resumes it.
 
     Parameters
     ----------
     root : path
-        Folder to write to; made if needed.
+        Folder to write to; created if needed.
     url : str
-        Folder on the server that holds ``SHA256SUMS.txt``; https, or http on this machine.
+        Folder on the server that contains ``SHA256SUMS.txt``; https, or http on this machine.
     fs : {100, 500}, Hz
         Which of ``records100/`` and ``records500/``.
     n_downloads : int
-        Files fetched at the same time.
+        Files downloaded at the same time.
     timeout_s : float, s
-        A connection silent for longer is given up and tried again.
+        A connection without data for longer is closed and retried.
     n_retries : int
-        Tries for each file.
+        Tries per file.
     progress : bool
         Show a bar on stderr if that is a terminal.
 
     Returns
     -------
     int
-        Files fetched (not counting ``SHA256SUMS.txt``).
+        Number of files downloaded (without ``SHA256SUMS.txt``).
 
     Raises
     ------
     ValueError
-        If the address is not https, a file is not there (names the address), cannot be fetched in
-        `n_retries` tries, or keeps arriving with another checksum; if ``SHA256SUMS.txt`` lists no
-        PTB-XL or a path outside of `root`; if `root` holds the metadata of another data set; if
-        the disk is full or cannot be written to.
+        If the address is not https, a file is not on the server (with its address), cannot be
+        downloaded in `n_retries` tries, or repeatedly arrives with another checksum; if
+        ``SHA256SUMS.txt`` does not list PTB-XL or lists a path outside of `root`; if `root` has the
+        metadata of another data set; if the disk is full or cannot be written to.
     """
     root, url = Path(root), url.rstrip("/")
     _check_address(url)
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            _Client(Path(scratch), url, timeout_s, n_retries).fetch(SUMS, None)
-            listing = (Path(scratch) / SUMS).read_bytes()
-        sums = parse_sums(listing, f"{url}/{SUMS}")
-        if absent := [name for name in METADATA if name not in sums]:
-            raise ValueError(f"{url}/{SUMS}: expected PTB-XL, but it does not list {absent[0]}")
-        verified = _Verified(root)
-        for name in METADATA:
-            if (root / name).exists() and not verified.is_right(name, sums[name]):
-                raise ValueError(
-                    f"{root / name} is not the file of {url}: download to another folder, or "
-                    "delete it if it is broken; to use what is there say download=false"
-                )
+        listing, sums = _download_sums(url, timeout_s, n_retries)
+        verified = _VerifiedFiles(root)
+        _check_metadata(root, url, sums, verified)
         root.mkdir(parents=True, exist_ok=True)
         (root / SUMS).write_bytes(listing)
-        wanted = {
+        required = {
             name: sha256
             for name, sha256 in sums.items()
             if name in METADATA or name in OTHERS or name.startswith(FOLDERS[fs])
         }
         client = _Client(root, url, timeout_s, n_retries)
-        return _fetch_all(client, verified, wanted, n_downloads, progress)
+        return _download_all(client, verified, required, n_downloads, progress)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise ValueError(
-                f"disk full: {error.filename or root}: make room and say the same again; what is "
-                "complete stays"
-            ) from error
+        raise _disk_error(error, root) from error
+
+
+def _download_sums(url: str, timeout_s: float, n_retries: int) -> tuple[bytes, dict[str, str]]:
+    """Return ``SHA256SUMS.txt`` of the server, as bytes and parsed."""
+    with tempfile.TemporaryDirectory() as scratch:
+        _Client(Path(scratch), url, timeout_s, n_retries).download(SUMS, None)
+        listing = (Path(scratch) / SUMS).read_bytes()
+    sums = parse_sums(listing, f"{url}/{SUMS}")
+    if absent := [name for name in METADATA if name not in sums]:
         raise ValueError(
-            f"cannot write to {error.filename or root}: {error.strerror or error}"
-        ) from error
+            f"{url}/{SUMS}: expected PTB-XL, but it does not list {absent[0]}: set url to the "
+            "folder of PTB-XL"
+        )
+    return listing, sums
+
+
+def _check_metadata(root: Path, url: str, sums: dict[str, str], verified: _VerifiedFiles) -> None:
+    """Refuse a folder with the metadata of another data set, which would be overwritten."""
+    for name in METADATA:
+        if (root / name).exists() and not verified.is_right(name, sums[name]):
+            raise ValueError(
+                f"{root / name} is not the file of {url}: download to another folder with "
+                "data.root=..., delete the file if it is damaged, or use the existing files with "
+                "download=false"
+            )
+
+
+def _disk_error(error: OSError, root: Path) -> ValueError:
+    """Return an error that explains what failed on the disk and what to do."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return ValueError(
+            f"disk full: {error.filename or root}: free some space and run the same command again; "
+            "complete files are kept"
+        )
+    return ValueError(
+        f"cannot write to {error.filename or root}: {error.strerror or error}: set data.root=... "
+        "to a folder that can be written"
+    )
 
 
 def parse_sums(listing: bytes, where: str) -> dict[str, str]:
-    """``SHA256SUMS.txt`` as a dictionary from relative path to SHA-256 in hexadecimal.
+    """Parse ``SHA256SUMS.txt`` to a dictionary from relative path to SHA-256 in hexadecimal.
 
     Parameters
     ----------
@@ -127,7 +148,7 @@ def parse_sums(listing: bytes, where: str) -> dict[str, str]:
     Raises
     ------
     ValueError
-        If a line is not a checksum and a path, or the path leads out of the folder.
+        If a line is not a checksum and a path, or the path is outside of the folder.
     """
     sums: dict[str, str] = {}
     for number, line in enumerate(listing.decode("utf-8", "replace").splitlines(), 1):
@@ -135,11 +156,15 @@ def parse_sums(listing: bytes, where: str) -> dict[str, str]:
             continue
         match = re.fullmatch(r"([0-9a-fA-F]{64}) [ *]?(\S.*)", line.rstrip())
         if not match:
-            raise ValueError(f"{where}: line {number}: expected `SHA-256 path`, got {line!r:.80}")
+            raise ValueError(
+                f"{where}: line {number}: expected `SHA-256 path`, got {line!r:.80}: check url"
+            )
         name = match[2].removeprefix("./")
         parts = PurePosixPath(name).parts
         if name.startswith("/") or ".." in parts or not parts or re.search(r"[\\:\0\t]", name):
-            raise ValueError(f"{where}: line {number}: a path outside of the folder: {name!r:.80}")
+            raise ValueError(
+                f"{where}: line {number}: a path outside of the folder: {name!r:.80}: check url"
+            )
         sums[name] = match[1].lower()
     return sums
 
@@ -149,7 +174,7 @@ def _check_address(url: str) -> None:
     if not parts.hostname or (
         parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname))
     ):
-        raise ValueError(f"expected an https address, got {url}")
+        raise ValueError(f"expected an https address, got {url}: check url")
 
 
 def _is_loopback(host: str) -> bool:
@@ -159,30 +184,30 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-class _Broken(Exception):
-    """This try failed in a way that another may not."""
+class _RetryableError(Exception):
+    """A failure of one try after which another may succeed."""
 
-    def __init__(self, why: str, wait_s: float = 0.0) -> None:
-        super().__init__(why)
+    def __init__(self, reason: str, wait_s: float = 0.0) -> None:
+        super().__init__(reason)
         self.wait_s = wait_s
 
 
 class _Client:
-    """Fetches single files; safe to use from several threads."""
+    """Downloads single files; safe to use from several threads."""
 
     def __init__(self, root: Path, url: str, timeout_s: float, n_retries: int) -> None:
         self.root, self.url, self.timeout_s, self.n_retries = root, url, timeout_s, n_retries
         self.stop = threading.Event()
         self._local = threading.local()
 
-    def fetch(self, name: str, sha256: str | None) -> None:
-        """Bring one file to disk; without a checksum to hold it to, always from the start."""
+    def download(self, name: str, sha256: str | None) -> None:
+        """Download one file; without a checksum to verify it by, always from the start."""
         path = self.root / name
         part = path.with_name(f"{path.name}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
         if sha256 is None:
             part.unlink(missing_ok=True)
-        why, wait_s = "", 0.0
+        reason, wait_s = "", 0.0
         for attempt in range(self.n_retries):
             backoff_s = BACKOFF_S * 2 ** (attempt - 1) if attempt else 0.0
             if self.stop.wait(min(max(backoff_s, wait_s), MAX_BACKOFF_S)):
@@ -191,16 +216,19 @@ class _Client:
                 self._transfer(name, part)
                 if sha256 is not None and (got := sha256_of(part)) != sha256:
                     part.unlink()
-                    raise _Broken(f"expected SHA-256 {sha256}, got {got}")
-            except _Broken as error:
-                why, wait_s = str(error), error.wait_s
+                    raise _RetryableError(f"expected SHA-256 {sha256}, got {got}")
+            except _RetryableError as error:
+                reason, wait_s = str(error), error.wait_s
             else:
                 os.replace(part, path)
                 return
-        raise ValueError(f"{self.url}/{name}: not fetched in {self.n_retries} tries: {why}")
+        raise ValueError(
+            f"{self.url}/{name}: not downloaded in {self.n_retries} tries: {reason}: run the same "
+            "command again to resume"
+        )
 
     def _transfer(self, name: str, part: Path) -> None:
-        """Append to the part what it lacks, or write it anew where the server cannot go on."""
+        """Append the rest of the file to its part; start over if the server cannot resume."""
         url = f"{self.url}/{quote(name)}"
         have = part.stat().st_size if part.exists() else 0
         # A compressed transfer would make byte ranges and lengths those of the compressed form.
@@ -215,53 +243,59 @@ class _Client:
                     _check_address(hop.url)
                 code = response.status_code
                 if code == 416:
-                    return  # nothing is left to send: the checksum tells whether that is right
+                    return  # nothing is left to send; the checksum shows whether that is right
                 if code >= 500 or code in (408, 425, 429):
-                    raise _Broken(f"HTTP {code}", _retry_after(response))
+                    raise _RetryableError(f"HTTP {code}", _retry_after(response))
                 if code not in (200, 206):
-                    raise ValueError(f"{url}: HTTP {code} {response.reason}")
-                goes_on = code == 206
-                if goes_on and not response.headers.get("Content-Range", "").startswith(
+                    raise ValueError(f"{url}: HTTP {code} {response.reason}: check url")
+                resumed = code == 206
+                if resumed and not response.headers.get("Content-Range", "").startswith(
                     f"bytes {have}-"
                 ):
                     part.unlink(missing_ok=True)
-                    raise _Broken("the server sent another range than asked for")
-                with open(part, "ab" if goes_on else "wb") as file:
+                    raise _RetryableError("the server sent another range than requested")
+                with open(part, "ab" if resumed else "wb") as file:
                     for block in response.iter_content(N_BLOCK):
                         file.write(block)
                         if self.stop.is_set():
-                            raise _Broken("stopped")
+                            raise _RetryableError("stopped")
         except requests.RequestException as error:  # an OSError too, but not one of the disk
-            raise _Broken(f"{type(error).__name__}: {error}") from error
+            raise _RetryableError(f"{type(error).__name__}: {error}") from error
 
     def _session(self) -> requests.Session:
-        """One connection per thread, kept alive: most of PTB-XL's files are small."""
+        """Return the session of this thread, kept open since most of PTB-XL's files are small."""
         if not hasattr(self._local, "session"):
             self._local.session = requests.Session()
-            # A proxy must not be asked for this machine's own address.
+            # Requests to this machine must not go through a proxy.
             self._local.session.trust_env = not _is_loopback(urlsplit(self.url).hostname or "")
         return self._local.session
 
 
-def _fetch_all(
-    client: _Client, verified: _Verified, wanted: dict[str, str], n_downloads: int, progress: bool
+def _download_all(
+    client: _Client,
+    verified: _VerifiedFiles,
+    required: dict[str, str],
+    n_downloads: int,
+    progress: bool,
 ) -> int:
-    def bring(name: str) -> bool:
-        """Whether it had to be fetched."""
-        if client.stop.is_set() or verified.is_right(name, wanted[name]):
+    """Download what is missing of the required files; return how many were downloaded."""
+
+    def ensure(name: str) -> bool:
+        """Download a file unless it is there; return whether it was downloaded."""
+        if client.stop.is_set() or verified.is_right(name, required[name]):
             return False
-        client.fetch(name, wanted[name])
-        verified.add(name, wanted[name])
+        client.download(name, required[name])
+        verified.add(name, required[name])
         return True
 
-    bar = tqdm(total=len(wanted), desc="files", unit="file", disable=None if progress else True)
-    n_fetched = 0
+    bar = tqdm(total=len(required), desc="files", unit="file", disable=None if progress else True)
+    n_downloaded = 0
     with bar, concurrent.futures.ThreadPoolExecutor(n_downloads) as pool:
         try:
             for future in concurrent.futures.as_completed(
-                pool.submit(bring, name) for name in wanted
+                pool.submit(ensure, name) for name in required
             ):
-                n_fetched += future.result()
+                n_downloaded += future.result()
                 bar.update()
         except BaseException:
             client.stop.set()
@@ -269,11 +303,11 @@ def _fetch_all(
             raise
         finally:
             verified.save()
-    return n_fetched
+    return n_downloaded
 
 
-class _Verified:
-    """Which files were found right, at which size and time of change, so as to hash each once."""
+class _VerifiedFiles:
+    """Size and modification time of each verified file, so that each file is hashed once."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.path = root, root / VERIFIED
@@ -292,6 +326,7 @@ class _Verified:
         return f"{sha256} {stat.st_size} {stat.st_mtime_ns}"
 
     def is_right(self, name: str, sha256: str) -> bool:
+        """Return whether a file is there with this checksum."""
         stamp = self._stamp(name, sha256)
         if stamp is None:
             return False
@@ -303,22 +338,24 @@ class _Verified:
         return True
 
     def add(self, name: str, sha256: str) -> None:
+        """Record that a file was just verified."""
         stamp = self._stamp(name, sha256)
         assert stamp is not None
         self.stamps[name] = stamp
 
     def save(self) -> None:
+        """Write ``.verified``."""
         lines = (f"{name}\t{stamp}\n" for name, stamp in self.stamps.items())
         write_file(self.path, "".join(lines))
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _retry_after(response: requests.Response) -> float:
-    """What the server asks to wait, s; 0 if it says nothing in seconds."""
+    """Return the pause that the server requests, s; 0 if it gives none in seconds."""
     text = response.headers.get("Retry-After", "")
     return float(text) if text.isdecimal() else 0.0

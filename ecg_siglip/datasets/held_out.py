@@ -1,7 +1,4 @@
-"""Findings that training never hears of, to see whether words alone can ask for them.
-
-Shape letters: N records, T texts, D embedding, H findings held out.
-"""
+"""Hide findings from training, to test whether a text query alone can detect them."""
 
 from __future__ import annotations
 
@@ -13,8 +10,9 @@ import numpy as np
 
 from ecg_siglip.datasets.ptbxl import PtbXl
 
-# What may tell of a finding in a report, German, Swedish or English, in lower case. Wider than
-# need be: a misspelt word may still slip through. Other findings: all reports are left out.
+# Patterns of words that may mention a finding in a German, Swedish or English report, in lower
+# case. They match more than necessary, but a misspelt word may still be missed. For a finding
+# without a pattern, all reports are left out.
 _MENTIONS = {
     **dict.fromkeys(("IMI", "ILMI", "IPMI", "IPLMI", "ISCIN", "ISCIL", "INJIN", "INJIL"),
                     r"inferi|hinterwand|diaphragm|\biii\b|avf"),
@@ -35,19 +33,19 @@ _MENTIONS = {
 
 
 def drop_findings(data: PtbXl, held_out: Sequence[str]) -> PtbXl:
-    """The data with the labels of the other findings alone.
+    """Return the data without the labels of some findings.
 
     Raises
     ------
     ValueError
-        If a finding is none of the data's, or none is left.
+        If the data has no such finding, or if no finding is left.
     """
     for code in held_out:
         if code not in data.codes:
-            raise ValueError(f"data.held_out: {code} is no finding of this task")
+            raise ValueError(f"data.held_out: {code} is not a finding of this task")
     keep = [i for i, code in enumerate(data.codes) if code not in held_out]
     if not keep:
-        raise ValueError("data.held_out: no finding is left to learn; expected some")
+        raise ValueError("data.held_out: no finding is left to learn; hold out fewer findings")
     return replace(
         data,
         codes=tuple(data.codes[i] for i in keep),
@@ -57,7 +55,7 @@ def drop_findings(data: PtbXl, held_out: Sequence[str]) -> PtbXl:
 
 
 def hide_findings(data: PtbXl, held_out: Sequence[str]) -> PtbXl:
-    """The data as it is shown to a training that shall not know some findings.
+    """Return the data without all information on some findings, for training.
 
     Parameters
     ----------
@@ -67,19 +65,19 @@ def hide_findings(data: PtbXl, held_out: Sequence[str]) -> PtbXl:
     Returns
     -------
     PtbXl
-        Without these findings. Records that have one belong to fold 0, which nobody trains or
-        tunes on; reports that may tell of one are empty.
+        Without the labels of these findings. Records with one of them are moved to fold 0, which
+        is used for neither training nor tuning; reports that may mention one are empty.
 
     Raises
     ------
     ValueError
-        As ``known``.
+        As ``drop_findings``.
     """
     if not held_out:
         return data
-    rest = drop_findings(data, held_out)
+    remaining = drop_findings(data, held_out)
     has_one = data.y_true[:, [data.codes.index(code) for code in held_out]].any(axis=1)
     patterns = [_MENTIONS.get(code, "") for code in held_out]
-    tells = re.compile("|".join(patterns) if all(patterns) else "")
-    reports = ["" if tells.search(report.lower()) else report for report in data.reports]
-    return replace(rest, reports=reports, strat_fold=np.where(has_one, 0, data.strat_fold))
+    mention = re.compile("|".join(patterns) if all(patterns) else "")
+    reports = ["" if mention.search(report.lower()) else report for report in data.reports]
+    return replace(remaining, reports=reports, strat_fold=np.where(has_one, 0, data.strat_fold))

@@ -1,4 +1,4 @@
-"""PTB-XL as a configuration wants it, for training and for evaluation."""
+"""Load PTB-XL by the settings of a training run, for training and for evaluation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from ecg_siglip.vocabulary.findings import check_same_codes
 
 
 def load_training_data(settings: config.TrainConfig, progress: bool) -> ptbxl.PtbXl:
-    """PTB-XL as the configuration wants it."""
+    """Load the data of a training run, without the findings of ``data.held_out``.
+
+    Parameters
+    ----------
+    settings : config.TrainConfig
+    progress : bool
+        Show a bar on stderr while the cache is built.
+    """
     data = ptbxl.load_ptbxl(
         settings.data.root,
         fs=settings.data.fs,
@@ -32,17 +39,22 @@ def load_evaluation_data(
     waveform: dict[str, Any],
     codes: Sequence[str],
 ) -> ptbxl.PtbXl:
-    """Load the data that a run is evaluated on, with the labels of all findings, held-out ones too.
+    """Load the data for evaluating a run, with the labels of all findings, also held-out ones.
 
     Parameters
     ----------
     settings : config.EvaluateData
     trained : config.TrainConfig
-        Of the run.
+        Settings of the run.
     waveform : dict
-        Arguments of ``preprocessing.prepare_signal``, as the run's model states them.
+        Keyword arguments of ``preprocessing.prepare_signal``, as stored with the run's model.
     codes : sequence of str
         The model's findings.
+
+    Raises
+    ------
+    ValueError
+        If the findings of the data, without the held-out ones, are not those of the model.
     """
     data = ptbxl.load_ptbxl(
         settings.root or trained.data.root,
@@ -53,6 +65,6 @@ def load_evaluation_data(
         n_workers=settings.n_workers,
         waveform=waveform,
     )
-    told = drop_findings(data, trained.data.held_out).codes
-    check_same_codes(codes, told, where=str(settings.root or trained.data.root))
+    learned_codes = drop_findings(data, trained.data.held_out).codes
+    check_same_codes(codes, learned_codes, where=str(settings.root or trained.data.root))
     return data

@@ -1,10 +1,10 @@
-"""Every waveform of a data set in one array on disk, made once, checked at every opening.
+"""Waveform cache: all waveforms of a data set in one array on disk, checked whenever it is opened.
 
 A cache is a folder ``<cache_dir>/<key>/`` with ``signals.i16`` (all records in the order of the
-metadata, int16, microvolt) and ``index.json`` (what it was made from, and checksums). The key is a
-hash of everything the signals depend on, so a changed file or setting leads to another folder. Old
-folders are left where they are, since models at several sampling rates may share them: delete any
-of them at any time. A folder appears under its key whole or not at all.
+metadata, int16, microvolt) and ``index.json`` (its sources and checksums). The key is a hash of
+everything that the signals depend on, so a changed file or setting leads to another folder. Old
+folders are not removed, since models at several sampling rates may share them; each can be deleted
+at any time. A folder appears under its key whole or not at all.
 """
 
 from __future__ import annotations
@@ -33,14 +33,15 @@ from ecg_siglip.core.files import remove_leftovers, replace_folder
 from ecg_siglip.readers.preparation import prepare_record
 from ecg_siglip.readers.record import read_record
 
-# Raise it when record.read_record or preprocessing.prepare_signal give other numbers for the same file and setting.
+# Increase it when record.read_record or preprocessing.prepare_signal return other numbers for the
+# same file and settings.
 PREPARATION = 1
 N_CHUNK = 64  # records prepared, written and checksummed together
-N_WORTH_A_PROCESS = 200  # records; starting a process takes about as long as preparing these
+MIN_RECORDS_PER_PROCESS = 200  # starting a process takes about as long as preparing these
 
 
 def file_stamp(path: Path) -> tuple[int, ...] | None:
-    """Size and time of change of both files of a record, or None if one is absent."""
+    """Return size and modification time of both files of a record, or None if one is absent."""
     numbers: list[int] = []
     for suffix in (".hea", ".dat"):
         try:
@@ -54,9 +55,11 @@ def file_stamp(path: Path) -> tuple[int, ...] | None:
 class WaveformCache:
     """All signals of a root in one file, made from given files with given settings.
 
-    Layout: ``signals.i16``, C order (n_records, 12, n_samples), little-endian int16; ``index.json``
-    holds the shape, the ecg_ids, the ingredients of the key, and a CRC-32 per chunk of records,
-    and is itself protected by one.
+    Notes
+    -----
+    ``signals.i16`` is in C order (n_records, 12, n_samples), little-endian int16. ``index.json``
+    contains the shape, the ecg_ids, the ingredients of the key, and a CRC-32 per chunk of records;
+    its second line is its own CRC-32.
     """
 
     def __init__(
@@ -89,10 +92,29 @@ class WaveformCache:
 
     @property
     def n_bytes(self) -> int:
+        """Size of ``signals.i16``."""
         return 2 * math.prod(self.shape)
 
     def open(self, n_workers: int | None, progress: bool) -> np.ndarray:
-        """The signals, checked; built first if they are not there."""
+        """Return the signals, memory-mapped and checked; build the cache first if needed.
+
+        Parameters
+        ----------
+        n_workers : int, optional
+            Processes that build it. By default one per core, fewer for few records.
+        progress : bool
+            Show a bar on stderr if that is a terminal.
+
+        Returns
+        -------
+        memmap of shape (n_records, 12, n_samples), int16, uV, read-only
+
+        Raises
+        ------
+        ValueError
+            If a record cannot be read or prepared, or the cache is corrupt, cannot be written or
+            does not fit on the disk.
+        """
         if not self.path.is_dir():
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -104,7 +126,7 @@ class WaveformCache:
                     raise self._disk_full(str(error)) from error
                 raise ValueError(
                     f"cannot write the cache in {self.folder} ({error.strerror or error}): "
-                    "name a folder that can be written by data.cache_dir=..."
+                    "set data.cache_dir=... to a folder that can be written"
                 ) from error
         self._check()
         return np.memmap(self.path / "signals.i16", "<i2", mode="r", shape=self.shape)
@@ -112,11 +134,11 @@ class WaveformCache:
     def _disk_full(self, why: str) -> ValueError:
         return ValueError(
             f"disk full: the cache needs {self.n_bytes / 1e6:.0f} MB in {self.folder} ({why}): "
-            "make room or name another folder by data.cache_dir=..."
+            "free some space, or set data.cache_dir=... to another folder"
         )
 
     def _build(self, n_workers: int | None, progress: bool) -> None:
-        # Only the holder of the lock is here, so these were left by builds that were killed.
+        # This process holds the lock, so leftovers are from builds that were killed.
         remove_leftovers(self.folder)
         free = shutil.disk_usage(self.folder).free
         if free < self.n_bytes:
@@ -148,7 +170,7 @@ class WaveformCache:
             names = list(zip(self.ecg_ids[chunk], self.names[chunk], strict=True))
             jobs.append((file, offset, self.root, names, self.fs, self.spec, self.shape[1:]))
         if n_workers is None:
-            n_workers = min(_n_cores(), math.ceil(len(self.names) / N_WORTH_A_PROCESS))
+            n_workers = min(_n_cores(), math.ceil(len(self.names) / MIN_RECORDS_PER_PROCESS))
         bar = tqdm(
             total=len(self.names), desc="cache", unit="record", disable=None if progress else True
         )
@@ -175,7 +197,7 @@ class WaveformCache:
         return checksums
 
     def _check(self) -> None:
-        """Hold the cache on disk to its checksums, on all cores; 2 GB a second and core."""
+        """Compare the cache on disk with its checksums, on all cores; 2 GB per second and core."""
         try:
             text, _, checksum = (self.path / "index.json").read_text().partition("\n")
             if checksum != _crc32_line(text):
@@ -211,7 +233,7 @@ def _crc32_line(text: str) -> str:
 
 
 def _prepare_chunk(job: tuple[Any, ...]) -> int:
-    """Read, prepare and write some records; their CRC-32."""
+    """Read, prepare and write some records; return their CRC-32."""
     file, offset, root, names, fs, spec, shape = job
     block = np.empty((len(names), *shape), "<i2")
     for row, (ecg_id, name) in zip(block, names, strict=True):
@@ -229,7 +251,7 @@ def _prepare_chunk(job: tuple[Any, ...]) -> int:
 
 
 def _end_with_parent() -> None:
-    """Without this a killed build would leave its processes waiting for ever."""
+    """End this process when its parent ends; a killed build would leave it waiting for ever."""
 
     def watch() -> None:
         parent = multiprocessing.parent_process()
@@ -248,8 +270,8 @@ def _n_cores() -> int:
 
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    """Held by one process at a time; the system frees it even when that process is killed."""
-    import fcntl  # not on Windows, where only building a cache would fail
+    """Hold a lock that one process at a time can hold; it is released even if that is killed."""
+    import fcntl  # not available on Windows, where only building a cache fails
 
     with open(path, "w") as file:
         try:

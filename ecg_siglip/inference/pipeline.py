@@ -97,7 +97,7 @@ def add_neighbors(
         )
         for row, cosine in zip(rows[0, :k], cosines[0, :k], strict=True)
     ]
-    novelty = float(known.novelty_at(cosines[:, 0])[0])
+    novelty = float(known.novelty_from_cosine(cosines[:, 0])[0])
     warnings = answer.warnings
     if novelty > NOVEL:
         unlike = (

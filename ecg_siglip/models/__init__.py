@@ -1,4 +1,4 @@
-"""The two towers, and what a trained model carries."""
+"""ECG and text encoders, the model built from them, and the files of a trained model."""
 
 from ecg_siglip.core.lazy import lazy_names
 

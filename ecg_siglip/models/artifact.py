@@ -1,7 +1,4 @@
-"""What a run leaves on disk: the artifact (to predict) and the training state (to resume).
-
-Both appear whole or not at all: they are written beside their place and moved into it.
-"""
+"""Artifact: a trained model with all that prediction needs, as one folder on disk."""
 
 from __future__ import annotations
 
@@ -23,12 +20,12 @@ from ecg_siglip.vocabulary import findings
 
 @dataclass(frozen=True)
 class Tuning:
-    """What the tuning fold said of a model that sees certain leads.
+    """Calibration and thresholds of a model for records with certain leads.
 
     Attributes
     ----------
     calibration, thresholds, operating
-        As those of ``Artifact``.
+        As in ``Artifact``.
     """
 
     calibration: np.ndarray
@@ -36,14 +33,16 @@ class Tuning:
     operating: dict[str, np.ndarray]
 
     def to_json(self) -> dict[str, Any]:
+        """Return the arrays as lists, as ``config.json`` stores them."""
         return {
             "calibration": self.calibration.tolist(),
             "thresholds": {rule: t.tolist() for rule, t in self.thresholds.items()},
-            "operating": {wanted: t.tolist() for wanted, t in self.operating.items()},
+            "operating": {target: t.tolist() for target, t in self.operating.items()},
         }
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Tuning:
+        """Read what ``to_json`` returned; models of earlier versions lack ``operating``."""
         return cls(
             np.array(values["calibration"], dtype=np.float64),
             {rule: np.array(t) for rule, t in values["thresholds"].items()},
@@ -53,7 +52,7 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A model with all that it needs to answer.
+    """A trained model with all that it needs to predict.
 
     Attributes
     ----------
@@ -61,7 +60,7 @@ class Artifact:
     codes : tuple of str
         The findings, in the order of all arrays.
     prompts : list of str
-        What the model is asked, one text a finding.
+        The text for which the model predicts a probability, one per finding.
     waveform : dict
         Keyword arguments of ``preprocessing.prepare_signal``.
     calibration : ndarray of shape (n_findings, 2), float64
@@ -69,14 +68,15 @@ class Artifact:
     thresholds : dict of str to ndarray of shape (n_findings,), float64
         By threshold rule.
     operating : dict of str to ndarray of shape (n_findings,), float64
-        By wanted sensitivity or precision, see ``operating_points.operating_thresholds``; empty in models from
-        before them.
+        By target sensitivity or precision, see ``operating_points.operating_thresholds``; empty in
+        models of earlier versions.
     provenance : Provenance
-        Where it comes from: run, data, folds, earlier models, scores on the tuning fold.
+        Origin of the model: run, data, folds, earlier models, scores on the tuning fold.
     fewer_leads : dict of str to Tuning
-        By ``leads.LEAD_SETS``, without all 12; empty if it was not trained to see fewer.
+        By ``leads.LEAD_SETS``, without the set of all 12; empty if the model was not trained with
+        fewer leads.
     neighbors : Neighbors, optional
-        The training records in the embedding; null for models saved without.
+        Embeddings of the training records; None for models saved without them.
     """
 
     model: Model
@@ -91,12 +91,12 @@ class Artifact:
     neighbors: Neighbors | None = None
 
     def tuning(self, lead_set: str = "12") -> Tuning:
-        """Calibration and thresholds for records with these leads, see ``leads.LEAD_SETS``.
+        """Return calibration and thresholds for a set of leads, see ``leads.LEAD_SETS``.
 
         Raises
         ------
         ValueError
-            If the model was not trained to see fewer leads.
+            If the model was not trained with fewer leads.
         """
         if lead_set == "12":
             return Tuning(self.calibration, self.thresholds, self.operating)
@@ -114,7 +114,7 @@ def save_artifact(folder: Path, artifact: Artifact, card: str) -> None:
     Raises
     ------
     OSError
-        If it cannot be written; an artifact that was there before stays.
+        If it cannot be written; an existing artifact is then kept.
     """
     with replace_folder(folder) as partial:
         artifact.model.save_pretrained(
@@ -137,7 +137,7 @@ def load_artifact(name: str | Path) -> Artifact:
     Raises
     ------
     ValueError
-        If it is not there or not whole, or its vocabulary is not that of this version.
+        If it does not exist or is incomplete, or its findings are unknown to this version.
     """
     folder = find_model_folder(name)
     model = load_model(folder)
@@ -159,6 +159,13 @@ def load_artifact(name: str | Path) -> Artifact:
         )
     except KeyError as error:
         raise ValueError(f"model {name}: config.json lacks {error}; a bare model?") from error
+    _check_sizes(artifact, str(name))
+    return artifact
+
+
+def _check_sizes(artifact: Artifact, name: str) -> None:
+    """Check that all codes are known and that every array has one value per code."""
+    codes = artifact.codes
     findings.names(codes)
     sizes = {"prompts": len(artifact.prompts)}
     for leads, tuning in {"": artifact.tuning(), **artifact.fewer_leads}.items():
@@ -167,8 +174,9 @@ def load_artifact(name: str | Path) -> Artifact:
         sizes |= {f"{leads} operating/{k}".strip(): len(t) for k, t in tuning.operating.items()}
     for part, size in sizes.items():
         if size != len(codes):
-            raise ValueError(f"model {name}: {size} {part}, expected one for {len(codes)} codes")
-    return artifact
+            raise ValueError(
+                f"model {name}: {size} {part}, expected one for each of {len(codes)} codes"
+            )
 
 
 def push_to_hub(
@@ -178,32 +186,32 @@ def push_to_hub(
     revision: str | None = None,
     folds: Mapping[int, Mapping[str, float | None]] | None = None,
 ) -> str:
-    """Put a model with its card on the Hugging Face hub; returns the address of the commit.
+    """Upload a model with its card to the Hugging Face hub; return the address of the commit.
 
     Parameters
     ----------
     artifact : Artifact
     repo : str
-        ``owner/name``; made if it is not there.
+        ``owner/name``; created if it does not exist.
     private : bool
-        Of a new repository; one that is there stays as it is.
+        Whether a new repository is private; an existing one is not changed.
     revision : str, optional
-        A branch; made if it is not there.
+        A branch; created if it does not exist. The main branch by default.
     folds : mapping of fold to scores, optional
-        For the card, as ``metrics.json`` has them.
+        Scores for the card, as in ``metrics.json``.
 
     Raises
     ------
     ValueError
-        As ``hub.upload``: no ``owner/name``, no token, no connection.
+        As ``hub.upload``: the name is not ``owner/name``, no token, no connection.
     """
     from ecg_siglip.models import hub  # its library takes a third of a second to import
 
     name = f"{repo}@{revision}" if revision else repo
     card = model_card(artifact.provenance, artifact.codes, artifact.waveform, name, folds)
     with tempfile.TemporaryDirectory() as folder:
-        # What says which records a model learned from stays with those who have the records.
-        bare = replace(artifact, neighbors=None)
-        save_artifact(Path(folder) / "model", bare, card)
+        # The embeddings and ecg_ids of the training records are not published.
+        published = replace(artifact, neighbors=None)
+        save_artifact(Path(folder) / "model", published, card)
         message = f"{artifact.provenance.run}, ecg_siglip {artifact.provenance.version}"
         return hub.upload(Path(folder) / "model", repo, message, private, revision)

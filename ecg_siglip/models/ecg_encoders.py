@@ -1,9 +1,9 @@
-"""A signal becomes a vector: residual networks and a transformer.
+"""ECG encoders, from a signal to a vector: residual networks and a transformer.
 
 Shape letters: B records, L leads (12), S samples, C channels, P positions in time, F features.
-The convolutional encoders carry time as the width of an image one pixel high, (B, C, 1, P) with the
-channels last in memory: a quarter less time a step than one-dimensional convolutions on a CPU with
-bfloat16, and the layout that a GPU's tensor cores want.
+The convolutional encoders represent time as the width of an image of height 1, (B, C, 1, P) with
+the channels last in memory. On a CPU with bfloat16 a step takes a quarter less time than with
+one-dimensional convolutions, and it is the layout for a GPU's tensor cores.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ N_LEADS = 12
 
 
 class _SumOfAll(torch.autograd.Function):
-    """Sum over all processes; the gradient is that of the sum of their losses."""
+    """Sum over all processes, with the gradient of the sum of their losses."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:  # type: ignore[override]
@@ -40,9 +40,9 @@ class BatchNorm(nn.BatchNorm2d):
 
     Notes
     -----
-    With statistics of each process alone, two processes would train another model than one;
-    ``torch.nn.SyncBatchNorm`` mends that on GPUs only. Mean first, then squared deviations from
-    it: the shorter way over E[x^2] - E[x]^2 loses the digits that the comparison needs.
+    With the statistics of each process alone, two processes would train a different model than
+    one; ``torch.nn.SyncBatchNorm`` solves that on GPUs only. The mean is computed first, then the
+    squared deviations from it, because E[x^2] - E[x]^2 loses too many digits.
     """
 
     def forward(self, x_BC1P: Tensor) -> Tensor:
@@ -51,8 +51,8 @@ class BatchNorm(nn.BatchNorm2d):
         assert self.running_mean is not None and self.running_var is not None
         assert self.num_batches_tracked is not None and self.momentum is not None
         x = x_BC1P.to(self.weight.dtype)
-        n_here = x.new_tensor([x.numel() / x.shape[1]])
-        total = _SumOfAll.apply(torch.cat([x.sum((0, 2, 3)), n_here]))
+        n_local = x.new_tensor([x.numel() / x.shape[1]])
+        total = _SumOfAll.apply(torch.cat([x.sum((0, 2, 3)), n_local]))
         n, mean_C = total[-1].detach(), total[:-1] / total[-1].detach()
         centred = x - mean_C[:, None, None]
         var_C = _SumOfAll.apply(centred.square().sum((0, 2, 3))) / n
@@ -65,29 +65,30 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 def convolution(n_in: int, n_out: int, size: int, stride: int = 1) -> nn.Conv2d:
-    """Over time, keeping the length but for the stride: (B, n_in, 1, P) -> (B, n_out, 1, P')."""
+    """Return a padded convolution over time: (B, n_in, 1, P) -> (B, n_out, 1, P / stride)."""
     return nn.Conv2d(n_in, n_out, (1, size), (1, stride), (0, size // 2), bias=False)
 
 
 def as_image(signal_BLS: Tensor) -> Tensor:
-    """Signals as the convolutional encoders carry them, (B, 12, 1, S), channels last in memory."""
+    """Return signals as images (B, 12, 1, S), with the channels last in memory."""
     return signal_BLS[:, :, None].contiguous(memory_format=torch.channels_last)
 
 
 def largest(x_BC1P: Tensor) -> Tensor:
-    """Maximum over time, (B, C); its gradient goes to one place, as that of a max pool.
+    """Return the maximum over time, (B, C); its gradient goes to one position, as in max pooling.
 
     Notes
     -----
-    ``amax`` shares the gradient among all places that equal the maximum. Compiled, with bfloat16,
-    it compares numbers that were rounded with numbers that were not, finds none, and divides by 0.
+    ``amax`` divides the gradient among all positions that equal the maximum. Compiled with
+    bfloat16, it compares rounded with unrounded numbers, finds none that are equal, and divides by
+    0.
     """
     values: Tensor = x_BC1P[:, :, 0].max(dim=2).values
     return values
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions, squeeze-and-excitation, and a shortcut.
+    """Residual block of two convolutions with squeeze-and-excitation.
 
     Notes
     -----
@@ -130,8 +131,8 @@ class ResNet1d(nn.Module):
     Notes
     -----
     He et al. 2016 (arXiv:1512.03385) in one dimension; each stage doubles the time step and the
-    channels. Mean and maximum over time are both kept: a rhythm fills the record,
-    an extrasystole happens once.
+    channels. The features are the mean and the maximum over time: a rhythm is present in the whole
+    record, an extrasystole may occur once.
     """
 
     def __init__(
@@ -173,7 +174,13 @@ class ResNet1d(nn.Module):
 def _tricks_layer(
     n_in: int, n_out: int, kernel_size: int, stride: int = 1, relu: bool = True, zero: bool = False
 ) -> nn.Sequential:
-    """Convolution and batch norm, with Kaiming's start; ``zero``: the norm starts at weight 0."""
+    """Return a convolution with Kaiming initialization and a batch norm.
+
+    Parameters
+    ----------
+    zero : bool
+        Initialize the weight of the norm at 0.
+    """
     conv = convolution(n_in, n_out, kernel_size, stride)
     nn.init.kaiming_normal_(conv.weight)
     norm = BatchNorm(n_out)
@@ -182,7 +189,7 @@ def _tricks_layer(
 
 
 class Bottleneck(nn.Module):
-    """Narrow, convolve, widen fourfold, beside a shortcut: (B, C, 1, P) -> (B, 4 width, 1, P)."""
+    """Bottleneck block with a shortcut: (B, C, 1, P) -> (B, 4 width, 1, P / stride)."""
 
     def __init__(self, n_in: int, width: int, kernel_size: int, stride: int):
         super().__init__()
@@ -208,11 +215,11 @@ class XResNet1d(nn.Module):
 
     Notes
     -----
-    Strodthoff et al. 2021 (doi:10.1109/JBHI.2020.3022989), after He et al. 2019 (bag of tricks,
-    arXiv:1812.01187): a stem of three convolutions and a max pool, bottlenecks whose shortcut
-    pools before it projects, the last norm of a branch starting at 0, all stages of the same
-    width, maximum and mean over time and a batch norm before the head. Depths 3, 4, 23, 3 with
-    width 64 and kernel size 5 are their xresnet1d101.
+    Strodthoff et al. 2021 (doi:10.1109/JBHI.2020.3022989), based on He et al. 2019 (bag of tricks,
+    arXiv:1812.01187): a stem of three convolutions and a max pool; bottlenecks whose shortcut
+    pools before it projects and whose last norm is initialized at 0; all stages of the same width;
+    maximum and mean over time and a batch norm before the head. Depths 3, 4, 23, 3 with width 64
+    and kernel size 5 are their xresnet1d101.
     """
 
     def __init__(self, *, width: int, depths: list[int], kernel_size: int, **_: Any):
@@ -242,14 +249,14 @@ class XResNet1d(nn.Module):
 
 
 def sinusoids(n_positions: int, width: int) -> Tensor:
-    """(n_positions, width) fixed position code (Vaswani et al. 2017, arXiv:1706.03762)."""
+    """Return the fixed position encoding (n_positions, width) of arXiv:1706.03762."""
     rates = torch.exp(-math.log(10_000.0) * torch.arange(0, width, 2) / width)
     angles = torch.arange(n_positions)[:, None] * rates
     return torch.stack([angles.sin(), angles.cos()], dim=2).reshape(n_positions, -1)[:, :width]
 
 
 def transformer(width: int, depth: int, n_heads: int, dropout: float) -> nn.TransformerEncoder:
-    """Pre-norm transformer layers that see the whole sequence."""
+    """Return pre-norm transformer layers with attention over the whole sequence."""
     if width % n_heads:
         raise ValueError(f"width {width}: expected a multiple of n_heads={n_heads}")
     layer = nn.TransformerEncoderLayer(
@@ -260,12 +267,12 @@ def transformer(width: int, depth: int, n_heads: int, dropout: float) -> nn.Tran
 
 
 class EcgTransformer(nn.Module):
-    """Transformer over stretches of the signal: (B, 12, S) in mV -> (B, F) features, F = width.
+    """Transformer over segments of the signal: (B, 12, S) in mV -> (B, F) features, F = width.
 
     Notes
     -----
-    A convolutional stem (stem_stride samples a token; 10 at 100 Hz are 0.1 s) cuts the signal
-    into tokens; learned queries pool them by attention, as SigLIP's vision tower does
+    A convolutional stem divides the signal into tokens (stem_stride samples per token; 10 at 100 Hz
+    are 0.1 s). A learned query pools them by attention, as in SigLIP's vision tower
     (arXiv:2303.15343).
     """
 
@@ -308,16 +315,16 @@ ECG_ENCODERS: dict[str, type[ResNet1d] | type[XResNet1d] | type[EcgTransformer]]
 }
 
 
-def ecg_encoder(name: str, **knobs: Any) -> EcgEncoder:
-    """The ECG encoder of that name; its ``n_features`` is F of the (B, F) that it returns.
+def ecg_encoder(name: str, **settings: Any) -> EcgEncoder:
+    """Return a new ECG encoder; its ``n_features`` is F of the (B, F) that it returns.
 
     Parameters
     ----------
     name : str
         A key of ``ECG_ENCODERS``.
-    **knobs
-        width, depths, kernel_size, stem_size, stem_stride, n_heads, drop_path; each encoder
-        reads those that concern it.
+    **settings
+        width, depths, kernel_size, stem_size, stem_stride, n_heads, drop_path; each encoder uses
+        those that it needs.
 
     Raises
     ------
@@ -326,4 +333,4 @@ def ecg_encoder(name: str, **knobs: Any) -> EcgEncoder:
     """
     if name not in ECG_ENCODERS:
         raise ValueError(f"ecg.name={name}: expected one of {', '.join(ECG_ENCODERS)}")
-    return ECG_ENCODERS[name](**knobs)
+    return ECG_ENCODERS[name](**settings)

@@ -1,7 +1,7 @@
-"""Models on the Hugging Face hub: fetched by ``owner/name[@revision]``, and put there.
+"""Download models from the Hugging Face hub, by ``owner/name[@revision]``, and upload them.
 
-Only what a model needs to answer travels, as safetensors and JSON: no pickle is fetched or sent, no
-data, no log, no prediction.
+Only the files that prediction needs are transferred, as safetensors and JSON: no pickle is
+downloaded or uploaded, and no data, log or prediction.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from ecg_siglip.core.files import one_line
 
 PARTS = ("README.md", "config.json", "model.safetensors", "neighbours.safetensors", "text/*")
 FILES = [*PARTS, *(f"member*/{part}" for part in PARTS)]
-# In ``text/`` lie files of many names: what could run code when it is read is none of them.
+# ``text/`` has files of many names; those that could run code when read are excluded.
 PICKLES = [
     f"*.{suffix}" for suffix in ("bin", "pt", "pth", "pkl", "pickle", "ckpt", "joblib", "py")
 ]
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
-# Whatever HTTP library it brings: its errors are those that the hub's are made of.
+# The hub's errors are derived from those of the HTTP library that it uses, whichever that is.
 NO_CONNECTION: tuple[type[BaseException], ...] = (*HfHubHTTPError.__bases__, OSError)
-TOKEN = "`hf auth login`, or HF_TOKEN"
+TOKEN_HINT = "run `hf auth login` or set HF_TOKEN"
 
 
 def download(name: str) -> Path:
-    """The folder with a model of the hub, fetched unless it is in the cache.
+    """Return the folder with a model of the hub, downloaded unless it is in the cache.
 
     Parameters
     ----------
@@ -50,11 +50,11 @@ def download(name: str) -> Path:
     Raises
     ------
     ValueError
-        If there is no such repository or revision, or one that needs a token, or if the hub cannot
-        be reached and the model is not in the cache.
+        If there is no such repository or revision, if the repository requires a token, or if the
+        hub cannot be reached and the model is not in the cache.
     """
     repo, _, revision = name.partition("@")
-    with _saying(f"model {name}: no such folder, and not on the hub", repo):
+    with _explain_errors(f"model {name}: no such folder, and not on the hub", repo):
         folder = snapshot_download(
             repo, revision=revision or None, allow_patterns=FILES, ignore_patterns=PICKLES
         )
@@ -68,28 +68,28 @@ def upload(
     private: bool = True,
     revision: str | None = None,
 ) -> str:
-    """Put a model's folder on the hub; returns the address of the commit.
+    """Upload a model's folder to the hub; return the address of the commit.
 
     Parameters
     ----------
     folder : Path
-        As ``artifact.save_artifact`` writes it. Anything else in it stays here.
+        As written by ``artifact.save_artifact``. Other files in it are not uploaded.
     repo : str
-        ``owner/name``; made if it is not there.
+        ``owner/name``; created if it does not exist.
     message : str
-        Of the commit.
+        Message of the commit.
     private : bool
-        Of a new repository; one that is there stays as it is.
+        Whether a new repository is private; an existing one is not changed.
     revision : str, optional
-        A branch; made if it is not there. The main one by default.
+        A branch; created if it does not exist. The main branch by default.
 
     Raises
     ------
     ValueError
-        If the name is none, if there is no token with the right to write, or if the hub cannot be
-        reached.
+        If the name is not ``owner/name``, if there is no token with the right to write, or if the
+        hub cannot be reached.
     """
-    with _saying(f"repo={repo}", repo):
+    with _explain_errors(f"repo={repo}", repo):
         if not NAME.fullmatch(repo):
             raise HFValidationError
         api = HfApi()
@@ -103,34 +103,35 @@ def upload(
             revision=revision,
             allow_patterns=FILES,
             ignore_patterns=PICKLES,
-            delete_patterns=FILES,  # what an earlier model had and this one has not
+            delete_patterns=FILES,  # files of an earlier model that this one lacks
         )
     return str(commit.commit_url)
 
 
 @contextlib.contextmanager
-def _saying(what: str, repo: str) -> Iterator[None]:
-    """Whatever goes wrong with the hub as one ``ValueError`` that says what to do."""
+def _explain_errors(what: str, repo: str) -> Iterator[None]:
+    """Raise errors of the hub as a ``ValueError`` with what to do."""
     try:
         yield
     except HFValidationError as error:
         raise ValueError(f"{what}: expected owner/name, got {repo!r}") from error
     except RevisionNotFoundError as error:
-        raise ValueError(f"{what}: {repo} is there, but has no such revision") from error
+        raise ValueError(f"{what}: {repo} exists, but has no such revision") from error
     except RepositoryNotFoundError as error:
         raise ValueError(
-            f"{what}: no such repository, or a private one and no token that may see it: {TOKEN}"
+            f"{what}: no such repository, or a private one and no token with access: {TOKEN_HINT}"
         ) from error
     except (OfflineModeIsEnabled, LocalEntryNotFoundError) as error:
+        reason = one_line(error)[:200]
         raise ValueError(
-            f"{what}: the hub cannot be reached, and it is not in the cache ({one_line(error)[:200]})"
+            f"{what}: the hub cannot be reached, and it is not in the cache ({reason})"
         ) from error
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
         if status in (401, 403):
             raise ValueError(
-                f"{what}: no token, or one without the right to do this: {TOKEN}"
+                f"{what}: no token, or one without the right to do this: {TOKEN_HINT}"
             ) from error
-        raise ValueError(f"{what}: the hub answered {one_line(error)[:200]}") from error
+        raise ValueError(f"{what}: the hub responded with {one_line(error)[:200]}") from error
     except NO_CONNECTION as error:
         raise ValueError(f"{what}: the hub cannot be reached ({one_line(error)[:200]})") from error

@@ -1,4 +1,4 @@
-"""The model card: what a model is, from what, how good, what it is for and what not."""
+"""Model card: what a model predicts, its training, scores, intended use and limits."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ SHOWN = {
     "fixed_0.5/micro_f1": "micro F1 at 0.5",
     "ece": "calibration error",
 }
-WORDS = "The text encoder began as `{}`, whose own licence holds for what comes from it. "
+TEXT_LICENCE = "The text encoder was initialized from `{}`, whose licence also applies. "
 CARD = """---
 {head}---
 # {run}: findings of a 12-lead ECG
 
-**For research, not for diagnosis.** This is no medical device; nobody has tested it on patients.
+**For research, not for diagnosis.** This is not a medical device; it has not been tested on
+patients.
 
-Names {n_findings} findings (SCP-ECG statements of PTB-XL, task `{task}`) in a 12-lead ECG,
-several at once, each with a calibrated probability. Two towers, `{ecg}` for the signal and
-`{text}` for the words, trained with the objective `{objective}` by ecg_siglip {version} (commit
+Predicts calibrated probabilities of {n_findings} findings (SCP-ECG statements of PTB-XL, task
+`{task}`) in a 12-lead ECG; a record may have several findings. An ECG encoder (`{ecg}`) and a text
+encoder (`{text}`) were trained with the objective `{objective}` by ecg_siglip {version} (commit
 {commit}).
 
 ## Use
@@ -39,43 +40,43 @@ several at once, each with a calibrated probability. Two towers, `{ecg}` for the
 from ecg_siglip import EcgClassifier
 
 classifier = EcgClassifier.from_pretrained("{name}")
-probabilities = classifier.predict_proba("path/to/00001_lr")  # one column a finding
+probabilities = classifier.predict_proba("path/to/00001_lr")  # one column per finding
 ```
 
-or `python -m ecg_siglip.predict model={name} 'records=[path/to/00001_lr]'`. Records of other
-leads, rates and lengths are brought to what the model sees: 12 leads, {fs:g} Hz, {duration_s:g}
-s.
+or `python -m ecg_siglip.predict model={name} 'records=[path/to/00001_lr]'`. Records with other
+leads, sampling rates and lengths are converted to the model's input: 12 leads, {fs:g} Hz,
+{duration_s:g} s.
 
-Meant for research on ECGs: to compare methods, to sort and search records that people read
-anyway, to start another model from. Not meant to decide about a patient, to replace a reading,
-or to rule anything out. At another hospital, calibration and thresholds have to be found anew
-(`EcgClassifier.fit`).
+Intended for research on ECGs: to compare methods, to sort and search records that are read by
+people anyway, and as a starting point for other models. Not intended to decide about a patient, to
+replace the reading of an ECG, or to rule out a finding. For data of another hospital, re-fit
+calibration and thresholds (`EcgClassifier.fit`).
 
 ## Training
 
 - data: {data}, in the layout of [PTB-XL](https://physionet.org/content/ptb-xl/1.0.3/)
 - trained on folds {train_folds} ({n_train_records} records), seed {seed}
-- ECG encoder started {start}
+- ECG encoder initialized {start}
 - thresholds, calibration and best epoch ({best_epoch}) from fold {tune_fold} ({n_tune_records}
   records)
 
 ## Scores
 
-Over the findings with 5 or more positives in the fold, micro F1 over all; in brackets 95 %
-intervals by bootstrap over the records. {flatters}
+Macro scores are over the findings with 5 or more positives in the fold, micro F1 is over all
+findings. Brackets: 95 % intervals by bootstrap over the records. {bias}
 
 {scores}
 
 ## Limits
 
-One database of one country and two decades; labels are one or two cardiologists' reading of the
-record; rare findings have few examples; nobody has looked at differences between groups of
-people. A probability is right on average over records like those of the tuning fold, and only
-there.
+The data are from one database of one country and two decades. The labels are the reading of one or
+two cardiologists. Rare findings have few examples. Differences between groups of people have not
+been evaluated. The probabilities are calibrated for records like those of the tuning fold, not for
+others.
 
 ## Licence
 
-Weights and code: Apache-2.0. {words}PTB-XL, where the data above is PTB-XL: CC BY 4.0; cite
+Weights and code: Apache-2.0. {text_licence}PTB-XL, where the data above is PTB-XL: CC BY 4.0; cite
 Wagner, P. et al. (2020), *Scientific Data* 7, 154, doi:10.1038/s41597-020-0495-6.
 
 <details><summary>The findings</summary>
@@ -93,33 +94,38 @@ def model_card(
     name: str = "path/to/this/folder",
     folds: Mapping[int, Scores] | None = None,
 ) -> str:
-    """The README.md of a model.
+    """Return the text of the README.md of a model.
 
     Parameters
     ----------
     provenance, codes, waveform
         As in ``artifact.Artifact``.
     name : str
-        What loads it: a folder, or ``owner/name`` on the hub.
+        The name to load it by: a folder, or ``owner/name`` on the hub.
     folds : mapping of fold to scores, optional
-        ``metrics.json`` of the folds that the model was evaluated on.
+        Scores of the folds that the model was evaluated on, as in ``metrics.json``.
     """
-    tuned = f"tuning fold {provenance.tune_fold}"
+    tuning_fold = f"tuning fold {provenance.tune_fold}"
     columns = {f"fold {fold}": scores for fold, scores in sorted((folds or {}).items())}
-    columns[tuned] = provenance.tune_scores
+    columns[tuning_fold] = provenance.tune_scores
     before = provenance.pretrained
-    start = f"as that of {before.run}, trained on {before.data}" if before else "at random"
-    flatters = f"Those of the {tuned} flatter: thresholds and calibration come from it."
+    start = f"from that of {before.run}, trained on {before.data}" if before else "at random"
+    bias = (
+        f"Scores of the {tuning_fold} are optimistically biased, because thresholds and "
+        "calibration were fitted on it."
+    )
     return CARD.format(
         **vars(provenance),
-        head=_head(provenance.run, columns, tuned),
+        head=_head(provenance.run, columns, tuning_fold),
         name=name,
         n_findings=len(codes),
         fs=waveform["to_fs"],
         duration_s=waveform["duration_s"],
         start=start,
-        flatters=flatters,
-        words="" if provenance.text in ("small", "none") else WORDS.format(provenance.text),
+        bias=bias,
+        text_licence=(
+            "" if provenance.text in ("small", "none") else TEXT_LICENCE.format(provenance.text)
+        ),
         scores=_table(columns),
         findings="\n".join(
             f"- `{code}`: {words}" for code, words in zip(codes, findings.names(codes), strict=True)
@@ -127,8 +133,8 @@ def model_card(
     )
 
 
-def _head(run: str, columns: Mapping[str, Scores], tuned: str) -> str:
-    """What the hub reads: licence, tags, and the scores that do not flatter."""
+def _head(run: str, columns: Mapping[str, Scores], tuning_fold: str) -> str:
+    """Return the metadata for the hub: licence, tags, and scores of all but the tuning fold."""
     head: dict[str, Any] = {
         "library_name": "ecg_siglip",
         "license": "apache-2.0",
@@ -145,7 +151,7 @@ def _head(run: str, columns: Mapping[str, Scores], tuned: str) -> str:
             ],
         }
         for fold, scores in columns.items()
-        if fold != tuned
+        if fold != tuning_fold
     ]
     if results:
         head["model-index"] = [{"name": run, "results": results}]
@@ -153,7 +159,7 @@ def _head(run: str, columns: Mapping[str, Scores], tuned: str) -> str:
 
 
 def _table(columns: Mapping[str, Scores]) -> str:
-    """One column a fold."""
+    """Return the table of scores, with one column per fold."""
     lines = ["| | " + " | ".join(columns) + " |", "|---" * (1 + len(columns)) + "|"]
     counts = [f"{scores['n_records']:.0f}" for scores in columns.values()]
     lines += ["| records | " + " | ".join(counts) + " |"]
@@ -164,6 +170,7 @@ def _table(columns: Mapping[str, Scores]) -> str:
 
 
 def _cell(scores: Scores, key: str) -> str:
+    """Return a score with its interval, or a dash if there is none."""
     value, low, high = (scores.get(f"{key}{end}") for end in ("", "/low", "/high"))
     if value is None:
         return "–"

@@ -1,7 +1,7 @@
-"""The training ECGs as the model sees them: which are most like a record, and is any like it?
+"""Training records in the embedding of a model: the most similar ones, and novelty of a record.
 
-A record whose nearest training ECG is further away than that of almost every record of the tuning
-fold is something the model has not learned: its answer is a guess.
+If the nearest training record is further away than for almost every record of the tuning fold, the
+model has learned from no similar record, and its prediction is not reliable.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from pathlib import Path
 import numpy as np
 
 FILE = "neighbours.safetensors"
-NOVEL = 0.99  # share of the tuning fold that is nearer, above which a record is called unlike
+NOVEL = 0.99  # novelty above which a record is reported as unlike the training records
 
 
 @dataclass(frozen=True, eq=False)
 class Neighbors:
-    """Where the records that a model learned from lie in its embedding.
+    """Embeddings of the records that a model was trained on, with their findings.
 
     Attributes
     ----------
     embedding_ND : ndarray of shape (N, D), float16
-        Of the training records, unit norm.
+        Embeddings of the training records, unit norm.
     ecg_id : ndarray of shape (N,), int64
     labels_NF : ndarray of shape (N, n_findings), bool
-        Their findings, in the model's order.
+        Findings of the training records, in the model's order.
     tune_distance : ndarray of shape (n_tune,), float32, sorted
         ``1 - cosine`` of each record of the tuning fold to its nearest training record.
 
     Notes
     -----
-    Nearest neighbours as a measure of what is unlike: Sun et al. 2022, arXiv:2204.06507.
+    Out-of-distribution detection by nearest neighbours: Sun et al. 2022, arXiv:2204.06507.
     """
 
     embedding_ND: np.ndarray
@@ -41,31 +41,41 @@ class Neighbors:
     tune_distance: np.ndarray
 
     @classmethod
-    def of(
+    def from_embeddings(
         cls,
         train_ND: np.ndarray,
         ecg_id: np.ndarray,
         labels_NF: np.ndarray,
         tune_MD: np.ndarray,
     ) -> Neighbors:
-        """From the embeddings of training and tuning records, (N, D) and (M, D), of any length."""
-        bare = cls(unit(train_ND).astype(np.float16), ecg_id, labels_NF, np.empty(0, np.float32))
-        _, cosines = bare.nearest(tune_MD, 1)
-        return cls(bare.embedding_ND, ecg_id, labels_NF, np.sort(1 - cosines[:, 0]))
+        """Make the neighbors from embeddings of any norm.
+
+        Parameters
+        ----------
+        train_ND : ndarray of shape (N, D)
+            Of the training records.
+        ecg_id : ndarray of shape (N,), int64
+        labels_NF : ndarray of shape (N, n_findings), bool
+        tune_MD : ndarray of shape (M, D)
+            Of the records of the tuning fold.
+        """
+        untuned = cls(unit(train_ND).astype(np.float16), ecg_id, labels_NF, np.empty(0, np.float32))
+        _, cosines = untuned.nearest(tune_MD, 1)
+        return cls(untuned.embedding_ND, ecg_id, labels_NF, np.sort(1 - cosines[:, 0]))
 
     def nearest(self, embedding_BD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """The training records most like these.
+        """Return the most similar training records of each record.
 
         Parameters
         ----------
         embedding_BD : ndarray of shape (B, D)
         k : int
-            How many; all there are, if these are fewer.
+            How many; all training records if there are fewer.
 
         Returns
         -------
         rows : ndarray of shape (B, k), int64
-            Of ``ecg_id`` and ``labels_NF``, the most similar first.
+            Positions in ``ecg_id`` and ``labels_NF``, the most similar first.
         cosines : ndarray of shape (B, k), float32
         """
         k = min(k, len(self.ecg_id))
@@ -74,7 +84,7 @@ class Neighbors:
         if k < len(self.ecg_id):
             rows = np.sort(np.argpartition(-cosine_BN, k - 1, axis=1)[:, :k], axis=1)
         cosines = np.take_along_axis(cosine_BN, rows, axis=1)
-        # Equal cosines in the order of the training records.
+        # Stable, so that equal cosines are in the order of the training records.
         order = np.argsort(-cosines, axis=1, kind="stable")
         return np.take_along_axis(rows, order, 1), np.take_along_axis(cosines, order, 1)
 
@@ -83,21 +93,21 @@ class Neighbors:
         return self.embedding_ND.astype(np.float32)
 
     def novelty(self, embedding_BD: np.ndarray) -> np.ndarray:
-        """Share of the tuning fold that is nearer to its nearest training record, (B,) in [0, 1].
+        """Compute the novelty of each record, (B,) in [0, 1].
 
-        Half of the fold is nearer than a usual record, almost all of it than one that is unlike
-        all that was learned.
+        The novelty is the share of the tuning fold that is nearer to its nearest training record:
+        about 0.5 for a usual record, almost 1 for one that is unlike all training records.
         """
         _, cosines = self.nearest(embedding_BD, 1)
-        return self.novelty_at(cosines[:, 0])
+        return self.novelty_from_cosine(cosines[:, 0])
 
-    def novelty_at(self, cosine_B: np.ndarray) -> np.ndarray:
-        """The same of records that have this cosine to their nearest training record."""
+    def novelty_from_cosine(self, cosine_B: np.ndarray) -> np.ndarray:
+        """Compute the novelty from the cosine to the nearest training record, (B,)."""
         n_nearer = np.searchsorted(self.tune_distance, 1 - cosine_B, side="left")
         return n_nearer / len(self.tune_distance)
 
     def save(self, folder: Path) -> None:
-        """Write ``neighbours.safetensors``; the findings eight to a byte."""
+        """Write ``neighbours.safetensors``, with eight findings per byte."""
         from safetensors.numpy import save
 
         content = {
@@ -110,7 +120,7 @@ class Neighbors:
 
     @classmethod
     def load(cls, folder: Path, n_findings: int) -> Neighbors | None:
-        """What ``save`` wrote, or null where a model was saved without.
+        """Read what ``save`` wrote; None if the model was saved without it.
 
         Raises
         ------
@@ -136,7 +146,7 @@ class Neighbors:
 
 
 def unit(embedding_BD: np.ndarray) -> np.ndarray:
-    """Vectors (n, D) at length 1, float32; a vector of zeros stays one."""
+    """Scale vectors (n, D) to unit norm, float32; a vector of zeros is not changed."""
     embedding_BD = np.asarray(embedding_BD, np.float32)
     norm_B1 = np.linalg.norm(embedding_BD, axis=1, keepdims=True)
     return np.asarray(embedding_BD / np.maximum(norm_B1, 1e-12), np.float32)

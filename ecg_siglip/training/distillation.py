@@ -1,7 +1,7 @@
-"""Labels in which earlier runs have a share: what was left unsaid, a model may have seen.
+"""Labels that are mixed with the probabilities of earlier runs (teachers).
 
-A teacher speaks only of records that it was not trained on: of the others it would repeat the
-labels.
+A teacher contributes only to records that it was not trained on; for the others it would reproduce
+the labels that it has learned.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from ecg_siglip.vocabulary.findings import check_same_codes
 def soft_labels(
     data: PtbXl, settings: config.TrainConfig, progress: bool = False
 ) -> tuple[np.ndarray, list[dict[str, Any]]]:
-    """Labels of all records, those of the training folds shared with the teachers.
+    """Compute labels of all records; those of the training folds are mixed with teachers.
 
     Parameters
     ----------
     data : PtbXl
         With signals.
     settings : TrainConfig
-        ``objective.teachers`` names runs beside this one, ``objective.teacher_share`` their part.
+        ``objective.teachers`` names other runs in ``run.root``, ``objective.teacher_share`` is the
+        weight of their probabilities.
     progress : bool
         Show a bar for each teacher on stderr if that is a terminal.
 
@@ -39,52 +40,63 @@ def soft_labels(
         ``(1 - share) * y_true + share * p`` with p the mean of the calibrated probabilities of the
         teachers that were neither trained nor tuned on the record's fold.
     list of dict
-        Where each teacher comes from, see ``provenance.summary``.
+        Provenance of each teacher, see ``Provenance.summary``.
 
     Raises
     ------
     ValueError
         If a teacher is not finished, has other findings or other signals, or has seen what this run
-        must not (``initialization.check_provenance``); or if every teacher has seen one of the training folds.
+        must not learn (``initialization.check_provenance``); or if every teacher has seen one of
+        the training folds.
 
     Notes
     -----
     Distillation: Hinton et al. 2015 (arXiv:1503.02531); into a model of the same kind: Furlanello
-    et al. 2018 (arXiv:1805.04770). Teachers that speak of folds they were not trained on:
+    et al. 2018 (arXiv:1805.04770). Predictions for folds that a model was not trained on:
     cross-fitting, Chernozhukov et al. 2018 (arXiv:1608.00060).
     """
     assert data.signals is not None
-    root, asked, origins = Path(settings.run.root), settings.objective, []
-    total, n_said = np.zeros(data.y_true.shape), np.zeros(len(data), np.int64)
-    names = find_runs(root, asked.teachers, "objective.teachers")
+    root, objective, summaries = Path(settings.run.root), settings.objective, []
+    total, n_teachers = np.zeros(data.y_true.shape), np.zeros(len(data), np.int64)
+    names = find_runs(root, objective.teachers, "objective.teachers")
     for name in (name for name in names if name != settings.run.name):
-        where = f"objective.teachers: {root / name}"
-        if not (root / name / "model").is_dir():
-            raise ValueError(f"{where}/model: expected a finished run")
-        teacher = Predictor.load(root / name / "model", settings.device)
+        teacher = _load_teacher(root / name, data, settings)
         provenance = teacher.artifact.provenance
-        check_provenance(where, provenance, settings, data.version)
-        check_same_codes(data.codes, teacher.artifact.codes, where)
-        if teacher.artifact.waveform != waveform_spec(settings.waveform):
-            raise ValueError(f"{where}: sees other signals; expected the same data.fs and waveform")
-        if not provenance.same_records(data.version):
-            raise ValueError(
-                f"{where}: learned from other records ({provenance.data}), and which of these are "
-                "among them is not known; expected a teacher of the same data"
-            )
         folds = settings.data.train_folds
         if unseen := [fold for fold in folds if not provenance.has_seen(fold)]:
             rows = data.fold(*unseen)
             total[rows] += teacher.probabilities(data.signals[rows], progress=progress)
-            n_said[rows] += 1
-        origins.append(provenance.summary())
-    learned = data.fold(*settings.data.train_folds)
-    if silent := sorted({int(fold) for fold in data.strat_fold[learned[n_said[learned] == 0]]}):
+            n_teachers[rows] += 1
+        summaries.append(provenance.summary())
+    train_rows = data.fold(*settings.data.train_folds)
+    without_teacher = train_rows[n_teachers[train_rows] == 0]
+    if folds_without := sorted({int(fold) for fold in data.strat_fold[without_teacher]}):
         raise ValueError(
-            f"objective.teachers: every one was trained or tuned on fold {silent[0]}; expected one "
-            "that was not"
+            f"objective.teachers: every one was trained or tuned on fold {folds_without[0]}; "
+            "expected one that was not"
         )
     labels = data.y_true.astype(np.float64)
-    said = total[learned] / n_said[learned][:, None]
-    labels[learned] += asked.teacher_share * (said - labels[learned])
-    return labels.astype(np.float32), origins
+    mean = total[train_rows] / n_teachers[train_rows][:, None]
+    labels[train_rows] += objective.teacher_share * (mean - labels[train_rows])
+    return labels.astype(np.float32), summaries
+
+
+def _load_teacher(run: Path, data: PtbXl, settings: config.TrainConfig) -> Predictor:
+    """Load a teacher, and check that its findings, signals and data are those of this run."""
+    where = f"objective.teachers: {run}"
+    if not (run / "model").is_dir():
+        raise ValueError(f"{where}/model: expected a finished run")
+    teacher = Predictor.load(run / "model", settings.device)
+    provenance = teacher.artifact.provenance
+    check_provenance(where, provenance, settings, data.version)
+    check_same_codes(data.codes, teacher.artifact.codes, where)
+    if teacher.artifact.waveform != waveform_spec(settings.waveform):
+        raise ValueError(
+            f"{where}: has signals with other settings; expected the same data.fs and waveform"
+        )
+    if not provenance.same_records(data.version):
+        raise ValueError(
+            f"{where}: was trained on other records ({provenance.data}), and which of this run's "
+            "records are among them is unknown; expected a teacher of the same data"
+        )
+    return teacher

@@ -1,7 +1,7 @@
-"""Several trained runs as one run: seeds that disagree cancel their errors.
+"""Ensemble of trained runs, as one run: the mean of their logits.
 
-The members stay as they are; calibration and thresholds are found anew on the tuning fold, for
-the mean of their logits. ``evaluate``, ``predict`` and ``compare`` take the result as any run.
+The members are not changed; calibration and thresholds are re-fitted on the tuning fold for the
+mean of the logits. ``evaluate``, ``predict`` and ``compare`` treat the ensemble like any other run.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from ecg_siglip.models.artifact import Artifact, load_artifact, save_artifact
 from ecg_siglip.models.dual_encoder import EcgTextModel, Ensemble
 from ecg_siglip.models.model_card import model_card
 from ecg_siglip.models.neighbors import Neighbors
-from ecg_siglip.models.provenance import merged_provenance
+from ecg_siglip.models.provenance import Provenance, merged_provenance
 from ecg_siglip.training.data import select_share
 from ecg_siglip.vocabulary.findings import check_same_codes
 
 
 def members_of(root: Path, names: list[str]) -> list[tuple[config.TrainConfig, Artifact]]:
-    """The runs, each with its configuration and model.
+    """Load runs, each with its settings and model.
 
     Raises
     ------
     ValueError
-        If a run is not finished, or differs from the first in what one answer must agree on:
-        findings, prompts, waveform, data, folds.
+        If a run is not finished, or differs from the first in findings, prompts, waveform, data or
+        folds.
     """
     members: list[tuple[config.TrainConfig, Artifact]] = []
     for name in names:
@@ -49,7 +49,7 @@ def members_of(root: Path, names: list[str]) -> list[tuple[config.TrainConfig, A
         settings = from_yaml(config.TrainConfig, root / name / "config.yaml")
         artifact = load_artifact(root / name / "model")
         if not isinstance(artifact.model, EcgTextModel):
-            raise ValueError(f"{root / name}: is itself an ensemble; expected single runs")
+            raise ValueError(f"{root / name}: is an ensemble; expected single runs")
         first = members[0] if members else (settings, artifact)
         check_same_codes(first[1].codes, artifact.codes, where=str(root / name))
         for what, ours, theirs in (
@@ -72,7 +72,13 @@ def members_of(root: Path, names: list[str]) -> list[tuple[config.TrainConfig, A
 
 
 def join_runs(settings: config.EnsembleConfig) -> None:
-    """Join runs; writes ``runs/<name>/`` with ``config.yaml`` and ``model/``."""
+    """Join runs to an ensemble; writes ``runs/<name>/`` with ``config.yaml`` and ``model/``.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two runs, a run of the name exists, or the runs do not fit together.
+    """
     root = Path(settings.run.root)
     names = find_runs(root, settings.runs)
     names = [name for name in names if name != settings.run.name]
@@ -80,12 +86,39 @@ def join_runs(settings: config.EnsembleConfig) -> None:
         raise ValueError(f"runs: {', '.join(names) or 'none'}; expected two or more")
     run = root / settings.run.name
     if run.exists():
-        raise ValueError(f"{run} exists; take another run.name")
+        raise ValueError(f"{run} exists; expected another run.name")
     members = members_of(root, names)
-    (trained, first), artifacts = members[0], [artifact for _, artifact in members]
-    device = pick_device(settings.device)
+    trained, artifacts = members[0][0], [artifact for _, artifact in members]
+    provenance = replace(
+        merged_provenance([artifact.provenance for artifact in artifacts], names),
+        run=settings.run.name,
+        version=__version__,
+    )
+    artifact, scores = _join(artifacts, trained, provenance, settings)
+    trained.run = settings.run
+    run.mkdir(parents=True)
+    try:
+        write_file(run / "config.yaml", to_yaml(trained).encode())
+        card = model_card(artifact.provenance, artifact.codes, artifact.waveform)
+        save_artifact(run / "model", artifact, card)
+    except BaseException:
+        shutil.rmtree(run, ignore_errors=True)  # created by this call, and useless if incomplete
+        raise
+    print(f"tuning fold {trained.data.tune_fold} (optimistically biased: thresholds tuned on it):")
+    print(headline(scores))
+    print(f"wrote {run / 'model'}/ of {len(names)} members: {', '.join(names)}")
+
+
+def _join(
+    artifacts: list[Artifact],
+    trained: config.TrainConfig,
+    provenance: Provenance,
+    settings: config.EnsembleConfig,
+) -> tuple[Artifact, dict[str, float]]:
+    """Return the ensemble of models, tuned on the tuning fold, and its scores there."""
+    first = artifacts[0]
     model = Ensemble([a.model for a in artifacts if isinstance(a.model, EcgTextModel)])
-    model = model.to(device).eval()
+    model = model.to(pick_device(settings.device)).eval()
     data = load_evaluation_data(settings.data, trained, first.waveform, first.codes)
     data = hide_findings(data, trained.data.held_out)
     rows = data.fold(trained.data.tune_fold)
@@ -93,25 +126,21 @@ def join_runs(settings: config.EnsembleConfig) -> None:
     text_FD = model.encode_text(first.prompts).detach()
     signals, y_true = data.signals[rows], data.y_true[rows]
 
-    def ask(signals: np.ndarray) -> np.ndarray:
+    def predict(signals: np.ndarray) -> np.ndarray:
         return forward(model, text_FD, signals, progress=True)[0]
 
-    calibration, thresholds, calibrated = tune_fold(y_true, ask(signals))
-    fewer = all(artifact.fewer_leads for artifact in artifacts)
-    known = None
+    calibration, thresholds, calibrated = tune_fold(y_true, predict(signals))
+    neighbors = None
     if all(artifact.neighbors for artifact in artifacts):
-        learned = data.fold(*trained.data.train_folds)
-        learned = select_share(learned, data.ecg_id, trained.data.train_share)
-        _, train_ND = forward(model, text_FD, data.signals[learned], progress=True)
+        train_rows = data.fold(*trained.data.train_folds)
+        train_rows = select_share(train_rows, data.ecg_id, trained.data.train_share)
+        _, train_ND = forward(model, text_FD, data.signals[train_rows], progress=True)
         _, tune_MD = forward(model, text_FD, signals)
-        known = Neighbors.of(train_ND, data.ecg_id[learned], data.y_true[learned], tune_MD)
+        neighbors = Neighbors.from_embeddings(
+            train_ND, data.ecg_id[train_rows], data.y_true[train_rows], tune_MD
+        )
     scores = multilabel.scores(y_true, calibrated, thresholds, n_bootstrap=0)
-    provenance = replace(
-        merged_provenance([artifact.provenance for artifact in artifacts], names),
-        run=settings.run.name,
-        version=__version__,
-        tune_scores=without_nan(scores),
-    )
+    fewer_leads = all(artifact.fewer_leads for artifact in artifacts)
     artifact = Artifact(
         model=model,
         codes=first.codes,
@@ -120,19 +149,8 @@ def join_runs(settings: config.EnsembleConfig) -> None:
         calibration=calibration,
         thresholds=thresholds,
         operating=operating_thresholds(calibrated),
-        provenance=provenance,
-        fewer_leads=tune_fewer_leads(y_true, ask, signals) if fewer else {},
-        neighbors=known,
+        provenance=replace(provenance, tune_scores=without_nan(scores)),
+        fewer_leads=tune_fewer_leads(y_true, predict, signals) if fewer_leads else {},
+        neighbors=neighbors,
     )
-    trained.run = settings.run
-    run.mkdir(parents=True)
-    try:
-        write_file(run / "config.yaml", to_yaml(trained).encode())
-        card = model_card(provenance, artifact.codes, artifact.waveform)
-        save_artifact(run / "model", artifact, card)
-    except BaseException:
-        shutil.rmtree(run, ignore_errors=True)  # made a moment ago, and of no use by halves
-        raise
-    print(f"tuning fold {trained.data.tune_fold}, thresholds tuned on it (so it flatters):")
-    print(headline(scores))
-    print(f"wrote {run / 'model'}/ of {len(names)} members: {', '.join(names)}")
+    return artifact, scores

@@ -1,4 +1,4 @@
-"""Tune the best weights on the tuning fold and save the model."""
+"""Finish a training run: calibration and thresholds of the best weights, and the saved model."""
 
 from __future__ import annotations
 
@@ -19,41 +19,26 @@ from ecg_siglip.training.trainer import Trainer, weights_of
 
 
 def save_artifact_for_run(training: Trainer, loaded: ptbxl.PtbXl, run: Path) -> None:
-    """Tune the best weights on the tuning fold and write the artifact."""
+    """Tune the best weights on the tuning fold and write ``model/`` of the run.
+
+    Parameters
+    ----------
+    training : Trainer
+        After its last epoch.
+    loaded : PtbXl
+        The data that it was trained on.
+    run : Path
+        Folder of the run.
+    """
     settings, data = training.settings, training.data
     tune_rows = loaded.fold(settings.data.tune_fold)
     y_tune = loaded.y_true[tune_rows]
     with weights_of(training.model, training.best["weights"]):
-        signals, ask = data.mapped[tune_rows], training.tune_probabilities
-        calibration, thresholds, calibrated = tune_fold(y_tune, ask(signals))
-        fewer = settings.augment.fewer_leads > 0
+        signals, predict = data.mapped[tune_rows], training.tune_probabilities
+        calibration, thresholds, calibrated = tune_fold(y_tune, predict(signals))
+        fewer_leads = settings.augment.fewer_leads > 0
         scores = multilabel.scores(y_tune, calibrated, thresholds, n_bootstrap=0)
-        provenance = Provenance(
-            run=settings.run.name,
-            version=__version__,
-            data=loaded.version,
-            task=settings.data.task,
-            held_out=settings.data.held_out,
-            ecg=settings.ecg.name,
-            text=settings.text.name,
-            language=settings.text.language,
-            objective=describe_objective(settings.objective, training.teachers),
-            train_folds=settings.data.train_folds,
-            tune_fold=settings.data.tune_fold,
-            seed=settings.seed,
-            n_train_records=len(data.train_rows),
-            n_tune_records=len(tune_rows),
-            best_epoch=training.best["epoch"],
-            pretrained=Provenance.from_json(training.pretrained) if training.pretrained else None,
-            teachers=tuple(map(Provenance.from_json, training.teachers)),
-            pairs={term.name: data.pair_shares(term) for term in training.terms},
-            train_seconds=round(training.seconds, 1),
-            machine=describe_machine(
-                data.device, "bfloat16" if training.bfloat16 else "float32", training.distributed.n
-            ),
-            commit=describe_commit(),
-            tune_scores=without_nan(scores),
-        )
+        provenance = _provenance(training, loaded, len(tune_rows), scores)
         artifact = Artifact(
             model=training.model,
             codes=data.codes,
@@ -63,12 +48,14 @@ def save_artifact_for_run(training: Trainer, loaded: ptbxl.PtbXl, run: Path) -> 
             thresholds=thresholds,
             operating=operating_thresholds(calibrated),
             provenance=provenance,
-            fewer_leads=tune_fewer_leads(y_tune, ask, signals) if fewer else {},
+            fewer_leads=tune_fewer_leads(y_tune, predict, signals) if fewer_leads else {},
             neighbors=training.neighbors(tune_rows) if settings.keep_embeddings else None,
         )
         card = model_card(provenance, artifact.codes, artifact.waveform)
         save_artifact(run / "model", artifact, card)
-    print(f"\ntuning fold {settings.data.tune_fold}, thresholds tuned on it (so it flatters):")
+    print(
+        f"\ntuning fold {settings.data.tune_fold} (optimistically biased: thresholds tuned on it):"
+    )
     print(headline(scores))
     print(
         f"wrote {run / 'model'}/ ({training.seconds / 60:.1f} minutes of training); next:\n"
@@ -76,8 +63,41 @@ def save_artifact_for_run(training: Trainer, loaded: ptbxl.PtbXl, run: Path) -> 
     )
 
 
+def _provenance(
+    training: Trainer, loaded: ptbxl.PtbXl, n_tune_records: int, scores: dict[str, float]
+) -> Provenance:
+    """Return the provenance of the best weights, with their scores on the tuning fold."""
+    settings, data = training.settings, training.data
+    return Provenance(
+        run=settings.run.name,
+        version=__version__,
+        data=loaded.version,
+        task=settings.data.task,
+        held_out=settings.data.held_out,
+        ecg=settings.ecg.name,
+        text=settings.text.name,
+        language=settings.text.language,
+        objective=describe_objective(settings.objective, training.teachers),
+        train_folds=settings.data.train_folds,
+        tune_fold=settings.data.tune_fold,
+        seed=settings.seed,
+        n_train_records=len(data.train_rows),
+        n_tune_records=n_tune_records,
+        best_epoch=training.best["epoch"],
+        pretrained=Provenance.from_json(training.pretrained) if training.pretrained else None,
+        teachers=tuple(map(Provenance.from_json, training.teachers)),
+        pairs={term.name: data.pair_shares(term) for term in training.terms},
+        train_seconds=round(training.seconds, 1),
+        machine=describe_machine(
+            data.device, "bfloat16" if training.bfloat16 else "float32", training.distributed.n
+        ),
+        commit=describe_commit(),
+        tune_scores=without_nan(scores),
+    )
+
+
 def describe_objective(objective: config.ObjectiveConfig, teachers: list[dict[str, Any]]) -> str:
-    """The objective in words, for the model's card."""
+    """Describe the objective, for the model card."""
     names = ", ".join(each["run"] for each in teachers)
     shared = f"; {objective.teacher_share:g} of a label from {names}" if teachers else ""
     return f"{objective.terms} ({objective.loss}){shared}"

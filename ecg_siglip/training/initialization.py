@@ -1,4 +1,4 @@
-"""What a run starts with: the model, at random or with an encoder of another, and its optimizer."""
+"""Initialize a run: a new model, the ECG encoder of an earlier model, and the optimizer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ecg_siglip import config
 from ecg_siglip.datasets import ptbxl
-from ecg_siglip.models.artifact import load_artifact
+from ecg_siglip.models.artifact import Artifact, load_artifact
 from ecg_siglip.models.dual_encoder import EcgTextModel
 from ecg_siglip.models.ecg_encoders import BatchNorm, ecg_encoder
 from ecg_siglip.models.provenance import Provenance
@@ -22,46 +22,49 @@ from ecg_siglip.vocabulary import findings
 
 
 def check_locks(settings: config.TrainConfig) -> None:
-    """Refuse to lock what has learned nothing, or what is then told to learn.
+    """Check that no encoder is frozen at random weights, or frozen and trained by LoRA.
 
     Raises
     ------
     ValueError
-        Naming the knob to change.
+        With the setting to change.
     """
     ecg, text = settings.ecg, settings.text
     if ecg.locked and not ecg.weights and text.name != "none":
         raise ValueError(
-            "ecg.locked=true (freeze=ecg): an ECG encoder at random has nothing to say; "
+            "ecg.locked=true (freeze=ecg): the ECG encoder would keep its random weights; "
             "expected ecg.weights=<finished run>"
         )
     if text.locked and text.name == "none":
         raise ValueError(
-            "text.locked=true (freeze=text) with text=none: the head would stay at random; "
+            "text.locked=true (freeze=text) with text=none: the head would keep random weights; "
             "expected freeze=none"
         )
     if text.locked and text.lora_rank:
         raise ValueError(
-            f"text.locked=true (freeze=text) with text.lora_rank={text.lora_rank}: LoRA learns; "
-            "expected one of the two"
+            f"text.locked=true (freeze=text) with text.lora_rank={text.lora_rank}: LoRA trains the "
+            "text encoder; expected one of the two"
         )
 
 
 def new_model(settings: config.TrainConfig, data: TrainingData, terms: list[Term]) -> EcgTextModel:
-    """An untrained model; its bias starts at the log-odds of the measured positive rate."""
+    """Return an untrained model, with the log-odds of the measured positive rate as its bias."""
     torch.manual_seed(settings.seed)
-    ecg_knobs, text_knobs = dataclasses.asdict(settings.ecg), dataclasses.asdict(settings.text)
-    ecg_locked, text_locked = ecg_knobs.pop("locked"), text_knobs.pop("locked")
-    ecg_knobs.pop("weights")
-    text_knobs.pop("language")
+    ecg_settings, text_settings = (
+        dataclasses.asdict(settings.ecg),
+        dataclasses.asdict(settings.text),
+    )
+    ecg_locked, text_locked = ecg_settings.pop("locked"), text_settings.pop("locked")
+    ecg_settings.pop("weights")
+    text_settings.pop("language")
     texts = [data.reports[row] for row in data.train_rows]
     for language in findings.LANGUAGES:
         texts += findings.prompts(data.codes, language)
     bias = settings.objective.logit_bias
     model_config = {
         "embed_dim": settings.embed_dim,
-        "ecg": ecg_knobs,
-        "text": text_knobs,
+        "ecg": ecg_settings,
+        "text": text_settings,
         "objective": {
             "terms": settings.objective.terms,
             "loss": settings.objective.loss,
@@ -73,11 +76,11 @@ def new_model(settings: config.TrainConfig, data: TrainingData, terms: list[Term
     }
     text: TextEncoder
     if settings.text.name == "none":
-        text = LinearHead(data.prompts, ecg_encoder(**ecg_knobs).n_features)
+        text = LinearHead(data.prompts, ecg_encoder(**ecg_settings).n_features)
         with torch.no_grad():
             text.bias.copy_(data.prior_logits())
     else:
-        text = text_encoder(texts=texts, **text_knobs)
+        text = text_encoder(texts=texts, **text_settings)
     model = EcgTextModel(model_config, text)
     if text_locked:
         model.text.requires_grad_(False)
@@ -85,13 +88,13 @@ def new_model(settings: config.TrainConfig, data: TrainingData, terms: list[Term
         model.ecg.requires_grad_(False)
         for module in model.ecg.modules():
             if isinstance(module, BatchNorm):
-                # A residual branch that starts at 0 would stay there.
+                # A norm that is initialized at 0 would disable its residual branch for good.
                 torch.nn.init.ones_(module.weight)
     return model.to(data.device)
 
 
 def new_optimizer(settings: config.TrainConfig, model: EcgTextModel) -> torch.optim.AdamW:
-    """AdamW; matrices decay, vectors and scalars do not; the text encoder has its own rate."""
+    """Return AdamW with weight decay for matrices only, and its own rate for the text encoder."""
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -109,7 +112,7 @@ def new_optimizer(settings: config.TrainConfig, model: EcgTextModel) -> torch.op
 
 
 def find_encoder(name: str, settings: config.TrainConfig) -> str | Path:
-    """Folder of the model meant by ``ecg.weights``, or its name on the hub (``owner/name``).
+    """Return the folder of the model of ``ecg.weights``, or its name on the hub (``owner/name``).
 
     Raises
     ------
@@ -121,10 +124,10 @@ def find_encoder(name: str, settings: config.TrainConfig) -> str | Path:
         return run / "model"
     if (Path(name) / "config.json").is_file() or (name.count("/") == 1 and not run.exists()):
         return name
-    found = "has not finished its training" if run.exists() else "is no run there"
+    problem = "has not finished training" if run.exists() else "does not exist"
     hint = "; `make pretrain` makes it" if name == "pretrain" else ""
     raise ValueError(
-        f"ecg.weights={name}: {run} {found}; expected a finished run, the folder of a model, or "
+        f"ecg.weights={name}: {run} {problem}; expected a finished run, the folder of a model, or "
         f"owner/name on the hub{hint}"
     )
 
@@ -132,12 +135,12 @@ def find_encoder(name: str, settings: config.TrainConfig) -> str | Path:
 def load_encoder(
     model: EcgTextModel, name: str, settings: config.TrainConfig, data: TrainingData
 ) -> dict[str, Any]:
-    """Give the model the ECG encoder of a finished run.
+    """Load the weights of the ECG encoder of a finished run into a model.
 
     Parameters
     ----------
     model : EcgTextModel
-        Its ECG encoder is overwritten; projection, text encoder, scale and bias stay.
+        Its ECG encoder is overwritten; projection, text encoder, scale and bias are kept.
     name : str
         Name of a run in ``settings.run.root``, folder of a model, or name on the hub.
     settings : config.TrainConfig
@@ -151,64 +154,79 @@ def load_encoder(
     Raises
     ------
     ValueError
-        If there is no such model, if its encoder is another one or sees other signals, or if it
-        has learned from records that this run shall not see before it is scored.
+        If there is no such model, if its encoder or its signals have other settings, or if it was
+        trained on records that this run must not be trained on.
     """
     where = f"ecg.weights={name}"
     artifact = load_artifact(find_encoder(name, settings))
     if not isinstance(artifact.model, EcgTextModel):
-        raise ValueError(f"{where}: an ensemble has no one encoder; expected one of its members")
-    seen, wanted = artifact.waveform, ptbxl.waveform_spec(settings.waveform)
-    sees = {"fs": "to_fs", "duration_s": "duration_s", "low_hz": "low_hz", "high_hz": "high_hz"}
-    differing = [
-        f"waveform.{knob}={seen.get(k)}" for knob, k in sees.items() if seen.get(k) != wanted[k]
-    ]
-    theirs, ours = artifact.model.config["ecg"], model.config["ecg"]
-    # Dropout belongs to the run, not to the weights.
-    shape = [k for k in ours if k not in ("dropout", "drop_path")]
-    differing += [f"ecg.{k}={theirs.get(k)}" for k in shape if theirs.get(k) != ours[k]]
+        raise ValueError(f"{where}: an ensemble has several encoders; expected one of its members")
+    differing = _differing_settings(artifact, model, settings)
     if differing:
-        raise ValueError(f"{where}: its encoder has {', '.join(differing)}; expected the same here")
+        raise ValueError(
+            f"{where}: its encoder has {', '.join(differing)}; expected the same settings in this "
+            "run"
+        )
     check_provenance(where, artifact.provenance, settings, data.version)
     model.ecg.load_state_dict(artifact.model.ecg.state_dict())
     return artifact.provenance.summary()
 
 
+def _differing_settings(
+    artifact: Artifact, model: EcgTextModel, settings: config.TrainConfig
+) -> list[str]:
+    """Return the settings of an artifact's signals and ECG encoder that differ from this run's."""
+    theirs, ours = artifact.waveform, ptbxl.waveform_spec(settings.waveform)
+    keys = {"fs": "to_fs", "duration_s": "duration_s", "low_hz": "low_hz", "high_hz": "high_hz"}
+    differing = [
+        f"waveform.{name}={theirs.get(key)}"
+        for name, key in keys.items()
+        if theirs.get(key) != ours[key]
+    ]
+    theirs, ours = artifact.model.config["ecg"], model.config["ecg"]
+    # Dropout is a setting of the run and does not change the shape of the weights.
+    names = [name for name in ours if name not in ("dropout", "drop_path")]
+    return differing + [
+        f"ecg.{name}={theirs.get(name)}" for name in names if theirs.get(name) != ours[name]
+    ]
+
+
 def check_provenance(
     where: str, provenance: Provenance, settings: config.TrainConfig, version: str
 ) -> None:
-    """Refuse what another model would bring along of records and findings kept from this run.
+    """Check that an earlier model has not learned what this run must not learn.
 
     Parameters
     ----------
     where : str
-        The knob that names the model.
+        The setting that names the model, for messages.
     provenance : Provenance
-        Of the model; the models that it comes from are checked as well.
+        Of the model; the models that it was derived from are checked as well.
     settings : TrainConfig
-        Of this run.
+        Settings of this run.
     version : str
-        Of this run's data, ``PtbXl.version``.
+        Version of this run's data, ``PtbXl.version``.
 
     Raises
     ------
     ValueError
-        If it knows a finding of ``data.held_out``, or has seen a fold of the same records that this
-        run does not learn from.
+        If the model learned a finding of ``data.held_out``, or has seen a fold of the same records
+        that this run is not trained on.
     """
     for before in provenance.lineage():
-        knew = set(settings.data.held_out) - set(before.held_out)
-        if knew:
+        learned = set(settings.data.held_out) - set(before.held_out)
+        if learned:
             raise ValueError(
-                f"{where}: {before.run} knows {', '.join(sorted(knew))}, which data.held_out "
-                "keeps from this run; expected a model that was trained without"
+                f"{where}: {before.run} was trained with {', '.join(sorted(learned))}, which "
+                "data.held_out hides from this run; expected a model that was trained without"
             )
         folds = before.folds_seen - {*settings.data.train_folds}
         folds -= {settings.data.tune_fold} - {*before.train_folds}
         if not before.same_records(version):
-            print(f"{where}: {before.run} learned from other records ({before.data})")
+            print(f"{where}: {before.run} was trained on other records ({before.data})")
         elif folds:
             raise ValueError(
-                f"{where}: {before.run} has seen fold {min(folds)} of the same records, which "
-                "this run does not learn from: its scores would be too good"
+                f"{where}: {before.run} has seen fold {min(folds)} of the same records, which this "
+                "run is not trained on: its scores would be too high; expected a model that was "
+                "trained on other folds"
             )

@@ -364,7 +364,7 @@ class Trainer:
         data, rows = self.data, self.data.train_rows
         _, train_ND = self.forward(data.mapped[rows])
         _, tune_MD = self.forward(data.mapped[tune_rows])
-        return Neighbors.of(train_ND, data.ecg_id[rows], data.y_true[rows], tune_MD)
+        return Neighbors.from_embeddings(train_ND, data.ecg_id[rows], data.y_true[rows], tune_MD)
 
     def tune_scores(self) -> dict[str, float]:
         """Score the averaged weights on the tuning fold; keep the best of the run so far."""

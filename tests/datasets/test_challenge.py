@@ -1,4 +1,4 @@
-"""Collections of other hospitals, written byte by byte: what is read, what is left out and why."""
+"""Challenge collections: labels, collections by folder, records left out, preparation."""
 
 import math
 from pathlib import Path
@@ -23,16 +23,15 @@ def labels(tmp_path: Path, comments: str) -> challenge.Labels:
     return challenge.read_labels(write(tmp_path, "A0001", comments))
 
 
-def test_a_record_is_read_as_it_was_written(tmp_path):
+def test_signal_and_labels_of_a_record_are_read(tmp_path):
     path = write(tmp_path, "E00001", first="E00001.mat")  # Georgia's first line names the file
     record = read_record(path)
     assert record.leads == LEADS and record.fs == 500
     assert np.allclose(record.signal, ecg_uv(500, 10) / 1000)
-    found = challenge.read_labels(path)
-    assert found == challenge.Labels(frozenset({426783006}), 60.0, "male")
+    assert challenge.read_labels(path) == challenge.Labels(frozenset({426783006}), 60.0, "male")
 
 
-def test_the_short_way_reads_what_wfdb_reads(tmp_path, monkeypatch):
+def test_the_fast_reader_equals_wfdb(tmp_path, monkeypatch):
     uv = ecg_uv(500, 10)
     uv[3, 7] = -32768
     for path in (
@@ -57,7 +56,7 @@ def test_the_short_way_reads_what_wfdb_reads(tmp_path, monkeypatch):
         ("# Dx: 164889003, 59118001", {164889003, 59118001}),
         ("#Dx:164889003,164889003,", {164889003}),
         ("#DX: 164889003,Unknown", {164889003}),
-        ("#Dx: 999", {999}),  # unknown to the table, to be listed
+        ("#Dx: 999", {999}),  # a code that the table lacks
     ],
 )
 def test_spellings_of_the_diagnoses(tmp_path, line, expected):
@@ -84,12 +83,12 @@ def test_spellings_of_the_sex(tmp_path, text, expected):
 
 
 def test_a_header_without_age_and_sex_is_read(tmp_path):
-    found = labels(tmp_path, "#Dx: 1\n")
-    assert math.isnan(found.age) and found.sex == ""
+    unknown = labels(tmp_path, "#Dx: 1\n")
+    assert math.isnan(unknown.age) and unknown.sex == ""
 
 
 @pytest.mark.parametrize(
-    ("comments", "why"),
+    ("comments", "reason"),
     [
         ("#Age: 60\n", "no #Dx line"),
         ("#Dx: Unknown\n", "#Dx is Unknown"),
@@ -97,51 +96,51 @@ def test_a_header_without_age_and_sex_is_read(tmp_path):
         ("#Dx: atrial fibrillation\n", "expected SNOMED CT codes, got 'atrial'"),
     ],
 )
-def test_without_labels_a_record_is_left_out_by_name(tmp_path, comments, why):
+def test_a_record_without_labels_is_left_out_by_name(tmp_path, comments, reason):
     paths = [write(tmp_path, "A0001", comments), write(tmp_path, "A0002")]
-    found = challenge.collect("a", paths)
-    assert [path.stem for path in found.paths] == ["A0002"] and len(found.labels) == 1
-    assert list(found.left_out) == ["A0001"] and why in found.left_out["A0001"]
+    collection = challenge.collect("a", paths)
+    assert [path.stem for path in collection.paths] == ["A0002"] and len(collection.labels) == 1
+    assert list(collection.left_out) == ["A0001"] and reason in collection.left_out["A0001"]
 
 
-def test_sets_are_the_folders_at_any_depth(tmp_path):
+def test_collections_are_folders_of_any_depth(tmp_path):
     write(tmp_path / "georgia" / "g1", "E00001")
     write(tmp_path / "georgia" / "g2", "E01001")
     write(tmp_path / "cpsc", "A0001")
     (tmp_path / "empty").mkdir()
     (tmp_path / "RECORDS").write_text("E00001\n")
-    found = challenge.find_sets(tmp_path)
-    assert {name: [path.stem for path in paths] for name, paths in found.items()} == {
+    sets = challenge.find_sets(tmp_path)
+    assert {name: [path.stem for path in paths] for name, paths in sets.items()} == {
         "cpsc": ["A0001"],
         "georgia": ["E00001", "E01001"],
     }
     assert list(challenge.find_sets(tmp_path / "cpsc")) == ["cpsc"]
 
 
-def test_a_root_without_a_record_is_one_line(tmp_path):
+def test_a_root_without_a_record_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="no record"):
         challenge.find_sets(tmp_path)
     with pytest.raises(ValueError, match="no such folder"):
         challenge.find_sets(tmp_path / "nowhere")
 
 
-def test_names_of_ptbxl():
+def test_ecg_ids_are_read_from_the_names_of_ptbxl_only():
     names = ["HR00001.hea", "HR21837.hea", "E00001.hea", "HR1.hea", "XHR00001.hea"]
     assert challenge.ecg_ids([Path(name) for name in names]).tolist() == [1, 21837, 0, 0, 0]
 
 
 @pytest.mark.parametrize("fs", [257, 500, 1000])
-def test_any_rate_becomes_that_of_the_model(tmp_path, fs):
+def test_any_sampling_rate_is_resampled_to_that_of_the_model(tmp_path, fs):
     got = challenge.prepare(write(tmp_path, "I0001", fs=fs), SPEC)
     assert not isinstance(got, str) and got.duration_s == pytest.approx(10, abs=0.01)
     assert got.signal.shape == (12, 1000)
-    # One beat a second, at the full second, whatever the rate: within the resampling filter.
+    # One beat per second, at the full second, within the length of the resampling filter.
     peaks = got.signal[-1].reshape(10, 100).argmax(axis=1)
     assert set(peaks[1:]) <= {0, 1, 99}
     assert got.signal[-1].max() == pytest.approx(1500, rel=0.1)
 
 
-def test_a_short_record_is_padded_and_of_a_long_one_the_middle_is_taken(tmp_path):
+def test_a_short_record_is_padded_and_a_long_one_is_cropped_to_its_middle(tmp_path):
     short = challenge.prepare(write(tmp_path, "A0001", duration_s=6), SPEC)
     assert short.duration_s == 6 and not short.signal[:, 620:].any() and short.signal[:, :600].any()
     uv = ecg_uv(500, 60)
@@ -152,7 +151,7 @@ def test_a_short_record_is_padded_and_of_a_long_one_the_middle_is_taken(tmp_path
     assert (long.signal[-1].reshape(10, 100).max(axis=1) > 1000).all()
 
 
-def test_a_broken_record_says_what_is_wrong_and_stops_nobody(tmp_path):
+def test_a_broken_record_yields_an_error_and_the_others_are_prepared(tmp_path):
     good = write(tmp_path, "A0001")
     flat = ecg_uv(500, 10)
     flat[3] = 0
@@ -167,34 +166,36 @@ def test_a_broken_record_says_what_is_wrong_and_stops_nobody(tmp_path):
     cut.write_bytes(cut.read_bytes()[:-1200])
     (tmp_path / "A0004.mat").unlink()
     paths[4].write_text(paths[4].read_text().replace(" 12 500 ", " 12 0 "))
-    found = list(challenge.prepare_all(paths, SPEC))
-    assert not isinstance(found[0], str)
-    for error, why in zip(
-        found[1:], ["flat lead aVR", "truncated", "names A0004.mat", "sampling rate"], strict=True
+    results = list(challenge.prepare_all(paths, SPEC))
+    assert not isinstance(results[0], str)
+    for error, reason in zip(
+        results[1:], ["flat lead aVR", "truncated", "names A0004.mat", "sampling rate"], strict=True
     ):
-        assert why in error and "\n" not in error
+        assert reason in error and "\n" not in error
 
 
 @pytest.mark.slow
-def test_several_processes_prepare_the_same_in_the_same_order(tmp_path):
+def test_several_processes_return_the_same_in_the_same_order(tmp_path):
     paths = [write(tmp_path, f"A{i:04}", fs=500 if i % 2 else 257) for i in range(5)]
     one, two = (list(challenge.prepare_all(paths, SPEC, n)) for n in (1, 2))
     assert all((a.signal == b.signal).all() for a, b in zip(one, two, strict=True))
 
 
-def test_half_of_the_names_fall_into_each_half_and_stay_there():
+def test_each_half_has_half_of_the_names_and_does_not_change():
     names = [f"JS{i:05}" for i in range(2000)]
     first = [challenge.in_tuning_half(name) for name in names]
     assert 0.45 < np.mean(first) < 0.55
     assert first == [challenge.in_tuning_half(name) for name in names]
 
 
-def test_the_real_collections_are_read_whole(shared_challenge):
+def test_all_real_records_are_read_and_prepared(shared_challenge):
     sets = challenge.find_sets(shared_challenge)
     assert {name: len(paths) for name, paths in sets.items()} == {
         "chapman_ningbo": 12, "cpsc2018": 2, "cpsc2018_extra": 6, "georgia": 12, "ptbxl": 7,
     }  # fmt: skip
     for name, paths in sets.items():
-        found = challenge.collect(name, paths)
-        assert not found.left_out and all(label.sex and label.age > 0 for label in found.labels)
-        assert not any(isinstance(one, str) for one in challenge.prepare_all(found.paths, SPEC))
+        collection = challenge.collect(name, paths)
+        assert not collection.left_out
+        assert all(label.sex and label.age > 0 for label in collection.labels)
+        prepared = challenge.prepare_all(collection.paths, SPEC)
+        assert not any(isinstance(record, str) for record in prepared)

@@ -1,4 +1,4 @@
-"""The download against a server on this machine that breaks off, stalls and lies."""
+"""Download from a local server that disconnects, stalls and sends wrong bytes."""
 
 import hashlib
 import resource
@@ -23,14 +23,14 @@ FILES = {
     "records100/00000/00002_lr.hea": b"",
     "records500/00000/00001_hr.hea": b"00001_hr 12 500 5000\n",
 }
-WANTED = [name for name in FILES if name != "RECORDS" and "records500" not in name]
+REQUIRED = [name for name in FILES if name != "RECORDS" and "records500" not in name]
 
-# Half of the file was sent; of that, whole blocks reached the disk.
-WHERE_IT_ENDED = f"bytes={len(FILES[BIG]) // 2 // N_BLOCK * N_BLOCK}-"
+# Half of the file is sent before the connection ends; of that, whole blocks reach the disk.
+REST_OF_BIG = f"bytes={len(FILES[BIG]) // 2 // N_BLOCK * N_BLOCK}-"
 
 
 class Server(ThreadingHTTPServer):
-    """Serves FILES; each request for a path takes the next of its faults, the last one for ever."""
+    """Serves FILES; each request for a path has the next of its faults, the last one repeatedly."""
 
     daemon_threads = True
 
@@ -54,7 +54,7 @@ class Server(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/files/ptb-xl"
 
     def ranges(self, name):
-        return [asked for path, asked in self.requests if path == name]
+        return [byte_range for path, byte_range in self.requests if path == name]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -66,8 +66,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         server = self.server
         name = self.path.removeprefix("/files/ptb-xl/")
-        asked = self.headers.get("Range")
-        server.requests.append((name, asked))
+        byte_range = self.headers.get("Range")
+        server.requests.append((name, byte_range))
         faults = server.faults[name]
         fault = (faults.pop(0) if len(faults) > 1 else faults[0]) if faults else None
         if isinstance(fault, int) or name not in server.files:
@@ -76,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             return
         data = server.files[name]
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
+        start = int(byte_range.removeprefix("bytes=").removesuffix("-")) if byte_range else 0
         if fault == "ignores ranges":
             start = 0
         if start and start >= len(data):
@@ -90,9 +90,9 @@ class Handler(BaseHTTPRequestHandler):
         body = data[start:]
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if fault == "lies":
+        if fault == "wrong bytes":
             body = bytes(byte ^ 1 for byte in body)
-        if fault in ("breaks off", "stalls"):
+        if fault in ("disconnects", "stalls"):
             self.wfile.write(body[: len(body) // 2])
             self.wfile.flush()
             if fault == "stalls":
@@ -114,18 +114,18 @@ def server():
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
+def short_backoff(monkeypatch):
     monkeypatch.setattr(download_module, "BACKOFF_S", 0.01)
 
 
 @pytest.fixture
-def fetch(server, tmp_path):
-    def fetch(**settings):
+def run_download(server, tmp_path):
+    def run_download(**settings):
         settings = {"fs": 100, "n_downloads": 4, "timeout_s": 5, "n_retries": 3} | settings
         return download(tmp_path / "data", url=server.url, progress=False, **settings)
 
-    fetch.root = tmp_path / "data"
-    return fetch
+    run_download.root = tmp_path / "data"
+    return run_download
 
 
 def on_disk(root):
@@ -136,114 +136,114 @@ def on_disk(root):
     }
 
 
-def test_brings_what_one_sampling_rate_needs_and_nothing_else(fetch):
-    assert fetch() == len(WANTED)
-    assert on_disk(fetch.root) == {name: FILES[name] for name in WANTED}
-    assert fetch(fs=500) == 1
-    assert "records500/00000/00001_hr.hea" in on_disk(fetch.root)
+def test_only_the_files_of_one_sampling_rate_are_downloaded(run_download):
+    assert run_download() == len(REQUIRED)
+    assert on_disk(run_download.root) == {name: FILES[name] for name in REQUIRED}
+    assert run_download(fs=500) == 1
+    assert "records500/00000/00001_hr.hea" in on_disk(run_download.root)
 
 
-def test_what_is_right_on_disk_is_not_fetched_again(server, fetch):
-    fetch()
+def test_a_verified_file_is_not_downloaded_again(server, run_download):
+    run_download()
     server.requests.clear()
-    assert fetch() == 0
+    assert run_download() == 0
     assert server.requests == [(SUMS, None)]
-    (fetch.root / VERIFIED).unlink()  # as after a killed download: hash, do not fetch
-    assert fetch() == 0
+    (run_download.root / VERIFIED).unlink()  # as after a killed download: the files are hashed
+    assert run_download() == 0
 
 
-def test_a_file_that_was_changed_or_lost_is_fetched_again(fetch):
-    fetch()
-    (fetch.root / BIG).write_bytes(b"\0" * len(FILES[BIG]))
-    (fetch.root / "LICENSE.txt").unlink()
-    assert fetch() == 2
-    assert on_disk(fetch.root) == {name: FILES[name] for name in WANTED}
+def test_a_changed_or_missing_file_is_downloaded_again(run_download):
+    run_download()
+    (run_download.root / BIG).write_bytes(b"\0" * len(FILES[BIG]))
+    (run_download.root / "LICENSE.txt").unlink()
+    assert run_download() == 2
+    assert on_disk(run_download.root) == {name: FILES[name] for name in REQUIRED}
 
 
-@pytest.mark.parametrize("fault", ["breaks off", "stalls"])
-def test_goes_on_where_the_connection_ended(server, fetch, fault):
+@pytest.mark.parametrize("fault", ["disconnects", "stalls"])
+def test_an_interrupted_transfer_is_resumed(server, run_download, fault):
     server.faults[BIG] = [fault, "serves"]
-    fetch(timeout_s=0.3)
-    assert on_disk(fetch.root)[BIG] == FILES[BIG]
-    assert server.ranges(BIG) == [None, WHERE_IT_ENDED]
+    run_download(timeout_s=0.3)
+    assert on_disk(run_download.root)[BIG] == FILES[BIG]
+    assert server.ranges(BIG) == [None, REST_OF_BIG]
 
 
-def test_the_next_call_goes_on_where_the_last_one_gave_up(server, fetch):
-    server.faults[BIG] = ["breaks off", "serves"]
-    with pytest.raises(ValueError, match=f"{BIG}: not fetched in 1 tries"):
-        fetch(n_retries=1)
-    assert BIG not in on_disk(fetch.root)
-    fetch()
-    assert server.ranges(BIG) == [None, WHERE_IT_ENDED]
-    assert on_disk(fetch.root) == {name: FILES[name] for name in WANTED}
+def test_the_next_call_resumes_a_failed_download(server, run_download):
+    server.faults[BIG] = ["disconnects", "serves"]
+    with pytest.raises(ValueError, match=f"{BIG}: not downloaded in 1 tries"):
+        run_download(n_retries=1)
+    assert BIG not in on_disk(run_download.root)
+    run_download()
+    assert server.ranges(BIG) == [None, REST_OF_BIG]
+    assert on_disk(run_download.root) == {name: FILES[name] for name in REQUIRED}
 
 
-def test_starts_over_where_the_server_cannot_go_on(server, fetch):
-    server.faults[BIG] = ["breaks off", "ignores ranges"]
-    fetch()
-    assert on_disk(fetch.root)[BIG] == FILES[BIG]
+def test_a_transfer_starts_over_if_the_server_ignores_ranges(server, run_download):
+    server.faults[BIG] = ["disconnects", "ignores ranges"]
+    run_download()
+    assert on_disk(run_download.root)[BIG] == FILES[BIG]
 
 
-@pytest.mark.parametrize("left", [b"wrong", FILES[BIG], FILES[BIG] + b"too long"])
-def test_mends_whatever_part_was_left(fetch, left):
-    part = fetch.root / f"{BIG}.part"
+@pytest.mark.parametrize("content", [b"wrong", FILES[BIG], FILES[BIG] + b"too long"])
+def test_a_wrong_part_is_replaced(run_download, content):
+    part = run_download.root / f"{BIG}.part"
     part.parent.mkdir(parents=True)
-    part.write_bytes(left)
-    fetch()
-    assert on_disk(fetch.root) == {name: FILES[name] for name in WANTED}
+    part.write_bytes(content)
+    run_download()
+    assert on_disk(run_download.root) == {name: FILES[name] for name in REQUIRED}
 
 
-def test_a_lie_is_discarded_and_asked_again(server, fetch):
-    server.faults[BIG] = ["lies", "serves"]
-    fetch()
-    assert on_disk(fetch.root)[BIG] == FILES[BIG]
+def test_a_file_with_a_wrong_checksum_is_downloaded_again(server, run_download):
+    server.faults[BIG] = ["wrong bytes", "serves"]
+    run_download()
+    assert on_disk(run_download.root)[BIG] == FILES[BIG]
     assert server.ranges(BIG) == [None, None]
 
 
-def test_a_lie_repeated_is_an_error_that_names_the_file(server, fetch):
-    server.faults[BIG] = ["lies"]
-    with pytest.raises(ValueError, match=f"{BIG}: not fetched in 3 tries: expected SHA-256"):
-        fetch()
-    assert not [name for name in on_disk(fetch.root) if name.startswith(BIG)]
+def test_a_checksum_that_stays_wrong_is_an_error_that_names_the_file(server, run_download):
+    server.faults[BIG] = ["wrong bytes"]
+    with pytest.raises(ValueError, match=f"{BIG}: not downloaded in 3 tries: expected SHA-256"):
+        run_download()
+    assert not [name for name in on_disk(run_download.root) if name.startswith(BIG)]
 
 
-def test_a_missing_file_is_an_error_at_once(server, fetch):
+def test_a_missing_file_is_an_error_at_once(server, run_download):
     server.faults[BIG] = [404]
     with pytest.raises(ValueError, match=f"{server.url}/{BIG}: HTTP 404"):
-        fetch()
+        run_download()
     assert len(server.ranges(BIG)) == 1
 
 
 @pytest.mark.parametrize("code", [500, 503, 429])
-def test_a_busy_server_is_asked_again(server, fetch, code):
+def test_a_busy_server_is_retried(server, run_download, code):
     server.faults[BIG] = [code, "serves"]
-    server.faults[SUMS] = [code, "breaks off", "serves"]
-    fetch()
-    assert on_disk(fetch.root)[BIG] == FILES[BIG]
+    server.faults[SUMS] = [code, "disconnects", "serves"]
+    run_download()
+    assert on_disk(run_download.root)[BIG] == FILES[BIG]
     server.faults[SUMS] = [code]
-    with pytest.raises(ValueError, match=f"{SUMS}: not fetched in 3 tries: HTTP {code}"):
-        fetch()
+    with pytest.raises(ValueError, match=f"{SUMS}: not downloaded in 3 tries: HTTP {code}"):
+        run_download()
 
 
-def test_no_server_is_one_error(server, fetch):
+def test_an_unreachable_server_is_an_error_after_the_retries(server, run_download):
     server.shutdown()
     server.server_close()
-    with pytest.raises(ValueError, match=f"{SUMS}: not fetched in 3 tries: ConnectionError"):
-        fetch()
+    with pytest.raises(ValueError, match=f"{SUMS}: not downloaded in 3 tries: ConnectionError"):
+        run_download()
 
 
 @pytest.mark.parametrize(
     "name", ["../evil", "/etc/evil", "records100/../../evil", "..\\evil", "C:/evil"]
 )
-def test_paths_that_lead_out_of_the_folder_are_refused(server, fetch, name):
+def test_paths_outside_of_the_folder_are_refused(server, run_download, name):
     server.files[name] = b"evil"
     server.list_files()
     with pytest.raises(ValueError, match=r"outside of the folder"):
-        fetch()
-    assert not fetch.root.exists()
+        run_download()
+    assert not run_download.root.exists()
 
 
-def test_sums_of_either_form_are_read():
+def test_both_forms_of_checksum_lines_are_parsed():
     digest = "0123456789abcdef" * 4
     assert parse_sums(f"{digest}  a/b c.dat\n\n{digest.upper()} *d\n".encode(), "here") == {
         "a/b c.dat": digest,
@@ -253,45 +253,47 @@ def test_sums_of_either_form_are_read():
         parse_sums(b"<html>", "here")
 
 
-def test_another_data_set_is_refused(server, fetch):
+def test_another_data_set_is_refused(server, run_download):
     server.files = {"records100/a.dat": b"a"}
     server.list_files()
     with pytest.raises(ValueError, match=r"expected PTB-XL"):
-        fetch()
+        run_download()
 
 
-def test_a_folder_with_other_metadata_is_left_alone(fetch):
-    fetch.root.mkdir()
-    (fetch.root / "ptbxl_database.csv").write_bytes(b"simulated")
+def test_a_folder_with_other_metadata_is_not_changed(run_download):
+    run_download.root.mkdir()
+    (run_download.root / "ptbxl_database.csv").write_bytes(b"simulated")
     with pytest.raises(ValueError, match=r"ptbxl_database.csv is not the file of .*download=false"):
-        fetch()
-    assert [path.name for path in fetch.root.iterdir()] == ["ptbxl_database.csv"]
+        run_download()
+    assert [path.name for path in run_download.root.iterdir()] == ["ptbxl_database.csv"]
 
 
 @pytest.mark.parametrize(
     "url", ["http://example.org/ptb-xl", "ftp://example.org", "file:///etc", "example.org"]
 )
-def test_only_https_leaves_this_machine(tmp_path, url):
+def test_only_https_is_used_for_other_machines(tmp_path, url):
     with pytest.raises(ValueError, match=r"expected an https address"):
         download(tmp_path, url=url, fs=100)
 
 
-def test_a_full_disk_is_one_error_and_what_is_complete_stays(fetch):
-    # The system refuses to let a file grow: as close to a full disk as one gets without a mount.
+def test_a_full_disk_is_one_error_and_complete_files_are_kept(run_download):
+    # A limit on the size of files fails like a full disk, without mounting one.
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        with pytest.raises(ValueError, match=r"disk full: .*data"):
-            fetch(n_downloads=1)
+        with pytest.raises(ValueError, match=r"disk full: .*data.*run the same command again"):
+            run_download(n_downloads=1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert fetch.root.joinpath("ptbxl_database.csv").read_bytes() == FILES["ptbxl_database.csv"]
-    assert BIG not in on_disk(fetch.root)
-    fetch()
-    assert on_disk(fetch.root) == {name: FILES[name] for name in WANTED}
+    assert (
+        run_download.root.joinpath("ptbxl_database.csv").read_bytes() == FILES["ptbxl_database.csv"]
+    )
+    assert BIG not in on_disk(run_download.root)
+    run_download()
+    assert on_disk(run_download.root) == {name: FILES[name] for name in REQUIRED}
 
 
-def test_a_folder_that_cannot_be_written_is_one_error(server, tmp_path):
+def test_a_folder_that_cannot_be_written_is_an_error_that_names_the_setting(server, tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"cannot write to .*file"):
+    with pytest.raises(ValueError, match=r"cannot write to .*file.*data\.root="):
         download(tmp_path / "file" / "data", url=server.url, fs=100, progress=False)

@@ -1,55 +1,87 @@
-"""What is written is whole or absent; what is read is checked; nothing pickled is run."""
+"""Artifact: saved and loaded without change, whole or not at all; damage is an error."""
 
 import errno
-import os
-import pickle
+import json
+import shutil
+from dataclasses import replace
 
+import numpy as np
 import pytest
-import torch
 
-from ecg_siglip.core.files import write_file
-from ecg_siglip.training.state import load_state
-from ecg_siglip.vocabulary.findings import check_same_codes
+from ecg_siglip.models.artifact import Tuning, load_artifact, save_artifact
 
 
-def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    path = tmp_path / "state.pt"
-    write_file(path, b"old")
+@pytest.fixture
+def folder(trained, tmp_path):
+    """A copy of a trained model, to damage."""
+    return shutil.copytree(trained / "model", tmp_path / "model")
 
-    def full(descriptor):
+
+def change_config(folder, change):
+    path = folder / "config.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_an_artifact_is_loaded_as_it_was_saved(trained, tmp_path):
+    artifact = load_artifact(trained / "model")
+    save_artifact(tmp_path / "copy", artifact, "# A card")
+    loaded = load_artifact(tmp_path / "copy")
+    assert (tmp_path / "copy" / "README.md").read_text() == "# A card"
+    assert loaded.codes == artifact.codes
+    assert loaded.prompts == artifact.prompts
+    assert loaded.waveform == artifact.waveform
+    assert loaded.provenance == artifact.provenance
+    assert loaded.tuning().to_json() == artifact.tuning().to_json()
+    np.testing.assert_array_equal(loaded.neighbors.ecg_id, artifact.neighbors.ecg_id)
+    expected = artifact.model.state_dict()
+    for name, weight in loaded.model.state_dict().items():
+        assert weight.equal(expected[name]), name
+
+
+def test_a_failed_save_keeps_the_existing_artifact(folder, monkeypatch):
+    artifact = load_artifact(folder)
+
+    def fail(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(type(artifact.neighbors), "save", fail)
     with pytest.raises(OSError, match="No space left"):
-        write_file(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
+        save_artifact(folder, artifact, "# Another card")
+    assert "Another card" not in (folder / "README.md").read_text()
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+    load_artifact(folder)
 
 
-class Evil:
-    def __reduce__(self):
-        return os.mkdir, ("pwned",)
+def test_each_set_of_leads_has_its_own_tuning(trained, tmp_path):
+    artifact = load_artifact(trained / "model")
+    with pytest.raises(ValueError, match=r"small: has calibration .* all 12 leads only"):
+        artifact.tuning("limb")
+    n = len(artifact.codes)
+    limb = Tuning(
+        np.tile([2.0, 1.0], (n, 1)), {"prevalence": np.full(n, 0.3)}, {"sensitivity": np.ones(n)}
+    )
+    save_artifact(tmp_path / "model", replace(artifact, fewer_leads={"limb": limb}), "")
+    loaded = load_artifact(tmp_path / "model")
+    assert loaded.tuning("limb").to_json() == limb.to_json()
+    assert loaded.tuning("12").to_json() == artifact.tuning().to_json()
 
 
-@pytest.mark.parametrize("write", [lambda f, o: pickle.dump(o, f), lambda f, o: torch.save(o, f)])
-def test_pickled_code_is_not_run(tmp_path, monkeypatch, write):
-    monkeypatch.chdir(tmp_path)
-    with open("state.pt", "wb") as file:
-        write(file, Evil())
-    with pytest.raises(ValueError, match="training state"):
-        load_state(tmp_path / "state.pt")
-    assert not (tmp_path / "pwned").exists()
+@pytest.mark.parametrize("key", ["codes", "prompts", "waveform", "calibration", "about"])
+def test_a_model_without_a_part_of_the_artifact_is_refused(folder, key):
+    change_config(folder, lambda content: content.pop(key))
+    with pytest.raises(ValueError, match=f"config.json lacks '{key}'"):
+        load_artifact(folder)
 
 
-@pytest.mark.parametrize(
-    ("theirs", "how"),
-    [
-        (["SR"], "1 findings without AFIB"),
-        (["SR", "AFIB", "LVH"], "with LVH"),
-        (["AFIB", "SR"], "in another order"),
-    ],
-)
-def test_another_vocabulary_is_refused_saying_how_it_differs(theirs, how):
-    check_same_codes(["SR", "AFIB"], ("SR", "AFIB"), where="here")
-    with pytest.raises(ValueError, match=f"here: another vocabulary.*{how}"):
-        check_same_codes(["SR", "AFIB"], theirs, where="here")
+def test_arrays_of_another_length_than_the_codes_are_refused(folder):
+    change_config(folder, lambda content: content["thresholds"]["prevalence"].pop())
+    with pytest.raises(ValueError, match=r"70 thresholds/prevalence, expected .* 71 codes"):
+        load_artifact(folder)
+
+
+def test_an_unknown_code_is_refused(folder):
+    change_config(folder, lambda content: content["codes"].__setitem__(0, "XYZ"))
+    with pytest.raises(ValueError, match="XYZ"):
+        load_artifact(folder)

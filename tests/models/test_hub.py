@@ -1,6 +1,6 @@
-"""A model goes to the hub and comes back the same, with a card; nothing else of the run does.
+"""A model is uploaded to the hub and downloaded without change, with its card and nothing else.
 
-The hub is a small server of this page that speaks the part of its protocol that is needed here.
+The hub is a small server in this file that implements the required part of its protocol.
 """
 
 import base64
@@ -39,7 +39,7 @@ class Hub(BaseHTTPRequestHandler):
     def store(self):
         return self.server.store
 
-    def answer(self, content=b"", status=200, **headers):
+    def respond(self, content=b"", status=200, **headers):
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -50,7 +50,7 @@ class Hub(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def refuse(self, status, code=""):
-        self.answer({"error": code or "no"}, status, **({"X_Error_Code": code} if code else {}))
+        self.respond({"error": code or "no"}, status, **({"X_Error_Code": code} if code else {}))
 
     @property
     def may_write(self):
@@ -60,8 +60,8 @@ class Hub(BaseHTTPRequestHandler):
         self.length = int(self.headers.get("Content-Length") or 0)
         return unquote(urlparse(self.path).path), self.rfile.read(self.length)
 
-    def found(self, name, revision):
-        """The repository and the commit meant; refuses where there is none."""
+    def find(self, name, revision):
+        """Return the repository and the commit; refuse the request if there is none."""
         repo = self.store["repos"].get(name)
         if repo is None or (repo["private"] and not self.may_write):
             return self.refuse(404 if self.may_write else 401, "RepoNotFound")
@@ -76,26 +76,26 @@ class Hub(BaseHTTPRequestHandler):
         if words[:2] == ["api", "models"]:
             name = "/".join(words[2:4])
             kind, revision = (*words[4:6], "revision", "main")[:2] if words[5:] else ("", "main")
-            if hit := self.found(name, revision):
+            if hit := self.find(name, revision):
                 repo, commit = hit
                 files = repo["commits"][commit]
                 if kind == "tree":
-                    return self.answer(
+                    return self.respond(
                         [
                             {"type": "file", "path": p, "size": len(c), "oid": oid(c)}
                             for p, c in files.items()
                         ]
                     )
                 siblings = [{"rfilename": p} for p in files]
-                self.answer({"id": name, "modelId": name, "sha": commit, "siblings": siblings})
+                self.respond({"id": name, "modelId": name, "sha": commit, "siblings": siblings})
         elif words[2:3] == ["resolve"]:
-            if hit := self.found("/".join(words[:2]), words[3]):
+            if hit := self.find("/".join(words[:2]), words[3]):
                 repo, commit = hit
                 content = repo["commits"][commit].get("/".join(words[4:]))
                 if content is None:
                     return self.refuse(404, "EntryNotFound")
-                self.store["fetched"].append("/".join(words[4:]))
-                self.answer(content, ETag=f'"{oid(content)}"', X_Repo_Commit=commit)
+                self.store["downloaded"].append("/".join(words[4:]))
+                self.respond(content, ETag=f'"{oid(content)}"', X_Repo_Commit=commit)
         else:
             self.refuse(404)
 
@@ -104,28 +104,28 @@ class Hub(BaseHTTPRequestHandler):
     def do_PUT(self):
         path, body = self.path_and_body()
         self.store["large"][path.split("/")[-1]] = body
-        self.answer()
+        self.respond()
 
     def do_POST(self):
         path, body = self.path_and_body()
         if path == "/api/validate-yaml":
-            return self.answer({"errors": [], "warnings": []})
+            return self.respond({"errors": [], "warnings": []})
         if not self.may_write:
             return self.refuse(401)
         words = path.strip("/").split("/")
         if path == "/api/repos/create":
-            said = json.loads(body)
-            name = f"{said.get('organization') or 'me'}/{said['name']}"
+            repository = json.loads(body)
+            name = f"{repository.get('organization') or 'me'}/{repository['name']}"
             if name in self.store["repos"]:
-                return self.answer({"url": f"{self.server.url}/{name}"}, 409)
+                return self.respond({"url": f"{self.server.url}/{name}"}, 409)
             if name.startswith("other/"):
                 return self.refuse(403)
             first = {".gitattributes": b""}
-            private = said.get("private") or said.get("visibility") == "private"
+            private = repository.get("private") or repository.get("visibility") == "private"
             repo = {"private": private, "branches": {}, "commits": {}}
             self.store["repos"][name] = repo
             commit(repo, "main", first)
-            return self.answer({"url": f"{self.server.url}/{name}", "name": name})
+            return self.respond({"url": f"{self.server.url}/{name}", "name": name})
         if path.endswith("/info/lfs/objects/batch"):
             objects = [
                 {
@@ -135,15 +135,15 @@ class Hub(BaseHTTPRequestHandler):
                 }
                 for o in json.loads(body)["objects"]
             ]
-            return self.answer({"transfer": "basic", "objects": objects})
+            return self.respond({"transfer": "basic", "objects": objects})
         name, kind, revision = "/".join(words[2:4]), words[4], words[5]
         if kind == "branch":
             repo = self.store["repos"][name]
             if revision in repo["branches"]:
                 return self.refuse(409)
             repo["branches"][revision] = repo["branches"]["main"]
-            return self.answer({})
-        hit = self.found(name, revision)
+            return self.respond({})
+        hit = self.find(name, revision)
         if not hit:
             return None
         repo, parent = hit
@@ -156,20 +156,20 @@ class Hub(BaseHTTPRequestHandler):
                 }
                 for f in json.loads(body)["files"]
             ]
-            return self.answer({"files": modes})
+            return self.respond({"files": modes})
         files = dict(repo["commits"][parent])
         for line in body.decode().splitlines():
-            said = json.loads(line)
-            value = said["value"]
-            if said["key"] == "file":
+            operation = json.loads(line)
+            value = operation["value"]
+            if operation["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
-            elif said["key"] == "lfsFile":
+            elif operation["key"] == "lfsFile":
                 files[value["path"]] = self.store["large"][value["oid"]]
-            elif said["key"] == "deletedFile":
+            elif operation["key"] == "deletedFile":
                 del files[value["path"]]
         sha = commit(repo, revision, files)
         url = f"{self.server.url}/{name}/commit/{sha}"
-        return self.answer({"success": True, "commitOid": sha, "commitUrl": url})
+        return self.respond({"success": True, "commitOid": sha, "commitUrl": url})
 
 
 def oid(content):
@@ -185,39 +185,43 @@ def commit(repo, branch, files):
 
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    """The hub, empty, where this process and those that it starts look for it."""
-    found = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    found.store = {"repos": {}, "large": {}, "fetched": []}
-    found.url = f"http://127.0.0.1:{found.server_port}"
-    threading.Thread(target=found.serve_forever, daemon=True).start()
-    said = {"HF_ENDPOINT": found.url, "HF_HUB_CACHE": str(tmp_path / "cache"), "HF_TOKEN": TOKEN}
-    said |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    said |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
-    for name, value in said.items():
+    """An empty hub, used by this process and the processes that it starts."""
+    hub_server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    hub_server.store = {"repos": {}, "large": {}, "downloaded": []}
+    hub_server.url = f"http://127.0.0.1:{hub_server.server_port}"
+    threading.Thread(target=hub_server.serve_forever, daemon=True).start()
+    variables = {
+        "HF_ENDPOINT": hub_server.url,
+        "HF_HUB_CACHE": str(tmp_path / "cache"),
+        "HF_TOKEN": TOKEN,
+    }
+    variables |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    variables |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     constants = "huggingface_hub.constants"
-    template = found.url + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(f"{constants}.ENDPOINT", found.url)
+    template = hub_server.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(f"{constants}.ENDPOINT", hub_server.url)
     monkeypatch.setattr(f"{constants}.HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(f"{constants}.HF_HUB_CACHE", said["HF_HUB_CACHE"])
+    monkeypatch.setattr(f"{constants}.HF_HUB_CACHE", variables["HF_HUB_CACHE"])
     monkeypatch.setattr(f"{constants}.HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(f"{constants}.HF_HUB_OFFLINE", False)
-    yield found
-    found.shutdown()
-    found.server_close()
+    yield hub_server
+    hub_server.shutdown()
+    hub_server.server_close()
 
 
 @pytest.fixture
 def push(evaluated, capsys):
-    """Run the verb for the evaluated run; returns what it said."""
+    """Return a function that exports the evaluated run and returns what was printed."""
     run = evaluated.parents[1]
 
-    def go(**knobs):
+    def run_export(**settings):
         base = {"run.name": run.name, "run.root": str(run.parent), "to": "hub", "repo": "me/ecg"}
-        export(configured(ExportConfig, base | knobs))
+        export(configured(ExportConfig, base | settings))
         return capsys.readouterr()
 
-    return go
+    return run_export
 
 
 def files(server, name="me/ecg", branch="main"):
@@ -225,32 +229,32 @@ def files(server, name="me/ecg", branch="main"):
     return repo["commits"][repo["branches"][branch]]
 
 
-def test_a_model_comes_back_as_it_went(server, push, evaluated):
+def test_a_model_is_downloaded_as_it_was_uploaded(server, push, evaluated):
     out, _ = push()
     assert f"wrote {server.url}/me/ecg/commit/" in out
     assert "with scores of fold 10" in out
     assert server.store["repos"]["me/ecg"]["private"]
-    here = Predictor.load(evaluated.parents[1] / "model", "cpu")
-    there = Predictor.load("me/ecg", "cpu")
+    local = Predictor.load(evaluated.parents[1] / "model", "cpu")
+    downloaded = Predictor.load("me/ecg", "cpu")
     signals = np.random.default_rng(0).integers(-900, 900, (3, 12, 1000)).astype(np.int16)
-    assert np.array_equal(here.probabilities(signals), there.probabilities(signals))
-    assert there.artifact.provenance == here.artifact.provenance
+    assert np.array_equal(local.probabilities(signals), downloaded.probabilities(signals))
+    assert downloaded.artifact.provenance == local.artifact.provenance
     classifier = EcgClassifier.from_pretrained("me/ecg", fs=100, device="cpu")
     ecgs = (signals / 1000).astype(np.float32)
-    ours = EcgClassifier(here, fs=100).predict_proba(ecgs)
-    assert np.array_equal(classifier.predict_proba(ecgs), ours)
+    expected = EcgClassifier(local, fs=100).predict_proba(ecgs)
+    assert np.array_equal(classifier.predict_proba(ecgs), expected)
     EcgTextModel.from_pretrained("me/ecg")
 
 
-def test_nothing_but_the_model_is_sent(server, push, evaluated):
+def test_only_the_files_of_the_model_are_uploaded(server, push, evaluated):
     stray = evaluated.parents[1] / "model" / "text" / "old.bin"
     stray.write_bytes(b"\x80\x04pickle")
     try:
         push()
     finally:
         stray.unlink()
-    sent = set(files(server)) - {".gitattributes"}
-    assert sent == {"README.md", "config.json", "model.safetensors", "text/tokenizer.json"}
+    uploaded = set(files(server)) - {".gitattributes"}
+    assert uploaded == {"README.md", "config.json", "model.safetensors", "text/tokenizer.json"}
 
 
 def test_the_card_is_filled_from_the_run(server, push, evaluated):
@@ -261,8 +265,8 @@ def test_the_card_is_filled_from_the_run(server, push, evaluated):
     scores = json.loads((evaluated / "metrics.json").read_text())
     (result,) = head["model-index"][0]["results"]
     assert result["dataset"]["name"].endswith("fold 10")
-    said = {metric["type"]: metric["value"] for metric in result["metrics"]}
-    assert said["expected_f1/micro_f1"] == round(scores["expected_f1/micro_f1"], 4)
+    values = {metric["type"]: metric["value"] for metric in result["metrics"]}
+    assert values["expected_f1/micro_f1"] == round(scores["expected_f1/micro_f1"], 4)
     assert "None" not in card and "{" not in card.split("---\n")[2]
     low, high = (scores[f"fixed_0.5/micro_f1/{end}"] for end in ("low", "high"))
     row = f"| micro F1 at 0.5 | {scores['fixed_0.5/micro_f1']:.3f} [{low:.3f}, {high:.3f}] |"
@@ -270,7 +274,7 @@ def test_the_card_is_filled_from_the_run(server, push, evaluated):
         row,
         "| | fold 10 | tuning fold 9 |",
         "For research, not for diagnosis",
-        "Not meant to decide about a patient",
+        "Not intended to decide about a patient",
         "trained on folds [1, 2, 3, 4, 5, 6, 7, 8]",
         "seed 0",
         '.from_pretrained("me/ecg")',
@@ -281,7 +285,7 @@ def test_the_card_is_filled_from_the_run(server, push, evaluated):
         assert words in card, words
 
 
-def test_scores_of_another_model_do_not_get_on_the_card(server, push, evaluated, tmp_path):
+def test_scores_of_another_model_are_not_on_the_card(server, push, evaluated, tmp_path):
     run = tmp_path / "again"
     shutil.copytree(evaluated.parents[1], run)
     about = run / "evaluate" / "fold10" / "about.json"
@@ -309,32 +313,36 @@ def test_a_revision_is_a_branch_of_its_own(server, push):
     assert len(old) == 40
 
 
-def test_what_an_earlier_model_had_goes_and_what_is_not_ours_stays(server, push):
+def test_files_of_an_earlier_model_are_deleted_and_other_files_are_kept(server, push):
     push()
     repo = server.store["repos"]["me/ecg"]
-    strangers = {"text/old.json": b"{}", "LICENSE": b"text", "evil.bin": b"\x80", "run.py": b"x"}
-    commit(repo, "main", files(server) | strangers | {"text/evil.pkl": b"\x80"})
-    server.store["fetched"].clear()
+    other_files = {"text/old.json": b"{}", "LICENSE": b"text", "evil.bin": b"\x80", "run.py": b"x"}
+    commit(repo, "main", files(server) | other_files | {"text/evil.pkl": b"\x80"})
+    server.store["downloaded"].clear()
     load_artifact("me/ecg")
-    fetched = set(server.store["fetched"])
-    assert not fetched & {"evil.bin", "run.py", "text/evil.pkl", "LICENSE"}, "none of them is read"
+    downloaded = set(server.store["downloaded"])
+    assert not downloaded & {"evil.bin", "run.py", "text/evil.pkl", "LICENSE"}, (
+        "files that are not of the model are not downloaded"
+    )
     push()
-    left = set(files(server))
-    assert "text/old.json" not in left and {"LICENSE", "evil.bin", "run.py"} <= left
+    remaining = set(files(server))
+    assert "text/old.json" not in remaining
+    assert {"LICENSE", "evil.bin", "run.py"} <= remaining
 
 
-def test_a_classifier_fitted_elsewhere_can_be_shared(server, trained):
+def test_a_fitted_classifier_is_uploaded_with_its_calibration(server, trained):
     classifier = EcgClassifier.from_pretrained(trained / "model", fs=100, device="cpu")
     rng = np.random.default_rng(0)
     signals = rng.normal(0, 0.3, (30, 12, 1000))
     classifier.fit(signals, rng.random((30, len(classifier.classes_))) < 0.3)
     assert classifier.push_to_hub("me/fitted").startswith(f"{server.url}/me/fitted/commit/")
-    again = EcgClassifier.from_pretrained("me/fitted", fs=100, device="cpu")
-    assert np.array_equal(again.predict_proba(signals[:2]), classifier.predict_proba(signals[:2]))
-    assert np.array_equal(again.predict(signals[:2]), classifier.predict(signals[:2]))
+    downloaded = EcgClassifier.from_pretrained("me/fitted", fs=100, device="cpu")
+    for method in ("predict_proba", "predict"):
+        expected = getattr(classifier, method)(signals[:2])
+        assert np.array_equal(getattr(downloaded, method)(signals[:2]), expected)
 
 
-def test_whoever_may_not_is_told_what_to_do(server, push, monkeypatch, tmp_path):
+def test_without_access_the_error_names_what_to_do(server, push, monkeypatch, tmp_path):
     with pytest.raises(ValueError, match=r"repo is missing"):
         push(repo=None)
     with pytest.raises(ValueError, match=r"repo=ecg: expected owner/name, got 'ecg'"):
@@ -359,7 +367,7 @@ def test_whoever_may_not_is_told_what_to_do(server, push, monkeypatch, tmp_path)
         load_artifact("me/secret")
 
 
-def test_without_a_connection_the_cache_answers_or_an_error_says_so(server, push, monkeypatch):
+def test_without_a_connection_the_cache_is_used_or_there_is_an_error(server, push, monkeypatch):
     push()
     load_artifact("me/ecg")
     server.shutdown()
@@ -395,6 +403,6 @@ def test_the_command_line_pushes_and_predicts(server, evaluated, simulated):
     assert len(json.loads(done.stdout)["probabilities"]) == 71
 
 
-def test_a_name_of_the_hub_is_no_path(server):
+def test_a_path_is_not_a_name_of_the_hub(server):
     with pytest.raises(ValueError, match=r"not on the hub: expected owner/name, got '\.\./up/x'"):
         hub.download("../up/x")

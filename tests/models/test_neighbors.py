@@ -1,4 +1,4 @@
-"""Neighbors: the nearest are the nearest, the usual is usual, the strange is strange."""
+"""Neighbors: the nearest training records, and novelty as a share of the tuning fold."""
 
 import json
 import shutil
@@ -24,25 +24,25 @@ def cloud() -> Neighbors:
     rng = np.random.default_rng(0)
     centre = np.array([1.0, 0, 0, 0])
     train, tune = (centre + rng.normal(0, 0.2, (n, 4)) for n in (50, 40))
-    return Neighbors.of(train, np.arange(100, 150), rng.random((50, 11)) < 0.3, tune)
+    return Neighbors.from_embeddings(train, np.arange(100, 150), rng.random((50, 11)) < 0.3, tune)
 
 
-def test_the_nearest_are_those_of_the_largest_cosine(cloud):
-    asked = np.random.default_rng(1).normal(size=(6, 4))
-    rows, cosines = cloud.nearest(asked, 5)
-    known = cloud.embedding_ND.astype(np.float64)
-    unit = asked / np.linalg.norm(asked, axis=1, keepdims=True)
+def test_the_nearest_have_the_largest_cosines(cloud):
+    queries = np.random.default_rng(1).normal(size=(6, 4))
+    rows, cosines = cloud.nearest(queries, 5)
+    embedding = cloud.embedding_ND.astype(np.float64)
+    unit = queries / np.linalg.norm(queries, axis=1, keepdims=True)
     for i in range(6):
-        cosine = known @ unit[i]
+        cosine = embedding @ unit[i]
         assert set(rows[i]) == set(np.argsort(-cosine)[:5])
         np.testing.assert_allclose(cosines[i], np.sort(cosine)[::-1][:5], atol=1e-5)
-    assert cloud.nearest(asked, 500)[0].shape == (6, 50)
+    assert cloud.nearest(queries, 500)[0].shape == (6, 50)
 
 
-def test_length_does_not_matter(cloud):
-    asked = np.random.default_rng(1).normal(size=(3, 4))
-    for found, scaled in zip(cloud.nearest(asked, 4), cloud.nearest(7 * asked, 4), strict=True):
-        np.testing.assert_allclose(found, scaled, atol=1e-6)
+def test_the_norm_of_a_query_has_no_effect(cloud):
+    queries = np.random.default_rng(1).normal(size=(3, 4))
+    for one, scaled in zip(cloud.nearest(queries, 4), cloud.nearest(7 * queries, 4), strict=True):
+        np.testing.assert_allclose(one, scaled, atol=1e-6)
 
 
 def test_novelty_is_a_share_of_the_tuning_fold(cloud):
@@ -54,20 +54,22 @@ def test_novelty_is_a_share_of_the_tuning_fold(cloud):
 
 
 @pytest.mark.parametrize("n_findings", [1, 8, 11])
-def test_what_is_saved_comes_back(tmp_path, n_findings):
+def test_they_are_loaded_as_they_were_saved(tmp_path, n_findings):
     rng = np.random.default_rng(0)
     labels = rng.random((9, n_findings)) < 0.5
-    known = Neighbors.of(rng.normal(size=(9, 4)), np.arange(9), labels, rng.normal(size=(3, 4)))
-    known.save(tmp_path)
-    again = Neighbors.load(tmp_path, n_findings)
+    saved = Neighbors.from_embeddings(
+        rng.normal(size=(9, 4)), np.arange(9), labels, rng.normal(size=(3, 4))
+    )
+    saved.save(tmp_path)
+    loaded = Neighbors.load(tmp_path, n_findings)
     for name in ("embedding_ND", "ecg_id", "labels_NF", "tune_distance"):
-        found, expected = getattr(again, name), getattr(known, name)
-        np.testing.assert_array_equal(found, expected)
-        assert found.dtype == expected.dtype
+        got, expected = getattr(loaded, name), getattr(saved, name)
+        np.testing.assert_array_equal(got, expected)
+        assert got.dtype == expected.dtype
     assert Neighbors.load(tmp_path / "nowhere", n_findings) is None
 
 
-def test_a_damaged_file_is_named(tmp_path, cloud):
+def test_a_damaged_file_is_an_error_that_names_it(tmp_path, cloud):
     cloud.save(tmp_path)
     with pytest.raises(ValueError, match=r"neighbours\.safetensors: damaged: labels of another"):
         Neighbors.load(tmp_path, 77)
@@ -76,59 +78,61 @@ def test_a_damaged_file_is_named(tmp_path, cloud):
         Neighbors.load(tmp_path, 11)
 
 
-def test_a_trained_model_knows_its_own_records(trained, simulated):
+def test_a_trained_model_has_its_own_training_records(trained, simulated):
     predictor = Predictor.load(trained / "model", "cpu")
-    known = predictor.artifact.neighbors
+    neighbors = predictor.artifact.neighbors
     table = ptbxl.read_metadata(simulated)
-    learned = table.index[table["strat_fold"] <= 8]
-    assert set(known.ecg_id) == set(learned)
-    own = learned[:5]
+    train_ids = table.index[table["strat_fold"] <= 8]
+    assert set(neighbors.ecg_id) == set(train_ids)
+    own = train_ids[:5]
     signals = [
         predictor.prepare(read_record(simulated / table["filename_lr"][ecg_id])) for ecg_id in own
     ]
     _, embedding_BD = predictor.forward(np.stack(signals))
-    rows, cosines = known.nearest(embedding_BD, len(known.ecg_id))
+    rows, cosines = neighbors.nearest(embedding_BD, len(neighbors.ecg_id))
     np.testing.assert_allclose(cosines[:, 0], 1, atol=1e-3)
     for ecg_id, row, cosine in zip(own, rows, cosines, strict=True):
-        # Half precision cannot tell the very nearest apart.
-        assert cosine[known.ecg_id[row] == ecg_id][0] == pytest.approx(cosine[0], abs=1e-3)
+        # In half precision the nearest records may have equal cosines.
+        assert cosine[neighbors.ecg_id[row] == ecg_id][0] == pytest.approx(cosine[0], abs=1e-3)
 
 
-def test_an_answer_names_similar_ecgs_with_their_findings(trained, simulated, capsys):
+def test_a_prediction_has_similar_ecgs_with_their_findings(trained, simulated, capsys):
     table = ptbxl.read_metadata(simulated)
     base = {"run.name": trained.name, "run.root": str(trained.parent), "device": "cpu"}
     path = str(simulated / table["filename_lr"].iloc[0])
     capsys.readouterr()
     predict(configured(PredictConfig, base | {"records": [path], "n_similar": 3}))
     predict(configured(PredictConfig, base | {"records": [path]}))
-    answer, plain = map(json.loads, capsys.readouterr().out.splitlines())
+    prediction, plain = map(json.loads, capsys.readouterr().out.splitlines())
     artifact = load_artifact(trained / "model")
-    known = artifact.neighbors
-    cosines = [similar["cosine"] for similar in answer["similar"]]
+    neighbors = artifact.neighbors
+    cosines = [similar["cosine"] for similar in prediction["similar"]]
     assert cosines == sorted(cosines, reverse=True)
     assert len(cosines) == 3
-    for similar in answer["similar"]:
-        labels = known.labels_NF[known.ecg_id == similar["ecg_id"]][0]
-        here = zip(artifact.codes, labels, strict=True)
-        assert similar["findings"] == [code for code, yes in here if yes]
+    for similar in prediction["similar"]:
+        labels = neighbors.labels_NF[neighbors.ecg_id == similar["ecg_id"]][0]
+        pairs = zip(artifact.codes, labels, strict=True)
+        assert similar["findings"] == [code for code, present in pairs if present]
     assert "similar" not in plain
-    assert plain["novelty"] == answer["novelty"]
+    assert plain["novelty"] == prediction["novelty"]
 
 
-def test_what_is_unlike_all_that_was_learned_is_warned_of(trained, simulated, capsys):
-    # A tuning fold that was near at hand makes any record a stranger.
+def test_a_record_unlike_the_training_records_has_a_warning(trained, simulated, capsys):
+    # With a tuning fold very near to the training records, any record is unlike them.
     predictor = Predictor.load(trained / "model", "cpu")
-    known = predictor.artifact.neighbors
-    near = replace(known, tune_distance=np.full(200, -1.0, np.float32))
+    neighbors = predictor.artifact.neighbors
+    near = replace(neighbors, tune_distance=np.full(200, -1.0, np.float32))
     predictor.artifact = replace(predictor.artifact, neighbors=near)
     path = simulated / ptbxl.read_metadata(simulated)["filename_lr"].iloc[0]
     settings = configured(PredictConfig, {"run.name": "r", "records": [str(path)]})
-    (answer,) = predict_records(predictor, [path], settings)
-    assert answer.novelty == 1.0
-    assert any("unlike the ECGs that the model learned from" in line for line in answer.warnings)
+    (prediction,) = predict_records(predictor, [path], settings)
+    assert prediction.novelty == 1.0
+    assert any(
+        "unlike the ECGs that the model learned from" in line for line in prediction.warnings
+    )
 
 
-def test_a_model_saved_without_them_says_nothing(trained, tmp_path):
+def test_a_model_saved_without_them_is_loaded(trained, tmp_path):
     shutil.copytree(trained / "model", tmp_path / "model")
     (tmp_path / "model" / FILE).unlink()
     assert load_artifact(tmp_path / "model").neighbors is None

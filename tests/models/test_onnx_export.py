@@ -1,4 +1,4 @@
-"""The ONNX file answers as the model does, for any number of records, and says what it needs."""
+"""The ONNX file predicts as the model does, for any number of records, and has its metadata."""
 
 import json
 import sys
@@ -23,28 +23,28 @@ def exported(trained, tmp_path_factory):
 
 
 @pytest.mark.parametrize("n", [1, 2, 17])
-def test_it_answers_as_predict_does_for_any_number_of_records(exported, trained, n):
+def test_it_predicts_as_the_model_for_any_number_of_records(exported, trained, n):
     predictor = Predictor.load(trained / "model", "cpu")
     signals = np.random.default_rng(n).integers(-1500, 1500, (n, 12, 1000)).astype(np.int16)
-    (ours,) = exported.run(None, {"signal": (signals / 1000).astype(np.float32)})
-    assert ours == pytest.approx(predictor.probabilities(signals), abs=1e-4)
+    (y_prob,) = exported.run(None, {"signal": (signals / 1000).astype(np.float32)})
+    assert y_prob == pytest.approx(predictor.probabilities(signals), abs=1e-4)
 
 
-def test_it_carries_what_an_answer_needs(exported, trained):
+def test_its_metadata_have_what_prediction_needs(exported, trained):
     stored = json.loads((trained / "model" / "config.json").read_text())
-    said = {
+    metadata = {
         key: json.loads(value)
         for key, value in exported.get_modelmeta().custom_metadata_map.items()
     }
-    assert said["leads"][:4] == ["I", "II", "III", "aVR"]
-    assert (said["fs"], said["n_samples"], said["units"]) == (100, 1000, "mV")
-    assert said["codes"] == stored["codes"]
-    assert len(said["names"]) == len(said["codes"])
-    assert said["thresholds"] == stored["thresholds"]
-    assert said["about"]["train_folds"] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert metadata["leads"][:4] == ["I", "II", "III", "aVR"]
+    assert (metadata["fs"], metadata["n_samples"], metadata["units"]) == (100, 1000, "mV")
+    assert metadata["codes"] == stored["codes"]
+    assert len(metadata["names"]) == len(metadata["codes"])
+    assert metadata["thresholds"] == stored["thresholds"]
+    assert metadata["about"]["train_folds"] == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
-def test_mistakes_are_named(trained, monkeypatch):
+def test_a_missing_setting_or_package_is_an_error_that_names_it(trained, monkeypatch):
     with pytest.raises(ValueError, match=r"no model named: expected run\.name"):
         export(configured(config.ExportConfig, {"run.name": ""}))
     model = {"run.name": "", "model": str(trained / "model")}

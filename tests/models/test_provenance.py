@@ -1,10 +1,17 @@
-"""Provenance: what is stored of a model's origin comes back, and leaks are found in it."""
+"""Provenance: stored and read without change; folds seen by a model and its earlier models."""
 
 import json
 
 import pytest
+import torch
 
-from ecg_siglip.models.provenance import Provenance, merged_provenance
+from ecg_siglip.models import provenance
+from ecg_siglip.models.provenance import (
+    Provenance,
+    describe_commit,
+    describe_machine,
+    merged_provenance,
+)
 
 START = Provenance("start", data="9 records, metadata sha256 abc", train_folds=[1], tune_fold=2)
 MODEL = Provenance(
@@ -18,7 +25,7 @@ MODEL = Provenance(
 )
 
 
-def test_json_comes_back_and_is_written_again_as_it_was():
+def test_json_is_read_and_written_again_without_change():
     content = json.loads(json.dumps(MODEL.to_json()))
     read = Provenance.from_json(content)
     assert read.to_json() == content
@@ -26,28 +33,42 @@ def test_json_comes_back_and_is_written_again_as_it_was():
     assert [each.run for each in read.lineage()] == ["model", "start", "teacher", "start"]
 
 
-def test_a_model_of_an_earlier_version_is_written_without_what_it_lacks():
+def test_fields_that_an_earlier_version_lacks_are_not_written():
     stored = {"run": "old", "data": "x", "train_folds": [1], "tune_fold": 2, "pretrained": {}}
     read = Provenance.from_json(stored)
     assert (read.seed, read.commit, read.language) == ("not noted", "not noted", "en")
     assert read.to_json() == stored
 
 
-def test_the_folds_seen_are_those_of_training_and_tuning():
+def test_the_folds_seen_are_those_of_training_and_of_tuning():
     assert [fold for fold in range(1, 11) if MODEL.has_seen(fold)] == [3, 4, 5]
     assert {fold for each in MODEL.lineage() for fold in each.folds_seen} == {1, 2, 3, 4, 5, 6, 7}
 
 
-def test_data_are_the_same_by_the_hash_of_their_table():
+def test_data_are_the_same_if_the_hash_of_their_table_is():
     assert MODEL.same_records(START.data)
     assert not MODEL.same_records("8 records, metadata sha256 abd")
 
 
-def test_members_are_merged_and_different_starts_are_refused():
+def test_members_are_merged_and_different_initializations_are_refused():
     other = Provenance("other", train_folds=[3, 4], tune_fold=5, pretrained=START, seed=1)
     merged = merged_provenance([MODEL, other], ["model", "other"])
     assert merged.members == ["model", "other"]
     assert merged.seed == "not noted, 1"
     assert [teacher.run for teacher in merged.teachers] == ["teacher"]
-    with pytest.raises(ValueError, match=r"started differently \(start, at random\)"):
+    with pytest.raises(ValueError, match=r"initialized differently \(start, at random\)"):
         merged_provenance([MODEL, Provenance("third")], ["model", "third"])
+
+
+def test_the_machine_is_described_with_processes_and_precision():
+    words = describe_machine(torch.device("cpu"), "float32", 2)
+    assert words.startswith("2 x ")
+    assert words.endswith("float32")
+    assert not describe_machine(torch.device("cpu"), "float32", 1).startswith("1 x ")
+
+
+def test_an_installed_package_has_no_commit(monkeypatch, tmp_path):
+    monkeypatch.setattr(provenance, "PACKAGE_DIR", tmp_path / "site-packages" / "ecg_siglip")
+    assert describe_commit() == "release"
+    (tmp_path / "site-packages" / ".git").mkdir(parents=True)
+    assert describe_commit() == "unknown"  # no repository in it

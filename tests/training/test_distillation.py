@@ -1,4 +1,4 @@
-"""Teachers share in the labels of the records that they have not learned from, and of no others."""
+"""Teachers are mixed into the labels of the records that they were not trained on, only."""
 
 import json
 import shutil
@@ -19,12 +19,12 @@ from ecg_siglip.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 FOLDS = {"a": [1, 2, 3, 4], "b": [1, 2, 5, 6], "c": [3, 4, 5, 6]}
-KNOWN = {"data.train_folds": [1, 2, 3, 4, 5, 6], "data.tune_fold": 7}
+FOLD_SETTINGS = {"data.train_folds": [1, 2, 3, 4, 5, 6], "data.tune_fold": 7}
 
 
 @pytest.fixture(scope="module")
 def teachers(trained, tmp_path_factory):
-    """The finished run three times, said to have learned from other folds each time."""
+    """Three copies of the finished run, with other training folds in their provenance."""
     root = tmp_path_factory.mktemp("teachers")
     for name, folds in FOLDS.items():
         shutil.copytree(trained, root / name)
@@ -36,78 +36,82 @@ def teachers(trained, tmp_path_factory):
 
 
 @pytest.fixture
-def taught(train_config, teachers):
-    def make(**knobs):
-        asked = {"run.root": str(teachers), "objective.teachers": ["a", "b", "c"]}
-        return train_config(**(asked | KNOWN | knobs))
+def student_config(train_config, teachers):
+    def make(**settings):
+        base = {"run.root": str(teachers), "objective.teachers": ["a", "b", "c"]}
+        return train_config(**(base | FOLD_SETTINGS | settings))
 
     return make
 
 
-def test_a_teacher_speaks_of_the_folds_that_it_has_not_seen(taught, teachers):
-    settings = taught(**{"objective.teacher_share": 0.25})
+def test_a_teacher_is_used_for_the_folds_that_it_has_not_seen(student_config, teachers):
+    settings = student_config(**{"objective.teacher_share": 0.25})
     data = load_training_data(settings, progress=False)
-    said = Predictor.load(teachers / "a" / "model", "cpu").probabilities(data.signals)
-    labels, origins = soft_labels(data, settings)
-    learned = np.isin(data.strat_fold, [1, 2, 3, 4, 5, 6])
-    # Each fold is unseen by one of three that all say the same.
-    expected = 0.75 * data.y_true + 0.25 * said
-    np.testing.assert_allclose(labels[learned], expected[learned], atol=1e-6)
-    assert (labels[~learned] == data.y_true[~learned]).all()
-    assert [(each["run"], each["train_folds"]) for each in origins] == list(FOLDS.items())
+    probabilities = Predictor.load(teachers / "a" / "model", "cpu").probabilities(data.signals)
+    labels, summaries = soft_labels(data, settings)
+    is_train = np.isin(data.strat_fold, [1, 2, 3, 4, 5, 6])
+    # Each fold is unseen by one of three teachers with equal probabilities.
+    expected = 0.75 * data.y_true + 0.25 * probabilities
+    np.testing.assert_allclose(labels[is_train], expected[is_train], atol=1e-6)
+    assert (labels[~is_train] == data.y_true[~is_train]).all()
+    assert [(each["run"], each["train_folds"]) for each in summaries] == list(FOLDS.items())
 
 
-def test_the_mean_is_of_those_that_have_not_seen_the_record(taught, teachers, tmp_path):
+def test_the_mean_is_over_the_teachers_that_have_not_seen_the_record(
+    student_config, teachers, tmp_path
+):
     root = shutil.copytree(teachers, tmp_path / "two")
     path = root / "b" / "model" / "config.json"
     stored = json.loads(path.read_text())
-    stored["about"]["train_folds"] = FOLDS["a"]  # a and b speak of 5 and 6, c of 1 and 2
+    stored["about"]["train_folds"] = FOLDS["a"]  # a and b are used for 5 and 6, c for 1 and 2
     stored["calibration"] = (np.array(stored["calibration"]) * [1.0, 0.5]).tolist()
     path.write_text(json.dumps(stored))
-    settings = taught(**{"run.root": str(root), "objective.teacher_share": 1.0})
+    settings = student_config(**{"run.root": str(root), "objective.teacher_share": 1.0})
     data = load_training_data(settings, progress=False)
     with pytest.raises(ValueError, match="every one was trained or tuned on fold 3"):
         soft_labels(data, settings)
-    stored["about"]["train_folds"] = [1, 2]  # b speaks of 3 and 4 as well
+    stored["about"]["train_folds"] = [1, 2]  # b is used for 3 and 4 as well
     path.write_text(json.dumps(stored))
     labels, _ = soft_labels(data, settings)
     for folds, names in (([1, 2], "c"), ([3, 4], "b"), ([5, 6], "ab")):
         rows = data.fold(*folds)
-        said = [
+        probabilities = [
             Predictor.load(root / name / "model", "cpu").probabilities(data.signals[rows])
             for name in names
         ]
-        np.testing.assert_allclose(labels[rows], np.mean(said, axis=0), atol=1e-6)
+        np.testing.assert_allclose(labels[rows], np.mean(probabilities, axis=0), atol=1e-6)
 
 
-def test_what_a_teacher_must_not_bring_along_is_refused(taught, teachers, tmp_path):
-    data = load_training_data(taught(), progress=False)
+def test_a_teacher_with_other_data_folds_or_signals_is_refused(student_config, teachers, tmp_path):
+    data = load_training_data(student_config(), progress=False)
     with pytest.raises(ValueError, match="fits no run"):
-        soft_labels(data, taught(**{"objective.teachers": ["d"]}))
+        soft_labels(data, student_config(**{"objective.teachers": ["d"]}))
     with pytest.raises(ValueError, match="fold 6 of the same records"):
-        soft_labels(data, taught(**{"data.train_folds": [1, 2, 3, 4, 5]}))
+        soft_labels(data, student_config(**{"data.train_folds": [1, 2, 3, 4, 5]}))
     root = shutil.copytree(teachers, tmp_path / "worse")
     shutil.rmtree(root / "c" / "model")
     with pytest.raises(ValueError, match="c/model: expected a finished run"):
-        soft_labels(data, taught(**{"run.root": str(root)}))
+        soft_labels(data, student_config(**{"run.root": str(root)}))
     path = root / "a" / "model" / "config.json"
     stored = json.loads(path.read_text())
     stored["about"]["data"] += "0"
     path.write_text(json.dumps(stored))
-    with pytest.raises(ValueError, match="a: learned from other records"):
-        soft_labels(data, taught(**{"run.root": str(root)}))
-    with pytest.raises(ValueError, match="a: sees other signals"):
-        soft_labels(data, taught(**{"waveform.low_hz": 0.4}))
+    with pytest.raises(ValueError, match="a: was trained on other records"):
+        soft_labels(data, student_config(**{"run.root": str(root)}))
+    with pytest.raises(ValueError, match="a: has signals with other settings"):
+        soft_labels(data, student_config(**{"waveform.low_hz": 0.4}))
     for terms in ("findings/jaccard", "findings/present"):
         with pytest.raises(ValueError, match="teachers predict single findings"):
-            train(taught(**{"objective.terms": terms}))
+            train(student_config(**{"objective.terms": terms}))
     with pytest.raises(ValueError, match=r"objective\.teachers: d fits no run"):
-        train(taught(**{"objective.teachers": ["d"]}))
+        train(student_config(**{"objective.teachers": ["d"]}))
 
 
-def test_without_a_share_the_run_is_the_one_without_teachers(taught, teachers, train_config):
-    train(taught(**{"run.name": "with", "objective.teacher_share": 0.0}))
-    train(train_config(**KNOWN, **{"run.root": str(teachers), "run.name": "without"}))
+def test_with_a_share_of_0_the_losses_equal_those_without_teachers(
+    student_config, teachers, train_config
+):
+    train(student_config(**{"run.name": "with", "objective.teacher_share": 0.0}))
+    train(train_config(**FOLD_SETTINGS, **{"run.root": str(teachers), "run.name": "without"}))
 
     def losses(name):
         lines = (teachers / name / "log.jsonl").read_text().splitlines()
@@ -119,8 +123,8 @@ def test_without_a_share_the_run_is_the_one_without_teachers(taught, teachers, t
     assert "0 of a label from a, b, c" in (teachers / "with" / "model" / "README.md").read_text()
 
 
-def test_with_a_share_the_losses_are_others_and_what_is_true_stays(taught):
-    settings = taught()
+def test_a_share_changes_the_targets_but_not_the_pair_shares_and_the_prior(student_config):
+    settings = student_config()
     loaded = load_training_data(settings, progress=False)
     labels, _ = soft_labels(loaded, settings)
     hard = TrainingData(loaded, settings, CPU)
@@ -135,27 +139,31 @@ def test_with_a_share_the_losses_are_others_and_what_is_true_stays(taught):
     assert torch.equal(soft.prior_logits(), hard.prior_logits())
 
 
-def test_a_run_is_not_its_own_teacher_and_does_not_go_on_with_others(taught, teachers, tmp_path):
+def test_a_run_is_not_its_own_teacher_and_is_not_resumed_with_other_teachers(
+    student_config, teachers, tmp_path
+):
     root = shutil.copytree(teachers, tmp_path / "three")
-    settings = taught(**{"run.root": str(root), "run.name": "d", "objective.teachers": ["?"]})
+    settings = student_config(
+        **{"run.root": str(root), "run.name": "d", "objective.teachers": ["?"]}
+    )
     (root / "d").mkdir()
     (root / "d" / "config.yaml").write_text(to_yaml(settings))  # as if killed
     loaded = load_training_data(settings, progress=False)
-    labels, origins = soft_labels(loaded, settings)
-    assert [each["run"] for each in origins] == ["a", "b", "c"]
+    labels, summaries = soft_labels(loaded, settings)
+    assert [each["run"] for each in summaries] == ["a", "b", "c"]
     training = Trainer(settings, TrainingData(loaded, settings, CPU, labels))
-    training.teachers = origins
+    training.teachers = summaries
     state = training.state()
     training.resume(state, root / "d" / "state.pt")
-    training.teachers = origins[:2]
+    training.teachers = summaries[:2]
     with pytest.raises(ValueError, match="begun with other teachers"):
         training.resume(state, root / "d" / "state.pt")
 
 
-def test_of_several_findings_their_sum_above_all_but_one_is_present():
+def test_the_soft_target_of_several_findings_is_their_sum_minus_all_but_one():
     labels = torch.tensor([[1.0, 0.7, 0.2], [0.5, 0.4, 1.0]])
     texts = torch.tensor([[0.0, 1, 0], [1, 1, 0], [0, 0, 0], [1, 0, 1]])
-    nobody = torch.zeros(4, dtype=torch.int64)
-    matrix = PairTargets("present", labels, texts, nobody[:2], nobody, torch.ones(3)).matrix()
+    no_record = torch.zeros(4, dtype=torch.int64)
+    matrix = PairTargets("present", labels, texts, no_record[:2], no_record, torch.ones(3)).matrix()
     expected = torch.tensor([[0.7, 0.7, 0, 0.2], [0.4, 0, 0, 0.5]])
     torch.testing.assert_close(matrix, expected)

@@ -1,4 +1,4 @@
-"""An ensemble answers with the mean of its members' logits, and is a run like any other."""
+"""An ensemble predicts by the mean of its members' logits, and is a run like any other."""
 
 import json
 import shutil
@@ -24,20 +24,20 @@ def runs(trained, simulated, tmp_path_factory):
     shutil.copytree(trained, root / "small_s0")
     base = {"run.name": "small_s1", "run.root": str(root), "data.root": str(simulated), "seed": 1}
     train(configured(config.TrainConfig, base | TINY | {"data.n_workers": 1}))
-    join_runs(joining(root))
+    join_runs(ensemble_config(root))
     return root
 
 
-def joining(root, **knobs):
+def ensemble_config(root, **settings):
     base = {"run.name": "both", "run.root": str(root), "runs": ["small_s0", "small_s1"]}
-    return configured(config.EnsembleConfig, base | knobs)
+    return configured(config.EnsembleConfig, base | settings)
 
 
 def test_its_logits_are_the_mean_of_the_members(runs):
     both = load_model(runs / "both" / "model")
     assert isinstance(both, Ensemble)
     members = [EcgTextModel.from_pretrained(runs / f"small_s{i}" / "model") for i in (0, 1)]
-    signal, texts = torch.randn(3, 12, 1000), ["sinus rhythm", "what it never saw"]
+    signal, texts = torch.randn(3, 12, 1000), ["sinus rhythm", "a text not in training"]
 
     def logits(model):
         return model.logits(model.encode_ecg(signal), model.encode_text(texts))
@@ -45,7 +45,7 @@ def test_its_logits_are_the_mean_of_the_members(runs):
     torch.testing.assert_close(logits(both), (logits(members[0]) + logits(members[1])) / 2)
 
 
-def test_it_is_evaluated_and_asked_like_any_run(runs):
+def test_it_is_evaluated_and_predicts_like_any_run(runs):
     settings = {"run.name": "both", "run.root": str(runs), "n_bootstrap": 0, "report": False}
     evaluate_run(configured(config.EvaluateConfig, settings))
     folder = runs / "both" / "evaluate" / "fold10"
@@ -53,38 +53,38 @@ def test_it_is_evaluated_and_asked_like_any_run(runs):
     assert about["members"] == ["small_s0", "small_s1"]
     table = pd.read_parquet(folder / "predictions.parquet")
     predictor = Predictor.load(runs / "both" / "model", "cpu")
-    answers = predictor.probabilities(np.zeros((2, 12, 1000), np.int16))
-    assert answers.shape == (2, 71)
-    assert len(predictor.decide(answers[0])) == 71
+    probabilities = predictor.probabilities(np.zeros((2, 12, 1000), np.int16))
+    assert probabilities.shape == (2, 71)
+    assert len(predictor.decide(probabilities[0])) == 71
     assert table.shape[1] == 2 + 2 * 71
 
 
-def test_a_run_that_is_there_is_left_alone(runs):
+def test_an_existing_run_is_not_overwritten(runs):
     with pytest.raises(ValueError, match="both exists"):
-        join_runs(joining(runs))
+        join_runs(ensemble_config(runs))
 
 
-def test_members_that_cannot_answer_together_are_refused(runs, tmp_path):
+def test_members_that_do_not_fit_together_are_refused(runs, tmp_path):
     root = tmp_path / "runs"
     shutil.copytree(runs, root)
-    asked = {"run.name": "new", "run.root": str(root)}
+    settings = {"run.name": "new", "run.root": str(root)}
     with pytest.raises(ValueError, match="small_s0; expected two or more"):
-        join_runs(joining(root, **asked, runs=["small_s0"]))
-    with pytest.raises(ValueError, match="is itself an ensemble"):
-        join_runs(joining(root, **asked, runs=["small_s0", "both"]))
+        join_runs(ensemble_config(root, **settings, runs=["small_s0"]))
+    with pytest.raises(ValueError, match="both: is an ensemble"):
+        join_runs(ensemble_config(root, **settings, runs=["small_s0", "both"]))
     path = root / "small_s1" / "model" / "config.json"
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"prompts": content["prompts"][::-1]}))
     with pytest.raises(ValueError, match="small_s1: prompts differs from small_s0"):
-        join_runs(joining(root, **asked))
+        join_runs(ensemble_config(root, **settings))
     shutil.rmtree(root / "small_s1" / "model")
     with pytest.raises(ValueError, match="small_s1/model: expected a finished run"):
-        join_runs(joining(root, **asked))
+        join_runs(ensemble_config(root, **settings))
     assert not (root / "new").exists()
 
 
 @pytest.mark.parametrize("part", ["member1", "config.json"])
-def test_a_missing_part_is_named(runs, tmp_path, part):
+def test_a_missing_part_is_an_error_that_names_it(runs, tmp_path, part):
     folder = tmp_path / "model"
     shutil.copytree(runs / "both" / "model", folder)
     shutil.rmtree(folder / part) if part == "member1" else (folder / part).unlink()

@@ -191,7 +191,7 @@ def test_each_half_has_half_of_the_names_and_does_not_change():
 def test_all_real_records_are_read_and_prepared(shared_challenge):
     sets = challenge.find_sets(shared_challenge)
     assert {name: len(paths) for name, paths in sets.items()} == {
-        "chapman_ningbo": 12, "cpsc2018": 2, "cpsc2018_extra": 6, "georgia": 12, "ptbxl": 7,
+        "chapman_ningbo": 12, "cpsc2018": 2, "cpsc2018_extra": 6, "georgia": 12, "ptbxl": 6,
     }  # fmt: skip
     for name, paths in sets.items():
         collection = challenge.collect(name, paths)

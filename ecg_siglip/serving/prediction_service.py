@@ -179,7 +179,7 @@ class PredictionService:
         figure = ecg_figure(report.signal, report.fs, marked=marked)
         return inline_figure(figure, "png", f"12-lead ECG of {prediction.record}")
 
-    def write_report(
+    def render_report(
         self, prediction: Prediction, codes: Sequence[str], suffix: str, rule: str
     ) -> bytes:
         """Return the record report as a file, ``.html`` or ``.pdf`` (errors as ``make_report``)."""

@@ -166,11 +166,11 @@ class WebHandlers:
         not_assessable = [m.name for m in result.matches if m.code not in by_code]
         return str(self.html.question(result, rows, len(matching) > 1, not_assessable))
 
-    def write_report(self, prediction: Prediction, code: str, point: str, suffix: str) -> str:
+    def download_report(self, prediction: Prediction, code: str, point: str, suffix: str) -> str:
         """Return the record report as a download, ``.html`` or ``.pdf``."""
         rule = threshold_rule(self.service.settings_for({"operating_point": point}))
         codes = [code] if code else []
-        content = self._run(lambda: self.service.write_report(prediction, codes, suffix, rule))
+        content = self._run(lambda: self.service.render_report(prediction, codes, suffix, rule))
         name = f"{Path(prediction.record).stem}{suffix}"
         return download_source(name, MIME_TYPES[suffix], content)
 

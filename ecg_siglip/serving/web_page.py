@@ -194,7 +194,7 @@ class OneEcgTab:
         def write(prediction: Prediction | None, code: str, point: str) -> str:
             if prediction is None:
                 return ""
-            return self.handlers.write_report(prediction, code, point, suffix)
+            return self.handlers.download_report(prediction, code, point, suffix)
 
         return write
 

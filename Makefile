@@ -53,14 +53,14 @@ test: $(READY) ## every test, offline, under 5 minutes
 	$(BIN)/python -m pytest
 
 test-app: $(READY) ## the web page in headless Chromium (Debian: apt install chromium) and under load
-	$(BIN)/python -m pytest -m app tests/test_app.py
+	$(BIN)/python -m pytest -m app tests/serving/test_web_page.py
 
 fuzz: $(READY) ## a thousand damaged files for every reader: FUZZ=; make test tries fewer
 	FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/test_fuzz.py
 
 screenshot: demo ## docs/app.png, the picture in README.md, from the demo
 	ECG_SIGLIP_SCREENSHOT=runs/$(RUN):$(DATA)/records100/00000/00129_lr \
-	  $(BIN)/python -m pytest -m app tests/test_app.py -k screenshot
+	  $(BIN)/python -m pytest -m app tests/serving/test_web_page.py -k screenshot
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .

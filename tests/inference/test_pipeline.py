@@ -39,9 +39,12 @@ def test_records_that_fail_are_reported_and_the_others_keep_their_order(
     predictor, paths, long, tmp_path
 ):
     missing, errors = tmp_path / "missing", []
-    given = [paths[0], missing, long, paths[1]]
+    all_paths = [paths[0], missing, long, paths[1]]
     predictions = predict_records(
-        predictor, given, config.PredictConfig(), lambda path, error: errors.append((path, error))
+        predictor,
+        all_paths,
+        config.PredictConfig(),
+        lambda path, error: errors.append((path, error)),
     )
     assert [p.record for p in predictions] == [str(paths[0]), str(long), str(paths[1])]
     assert [p.timeline is not None for p in predictions] == [False, True, False]
@@ -62,10 +65,10 @@ def test_a_batch_gives_the_predictions_of_its_records(predictor, paths):
 
 def test_deciding_again_gives_what_the_operating_point_gives(predictor, paths, long):
     screening = config.PredictConfig(operating_point="screening")
-    given = [paths[0], long]
-    decided = predict_records(predictor, given, screening)
+    all_paths = [paths[0], long]
+    decided = predict_records(predictor, all_paths, screening)
     for prediction, expected in zip(
-        predict_records(predictor, given, config.PredictConfig()), decided, strict=True
+        predict_records(predictor, all_paths, config.PredictConfig()), decided, strict=True
     ):
         again = apply_decision_rule(predictor, prediction, screening)
         assert again.findings != prediction.findings

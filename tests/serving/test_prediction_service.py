@@ -85,10 +85,10 @@ def test_a_long_record_is_decided_at_another_operating_point(service, tmp_path, 
     signal = np.tile(read_record(path).signal, 6).T
     lines = [",".join(LEADS), *(",".join(f"{v:.3f}" for v in row) for row in signal)]
     folder = write_upload(tmp_path / "in", {"long.csv": "\n".join(lines).encode()})
-    given = {"read.fs": 100.0, "read.units": "mV"}
-    (prediction,) = service.predict_folder(folder, service.settings_for(given)).predictions
+    values = {"read.fs": 100.0, "read.units": "mV"}
+    (prediction,) = service.predict_folder(folder, service.settings_for(values)).predictions
     assert prediction.timeline.windows.n == 6
-    screening = service.settings_for(given | {"operating_point": "screening"})
+    screening = service.settings_for(values | {"operating_point": "screening"})
     (expected,) = service.predict_folder(folder, screening).predictions
     again = service.decide(prediction, screening)
     assert again.findings == expected.findings

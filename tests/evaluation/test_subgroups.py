@@ -96,6 +96,8 @@ def test_a_supervised_head_has_no_languages(train_config, tmp_path):
 
 
 def test_a_language_that_was_not_learned_is_refused(trained):
-    with pytest.raises(ValueError, match=r"language=de: small was trained with text\.language=en only"):
+    with pytest.raises(
+        ValueError, match=r"language=de: small was trained with text\.language=en only"
+    ):
         Predictor.load(trained / "model", "cpu", "de")
     Predictor.load(trained / "model", "cpu", "en")

@@ -18,7 +18,7 @@ from ecg_siglip.serving.prediction_service import PredictionService
 from ecg_siglip.serving.request_guard import LOOPBACK
 from ecg_siglip.serving.uploads import PREFIX
 from ecg_siglip.serving.web_handlers import sweep
-from ecg_siglip.serving.web_page import KEPT_S, SWEEP_S, _socket, build
+from ecg_siglip.serving.web_page import KEPT_S, SWEEP_S, build, open_socket
 
 
 def app(settings: config.AppConfig) -> None:
@@ -32,7 +32,7 @@ def app(settings: config.AppConfig) -> None:
         predictor = Predictor.load(model, settings.device, settings.language)
         service = PredictionService(predictor, settings)
         application = build(service, Path(folder))
-        listening = _socket(settings.host, settings.port)
+        listening = open_socket(settings.host, settings.port)
         if settings.host not in LOOPBACK:
             print(
                 f"app: warning: listening on {settings.host}: whoever reaches this machine can "

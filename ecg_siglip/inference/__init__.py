@@ -1,4 +1,4 @@
-"""Records to predictions."""
+"""Inference: from records to predictions."""
 
 from ecg_siglip.core.lazy import lazy_names
 

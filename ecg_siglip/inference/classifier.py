@@ -1,4 +1,4 @@
-"""A trained model as a classifier in scikit-learn's manner, for notebooks."""
+"""A trained model with the interface of a scikit-learn classifier, for notebooks."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ Ecgs = str | Path | Record | Iterable[str | Path | Record] | np.ndarray
 
 
 class EcgClassifier:
-    """ECGs to findings: ``predict_proba``, ``predict``, and ``fit`` to another hospital.
+    """Classifier of ECGs: ``predict_proba``, ``predict``, and ``fit`` to another hospital.
 
     Parameters
     ----------
     predictor : Predictor
     rule : str
-        Which thresholds ``predict`` decides by.
+        Threshold rule of ``predict``.
     fs : float, optional
-        Sampling rate of arrays, Hz; records know theirs.
+        Sampling rate of arrays, Hz; records have their own.
 
     Attributes
     ----------
     classes_ : ndarray of str, shape (n_findings,)
-        Codes of the findings, in the order of all columns.
+        Codes of the findings, in the order of the columns.
 
     Raises
     ------
     ValueError
-        If the rule is unknown, or the model has no thresholds of it.
+        If the model has no thresholds of that rule.
 
     Notes
     -----
@@ -73,21 +73,33 @@ class EcgClassifier:
         device: str = "auto",
         revision: str | None = None,
     ) -> EcgClassifier:
-        """From a folder (``runs/<name>/model``) or the hub (``owner/name``, a branch, tag or commit
-        by ``revision`` or as ``owner/name@revision``); errors as ``Predictor.load``."""
+        """Load a model from a folder or the hub (errors as ``Predictor.load``).
+
+        Parameters
+        ----------
+        name : str or Path
+            ``runs/<name>/model``, or ``owner/name`` or ``owner/name@revision`` on the hub.
+        rule : str
+            Threshold rule of ``predict``.
+        fs : float, Hz, optional
+            Sampling rate of arrays.
+        device : str
+        revision : str, optional
+            Branch, tag or commit on the hub.
+        """
         return cls(Predictor.load(f"{name}@{revision}" if revision else name, device), rule, fs)
 
     def push_to_hub(self, repo: str, private: bool = True, revision: str | None = None) -> str:
-        """Put the model on the Hugging Face hub, as it is after ``fit``.
+        """Upload the model to the Hugging Face hub, as it is after ``fit``.
 
         Parameters
         ----------
         repo : str
-            ``owner/name``; made if it is not there.
+            ``owner/name``; created if it does not exist.
         private : bool
-            Of a new repository; one that is there stays as it is.
+            Visibility of a new repository; an existing one stays as it is.
         revision : str, optional
-            A branch; made if it is not there.
+            A branch; created if it does not exist.
 
         Returns
         -------
@@ -97,12 +109,13 @@ class EcgClassifier:
         Raises
         ------
         ValueError
-            If the name is none, there is no token with the right to write, or no connection.
+            If the name is not ``owner/name``, or there is no token with the right to write or no
+            connection.
         """
         return push_to_hub(self.predictor.artifact, repo, private, revision)
 
     def predict_proba(self, X: Ecgs) -> np.ndarray:
-        """Calibrated probabilities, (n_records, n_findings) float64.
+        """Compute calibrated probabilities, (n_records, n_findings) float64.
 
         Raises
         ------
@@ -110,66 +123,67 @@ class EcgClassifier:
             If a record cannot be read or used, naming it; if an array has another shape, or no
             sampling rate was given for it.
         """
-        return self.predictor.probabilities(self._prepared(X))
+        return self.predictor.probabilities(self._prepare(X))
 
     def predict(self, X: Ecgs) -> np.ndarray:
-        """Which findings are present, (n_records, n_findings) bool; errors as above."""
+        """Decide which findings are present, (n_records, n_findings) bool; errors as above."""
         thresholds = self.predictor.artifact.thresholds[self.rule]
         return apply_thresholds(self.predict_proba(X), thresholds)
 
     def fit(self, X: Ecgs, y: ArrayLike) -> EcgClassifier:
-        """Find calibration and thresholds anew on these records; the model's weights stay.
+        """Fit calibration and thresholds to these records; the model's weights do not change.
 
         Parameters
         ----------
         X : ECGs
-            Of the place where the model shall answer, a few hundred or more, none of which is
-            scored afterwards.
+            A few hundred or more from the hospital where the model is to be used; none of them may
+            be scored afterwards.
         y : array of shape (n_records, n_findings), bool
+            Labels.
 
         Returns
         -------
         EcgClassifier
-            This one.
+            The object itself.
 
         Raises
         ------
         ValueError
             As ``predict_proba``; if ``y`` has another shape or other values than 0 and 1.
         """
-        truth, signals = np.asarray(y), self._prepared(X)
-        wanted = (len(signals), len(self.classes_))
-        if truth.shape != wanted or not np.isin(truth, (0, 1)).all():
-            raise ValueError(f"y: expected 0 and 1 of shape {wanted}, got {truth.shape}")
-        before = self.predictor.artifact
-        y_prob = probabilities(before.model, self.predictor.text_FD, signals)  # not calibrated
-        calibration, thresholds, calibrated = tune_fold(truth.astype(bool), y_prob)
-        after = replace(
-            before,
+        y_true, signals = np.asarray(y), self._prepare(X)
+        shape = (len(signals), len(self.classes_))
+        if y_true.shape != shape or not np.isin(y_true, (0, 1)).all():
+            raise ValueError(f"y: expected 0 and 1 of shape {shape}, got {y_true.shape}")
+        artifact = self.predictor.artifact
+        y_prob = probabilities(artifact.model, self.predictor.text_FD, signals)  # not calibrated
+        calibration, thresholds, calibrated = tune_fold(y_true.astype(bool), y_prob)
+        fitted = replace(
+            artifact,
             calibration=calibration,
             thresholds=thresholds,
             operating=operating_thresholds(calibrated),
-            fewer_leads={},  # found elsewhere: not of this place
+            fewer_leads={},  # tuned on other records than these
         )
-        # Another one, whole: the first may be shared.
+        # A copy: another classifier may use the same predictor.
         self.predictor = copy.copy(self.predictor)
-        self.predictor.artifact = after
+        self.predictor.artifact = fitted
         return self
 
-    def _prepared(self, X: Ecgs) -> np.ndarray:
-        """As the model sees them: (n_records, 12, n_samples) int16, uV."""
+    def _prepare(self, X: Ecgs) -> np.ndarray:
+        """Return the model's input for ECGs: (n_records, 12, n_samples) int16, uV."""
         if isinstance(X, np.ndarray) and X.dtype.kind in "fiu":
             if X.ndim != 3 or X.shape[1] != len(LEADS):
                 raise ValueError(f"array: expected (n_records, 12, n_samples), got {X.shape}")
             if self.fs is None:
                 raise ValueError("array: expected its sampling rate, as EcgClassifier(..., fs=500)")
-            found = [
+            records = [
                 Record(str(i), signal.astype(np.float32), float(self.fs), LEADS, ())
                 for i, signal in enumerate(X)
             ]
         else:
-            given = [X] if isinstance(X, str | Path | Record) else list(X)
-            found = [r if isinstance(r, Record) else read_record(r) for r in given]
-        if not found:
+            items = [X] if isinstance(X, str | Path | Record) else list(X)
+            records = [r if isinstance(r, Record) else read_record(r) for r in items]
+        if not records:
             raise ValueError("no ECG: expected at least one")
-        return np.stack([self.predictor.prepare(record) for record in found])
+        return np.stack([self.predictor.prepare(record) for record in records])

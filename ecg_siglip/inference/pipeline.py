@@ -1,127 +1,189 @@
-"""From files to answers: read, checked, asked, and what a reader must know beside the findings."""
+"""From the paths of records to predictions: read, prepare, predict, add warnings and neighbors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ecg_siglip import config
-from ecg_siglip.inference.prediction import Prediction, SimilarRecord
+from ecg_siglip.core.files import one_line
+from ecg_siglip.inference.prediction import Finding, Prediction, SimilarRecord
 from ecg_siglip.inference.predictor import Predictor
-from ecg_siglip.inference.preparation import (
-    LongRecord,
-    OnError,
-    prepare_records,
-    print_error,
-    window_warnings,
-)
 from ecg_siglip.inference.questions import answer_question
-from ecg_siglip.inference.sliding_window import Timeline, predict_windows, representative_window
+from ecg_siglip.inference.sliding_window import (
+    Timeline,
+    Windows,
+    predict_windows,
+    representative_window,
+)
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.models.neighbors import NOVEL, Neighbors
 from ecg_siglip.readers.preparation import PreparedRecord
-from ecg_siglip.readers.record import Record
-from ecg_siglip.signals.leads import available_leads, lead_warnings, nearest_lead_set
+from ecg_siglip.readers.record import Record, Source, open_record
+from ecg_siglip.signals.leads import (
+    available_leads,
+    lead_warnings,
+    nearest_lead_set,
+    order_leads,
+)
+from ecg_siglip.signals.preprocessing import nonflat_leads
+from ecg_siglip.signals.quality import quality_warnings
+
+LONG = 1.2  # times the model's window; a shorter record is cropped to its middle
+OnError = Callable[[Path, Exception], None]
 
 
-def threshold_rule(settings: config.PredictConfig) -> str:
-    """The thresholds that decide, by operating point."""
-    return {
-        "screening": f"sensitivity_{settings.sensitivity:g}",
-        "balanced": settings.threshold_rule,
-        "confirm": f"precision_{settings.precision:g}",
-    }[settings.operating_point]
+@dataclass(frozen=True)
+class LongRecord:
+    """A record longer than the model's window, to be read piece by piece."""
+
+    record: str
+    source: Source
+
+
+def print_error(path: Path, error: Exception) -> None:
+    """Print the error of a record that could not be used to stderr, on one line."""
+    print(f"predict: {one_line(error)}", file=sys.stderr)
 
 
 def predict_records(
     predictor: Predictor,
     paths: list[Path],
     settings: config.PredictConfig,
-    refused: OnError = print_error,
+    on_error: OnError = print_error,
 ) -> list[Prediction]:
-    """The answers for those records of a batch that could be read (errors as ``questions.answer_question``)."""
-    found: list[Prediction | None] = []
-    waiting: dict[int, PreparedRecord] = {}
-    for each in prepare_records(predictor, paths, settings.waveform, settings.read, refused):
-        if isinstance(each, PreparedRecord):
-            waiting[len(found)] = each
-            found.append(None)
+    """Predict a batch of records.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    paths : list of Path
+    settings : PredictConfig
+    on_error : function of Path and Exception
+        Called for each record that cannot be read or used.
+
+    Returns
+    -------
+    list of Prediction
+        In the order of the paths, without the records that failed.
+
+    Raises
+    ------
+    ValueError
+        As ``Predictor.decide`` and ``questions.answer_question``.
+    """
+    predictions: list[Prediction | None] = []
+    batch: dict[int, PreparedRecord] = {}
+    for record in prepare_records(predictor, paths, settings.waveform, settings.read, on_error):
+        if isinstance(record, PreparedRecord):
+            batch[len(predictions)] = record
+            predictions.append(None)
             continue
         try:
-            found.append(predict_long_record(predictor, each, settings))
+            predictions.append(predict_long_record(predictor, record, settings))
         except (ValueError, OSError) as error:
-            refused(Path(each.record), error)
-    if waiting:
-        signals = np.stack([each.signal for each in waiting.values()])
-        raw, embedding_BD = predictor.forward(signals)
-        for (i, each), y_prob, place in zip(waiting.items(), raw, embedding_BD, strict=True):
-            tuning = predictor.tuning(each.available)
-            calibrated = multilabel.calibrate(y_prob[None], tuning.calibration)[0]
-            answer = predictor.decide(calibrated, *decision_settings(settings), each.available)
-            said = Prediction(
-                each.record, each.signal, answer, each.warnings, available=each.available
-            )
-            found[i] = add_neighbors(
-                said, predictor, place, bool(each.available.all()), settings.n_similar
-            )
+            on_error(Path(record.record), error)
+    if batch:
+        predicted = _predict_batch(predictor, list(batch.values()), settings)
+        for i, prediction in zip(batch, predicted, strict=True):
+            predictions[i] = prediction
     return [
         replace(
-            said,
+            prediction,
             questions=[
-                answer_question(predictor, said.signal, words) for words in settings.questions
+                answer_question(predictor, prediction.signal, question)
+                for question in settings.questions
             ],
         )
-        for said in found
-        if said
+        for prediction in predictions
+        if prediction
     ]
 
 
-def add_neighbors(
-    answer: Prediction, predictor: Predictor, embedding_D: np.ndarray, is_whole: bool, k: int
-) -> Prediction:
-    """The answer with the training ECGs most like the record, and a warning if none is like it.
+def prepare_records(
+    predictor: Predictor,
+    paths: list[Path],
+    allowed: config.PredictWaveform,
+    read: config.ReadConfig | None = None,
+    on_error: OnError = print_error,
+) -> Iterator[PreparedRecord | LongRecord]:
+    """Read and prepare records in order; ``on_error`` gets the errors of those that fail."""
+    stated = read or config.ReadConfig()
+    window_s = predictor.artifact.waveform["duration_s"]
+    for path in paths:
+        try:
+            source = open_record(path, stated.fs, stated.units, stated.leads)
+            if is_long(source.duration_s, window_s):
+                yield LongRecord(str(path), source)
+                continue
+            record = source.piece(0, source.n_samples)
+            prepared = predictor.prepare_record(record, **vars(allowed))
+        except (ValueError, OSError) as error:
+            on_error(path, error)
+            continue
+        leads = record.leads
+        if allowed.allow_flat:
+            leads = tuple(leads[i] for i in nonflat_leads(record.signal, leads))
+        warnings = length_warnings(prepared.duration_s, window_s)
+        warnings += lead_warnings(leads) + window_warnings(record, window_s)
+        yield replace(prepared, record=str(path), warnings=warnings)
 
-    With fewer leads (``is_whole`` false) every record is unlike those with twelve: nothing is
-    said of it then.
-    """
-    known, codes = predictor.artifact.neighbors, predictor.artifact.codes
-    if known is None or not is_whole:
-        return answer
-    rows, cosines = known.nearest(embedding_D[None], max(1, k))
-    similar = [
-        SimilarRecord(
-            int(known.ecg_id[row]), round(float(cosine), 4), findings_of_neighbor(known, row, codes)
+
+def is_long(duration_s: float, window_s: float) -> bool:
+    """Return whether a record is cut into windows; otherwise only its middle is used."""
+    return duration_s >= LONG * window_s
+
+
+def length_warnings(duration_s: float, window_s: float) -> list[str]:
+    """Return what was done to a record that is longer or shorter than the model's window."""
+    if duration_s > window_s + 0.05:
+        return [f"only the middle {window_s:g} s of {duration_s:g} s were used"]
+    if duration_s < window_s - 0.05:
+        return [f"{duration_s:g} s of signal, padded to {window_s:g} s"]
+    return []
+
+
+def window_warnings(record: Record, duration_s: float) -> list[str]:
+    """Return the quality warnings of the part of a record that the model sees."""
+    n_spare = max(0, record.signal.shape[1] - round(duration_s * record.fs))
+    window = slice(n_spare // 2, record.signal.shape[1] - (n_spare - n_spare // 2))
+    ordered = order_leads(record.signal[:, window], record.leads, record.name, True)
+    return quality_warnings(ordered, record.fs, available_leads(record.leads))
+
+
+def _predict_batch(
+    predictor: Predictor, records: Sequence[PreparedRecord], settings: config.PredictConfig
+) -> list[Prediction]:
+    """Predict prepared records with one pass of the model."""
+    raw, embedding_BD = predictor.forward(np.stack([record.signal for record in records]))
+    predictions = []
+    for record, y_prob, embedding_D in zip(records, raw, embedding_BD, strict=True):
+        tuning = predictor.tuning(record.available)
+        calibrated = multilabel.calibrate(y_prob[None], tuning.calibration)[0]
+        findings = predictor.decide(calibrated, *decision_settings(settings), record.available)
+        prediction = Prediction(
+            record.record, record.signal, findings, record.warnings, available=record.available
         )
-        for row, cosine in zip(rows[0, :k], cosines[0, :k], strict=True)
-    ]
-    novelty = float(known.novelty_from_cosine(cosines[:, 0])[0])
-    warnings = answer.warnings
-    if novelty > NOVEL:
-        unlike = (
-            "unlike the ECGs that the model learned from: further from the nearest of them than "
-            f"{100 * NOVEL:g} % of those it was tuned on"
+        is_complete = bool(record.available.all())
+        predictions.append(
+            add_neighbors(prediction, predictor, embedding_D, is_complete, settings.n_similar)
         )
-        warnings = [*warnings, unlike]
-    return replace(answer, similar=similar, novelty=novelty, warnings=warnings)
-
-
-def findings_of_neighbor(known: Neighbors, row: int, codes: Sequence[str]) -> list[str]:
-    """The findings of a training record."""
-    return [code for code, here in zip(codes, known.labels_NF[row], strict=True) if here]
+    return predictions
 
 
 def predict_long_record(
     predictor: Predictor, long: LongRecord, settings: config.PredictConfig
 ) -> Prediction:
-    """The answer for a record longer than the model's window.
+    """Predict a record longer than the model's window.
 
     Raises
     ------
     ValueError
-        If no part of it can be used.
+        If none of its windows can be used.
     """
     source = long.source
     window_s = float(predictor.artifact.waveform["duration_s"])
@@ -132,7 +194,7 @@ def predict_long_record(
     def prepare(record: Record) -> np.ndarray:
         return predictor.prepare(record, **vars(settings.waveform))
 
-    seen = predict_windows(
+    windows = predict_windows(
         source,
         window_s,
         settings.windows.step_s or window_s,
@@ -141,41 +203,101 @@ def predict_long_record(
         lambda signals: predictor.probabilities(signals, lead_set=lead_set),
         lambda record: window_warnings(record, window_s),
     )
-    overall, best = seen.overall(settings.windows.sustained_s)
-    answer = predictor.decide(overall, *decision_settings(settings), available)
-    thresholds = np.array([finding.threshold for finding in answer])
-    visible = np.array([finding.assessable for finding in answer])
-    present = multilabel.apply_thresholds(seen.probabilities, thresholds) & visible
+    overall, best = windows.overall(settings.windows.sustained_s)
+    findings = predictor.decide(overall, *decision_settings(settings), available)
     shown = representative_window(
-        seen.probabilities, thresholds, np.array([f.present for f in answer])
+        windows.probabilities,
+        np.array([finding.threshold for finding in findings]),
+        np.array([finding.present for finding in findings]),
     )
-    first = round(seen.starts_s[shown] * source.fs)
+    first = round(windows.starts_s[shown] * source.fs)
     signal = prepare(source.piece(first, first + round(window_s * source.fs)))
-    course = Timeline(seen, predictor.artifact.codes, present, best, shown)
-    warnings = [*lead_warnings(leads), *seen.warnings]
-    said = Prediction(long.record, signal, answer, warnings, timeline=course, available=available)
-    _, place = predictor.forward(signal[None])
-    return add_neighbors(said, predictor, place[0], bool(available.all()), settings.n_similar)
+    present = _present_in_windows(windows, findings)
+    timeline = Timeline(windows, predictor.artifact.codes, present, best, shown)
+    warnings = [*lead_warnings(leads), *windows.warnings]
+    prediction = Prediction(
+        long.record, signal, findings, warnings, timeline=timeline, available=available
+    )
+    _, embedding_BD = predictor.forward(signal[None])
+    is_complete = bool(available.all())
+    return add_neighbors(prediction, predictor, embedding_BD[0], is_complete, settings.n_similar)
+
+
+def _present_in_windows(windows: Windows, findings: Sequence[Finding]) -> np.ndarray:
+    """Return which findings are present in each window, (n_windows, n_findings) bool."""
+    thresholds = np.array([finding.threshold for finding in findings])
+    assessable = np.array([finding.assessable for finding in findings])
+    return multilabel.apply_thresholds(windows.probabilities, thresholds) & assessable
+
+
+def add_neighbors(
+    prediction: Prediction,
+    predictor: Predictor,
+    embedding_D: np.ndarray,
+    is_complete: bool,
+    k: int,
+) -> Prediction:
+    """Add the k most similar training ECGs, and a warning if none is similar.
+
+    With fewer than twelve leads (``is_complete`` false) every record differs from the training
+    records: the prediction is returned as it is.
+    """
+    training, codes = predictor.artifact.neighbors, predictor.artifact.codes
+    if training is None or not is_complete:
+        return prediction
+    rows, cosines = training.nearest(embedding_D[None], max(1, k))
+    similar = [
+        SimilarRecord(
+            int(training.ecg_id[row]),
+            round(float(cosine), 4),
+            findings_of_neighbor(training, row, codes),
+        )
+        for row, cosine in zip(rows[0, :k], cosines[0, :k], strict=True)
+    ]
+    novelty = float(training.novelty_from_cosine(cosines[:, 0])[0])
+    warnings = prediction.warnings
+    if novelty > NOVEL:
+        warning = (
+            "unlike the ECGs that the model learned from: farther from the nearest of them than "
+            f"{100 * NOVEL:g} % of the tuning records"
+        )
+        warnings = [*warnings, warning]
+    return replace(prediction, similar=similar, novelty=novelty, warnings=warnings)
+
+
+def findings_of_neighbor(training: Neighbors, row: int, codes: Sequence[str]) -> list[str]:
+    """Return the codes of the findings of a training record."""
+    return [
+        code
+        for code, has_finding in zip(codes, training.labels_NF[row], strict=True)
+        if has_finding
+    ]
+
+
+def threshold_rule(settings: config.PredictConfig) -> str:
+    """Return the threshold rule of the chosen operating point."""
+    return {
+        "screening": f"sensitivity_{settings.sensitivity:g}",
+        "balanced": settings.threshold_rule,
+        "confirm": f"precision_{settings.precision:g}",
+    }[settings.operating_point]
 
 
 def decision_settings(settings: config.PredictConfig) -> tuple[str, float, float]:
-    """What ``Predictor.findings`` decides and draws its lines by."""
+    """Return the rule, sensitivity and precision that ``Predictor.decide`` takes."""
     return threshold_rule(settings), settings.sensitivity, settings.precision
 
 
 def apply_decision_rule(
-    predictor: Predictor, answer: Prediction, settings: config.PredictConfig
+    predictor: Predictor, prediction: Prediction, settings: config.PredictConfig
 ) -> Prediction:
-    """The same answer by other thresholds (errors as ``Predictor.findings``).
+    """Decide again on the same probabilities (errors as ``Predictor.decide``).
 
-    Of a longer record the window that is shown stays the one that it was.
+    The window that is shown of a long record does not change.
     """
-    y_prob = np.array([finding.probability for finding in answer.findings])
-    found = predictor.decide(y_prob, *decision_settings(settings), answer.available)
-    course = answer.timeline
-    if course:
-        thresholds = np.array([finding.threshold for finding in found])
-        visible = np.array([finding.assessable for finding in found])
-        present = multilabel.apply_thresholds(course.windows.probabilities, thresholds) & visible
-        course = replace(course, present=present)
-    return replace(answer, findings=found, timeline=course)
+    y_prob = np.array([finding.probability for finding in prediction.findings])
+    findings = predictor.decide(y_prob, *decision_settings(settings), prediction.available)
+    timeline = prediction.timeline
+    if timeline:
+        timeline = replace(timeline, present=_present_in_windows(timeline.windows, findings))
+    return replace(prediction, findings=findings, timeline=timeline)

@@ -15,7 +15,7 @@ from ecg_siglip.vocabulary.question_matching import Match
 
 @dataclass(frozen=True)
 class Finding:
-    """One answer: is the finding in the record?
+    """A finding of a record: present or not, and how likely.
 
     Attributes
     ----------
@@ -24,11 +24,12 @@ class Finding:
     present : bool
         The probability reaches the threshold.
     certainty : {"sure", "likely", "possible", "unlikely", ""}
-        Reaches the threshold of the wanted precision; is present short of that; is not, but cannot
-        be excluded at the wanted sensitivity; can. Empty for models that have no such thresholds.
+        sure: the probability reaches the threshold of the chosen precision; likely: present, but
+        below that threshold; possible: not present, but not excluded at the chosen sensitivity;
+        unlikely: excluded. Empty for models without such thresholds.
     assessable : bool
-        False if its criteria lie in leads that the record does not have: then neither present nor
-        absent, whatever the probability.
+        False if its criteria need leads that the record does not have: the finding is then neither
+        present nor absent, whatever the probability.
     """
 
     code: str
@@ -42,7 +43,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class SimilarRecord:
-    """A training ECG like the record, with what is known of it."""
+    """A training ECG that is similar to the record, with its labelled findings."""
 
     ecg_id: int
     cosine: float
@@ -51,21 +52,22 @@ class SimilarRecord:
 
 @dataclass(frozen=True)
 class QuestionResult:
-    """What is made of a question.
+    """Findings that match a question, and the score of its words.
 
     Attributes
     ----------
     question : str
-    matches : tuple of Near
-        Findings of the model whose words are those of the question, the nearest first; empty if
-        the question is far from all that the model was trained on, or means what was kept from it.
-    nearest_prompts : tuple of Near
-        Findings that the text tower's embedding of the words is nearest to (cosine); empty for a
-        model without text.
+    matches : tuple of Match
+        Findings of the model whose wording is close to the question, the closest first; empty if
+        the question is far from all that the model was trained on, or if the finding that it means
+        was held out of training.
+    nearest_prompts : tuple of Match
+        Findings whose prompts are nearest to the text tower's embedding of the words (cosine);
+        empty for a model without text.
     probability : float in [0, 1] or None
-        What the model says to the words as they are written, not calibrated.
+        Score of the words as they are written, not calibrated.
     notes : tuple of str
-        What a reader of the answer has to know, a sentence each.
+        Remarks that a reader of the result needs, one sentence each.
     """
 
     question: str
@@ -76,21 +78,22 @@ class QuestionResult:
 
     @property
     def no_match(self) -> bool:
-        """The words are those of no finding that the model knows."""
+        """Whether the question matches no finding of the model."""
         return not self.matches
 
     @property
     def misread(self) -> bool:
-        """The text tower took the words for something else: its probability tells nothing."""
-        codes = [near.code for near in self.matches]
+        """Whether the text tower read the words as another finding: then ignore the probability."""
+        codes = [match.code for match in self.matches]
         return bool(self.nearest_prompts) and self.nearest_prompts[0].code not in codes
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """Return the result as a JSON object."""
 
-        def rows(near: Iterable[Match]) -> list[dict[str, Any]]:
+        def rows(matches: Iterable[Match]) -> list[dict[str, Any]]:
             return [
-                {"code": n.code, "name": n.name, "closeness": round(n.closeness, 3)} for n in near
+                {"code": m.code, "name": m.name, "closeness": round(m.closeness, 3)}
+                for m in matches
             ]
 
         return {
@@ -106,28 +109,28 @@ class QuestionResult:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is said of a record.
+    """Findings of a record, with warnings and similar training records.
 
     Attributes
     ----------
     record : str
-        Its path.
+        Path of the record.
     signal : ndarray of shape (12, n_samples), int16, uV
-        What the model saw; of a longer record, the window that speaks most for its findings.
+        Input of the model; of a long record, the window that supports its findings most.
     findings : list of Finding
-        All of them, in the model's order.
+        All findings, in the model's order.
     warnings : list of str
     novelty : float in [0, 1], optional
-        See ``neighbors.Neighbors.novelty``; null where a lead is missing or the model was saved
+        See ``neighbors.Neighbors.novelty_from_cosine``; null where a lead is missing or the model was saved
         without its training records.
-    similar : list of Similar
-        Training ECGs, the most similar first, as many as were asked for.
+    similar : list of SimilarRecord
+        Training ECGs, the most similar first, as many as were requested.
     timeline : sliding_window.Timeline, optional
-        When the findings are there, in a record that was cut in windows.
+        When the findings are present, in a record that was cut into windows.
     available : ndarray of shape (12,), bool, optional
         Leads that the record has; null: all.
-    questions : list of questions.QuestionResult
-        What is made of each question that was asked with the record.
+    questions : list of QuestionResult
+        Result of each question.
     """
 
     record: str
@@ -141,9 +144,9 @@ class Prediction:
     questions: list[QuestionResult] = field(default_factory=list)
 
     def to_json(self, model: str) -> str:
-        """The line that ``predict`` prints; the likeliest finding comes first."""
+        """Return the line that ``predict`` prints; the likeliest finding comes first."""
         likely = sorted(self.findings, key=lambda f: -f.probability)
-        found = [
+        present = [
             {
                 "code": f.code,
                 "name": f.name,
@@ -157,7 +160,7 @@ class Prediction:
         ]
         content = {
             "record": self.record,
-            "findings": found,
+            "findings": present,
             "not_excluded": [f.code for f in likely if f.certainty == "possible"],
             "not_assessable": [f.code for f in self.findings if not f.assessable],
             "probabilities": {
@@ -173,13 +176,13 @@ class Prediction:
         return json.dumps(content, ensure_ascii=False)
 
     def _questions_json(self) -> list[dict[str, Any]]:
-        """What each question means, with what is said of the findings that are meant."""
+        """Return the results of the questions, with the predictions of the matching findings."""
         of_code, rows = {f.code: f for f in self.findings}, []
         for result in self.questions:
             row = result.to_dict()
-            for near in row["matches"]:
-                finding = of_code[near["code"]]
-                near["probability"] = round(finding.probability, 6) if finding.assessable else None
-                near["present"] = finding.present
+            for match in row["matches"]:
+                finding = of_code[match["code"]]
+                match["probability"] = round(finding.probability, 6) if finding.assessable else None
+                match["present"] = finding.present
             rows.append(row)
         return rows

@@ -1,7 +1,7 @@
-"""A loaded model that answers for records: what is in an ECG, each finding with its probability.
+"""A loaded model that predicts the findings of records, each with its probability.
 
-The same ``forward`` answers for one patient, for a fold in ``evaluate`` and for the tuning fold in
-``train``: a published score and a single answer come out of the same lines.
+The same ``forward`` is used for one patient, for a fold in ``evaluate`` and for the tuning fold in
+``train``: published scores and single predictions are computed by the same lines.
 """
 
 from __future__ import annotations
@@ -37,25 +37,26 @@ def forward(
     batch_size: int = 256,
     progress: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Probability of each text for each record, as the pair loss trained it (not calibrated).
+    """Compute the probability of each text for each record, not calibrated.
 
     Parameters
     ----------
     model : EcgTextModel or Ensemble
     text_FD : Tensor of shape (n_findings, D)
-        What ``model.encode_text`` made of the prompts.
+        Embeddings of the prompts, from ``model.encode_text``.
     signals : ndarray of shape (n_records, 12, n_samples), int16, uV
         Prepared records, at the model's sampling rate; may be a memory map.
     batch_size : int
         Records at one time.
     progress : bool
-        Show a bar on stderr if that is a terminal.
+        Show a progress bar on stderr if that is a terminal.
 
     Returns
     -------
     ndarray of shape (n_records, n_findings), float64 in [0, 1]
+        As the pair loss trained them.
     ndarray of shape (n_records, D), float32
-        Where the records lie in the embedding.
+        Embeddings of the records.
     """
     was_training = model.training
     model.eval()
@@ -64,11 +65,11 @@ def forward(
     embedding_BD = np.empty((len(signals), n_features), np.float32)
     starts = range(0, len(signals), batch_size)
     for start in tqdm(starts, "records", disable=None if progress else True, leave=False):
-        here = slice(start, start + batch_size)
-        batch = from_int16(np.asarray(signals[here]))
+        rows = slice(start, start + batch_size)
+        batch = from_int16(np.asarray(signals[rows]))
         ecg_BD = model.encode_ecg(torch.from_numpy(batch).to(model.device))
-        y_prob[here] = torch.sigmoid(model.logits(ecg_BD, text_FD).double()).cpu().numpy()
-        embedding_BD[here] = ecg_BD.float().cpu().numpy()
+        y_prob[rows] = torch.sigmoid(model.logits(ecg_BD, text_FD).double()).cpu().numpy()
+        embedding_BD[rows] = ecg_BD.float().cpu().numpy()
     model.train(was_training)
     return y_prob, embedding_BD
 
@@ -80,17 +81,24 @@ def probabilities(
     batch_size: int = 256,
     progress: bool = False,
 ) -> np.ndarray:
-    """The first half of what ``forward`` gives, (n_records, n_findings)."""
+    """Compute the probabilities of ``forward`` without the embeddings, (n_records, n_findings)."""
     return forward(model, text_FD, signals, batch_size, progress)[0]
 
 
 class Predictor:
-    """A loaded model that answers for records.
+    """A loaded model that predicts the findings of records.
 
     Parameters
     ----------
     artifact : Artifact
     device : torch.device or str
+    language : str, optional
+        Language of the prompts; null: as the model was tuned.
+
+    Attributes
+    ----------
+    text_FD : Tensor of shape (n_findings, D)
+        Embeddings of the prompts.
 
     Examples
     --------
@@ -113,12 +121,13 @@ class Predictor:
 
     @torch.inference_mode()
     def encode_prompts(self, language: str | None = None) -> Tensor:
-        """What is asked, (n_findings, D): as the model was tuned, or in another language.
+        """Encode the prompts, (n_findings, D), as the model was tuned or in another language.
 
         Raises
         ------
         ValueError
-            If the model has no words, or the language no prompts.
+            If the model has no text tower, was not trained with that language, or the language has
+            no prompts.
         """
         model, prompts = self.artifact.model, self.artifact.prompts
         if language is not None:
@@ -126,29 +135,29 @@ class Predictor:
             if not self.artifact.provenance.has_text:
                 raise ValueError(
                     f"language={language}: {self.artifact.provenance.run} is a supervised head "
-                    "without words; expected a model with a text tower"
+                    "without text; expected a model with a text tower"
                 )
-            learned = self.artifact.provenance.language
-            if learned not in (language, "mixed"):
+            trained = self.artifact.provenance.language
+            if trained not in (language, "mixed"):
                 raise ValueError(
-                    f"language={language}: {self.artifact.provenance.run} has learned "
-                    f"text.language={learned} alone; expected a model of text.language=mixed"
+                    f"language={language}: {self.artifact.provenance.run} was trained with "
+                    f"text.language={trained} only; expected a model of text.language=mixed"
                 )
         return model.encode_text(prompts)
 
     @classmethod
     def load(cls, name: str | Path, device: str = "auto", language: str | None = None) -> Predictor:
-        """From a folder (``runs/<name>/model``) or the hub.
+        """Load a model from a folder (``runs/<name>/model``) or the hub.
 
         Raises
         ------
         ValueError
-            If the model is not there, not whole, or of another vocabulary.
+            If the model does not exist, is incomplete, or has another vocabulary.
         """
         return cls(load_artifact(name), pick_device(device), language)
 
     def prepare(self, record: Record, **allowed: bool) -> np.ndarray:
-        """Return what the model sees of a record: (12, n_samples) int16, uV; see ``prepare_record``."""
+        """Return the signal of ``prepare_record``, (12, n_samples) int16, uV."""
         return self.prepare_record(record, **allowed).signal
 
     def prepare_record(
@@ -191,9 +200,14 @@ class Predictor:
         return replace(prepared, available=available_leads(leads)) if allow_flat else prepared
 
     def tuning(self, available: np.ndarray) -> Tuning:
-        """Calibration and thresholds for records with these leads, see ``leads.available_leads``.
+        """Return calibration and thresholds for records with these leads.
 
-        A model that has learned of twelve leads alone has but one.
+        A model that was trained with twelve leads only has one tuning for all records.
+
+        Parameters
+        ----------
+        available : ndarray of shape (12,), bool
+            See ``leads.available_leads``.
         """
         if not self.artifact.fewer_leads:
             return self.artifact.tuning()
@@ -206,13 +220,13 @@ class Predictor:
         progress: bool = False,
         lead_set: str = "12",
     ) -> np.ndarray:
-        """Calibrated probabilities of prepared records.
+        """Compute calibrated probabilities of prepared records.
 
         Parameters
         ----------
         signals : ndarray of shape (n_records, 12, n_samples), int16, uV
         lead_set : str
-            Which leads they have, see ``leads.nearest_lead_set``.
+            Leads of the records, see ``leads.nearest_lead_set``.
 
         Returns
         -------
@@ -224,13 +238,12 @@ class Predictor:
     def forward(
         self, signals: np.ndarray, batch_size: int = 256, progress: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Not calibrated probabilities of prepared records, and where they lie in the embedding;
-        see ``forward``."""
+        """Compute uncalibrated probabilities and embeddings, see ``predictor.forward``."""
         return forward(self.artifact.model, self.text_FD, signals, batch_size, progress)
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
-        """Where any words lie in the embedding.
+        """Encode any texts.
 
         Parameters
         ----------
@@ -241,13 +254,13 @@ class Predictor:
         -------
         ndarray of shape (n_texts, n_embedding), float32, unit norm
         """
-        # Those of like length together: a batch is as long as its longest.
+        # Texts of similar length share a batch: all are padded to its longest.
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         parts = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
         encode = self.artifact.model.encode_text
-        found = [encode([texts[i] for i in part]).float().cpu().numpy() for part in parts]
-        embedding_TD = np.empty((len(texts), found[0].shape[1]), np.float32)
-        embedding_TD[order] = np.concatenate(found)
+        embeddings = [encode([texts[i] for i in part]).float().cpu().numpy() for part in parts]
+        embedding_TD = np.empty((len(texts), embeddings[0].shape[1]), np.float32)
+        embedding_TD[order] = np.concatenate(embeddings)
         return embedding_TD
 
     def decide(
@@ -258,15 +271,16 @@ class Predictor:
         precision: float = PRECISION,
         available: np.ndarray | None = None,
     ) -> list[Finding]:
-        """One record's probabilities (n_findings,) as findings, present or not.
+        """Decide which findings are present, from the probabilities of one record.
 
         Parameters
         ----------
         probabilities : ndarray of shape (n_findings,), float in [0, 1]
         rule : str
-            A threshold rule, or ``sensitivity_0.9`` or ``precision_0.8``, see ``operating``.
+            A threshold rule, or ``sensitivity_0.9`` or ``precision_0.8``, see
+            ``metrics.operating_points``.
         sensitivity, precision : float
-            Where ``certainty`` draws its lines.
+            Operating points that separate the levels of ``Finding.certainty``.
         available : ndarray of shape (12,), bool, optional
             Leads that the record has, see ``leads.available_leads``; null: all.
 
@@ -280,37 +294,37 @@ class Predictor:
             available = np.ones(len(LEADS), bool)
         tuning = self.tuning(available)
         known = tuning.thresholds | tuning.operating
-        seen = ~not_assessable(codes, available)
+        assessable = ~not_assessable(codes, available)
         low, high = f"sensitivity_{sensitivity:g}", f"precision_{precision:g}"
-        for wanted in (rule, low, high) if tuning.operating else (rule,):
-            if wanted not in known:
+        for name in (rule, low, high) if tuning.operating else (rule,):
+            if name not in known:
                 raise ValueError(
-                    f"{wanted}: this model has thresholds for {', '.join(known)}; expected one of "
+                    f"{name}: this model has thresholds for {', '.join(known)}; expected one of "
                     "them"
                 )
-        present = multilabel.apply_thresholds(probabilities[None], known[rule])[0] & seen
+        present = multilabel.apply_thresholds(probabilities[None], known[rule])[0] & assessable
         certainty = np.full(len(codes), "", object)
         if tuning.operating:
             certainty = np.where(probabilities >= known[low], "possible", "unlikely").astype(object)
             certainty[present] = "likely"
             certainty[present & (probabilities >= known[high])] = "sure"
-            certainty[~seen] = ""
+            certainty[~assessable] = ""
         return [
-            Finding(code, name, float(p), float(t), bool(here), str(sure), bool(visible))
-            for code, name, p, t, here, sure, visible in zip(
+            Finding(code, name, float(p), float(t), bool(is_present), str(level), bool(can_assess))
+            for code, name, p, t, is_present, level, can_assess in zip(
                 codes,
                 findings.names(codes),
                 probabilities,
                 known[rule],
                 present,
                 certainty,
-                seen,
+                assessable,
                 strict=True,
             )
         ]
 
     def attribute(self, signal: np.ndarray, codes: Sequence[str]) -> np.ndarray:
-        """What speaks for findings in a prepared record, see ``attribution.attribute``.
+        """Attribute findings to the samples of a prepared record, see ``attribution.attribute``.
 
         Parameters
         ----------
@@ -324,7 +338,7 @@ class Predictor:
         Raises
         ------
         ValueError
-            If a code is none of the model's, or captum is not there.
+            If the model has no finding of that code, or captum is not installed.
         """
         known = self.artifact.codes
         for code in codes:

@@ -1,4 +1,4 @@
-"""Questions in free words about one record, answered by findings and by the text encoder."""
+"""Questions in free words about one record, matched to findings and read by the text encoder."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from ecg_siglip.vocabulary.question_matching import (
 
 
 def answer_question(predictor: Predictor, signal: np.ndarray, question: str) -> QuestionResult:
-    """What a question in free words means to a model, and its answer for a record.
+    """Match a question in free words to findings, and score its words for a record.
 
     Parameters
     ----------
     predictor : Predictor
     signal : ndarray of shape (12, n_samples), int16, uV
-        As ``Predictor.prepare`` gives it.
+        A prepared record, see ``Predictor.prepare``.
     question : str
         At most ``MAX_CHARACTERS`` long.
 
     Returns
     -------
-    Asked
-        Where findings are meant, their calibrated probabilities are the answer: those that
-        ``Predictor.findings`` gives.
+    QuestionResult
+        Where the question matches findings, their calibrated probabilities in the record's
+        ``Prediction`` are the result to use.
 
     Raises
     ------
@@ -41,34 +41,39 @@ def answer_question(predictor: Predictor, signal: np.ndarray, question: str) -> 
         If the question is empty or too long.
     """
     question = check_question(question)
-    unheard = predictor.artifact.provenance.held_out
-    meant = match_question(question, [*predictor.artifact.codes, *unheard])
-    kept_from_it = meant[0].name if meant and meant[0].code in unheard else ""
-    meant = () if kept_from_it else tuple(near for near in meant if near.code not in unheard)
-    probability, read_as = _by_text_tower(predictor, signal, question)
+    held_out = predictor.artifact.provenance.held_out
+    matches = match_question(question, [*predictor.artifact.codes, *held_out])
+    held_out_match = matches[0].name if matches and matches[0].code in held_out else ""
+    if held_out_match:
+        matches = ()
+    else:
+        matches = tuple(match for match in matches if match.code not in held_out)
+    probability, nearest_prompts = _score_words(predictor, signal, question)
     notes = []
     if NEGATION.search(question.casefold()):
-        notes.append("'no', 'not' and 'without' are not understood: the answer is for the finding.")
-    if kept_from_it:
         notes.append(
-            f"{kept_from_it} was kept from this model's training (data.held_out): there is only "
-            "what the words come to, not calibrated."
+            "'no', 'not' and 'without' are not understood: the result is for the finding itself."
         )
-    elif not meant:
+    if held_out_match:
         notes.append(
-            "These words are far from all that the model was trained on: take nothing from the "
+            f"{held_out_match} was held out of this model's training (data.held_out): only the "
+            "probability of the words themselves is available, not calibrated."
+        )
+    elif not matches:
+        notes.append(
+            "These words are far from all that the model was trained on: do not rely on the "
             "probability."
         )
     if probability is None:
-        notes.append("This model has no text tower: only its findings can be asked for.")
-    return QuestionResult(question, meant, read_as, probability, tuple(notes))
+        notes.append("This model has no text tower: questions are only matched to its findings.")
+    return QuestionResult(question, matches, nearest_prompts, probability, tuple(notes))
 
 
 @torch.inference_mode()
-def _by_text_tower(
+def _score_words(
     predictor: Predictor, signal: np.ndarray, question: str
 ) -> tuple[float | None, tuple[Match, ...]]:
-    """The probability of the words as they are written, and the prompts they are nearest to."""
+    """Return the probability of the words as they are written, and the nearest prompts to them."""
     model, codes = predictor.artifact.model, predictor.artifact.codes
     try:
         text_1D = model.encode_text([question])
@@ -78,10 +83,10 @@ def _by_text_tower(
     logit = model.logits(model.encode_ecg(signal_1LS), text_1D).double()
     # An ensemble's embeddings are not of unit norm.
     cosine_F = torch.nn.functional.cosine_similarity(text_1D, predictor.text_FD).cpu().numpy()
-    first = np.argsort(-cosine_F, kind="stable")[:N_SHOWN]
-    names = findings.names(codes[i] for i in first)
-    near = [
+    nearest = np.argsort(-cosine_F, kind="stable")[:N_SHOWN]
+    names = findings.names(codes[i] for i in nearest)
+    prompts = [
         Match(codes[i], name, float(np.clip(cosine_F[i], 0, 1)))
-        for i, name in zip(first, names, strict=True)
+        for i, name in zip(nearest, names, strict=True)
     ]
-    return float(torch.sigmoid(logit).item()), tuple(near)
+    return float(torch.sigmoid(logit).item()), tuple(prompts)

@@ -1,4 +1,4 @@
-"""Records longer than the model's window: cut in windows, an answer for each, one for the whole.
+"""Records longer than the model's window: cut into windows, predicted one by one, and aggregated.
 
 Shape letters: W windows, F findings.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,29 +18,28 @@ from tqdm import tqdm
 from ecg_siglip.core.files import one_line
 from ecg_siglip.readers.record import Record, Source
 
-LONG = 1.2  # times a window: a shorter record is one window, its middle
-TOLERANCE_S = 0.05  # what is left at the end, short of this, is rounding
+TOLERANCE_S = 0.05  # a shorter rest at the end of a record is a rounding error
 SUSTAINED_S = 30.0
 N_WARNINGS = 3
-# What differs from window to window in a warning of the same kind.
+# The parts of a warning that differ from window to window.
 NUMBERS = re.compile(r" \([^)]*\)| for [\d.]+ s| at -?[\d.]+ mV")
 
 
 @dataclass(frozen=True)
 class Windows:
-    """What was found in the windows of a record.
+    """Probabilities of the findings in each window of a record.
 
     Attributes
     ----------
     starts_s : ndarray of shape (W,), s
-        Of the windows that were answered for.
+        Starts of the windows that were used.
     window_s : float, s
     probabilities : ndarray of shape (W, F), float in [0, 1]
     skipped : sequence of (start, reason)
-        The windows that could not be used, s, and why not.
+        Starts of the windows that could not be used, s, each with the reason.
     warnings : sequence of str
     step_s : float, s, optional
-        From one window to the next; null: as long as a window.
+        Time from one window to the next; null: the length of a window.
     """
 
     starts_s: np.ndarray
@@ -52,56 +51,58 @@ class Windows:
 
     @property
     def n(self) -> int:
-        """Of all windows, with those that could not be used."""
+        """Number of all windows, with those that could not be used."""
         return len(self.starts_s) + len(self.skipped)
 
     @property
     def duration_s(self) -> float:
-        """Of the record: its last window ends where it ends."""
+        """Length of the record: its last window ends where the record ends."""
         starts = [*self.starts_s.tolist(), *(start for start, _ in self.skipped)]
         return float(max(starts)) + self.window_s
 
     def overall(self, sustained_s: float = SUSTAINED_S) -> tuple[np.ndarray, np.ndarray]:
-        """Probability of each finding in the record, and the window that speaks most for it.
+        """Compute the probability of each finding in the record, and its most likely window.
 
         Parameters
         ----------
         sustained_s : float, s
-            For how long a finding has to be there.
+            For how long a finding must be present.
 
         Returns
         -------
         ndarray of shape (F,), float64 in [0, 1]
-            Of the stretch of that length that speaks most for the finding: mean log-odds of its
-            windows, as probability.
+            Probability in the stretch of that length in which the finding is most likely: the mean
+            of the log-odds of its windows, as a probability.
         ndarray of shape (F,), int
-            The best window within that stretch.
+            The window of that stretch in which the finding is most likely.
 
         Notes
         -----
-        The maximum over windows calls more the longer a record is, the mean over all misses what
-        is there in part of it: docs/decisions/0011-longer-records.md.
+        The maximum over windows gives more false positives the longer a record is; the mean over
+        all windows misses findings that are present in a part of it:
+        docs/decisions/0011-longer-records.md.
         """
         log_odds_WF = _log_odds(self.probabilities)
         n_run, firsts = self._runs(sustained_s)
         sums_WF = np.cumsum(np.vstack([np.zeros_like(log_odds_WF[:1]), log_odds_WF]), axis=0)
         runs_RF = (sums_WF[firsts + n_run] - sums_WF[firsts]) / n_run
         first_F = firsts[runs_RF.argmax(axis=0)]
-        inside = first_F + np.arange(n_run)[:, None]
-        best_F = first_F + np.take_along_axis(log_odds_WF, inside, axis=0).argmax(axis=0)
+        run_WF = first_F + np.arange(n_run)[:, None]
+        best_F = first_F + np.take_along_axis(log_odds_WF, run_WF, axis=0).argmax(axis=0)
         return expit(runs_RF.max(axis=0)), best_F
 
     def _runs(self, sustained_s: float) -> tuple[int, np.ndarray]:
-        """Windows in a stretch of that length, and where such stretches without a gap begin.
+        """Return the number of windows in a stretch of that length, and where stretches begin.
 
-        Where windows were left out everywhere, the longest stretches that there are.
+        A stretch has no gap. If none is that long because windows were skipped, the longest
+        stretches are returned.
         """
         starts_s = self.starts_s
         step_s = self.step_s or self.window_s
         n_run = int((sustained_s - self.window_s) / step_s + 1e-6) + 1
         for n in range(int(np.clip(n_run, 1, len(starts_s))), 0, -1):
-            lasted_s = starts_s[n - 1 :] - starts_s[: len(starts_s) - n + 1]
-            firsts = np.flatnonzero(lasted_s <= (n - 1) * step_s + TOLERANCE_S)
+            extent_s = starts_s[n - 1 :] - starts_s[: len(starts_s) - n + 1]
+            firsts = np.flatnonzero(extent_s <= (n - 1) * step_s + TOLERANCE_S)
             if len(firsts):
                 break
         return n, firsts
@@ -109,7 +110,7 @@ class Windows:
 
 @dataclass(frozen=True)
 class Timeline:
-    """When in a record its findings are there.
+    """Times at which the findings of a record are present.
 
     Attributes
     ----------
@@ -117,9 +118,9 @@ class Timeline:
     codes : sequence of str, length F
     present : ndarray of shape (W, F), bool
     best : ndarray of shape (F,), int
-        The window that speaks most for each finding.
+        The most likely window of each finding, see ``Windows.overall``.
     shown : int
-        The window that speaks most for the findings of the record.
+        The representative window of the record, see ``representative_window``.
     """
 
     windows: Windows
@@ -129,29 +130,29 @@ class Timeline:
     shown: int
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Each window in the order of time: its findings with their probabilities."""
-        seen, window_s = self.windows, self.windows.window_s
-        said: dict[float, dict[str, Any]] = {
-            start: {"skipped": reason} for start, reason in seen.skipped
+        """Return one object per window, in the order of time, with findings and probabilities."""
+        windows, window_s = self.windows, self.windows.window_s
+        content: dict[float, dict[str, Any]] = {
+            start: {"skipped": reason} for start, reason in windows.skipped
         }
-        for start, p, here in zip(
-            seen.starts_s.tolist(), seen.probabilities.tolist(), self.present, strict=True
+        for start, y_prob, present in zip(
+            windows.starts_s.tolist(), windows.probabilities.tolist(), self.present, strict=True
         ):
-            found = zip(self.codes, p, here.tolist(), strict=True)
-            said[start] = {
-                "findings": {code: round(p, 4) for code, p, is_there in found if is_there}
+            findings = zip(self.codes, y_prob, present.tolist(), strict=True)
+            content[start] = {
+                "findings": {code: round(p, 4) for code, p, is_present in findings if is_present}
             }
         return [
-            {"start_s": round(start, 3), "end_s": round(start + window_s, 3), **said[start]}
-            for start in sorted(said)
+            {"start_s": round(start, 3), "end_s": round(start + window_s, 3), **content[start]}
+            for start in sorted(content)
         ]
 
     def at_s(self, code: str) -> float:
-        """Where the window that speaks most for a finding begins, s."""
+        """Return the start of the most likely window of a finding, s."""
         return round(float(self.windows.starts_s[self.best[self.codes.index(code)]]), 3)
 
     def note(self) -> str:
-        """Which part of the record is shown."""
+        """Return a sentence about the part of the record that is shown."""
         start = float(self.windows.starts_s[self.shown])
         number = (
             1
@@ -159,60 +160,59 @@ class Timeline:
             + sum(skipped < start for skipped, _ in self.windows.skipped)
         )
         return (
-            f"Shown: {format_time(start)} to {format_time(start + self.windows.window_s)}, window {number} of "
-            f"{self.windows.n}, the one that speaks most for the findings of the whole record."
+            f"Shown: {format_time(start)} to {format_time(start + self.windows.window_s)}, window "
+            f"{number} of {self.windows.n}, the one that supports the findings of the whole record "
+            "most."
         )
 
     def stretches(self, code: str) -> list[tuple[float, float]]:
-        """From when to when a finding is there, s: windows that touch are one stretch."""
-        here = self.present[:, self.codes.index(code)]
-        found: list[tuple[float, float]] = []
-        for start in self.windows.starts_s[here].tolist():
+        """Return start and end of each stretch in which a finding is present, s.
+
+        Windows that touch or overlap are one stretch.
+        """
+        present = self.present[:, self.codes.index(code)]
+        spans: list[tuple[float, float]] = []
+        for start in self.windows.starts_s[present].tolist():
             end = start + self.windows.window_s
-            if found and start <= found[-1][1] + TOLERANCE_S:
-                start = found.pop()[0]  # they touch
-            found.append((start, end))
-        return found
+            if spans and start <= spans[-1][1] + TOLERANCE_S:
+                start = spans.pop()[0]
+            spans.append((start, end))
+        return spans
 
 
 def representative_window(
-    probabilities: np.ndarray, thresholds: np.ndarray, called: np.ndarray
+    probabilities: np.ndarray, thresholds: np.ndarray, present: np.ndarray
 ) -> int:
-    """The window that speaks most for what is called, or for anything if nothing is.
+    """Return the window that supports the present findings most, or any finding if none is present.
 
-    What is there in few windows weighs more: it cannot be seen in the others.
+    A finding that is present in few windows has more weight: the other windows do not show it.
 
     Parameters
     ----------
     probabilities : ndarray of shape (W, F), float in [0, 1]
     thresholds : ndarray of shape (F,), float in [0, 1]
-    called : ndarray of shape (F,), bool
+    present : ndarray of shape (F,), bool
         Findings of the whole record.
     """
     above_WF = _log_odds(probabilities) - _log_odds(thresholds)
-    if not called.any():
+    if not present.any():
         return int(above_WF.max(axis=1).argmax())
-    above_WF = above_WF[:, called].clip(min=0)
+    above_WF = above_WF[:, present].clip(min=0)
     weight_F = 1 / np.maximum((above_WF > 0).mean(axis=0), 1 / len(above_WF))
     return int((above_WF * weight_F).sum(axis=1).argmax())
 
 
-def is_long(duration_s: float, window_s: float) -> bool:
-    """Whether a record is cut in windows; else its middle is looked at."""
-    return duration_s >= LONG * window_s
-
-
 def window_starts(n_samples: int, size: int, step: int, tolerance: int = 0) -> np.ndarray:
-    """First samples of the windows; the last window ends where the record ends.
+    """Return the first samples of the windows; the last window ends where the record ends.
 
     Parameters
     ----------
     n_samples : int
-        Of the record, at least ``size``.
+        Samples of the record, at least ``size``.
     size, step : int
-        Of a window, and from one to the next.
+        Samples of a window, and from one window to the next.
     tolerance : int
-        As many samples may be left at the end.
+        Number of samples that may remain at the end.
 
     Returns
     -------
@@ -224,8 +224,8 @@ def window_starts(n_samples: int, size: int, step: int, tolerance: int = 0) -> n
     array([ 0, 10, 20, 24])
     """
     last = n_samples - size
-    found = np.arange(0, last + 1, step)
-    return found if last - found[-1] <= tolerance else np.append(found, last)
+    starts = np.arange(0, last + 1, step)
+    return starts if last - starts[-1] <= tolerance else np.append(starts, last)
 
 
 def predict_windows(
@@ -237,12 +237,12 @@ def predict_windows(
     probabilities: Callable[[np.ndarray], np.ndarray],
     warnings: Callable[[Record], list[str]],
 ) -> Windows:
-    """Answer for every window of a record; never more than a batch of them is held.
+    """Predict every window of a record, with at most one batch of them in memory.
 
     Parameters
     ----------
     source : Source
-        Of a record that lasts a window or longer.
+        A record that is at least as long as a window.
     window_s, step_s : float, s
     batch_size : int
         Windows at one time.
@@ -262,52 +262,76 @@ def predict_windows(
     size = round(window_s * source.fs)
     step = max(1, round(step_s * source.fs))
     firsts = window_starts(source.n_samples, size, step, round(TOLERANCE_S * source.fs))
-    seen: Counter[str] = Counter()
-    used: list[float] = []
+    counts: Counter[str] = Counter()
+    starts_s: list[float] = []
     skipped: list[tuple[float, str]] = []
-    answers: list[np.ndarray] = []
+    y_prob: list[np.ndarray] = []
     bar = tqdm(total=len(firsts), desc="windows", disable=None, leave=False)
     for begin in range(0, len(firsts), batch_size):
-        prepared = []
-        for first in firsts[begin : begin + batch_size]:
-            try:
-                record = source.piece(int(first), int(first) + size)
-                prepared.append(prepare(record))
-            except ValueError as error:
-                reason = one_line(error).removeprefix(f"record {source.name}: ")
-                skipped.append((first / source.fs, reason.removeprefix(f"{source.name}: ")))
-                continue
-            used.append(first / source.fs)
-            seen.update({NUMBERS.sub("", sentence) for sentence in warnings(record)})
+        batch, prepared = firsts[begin : begin + batch_size], []
+        for start_s, record, signal in _usable_windows(source, batch, size, prepare, skipped):
+            starts_s.append(start_s)
+            prepared.append(signal)
+            counts.update({NUMBERS.sub("", sentence) for sentence in warnings(record)})
         if prepared:
-            answers.append(probabilities(np.stack(prepared)))
-        bar.update(len(firsts[begin : begin + batch_size]))
+            y_prob.append(probabilities(np.stack(prepared)))
+        bar.update(len(batch))
     bar.close()
-    if not answers:
+    if not y_prob:
         raise ValueError(
             f"record {source.name}: none of its {len(firsts)} windows can be used; the first: "
             f"{skipped[0][1]}"
         )
-    said = [
-        f"{sentence} (in {n} of {len(firsts)} windows)"
-        for sentence, n in seen.most_common(N_WARNINGS)
+    summary = _summarize_warnings(counts, skipped, len(firsts))
+    return Windows(np.array(starts_s), window_s, np.concatenate(y_prob), skipped, summary, step_s)
+
+
+def _usable_windows(
+    source: Source,
+    firsts: np.ndarray,
+    size: int,
+    prepare: Callable[[Record], np.ndarray],
+    skipped: list[tuple[float, str]],
+) -> Iterator[tuple[float, Record, np.ndarray]]:
+    """Yield start (s), record and prepared signal of each usable window; others are ``skipped``."""
+    for first in firsts:
+        start_s = first / source.fs
+        try:
+            record = source.piece(int(first), int(first) + size)
+            signal = prepare(record)
+        except ValueError as error:
+            reason = one_line(error).removeprefix(f"record {source.name}: ")
+            skipped.append((start_s, reason.removeprefix(f"{source.name}: ")))
+            continue
+        yield start_s, record, signal
+
+
+def _summarize_warnings(
+    counts: Counter[str], skipped: Sequence[tuple[float, str]], n_windows: int
+) -> list[str]:
+    """Return the most frequent warnings of the windows, after one about skipped windows."""
+    summary = [
+        f"{sentence} (in {n} of {n_windows} windows)"
+        for sentence, n in counts.most_common(N_WARNINGS)
     ]
     if skipped:
-        said.insert(
+        start_s, reason = skipped[0]
+        summary.insert(
             0,
-            f"{len(skipped)} of {len(firsts)} windows were left out, the first at "
-            f"{format_time(skipped[0][0])}: {skipped[0][1]}",
+            f"{len(skipped)} of {n_windows} windows were left out, the first at "
+            f"{format_time(start_s)}: {reason}",
         )
-    return Windows(np.array(used), window_s, np.concatenate(answers), skipped, said, step_s)
+    return summary
 
 
 def _log_odds(p: np.ndarray) -> np.ndarray:
-    inside: np.ndarray = logit(np.clip(p, 1e-9, 1 - 1e-9))
-    return inside
+    """Return finite log-odds, also of probabilities of 0 and 1."""
+    log_odds: np.ndarray = logit(np.clip(p, 1e-9, 1 - 1e-9))
+    return log_odds
 
 
 def format_time(time_s: float) -> str:
-    """A time within a record as h:mm:ss.
+    """Format a time within a record as h:mm:ss.
 
     Examples
     --------

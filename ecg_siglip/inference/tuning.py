@@ -16,12 +16,14 @@ from ecg_siglip.signals.leads import LEAD_SETS, mask_leads
 def tune_fold(
     y_true: np.ndarray, y_prob: np.ndarray
 ) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
-    """Calibration and, on calibrated probabilities, every rule's thresholds, of the tuning fold.
+    """Fit the calibration and, on calibrated probabilities, every rule's thresholds.
 
     Parameters
     ----------
     y_true : ndarray of shape (n_records, n_findings), bool
+        Labels of the tuning fold.
     y_prob : ndarray of shape (n_records, n_findings), float in [0, 1]
+        Probabilities of the tuning fold, not calibrated.
 
     Returns
     -------
@@ -38,20 +40,23 @@ def tune_fold(
 
 
 def tune_fewer_leads(
-    y_true: np.ndarray, ask: Callable[[np.ndarray], np.ndarray], signals: np.ndarray
+    y_true: np.ndarray,
+    probabilities: Callable[[np.ndarray], np.ndarray],
+    signals: np.ndarray,
 ) -> dict[str, Tuning]:
-    """What ``tuning.tune_fold`` finds, for each smaller set of leads, see ``leads.LEAD_SETS``.
+    """Tune as ``tune_fold`` does for each smaller set of leads, see ``leads.LEAD_SETS``.
 
     Parameters
     ----------
     y_true : ndarray of shape (n_records, n_findings), bool
-    ask : function
-        Prepared records (n_records, 12, n_samples), int16, uV, to probabilities.
+    probabilities : function
+        From prepared records (n_records, 12, n_samples), int16, uV, to probabilities.
     signals : ndarray of shape (n_records, 12, n_samples), int16, uV
     """
-    found = {}
+    tuning = {}
     for name in LEAD_SETS:
         if name != "12":
-            calibration, thresholds, calibrated = tune_fold(y_true, ask(mask_leads(signals, name)))
-            found[name] = Tuning(calibration, thresholds, operating_thresholds(calibrated))
-    return found
+            y_prob = probabilities(mask_leads(signals, name))
+            calibration, thresholds, calibrated = tune_fold(y_true, y_prob)
+            tuning[name] = Tuning(calibration, thresholds, operating_thresholds(calibrated))
+    return tuning

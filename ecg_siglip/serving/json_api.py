@@ -1,12 +1,12 @@
-"""The model behind HTTP: a JSON interface, and the guard in front of it and of the page."""
+"""JSON API of a model over HTTP: routes, settings of a request, and errors."""
 
-
-# No `from __future__ import annotations`: FastAPI looks at those of `api`, whose names are local.
+# Without `from __future__ import annotations`: FastAPI evaluates annotations whose names are local.
 
 import asyncio
 import json
 import re
 import tempfile
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -20,8 +20,8 @@ from ecg_siglip.serving.uploads import PREFIX, UploadResult, save_uploads
 
 TEMPLATES = Path(__file__).with_name("templates")
 T = TypeVar("T")
-MAX_QUESTIONS = 20  # of a request: each takes a moment of the one who answers
-# Settings of `predict` that a request may make, by their names there.
+MAX_QUESTIONS = 20  # per request: each occupies the model for a moment
+# Settings of `predict` that a request may set.
 SETTINGS = (
     *("questions", "operating_point", "threshold_rule", "sensitivity", "precision", "n_similar"),
     *("read.fs", "read.units", "read.leads"),
@@ -31,8 +31,8 @@ SETTINGS = (
 DESCRIPTION = """\
 Findings of 12-lead ECGs, each with a calibrated probability. For research, not for diagnosis.
 
-Files of any format that `predict` reads; of a WFDB record all of its files (`.hea` and `.dat`). The
-settings in the query are those of `predict`, by the same names."""
+Accepts files of any format that `predict` reads; of a WFDB record all of its files (`.hea` and
+`.dat`). The settings in the query are those of `predict` and have the same names."""
 
 EXAMPLE = {
     "model": "r1 (0.1.0)",
@@ -49,9 +49,10 @@ EXAMPLE = {
             "warnings": [],
             "questions": [
                 {"question": "left ventricular hypertrophy?",
-                 "matches": [{"code": "LVH", "name": "Left ventricular hypertrophy", "closeness": 1.0,
-                            "probability": 0.12, "present": False}],
-                 "no_match": False, "nearest_prompts": [], "misread": False, "uncalibrated": 0.09, "notes": []}
+                 "matches": [{"code": "LVH", "name": "Left ventricular hypertrophy",
+                              "closeness": 1.0, "probability": 0.12, "present": False}],
+                 "no_match": False, "nearest_prompts": [], "misread": False,
+                 "uncalibrated": 0.09, "notes": []}
             ],
         }
     ],
@@ -59,145 +60,176 @@ EXAMPLE = {
 }  # fmt: skip
 EXAMPLE_ERROR = {"error": "one line: expected, got, which record"}
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"description": about, "content": {"application/json": {"example": example}}}
-    for status, about, example in (
-        (200, "what became of each record; `questions` only where questions were", EXAMPLE),
-        (403, "called by another name, or by a page from elsewhere", EXAMPLE_ERROR),
+    status: {"description": description, "content": {"application/json": {"example": example}}}
+    for status, description, example in (
+        (200, "predictions and errors; `questions` only if the request has questions", EXAMPLE),
+        (403, "another host name, or a page of another origin", EXAMPLE_ERROR),
         (413, "too large, or too many files", EXAMPLE_ERROR),
         (422, "no record could be read, or a setting is out of its range", EXAMPLE_ERROR),
-        (503, "too much to do, or no answer in time", EXAMPLE_ERROR),
+        (503, "too many requests are waiting, or no result in time", EXAMPLE_ERROR),
     )
 }
 
 
-async def await_result(desk: PredictionService, future: Future[T]) -> T:
-    """The result of a piece of work, awaited ``timeout_s`` at most.
+async def await_result(service: PredictionService, future: Future[T]) -> T:
+    """Await the result of a task for at most ``timeout_s``.
 
     Raises
     ------
     QueueFull
-        If it was not there in time; if it has not begun, it never will.
+        If it is not ready in time; a task that has not started is cancelled.
     """
-    timeout_s = desk.settings.timeout_s
+    timeout_s = service.settings.timeout_s
     try:
         return await asyncio.wait_for(asyncio.wrap_future(future), timeout_s)
     except TimeoutError as error:
         raise QueueFull(
-            f"no answer within {timeout_s:g} s; {desk.n_waiting} are waiting"
+            f"no result within {timeout_s:g} s; {service.n_waiting} requests are waiting"
         ) from error
 
 
-def response_json(model: str, read: UploadResult) -> dict[str, Any]:
-    """An upload's answers as JSON holds them, what ``predict`` prints."""
-    answers = [json.loads(answer.to_json(model)) for answer in read.answers]
-    errors = [{"record": record, "error": error} for record, error in read.refused]
-    content = {"model": model, "predictions": answers, "errors": errors}
-    if not answers:
+def response_json(model: str, upload: UploadResult) -> dict[str, Any]:
+    """Return predictions, each as ``predict`` prints it, and errors of an upload as JSON."""
+    predictions = [json.loads(prediction.to_json(model)) for prediction in upload.predictions]
+    errors = [{"record": record, "error": error} for record, error in upload.errors]
+    content = {"model": model, "predictions": predictions, "errors": errors}
+    if not predictions:
         content["error"] = errors[0]["error"] if errors else "no record among the files"
     return content
 
 
 def split_leads(leads: str | None) -> list[str]:
-    """``I, II, ...`` as a list."""
+    """Return ``I, II, ...`` as a list."""
     return [lead for lead in re.split(r"[\s,;\[\]]+", leads or "") if lead]
 
 
-def make_api(desk: PredictionService) -> Any:
-    """The JSON interface as a FastAPI application, not yet guarded.
+def make_api(service: PredictionService) -> Any:
+    """Build the JSON API as a FastAPI application, without the request guard.
 
     Parameters
     ----------
-    desk : Desk
-        Whose ``settings`` say how many files and how long to wait.
+    service : PredictionService
+        Its ``settings`` limit the number of files and the wait.
     """
     import fastapi
-    from fastapi import File, Query, UploadFile
-    from fastapi.concurrency import run_in_threadpool
-    from fastapi.exceptions import RequestValidationError
-    from fastapi.responses import HTMLResponse, JSONResponse
-    from starlette.exceptions import HTTPException
 
-    settings = desk.settings
     app = fastapi.FastAPI(
         title="ecg_siglip",
         version=__version__,
         description=DESCRIPTION,
-        docs_url=None,  # FastAPI's own page loads its scripts from elsewhere
+        docs_url=None,  # FastAPI's own page loads its scripts from other servers
         redoc_url=None,
     )
+    _add_error_handlers(app)
+    _add_information(app, service)
+    _add_predict(app, service)
+    return app
 
-    def said(knob: str, example: str = "") -> Any:
-        """A setting of ``predict`` in the query, by its name and with its meaning there."""
-        about = setting_help(config.PredictConfig, knob)
-        return Query(alias=knob, description=f"{about}{', as ' if example else ''}{example}")
 
-    def says(status: int, error: str) -> Any:
+def _add_error_handlers(app: Any) -> None:
+    """Turn every error into a response of one JSON object with the key ``error``."""
+    from fastapi.exceptions import RequestValidationError
+    from fastapi.responses import JSONResponse
+    from starlette.exceptions import HTTPException
+
+    def error_response(status: int, error: str) -> Any:
         return JSONResponse({"error": error}, status)
 
     @app.exception_handler(ValueError)
-    async def wrong(_: Any, error: ValueError) -> Any:
-        return says(422, one_line(error))
+    async def invalid_value(_: Any, error: ValueError) -> Any:
+        return error_response(422, one_line(error))
 
     @app.exception_handler(QueueFull)
-    async def busy(_: Any, error: QueueFull) -> Any:
-        response = says(503, str(error))
+    async def queue_full(_: Any, error: QueueFull) -> Any:
+        response = error_response(503, str(error))
         response.headers["Retry-After"] = "1"
         return response
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Any, error: Any) -> Any:
+    async def invalid_request(_: Any, error: Any) -> Any:
         first = error.errors()[0]
-        return says(422, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
+        return error_response(422, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
 
     @app.exception_handler(HTTPException)
-    async def refused(_: Any, error: Any) -> Any:
-        return says(error.status_code, str(error.detail))
+    async def http_error(_: Any, error: Any) -> Any:
+        return error_response(error.status_code, str(error.detail))
 
     @app.exception_handler(Exception)
-    async def ours(_: Any, error: Exception) -> Any:
-        return says(500, "an error of this program, not of yours; its log says more")
+    async def internal_error(_: Any, error: Exception) -> Any:
+        return error_response(500, "internal error of the server; its log has the details")
 
-    @app.get("/healthz", summary="Whether the server lives, also while it works")
+
+def _add_information(app: Any, service: PredictionService) -> None:
+    """Add the routes that describe the server."""
+    from fastapi.responses import HTMLResponse
+
+    @app.get("/healthz", summary="Whether the server is running, also while it predicts")
     async def healthz() -> dict[str, Any]:
-        return {"status": "ok", "model": desk.model, "waiting": desk.n_waiting}
+        return {"status": "ok", "model": service.model, "waiting": service.n_waiting}
 
-    @app.post("/predict", summary="The findings of uploaded ECGs", responses=RESPONSES)
-    async def answer(
-        request: fastapi.Request,
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(load_template("api_docs.html.j2", TEMPLATES).render(api=app.openapi()))
+
+
+def _add_predict(app: Any, service: PredictionService) -> None:
+    """Add the route that predicts uploaded ECGs."""
+    from fastapi import Depends, File, UploadFile
+    from fastapi.concurrency import run_in_threadpool
+    from fastapi.responses import JSONResponse
+    from starlette.exceptions import HTTPException
+
+    request_settings, max_files = _request_settings(service), service.settings.max_files
+
+    @app.post("/predict", summary="Predict the findings of uploaded ECGs", responses=RESPONSES)
+    async def predict(
+        settings: Annotated[config.PredictConfig, Depends(request_settings)],
         files: Annotated[list[UploadFile], File(description="of WFDB all files of a record")],
-        questions: Annotated[list[str], Query(description="questions in free words")] = [],  # noqa: B006
-        operating_point: Annotated[str | None, said("operating_point")] = None,
-        threshold_rule: Annotated[str | None, said("threshold_rule")] = None,
-        sensitivity: Annotated[float | None, said("sensitivity")] = None,
-        precision: Annotated[float | None, said("precision")] = None,
-        fs: Annotated[float | None, said("read.fs")] = None,
-        units: Annotated[str | None, said("read.units")] = None,
-        leads: Annotated[str | None, said("read.leads", "I,II,...")] = None,
-        allow_short: Annotated[bool, said("waveform.allow_short")] = False,
-        allow_flat: Annotated[bool, said("waveform.allow_flat")] = False,
-        allow_missing_leads: Annotated[bool, said("waveform.allow_missing_leads")] = False,
-        step_s: Annotated[float | None, said("windows.step_s")] = None,
-        sustained_s: Annotated[float | None, said("windows.sustained_s")] = None,
-        n_similar: Annotated[int, said("n_similar")] = 0,
     ) -> JSONResponse:
-        if unknown := set(request.query_params) - set(SETTINGS):
-            renamed = [
-                f"{old}: renamed to {new}"
-                for old, new in config.PredictConfig.RENAMED.items()
-                if old in unknown
-            ]
-            raise HTTPException(
-                422,
-                "; ".join(renamed)
-                or f"{', '.join(sorted(unknown))}: expected one of {', '.join(SETTINGS)}",
-            )
+        if len(files) > max_files:
+            raise HTTPException(413, f"{len(files)} files; expected {max_files} at most")
+        with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
+            sources = [(file.filename or "", file.file) for file in files]
+            await run_in_threadpool(save_uploads, sources, Path(folder))
+
+            def task() -> dict[str, Any]:
+                upload = service.predict_folder(Path(folder), settings)
+                return response_json(service.model, upload)
+
+            content = await await_result(service, service.submit(task))
+        return JSONResponse(content, 422 if "error" in content else 200)
+
+
+def _request_settings(service: PredictionService) -> Callable[..., Any]:
+    """Return the FastAPI dependency that reads the settings of a request from its query."""
+    from fastapi import Query, Request
+
+    def setting(name: str, example: str = "") -> Any:
+        """Declare a query parameter with the name and help text of a setting of ``predict``."""
+        text = setting_help(config.PredictConfig, name)
+        return Query(alias=name, description=f"{text}{', as ' if example else ''}{example}")
+
+    async def request_settings(
+        request: Request,
+        questions: Annotated[list[str], Query(description="questions in free words")] = [],  # noqa: B006
+        operating_point: Annotated[str | None, setting("operating_point")] = None,
+        threshold_rule: Annotated[str | None, setting("threshold_rule")] = None,
+        sensitivity: Annotated[float | None, setting("sensitivity")] = None,
+        precision: Annotated[float | None, setting("precision")] = None,
+        fs: Annotated[float | None, setting("read.fs")] = None,
+        units: Annotated[str | None, setting("read.units")] = None,
+        leads: Annotated[str | None, setting("read.leads", "I,II,...")] = None,
+        allow_short: Annotated[bool, setting("waveform.allow_short")] = False,
+        allow_flat: Annotated[bool, setting("waveform.allow_flat")] = False,
+        allow_missing_leads: Annotated[bool, setting("waveform.allow_missing_leads")] = False,
+        step_s: Annotated[float | None, setting("windows.step_s")] = None,
+        sustained_s: Annotated[float | None, setting("windows.sustained_s")] = None,
+        n_similar: Annotated[int, setting("n_similar")] = 0,
+    ) -> config.PredictConfig:
+        _check_names(request.query_params)
         if len(questions) > MAX_QUESTIONS:
-            raise HTTPException(
-                422, f"{len(questions)} questions; expected {MAX_QUESTIONS} at most"
-            )
-        if len(files) > settings.max_files:
-            raise HTTPException(413, f"{len(files)} files; expected {settings.max_files} at most")
-        asked = desk.knobs(
+            raise ValueError(f"{len(questions)} questions; expected {MAX_QUESTIONS} at most")
+        return service.settings_for(
             {
                 "operating_point": operating_point,
                 "threshold_rule": threshold_rule,
@@ -215,18 +247,25 @@ def make_api(desk: PredictionService) -> Any:
                 "questions": questions,
             }
         )
-        with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
-            named = [(file.filename or "", file.file) for file in files]
-            await run_in_threadpool(save_uploads, named, Path(folder))
 
-            def work() -> dict[str, Any]:
-                return response_json(desk.model, desk.read(Path(folder), asked))
+    return request_settings
 
-            content = await await_result(desk, desk.submit(work))
-        return JSONResponse(content, 422 if "error" in content else 200)
 
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        return HTMLResponse(load_template("api_docs.html.j2", TEMPLATES).render(api=app.openapi()))
+def _check_names(names: Iterable[str]) -> None:
+    """Check that a query has only settings that a request may set.
 
-    return app
+    Raises
+    ------
+    ValueError
+        If it has others, with the new name of one that was renamed.
+    """
+    unknown = set(names) - set(SETTINGS)
+    renamed = [
+        f"{old}: renamed to {new}"
+        for old, new in config.PredictConfig.RENAMED.items()
+        if old in unknown
+    ]
+    if renamed:
+        raise ValueError("; ".join(renamed))
+    if unknown:
+        raise ValueError(f"{', '.join(sorted(unknown))}: expected one of {', '.join(SETTINGS)}")

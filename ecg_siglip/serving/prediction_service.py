@@ -1,7 +1,7 @@
-"""Where uploaded ECGs are answered: files under safe names, one model, one thread for all.
+"""Predictions for uploaded ECGs: one model, used by one thread for all clients.
 
-Whoever asks, over the JSON interface or on the page, is served one after the other by one thread:
-the model is never used twice at a time, and the one that listens stays free to listen.
+Requests of the JSON API and of the web page are processed one after the other by one thread: the
+model is never used twice at the same time, and the thread that accepts requests stays responsive.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import TypeVar
 from ecg_siglip import config
 from ecg_siglip.core.settings import check_settings
 from ecg_siglip.inference.pipeline import apply_decision_rule, predict_records
-from ecg_siglip.inference.prediction import Prediction
+from ecg_siglip.inference.prediction import Prediction, QuestionResult
 from ecg_siglip.inference.predictor import Predictor
-from ecg_siglip.inference.questions import QuestionResult, answer_question
+from ecg_siglip.inference.questions import answer_question
 from ecg_siglip.reporting.ecg_plot import ecg_figure
 from ecg_siglip.reporting.html import inline_figure
 from ecg_siglip.reporting.record_report import (
@@ -35,11 +35,11 @@ MIN_STEP_S = 2.0  # from window to window
 
 
 class QueueFull(Exception):
-    """More is waiting than the desk takes."""
+    """Too many requests are waiting, or a result was not ready in time."""
 
 
 class PredictionService:
-    """Answers for uploaded ECGs.
+    """Predictions for uploaded ECGs, made one after the other.
 
     Parameters
     ----------
@@ -49,22 +49,22 @@ class PredictionService:
     Attributes
     ----------
     model : str
-        Which model answers, with its version.
+        Name and version of the model.
     """
 
     def __init__(self, predictor: Predictor, settings: config.AppConfig):
         self.predictor, self.settings = predictor, settings
         self.model = predictor.artifact.provenance.title
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="desk")
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="prediction")
         self._lock, self._n_waiting = threading.Lock(), 0
 
     @property
     def n_waiting(self) -> int:
-        """How many wait for their answer, the one that is worked on included."""
+        """Number of tasks that wait for their result, with the one in progress."""
         return self._n_waiting
 
-    def submit(self, work: Callable[[], T]) -> Future[T]:
-        """Have a piece of work done when its turn comes.
+    def submit(self, task: Callable[[], T]) -> Future[T]:
+        """Queue a task for the thread that uses the model.
 
         Raises
         ------
@@ -74,10 +74,10 @@ class PredictionService:
         with self._lock:
             if self._n_waiting >= self.settings.max_waiting:
                 raise QueueFull(
-                    f"{self._n_waiting} others are waiting; please ask again in a moment"
+                    f"{self._n_waiting} other requests are waiting; please try again in a moment"
                 )
             self._n_waiting += 1
-        future = self._worker.submit(work)
+        future = self._worker.submit(task)
         future.add_done_callback(self._done)
         return future
 
@@ -86,94 +86,104 @@ class PredictionService:
             self._n_waiting -= 1
 
     def close(self) -> None:
-        """Finish what is being worked on and take nothing more."""
+        """Finish the task in progress and accept no more."""
         self._worker.shutdown(cancel_futures=True)
 
-    def knobs(self, given: dict[str, object]) -> config.PredictConfig:
-        """The settings of ``predict`` that a request means, by their names there.
+    def settings_for(self, values: dict[str, object]) -> config.PredictConfig:
+        """Return the settings of ``predict`` for a request.
 
         Parameters
         ----------
-        given : dict of str to value
-            ``read.fs`` and the like; what is None or empty was not said.
+        values : dict of str to value
+            By the names of ``predict``: ``read.fs`` and the like; None and empty values keep the
+            default of the service.
 
         Raises
         ------
         ValueError
-            If a value is out of its range, naming the knob; as ``question_matching.check_question``.
+            If a value is out of its range, naming the setting; as
+            ``question_matching.check_question``.
         """
-        ours = self.settings
-        asked = config.PredictConfig(
-            threshold_rule=ours.threshold_rule,
-            operating_point=ours.operating_point,
-            sensitivity=ours.sensitivity,
-            precision=ours.precision,
-            n_similar=ours.n_similar,
+        defaults = self.settings
+        request_settings = config.PredictConfig(
+            threshold_rule=defaults.threshold_rule,
+            operating_point=defaults.operating_point,
+            sensitivity=defaults.sensitivity,
+            precision=defaults.precision,
+            n_similar=defaults.n_similar,
         )
-        for name, value in given.items():
+        for name, value in values.items():
             if value is None or value == "" or value == []:
                 continue
             group, _, leaf = name.rpartition(".")
-            setattr(getattr(asked, group) if group else asked, leaf, value)
-        check_settings(asked)
-        asked.questions = [check_question(question) for question in asked.questions]
-        step_s = asked.windows.step_s
+            setattr(getattr(request_settings, group) if group else request_settings, leaf, value)
+        check_settings(request_settings)
+        request_settings.questions = [
+            check_question(question) for question in request_settings.questions
+        ]
+        step_s = request_settings.windows.step_s
         if step_s is not None and step_s < MIN_STEP_S:
-            # One record of an hour in steps of a tenth of a second would keep all others waiting.
+            # One record of an hour in steps of a tenth of a second would block all other requests.
             raise ValueError(f"windows.step_s={step_s:g}: expected {MIN_STEP_S:g} s or more here")
-        return asked
+        return request_settings
 
-    def read(self, folder: Path, asked: config.PredictConfig) -> UploadResult:
-        """Answer for every record of a folder; to be submitted, not called.
+    def predict_folder(self, folder: Path, settings: config.PredictConfig) -> UploadResult:
+        """Predict every record of a folder; a task for ``submit``.
 
         Parameters
         ----------
         folder : Path
-            Holds what was uploaded and nothing else.
-        asked : PredictConfig
-            As ``knobs`` makes it.
+            Contains the uploaded files and nothing else.
+        settings : PredictConfig
+            See ``settings_for``.
 
         Raises
         ------
         ValueError
-            If the model has no thresholds as they are asked for.
+            If the model has no thresholds for the settings.
         """
-        refused: list[tuple[str, str]] = []
+        errors: list[tuple[str, str]] = []
 
-        def keep(path: Path, error: Exception) -> None:
-            refused.append((record_name(path), hide_path(folder, error)))
+        def add_error(path: Path, error: Exception) -> None:
+            errors.append((record_name(path), hide_path(folder, error)))
 
         paths = records_among(folder)
-        found: list[Prediction] = []
-        # In parts, so that the memory needed does not grow with the upload.
-        for start in range(0, len(paths), asked.batch_size):
-            part = paths[start : start + asked.batch_size]
-            found += predict_records(self.predictor, part, asked, keep)
-        named = [replace(answer, record=record_name(Path(answer.record))) for answer in found]
-        return UploadResult(named, refused)
+        predictions: list[Prediction] = []
+        # In batches, so that memory does not grow with the upload.
+        for start in range(0, len(paths), settings.batch_size):
+            batch = paths[start : start + settings.batch_size]
+            predictions += predict_records(self.predictor, batch, settings, add_error)
+        renamed = [
+            replace(prediction, record=record_name(Path(prediction.record)))
+            for prediction in predictions
+        ]
+        return UploadResult(renamed, errors)
 
-    def decide(self, answer: Prediction, asked: config.PredictConfig) -> Prediction:
-        """The same answer by other thresholds (errors as ``Predictor.findings``)."""
-        return apply_decision_rule(self.predictor, answer, asked)
+    def decide(self, prediction: Prediction, settings: config.PredictConfig) -> Prediction:
+        """Decide again with other thresholds (errors as ``Predictor.decide``)."""
+        return apply_decision_rule(self.predictor, prediction, settings)
 
-    def ask(self, answer: Prediction, question: str) -> QuestionResult:
-        """What a question means, and the model's answer; errors as ``questions.answer_question``."""
-        return answer_question(self.predictor, answer.signal, question)
+    def answer_question(self, prediction: Prediction, question: str) -> QuestionResult:
+        """Match a question to findings (errors as ``questions.answer_question``)."""
+        return answer_question(self.predictor, prediction.signal, question)
 
-    def sheet(self, answer: Prediction, codes: Sequence[str] = ()) -> RecordReport:
-        """An answer as a sheet, with reasons; errors as ``Predictor.attribute``."""
-        return make_record_report(self.predictor, answer, codes)
+    def make_report(self, prediction: Prediction, codes: Sequence[str] = ()) -> RecordReport:
+        """Make the record report, with attributions of some findings (errors as
+        ``Predictor.attribute``)."""
+        return make_record_report(self.predictor, prediction, codes)
 
-    def drawn(self, answer: Prediction, code: str | None) -> dict[str, str]:
-        """The ECG on its paper as an inline image, with what speaks for a finding marked."""
-        drawn = self.sheet(answer, [code] if code else [])
-        marked = drawn.marks[code] if code else None
-        figure = ecg_figure(drawn.signal, drawn.fs, marked=marked)
-        return inline_figure(figure, "png", f"12-lead ECG of {answer.record}")
+    def draw_ecg(self, prediction: Prediction, code: str | None) -> dict[str, str]:
+        """Draw the ECG as an inline image, with the samples marked that support a finding."""
+        report = self.make_report(prediction, [code] if code else [])
+        marked = report.marks[code] if code else None
+        figure = ecg_figure(report.signal, report.fs, marked=marked)
+        return inline_figure(figure, "png", f"12-lead ECG of {prediction.record}")
 
-    def written(self, answer: Prediction, codes: Sequence[str], suffix: str, rule: str) -> bytes:
-        """The sheet of an answer as a file, ``.html`` or ``.pdf``; errors as ``sheet``."""
+    def render_report(
+        self, prediction: Prediction, codes: Sequence[str], suffix: str, rule: str
+    ) -> bytes:
+        """Return the record report as a file, ``.html`` or ``.pdf`` (errors as ``make_report``)."""
         with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
-            path = Path(folder) / f"sheet{suffix}"
-            write_record_reports(path, [self.sheet(answer, codes)], self.model, rule)
+            path = Path(folder) / f"report{suffix}"
+            write_record_reports(path, [self.make_report(prediction, codes)], self.model, rule)
             return path.read_bytes()

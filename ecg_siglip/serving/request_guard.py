@@ -1,7 +1,6 @@
 """Request guard: which hosts, origins and paths are served, and how large a body may be."""
 
-
-# No `from __future__ import annotations`: FastAPI looks at those of `api`, whose names are local.
+from __future__ import annotations
 
 import asyncio
 import json
@@ -19,16 +18,16 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = ("0.0.0.0", "::")
 API_PATHS = r"/predict|/healthz|/openapi\.json|/docs"
-# What the page needs of Gradio. Its other doors (files, proxies, recordings) stay shut: this page
-# hands out no file at all.
+# Paths of Gradio that the page needs. All others (files, proxies, recordings) are refused: the
+# server sends no file to anyone.
 PAGE_PATHS = (
     r"/|/config/?|/theme\.css|/favicon\.ico|/manifest\.json|/robots\.txt|/(assets|static|svelte)/.*|"
     r"/gradio_api/(upload|upload_progress|run/predict|heartbeat/\w+|startup-events|reset/?|"
     r"app_id/?|info/?)"
 )
-SILENT_S = 30.0  # a body that does not go on for longer is given up
+SILENT_S = 30.0  # a body is abandoned if no part of it arrives for longer
 ALLOWED = re.compile(f"(?:{API_PATHS}|{PAGE_PATHS})")
-# Whatever Gradio or a file name brings along: nothing is loaded from elsewhere.
+# Whatever Gradio or a file name contains: the browser loads nothing from other servers.
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
@@ -41,25 +40,25 @@ HEADERS = [
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 ]
-DRAIN_S = 2.0  # how long the rest of a refused body is waited for
+DRAIN_S = 2.0  # longest wait for the next part of a refused body
 
 
 class RequestGuard:
-    """What stands before everything that is served: who may ask, for what, and how much.
+    """Filter of all requests: by host, origin, path and size.
 
     Parameters
     ----------
     app : ASGI application
     hosts : sequence of str
-        Names by which the server may be called; ``*`` for any.
+        Host names of the server that are accepted; ``*`` for any.
     max_bytes : int
-        Of a request's body.
+        Largest body of a request.
 
     Notes
     -----
-    A page elsewhere that has its name resolved to this machine (DNS rebinding) is known by its
-    ``Host``, one that posts a form to here by its ``Origin``. A body is counted while it comes in:
-    what is too large is refused before it is held in memory or on disk.
+    A foreign page whose name is resolved to this machine (DNS rebinding) is recognized by its
+    ``Host``, one that posts a form to this server by its ``Origin``. A body is counted while it
+    arrives: one that is too large is refused before it is stored in memory or on disk.
     """
 
     def __init__(self, app: Any, hosts: Sequence[str], max_bytes: int):
@@ -69,7 +68,7 @@ class RequestGuard:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        if scope["type"] != "http":  # nothing here speaks by websocket
+        if scope["type"] != "http":  # neither the page nor the API uses websockets
             await send({"type": "websocket.close", "code": 1008})
             return
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
@@ -82,7 +81,7 @@ class RequestGuard:
         async def counted() -> dict[str, Any]:
             nonlocal n_bytes, too_large, complete
             try:
-                # Once the body is there, what is waited for is that the client goes away.
+                # After the whole body, the application only waits for the client to disconnect.
                 message = await asyncio.wait_for(receive(), None if complete else SILENT_S)
             except TimeoutError:
                 return {"type": "http.disconnect"}
@@ -99,35 +98,28 @@ class RequestGuard:
                 return
             if message["type"] == "http.response.start":
                 started = True
-                ours = {name for name, _ in HEADERS}
-                kept = [
-                    (name, value)
-                    for name, value in message.get("headers", [])
-                    if name.lower() not in ours and not name.lower().startswith(b"access-control-")
-                ]
-                fixed = re.match("/(assets|static)/", scope["path"])
-                added = [h for h in HEADERS if not (fixed and h[0] == b"cache-control")]
-                message = {**message, "headers": kept + added}
+                message = {**message, "headers": _response_headers(message, scope["path"])}
             await send(message)
 
         try:
             await self.app(scope, counted, guarded)
         except Exception:
-            # Cut off in the middle of its body, the application may say whatever it likes.
+            # The application may raise any error if its request ends in the middle of the body.
             if not too_large:
                 raise
         if too_large and not started:
             await _refuse(413, self._limit(), receive, send, self.max_bytes)
 
     def _refusal(self, scope: Scope, headers: dict[bytes, str]) -> tuple[int, str] | None:
+        """Return status and error if a request is refused because of its headers."""
         host = _host(headers.get(b"host", ""))
         if "*" not in self.hosts and host not in self.hosts:
-            return 403, f"called as {host[:80]!r}; expected one of {', '.join(sorted(self.hosts))}"
+            return 403, f"host {host[:80]!r}: expected one of {', '.join(sorted(self.hosts))}"
         origin = headers.get(b"origin")
         if origin is not None and _netloc(origin) != headers.get(b"host"):
-            return 403, "asked by a page from elsewhere"
+            return 403, "request from a page of another origin"
         if not ALLOWED.fullmatch(scope["path"]):
-            return (403 if scope["path"].startswith("/gradio_api/") else 404), "nothing here"
+            return (403 if scope["path"].startswith("/gradio_api/") else 404), "not found"
         length = headers.get(b"content-length", "0")
         if not length.isdecimal() or int(length) > self.max_bytes:
             return 413, self._limit()
@@ -137,8 +129,20 @@ class RequestGuard:
         return f"the upload is too large; expected {self.max_bytes / 1e6:g} MB at most"
 
 
+def _response_headers(message: dict[str, Any], path: str) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a response, with ours in place of the application's."""
+    replaced = {name for name, _ in HEADERS}
+    headers = [
+        (name, value)
+        for name, value in message.get("headers", [])
+        if name.lower() not in replaced and not name.lower().startswith(b"access-control-")
+    ]
+    is_static = re.match("/(assets|static)/", path)
+    return headers + [h for h in HEADERS if not (is_static and h[0] == b"cache-control")]
+
+
 def _netloc(origin: str) -> str:
-    """The name and port in an Origin header; nothing where it is malformed."""
+    """Return host name and port of an Origin header; empty if it is malformed."""
     try:
         return urlsplit(origin).netloc
     except ValueError:
@@ -146,7 +150,7 @@ def _netloc(origin: str) -> str:
 
 
 def _host(header: str) -> str:
-    """The name in a Host header, without port."""
+    """Return the host name of a Host header, without port."""
     try:
         return (urlsplit(f"//{header}").hostname or "").lower()
     except ValueError:
@@ -154,7 +158,10 @@ def _host(header: str) -> str:
 
 
 async def _refuse(status: int, error: str, receive: Receive, send: Send, max_bytes: int) -> None:
-    """Say no. The rest of the body is let in and forgotten, or the client would not listen."""
+    """Send an error, and read the rest of the body.
+
+    A client that is still sending would not read the response; what it sends is dropped.
+    """
     content = json.dumps({"error": error}).encode()
     length = (b"content-length", str(len(content)).encode())
     headers = [(b"content-type", b"application/json"), length, (b"connection", b"close"), *HEADERS]
@@ -173,18 +180,18 @@ async def _refuse(status: int, error: str, receive: Receive, send: Send, max_byt
 
 
 def allowed_hosts(settings: config.AppConfig) -> list[str]:
-    """The names by which the server may be called.
+    """Return the host names by which the server accepts requests.
 
     Raises
     ------
     ValueError
-        If it listens on every address of the machine and nobody says by which names.
+        If it listens on every address of the machine and no host names are set.
     """
     if settings.host in LOOPBACK:
         return [*LOOPBACK, *settings.hosts]
     if settings.host in EVERYWHERE and not settings.hosts:
         raise ValueError(
-            f"host={settings.host}: expected hosts=[name,...] as well, the names by which the page "
-            "is called; hosts=['*'] for any"
+            f"host={settings.host}: expected hosts=[name,...] as well, the host names of the page; "
+            "hosts=['*'] for any"
         )
     return [settings.host, *settings.hosts]

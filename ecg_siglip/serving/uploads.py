@@ -15,27 +15,24 @@ from ecg_siglip.core.files import one_line
 from ecg_siglip.inference.prediction import Prediction
 from ecg_siglip.readers.record import WFDB_SUFFIXES
 
-PREFIX = "ecg_siglip_"  # of every folder made here
+PREFIX = "ecg_siglip_"  # of every temporary folder
 MAX_NAME = 150  # bytes of a file's name
 
 
 @dataclass(frozen=True)
 class UploadResult:
-    """What became of an upload.
+    """Predictions and errors of an upload.
 
     Attributes
     ----------
-    answers : list of Answer
-        Named as the files were, without a folder.
-    refused : list of (record, error)
-        What could not be read, and why, in a line that names no folder of this machine.
+    predictions : list of Prediction
+        Records are named as the files, without a folder.
+    errors : list of (record, error)
+        Records that could not be read, each with one line that names no folder of this machine.
     """
 
-    answers: list[Prediction]
-    refused: list[tuple[str, str]]
-
-
-# ------------------------------------------------------------------------------ uploaded files
+    predictions: list[Prediction]
+    errors: list[tuple[str, str]]
 
 
 def save_uploads(files: Iterable[tuple[str, IO[bytes]]], folder: Path) -> None:
@@ -49,59 +46,59 @@ def save_uploads(files: Iterable[tuple[str, IO[bytes]]], folder: Path) -> None:
     Raises
     ------
     ValueError
-        If a name is none, or two are the same.
+        If a file has no usable name, or two have the same.
     """
-    for given, source in files:
-        path = folder / safe_name(given)
+    for name, source in files:
+        path = folder / safe_name(name)
         if path.exists():
             raise ValueError(f"two files are named {path.name}; expected each name once")
         with path.open("xb") as target:
             shutil.copyfileobj(source, target)
 
 
-def safe_name(given: str) -> str:
-    """A file's name without any folder, fit to be written and to be shown.
+def safe_name(name: str) -> str:
+    """Return a file's name without any folder, safe to be written and displayed.
 
     Raises
     ------
     ValueError
-        If nothing is left of it, or it is too long.
+        If nothing is left of the name, or it is too long.
 
     Examples
     --------
     >>> safe_name("..\\\\..\\\\etc/00001_lr.hea")
     '00001_lr.hea'
     """
-    name = re.split(r"[/\\]", given)[-1]
-    # What a WFDB header writes of its files is kept as it is.
-    name = re.sub(r"[^\w .,+()@~=-]", "_", name).strip()
-    if not name.strip("."):
-        raise ValueError(f"a file without a name: {given[-60:]!r}")
-    if len(name.encode()) > MAX_NAME:
-        raise ValueError(f"a name of {len(name.encode())} bytes; expected {MAX_NAME} at most")
-    return name
+    last = re.split(r"[/\\]", name)[-1]
+    # The characters that WFDB headers use in the names of their files are not replaced.
+    safe = re.sub(r"[^\w .,+()@~=-]", "_", last).strip()
+    if not safe.strip("."):
+        raise ValueError(f"a file without a name: {name[-60:]!r}")
+    if len(safe.encode()) > MAX_NAME:
+        raise ValueError(f"a name of {len(safe.encode())} bytes; expected {MAX_NAME} at most")
+    return safe
 
 
 def records_among(folder: Path) -> list[Path]:
-    """The records in a folder of uploads; whatever is no part of another is one by itself.
+    """Return the records in a folder of uploads; a file that belongs to no other is a record.
 
     Notes
     -----
-    Other than ``record.find_records`` it passes over nothing: who uploads a file is told what became of
-    it.
+    Unlike ``record.find_records`` it ignores no file: each uploaded file gets a prediction or an
+    error.
     """
     paths = sorted(path for path in folder.iterdir() if path.is_file())
     parts = set()
     for header in paths:
         if header.suffix.lower() == ".hea":
             stems = {header.with_suffix(suffix).name for suffix in (".dat", ".mat")}
-            said = header.read_bytes()[: 1 << 20].decode("latin-1").splitlines()
-            parts |= stems | {line.split()[0] for line in said[1:] if line.strip()}
+            lines = header.read_bytes()[: 1 << 20].decode("latin-1").splitlines()
+            parts |= stems | {line.split()[0] for line in lines[1:] if line.strip()}
     return [path for path in paths if path.suffix.lower() == ".hea" or path.name not in parts]
 
 
 def hide_path(folder: Path, error: BaseException) -> str:
-    """The message of an error on one line, without the folder that the upload lies in."""
+    """Return the message of an error on one line, without the folder of the upload."""
     message = one_line(error)
     for path in {str(folder), str(folder.resolve())}:
         message = message.replace(f"{path}/", "").replace(path, "the upload")
@@ -109,38 +106,37 @@ def hide_path(folder: Path, error: BaseException) -> str:
 
 
 def record_name(path: Path) -> str:
+    """Return the name of a record: the stem of a WFDB record, else the file's name."""
     return path.stem if path.suffix.lower() in WFDB_SUFFIXES else path.name
 
 
-# ------------------------------------------------------------------------------------ as a table
-
-
-def to_csv(read: UploadResult) -> str:
-    """What became of an upload as CSV: one row a record, one column a finding.
+def to_csv(upload: UploadResult) -> str:
+    """Return predictions and errors as CSV: one row per record, one column per finding.
 
     Notes
     -----
-    Text that a spreadsheet would take for a formula has an apostrophe before it.
+    Text that a spreadsheet would take for a formula gets a leading apostrophe.
     """
-    codes = [finding.code for finding in read.answers[0].findings] if read.answers else []
+    predictions = upload.predictions
+    codes = [finding.code for finding in predictions[0].findings] if predictions else []
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     head = ["record", "findings", "not_excluded", "not_assessable", "warnings", "error"]
     writer.writerow([*head, *(f"probability/{code}" for code in codes)])
-    for answer in read.answers:
-        said = [
-            answer.record,
-            " ".join(f.code for f in answer.findings if f.present),
-            " ".join(f.code for f in answer.findings if f.certainty == "possible"),
-            " ".join(f.code for f in answer.findings if not f.assessable),
-            "; ".join(answer.warnings),
+    for prediction in predictions:
+        texts = [
+            prediction.record,
+            " ".join(f.code for f in prediction.findings if f.present),
+            " ".join(f.code for f in prediction.findings if f.certainty == "possible"),
+            " ".join(f.code for f in prediction.findings if not f.assessable),
+            "; ".join(prediction.warnings),
             "",
         ]
-        row = [f"{f.probability:.6f}" if f.assessable else "" for f in answer.findings]
-        writer.writerow([*map(_no_formula, said), *row])
-    for record, error in read.refused:
-        said = [record, "", "", "", "", error]
-        writer.writerow([*map(_no_formula, said), *[""] * len(codes)])
+        values = [f"{f.probability:.6f}" if f.assessable else "" for f in prediction.findings]
+        writer.writerow([*map(_no_formula, texts), *values])
+    for record, error in upload.errors:
+        texts = [record, "", "", "", "", error]
+        writer.writerow([*map(_no_formula, texts), *[""] * len(codes)])
     return out.getvalue()
 
 

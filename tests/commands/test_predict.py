@@ -228,7 +228,7 @@ def test_a_slightly_longer_record_is_cropped_and_says_so(ask, path, tmp_path):
     signal = wfdb.rdrecord(str(path)).p_signal
     long = rewritten(path, tmp_path, p_signal=np.concatenate([signal, signal[:100]]))
     _, answers, _ = ask(long)
-    assert answers[0]["warnings"] == ["only the middle 10 s of 11 s were looked at"]
+    assert answers[0]["warnings"] == ["only the middle 10 s of 11 s were used"]
 
 
 def test_other_sampling_rate_lead_order_and_units_give_nearly_the_same_answer(ask, path, tmp_path):

@@ -91,11 +91,13 @@ def test_a_model_of_one_language_reports_one(evaluated):
 def test_a_supervised_head_has_no_languages(train_config, tmp_path):
     settings = train_config(**{"text.name": "none", "objective.terms": "bank"})
     train(settings)
-    with pytest.raises(ValueError, match="language=de: r is a supervised head without words"):
+    with pytest.raises(ValueError, match="language=de: r is a supervised head without text"):
         Predictor.load(Path(settings.run.root) / "r" / "model", "cpu", "de")
 
 
 def test_a_language_that_was_not_learned_is_refused(trained):
-    with pytest.raises(ValueError, match=r"language=de: small has learned text\.language=en alone"):
+    with pytest.raises(
+        ValueError, match=r"language=de: small was trained with text\.language=en only"
+    ):
         Predictor.load(trained / "model", "cpu", "de")
     Predictor.load(trained / "model", "cpu", "en")

@@ -1,4 +1,4 @@
-"""An explanation adds up, names the samples that matter, and is checked by taking them away."""
+"""Attributions sum to the change in log-odds and mark the samples that matter."""
 
 import sys
 
@@ -30,45 +30,45 @@ def log_odds(predictor, signal, code):
     return np.log(p / (1 - p))
 
 
-def test_it_adds_up_to_the_difference_from_no_signal(predictor, signals):
+def test_attributions_sum_to_the_difference_from_no_signal(predictor, signals):
     code = predictor.artifact.codes[5]
     model, text_FD = predictor.artifact.model, predictor.text_FD
-    (found,) = attribute(model, text_FD, signals[0], [5], n_steps=200)
-    assert found.shape == signals[0].shape
+    (attribution,) = attribute(model, text_FD, signals[0], [5], n_steps=200)
+    assert attribution.shape == signals[0].shape
     slope = predictor.artifact.calibration[5, 0]
     zero = np.zeros_like(signals[0])
-    wanted = (log_odds(predictor, signals[0], code) - log_odds(predictor, zero, code)) / slope
-    assert found.sum() == pytest.approx(wanted, abs=0.02 + 0.05 * abs(wanted))
+    expected = (log_odds(predictor, signals[0], code) - log_odds(predictor, zero, code)) / slope
+    assert attribution.sum() == pytest.approx(expected, abs=0.02 + 0.05 * abs(expected))
 
 
-def test_taking_away_what_matters_changes_more_than_taking_at_random(predictor, signals):
+def test_deleting_important_samples_changes_more_than_deleting_at_random(predictor, signals):
     shares, rng = np.array([0.0, 0.05, 0.1, 0.2]), np.random.default_rng(0)
     gain = []
     for signal in signals:
         code = predictor.artifact.codes[3]
-        (found,) = predictor.attribute(signal, [code])
-        importance = sum_cells(found, 100)
+        (attribution,) = predictor.attribute(signal, [code])
+        importance = sum_cells(attribution, 100)
 
         def probability(signals):
             return predictor.probabilities(signals)[:, 3]
 
-        ours = deletion_curve(probability, signal, importance, shares, 100)
-        chance = deletion_curve(probability, signal, rng.random(importance.shape), shares, 100)
-        assert ours[0] == pytest.approx(chance[0])
-        gain.append((chance - ours)[1:].mean())
+        by_importance = deletion_curve(probability, signal, importance, shares, 100)
+        at_random = deletion_curve(probability, signal, rng.random(importance.shape), shares, 100)
+        assert by_importance[0] == pytest.approx(at_random[0])
+        gain.append((at_random - by_importance)[1:].mean())
     assert np.mean(gain) > 0
 
 
-def test_cells_keep_the_sum_and_the_place():
-    found = np.zeros((12, 1003), np.float32)
-    found[7, 995] = 2.0
-    summed = sum_cells(found, 100)
+def test_cells_keep_the_sum_and_the_position():
+    attribution = np.zeros((12, 1003), np.float32)
+    attribution[7, 995] = 2.0
+    summed = sum_cells(attribution, 100)
     assert summed.shape == (12, 101)
     assert summed[7, 99] == 2.0
     assert summed.sum() == 2.0
 
 
-def test_mistakes_are_named(predictor, signals, monkeypatch):
+def test_unknown_codes_and_a_missing_package_are_named(predictor, signals, monkeypatch):
     with pytest.raises(ValueError, match=r"XYZ: no finding of this model; expected one of"):
         predictor.attribute(signals[0], ["XYZ"])
     model, text_FD = predictor.artifact.model, predictor.text_FD

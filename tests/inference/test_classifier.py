@@ -1,4 +1,4 @@
-"""The classifier answers as predict does; fitted to other records it keeps its weights."""
+"""The classifier predicts as the predictor does; fitted to other records it keeps its weights."""
 
 import numpy as np
 import pytest
@@ -19,64 +19,63 @@ def paths(simulated):
     return ptbxl.load_ptbxl(simulated, signals=False).paths[:40]
 
 
-def test_it_answers_as_predict_does(classifier, trained, paths):
+def test_it_gives_the_probabilities_and_findings_of_the_predictor(classifier, trained, paths):
     predictor = Predictor.load(trained / "model", "cpu")
     signals = np.stack([predictor.prepare(read_record(path)) for path in paths[:3]])
-    wanted = predictor.probabilities(signals)
-    assert np.array_equal(classifier.predict_proba(paths[:3]), wanted)
+    expected = predictor.probabilities(signals)
+    assert np.array_equal(classifier.predict_proba(paths[:3]), expected)
     alone = classifier.predict_proba(read_record(paths[0]))
-    assert alone == pytest.approx(wanted[:1], abs=1e-6)
+    assert alone == pytest.approx(expected[:1], abs=1e-6)
     present = classifier.predict([str(path) for path in paths[:3]])
-    for row, y_prob in zip(present, wanted, strict=True):
-        found = {finding.code for finding in predictor.decide(y_prob) if finding.present}
-        assert set(classifier.classes_[row]) == found
+    for row, y_prob in zip(present, expected, strict=True):
+        codes = {finding.code for finding in predictor.decide(y_prob) if finding.present}
+        assert set(classifier.classes_[row]) == codes
 
 
 def test_an_array_needs_its_sampling_rate(trained, paths):
     record = read_record(paths[0])
     signal = order_leads(record.signal, record.leads)[None]
-    asked = EcgClassifier.from_pretrained(trained / "model", fs=record.fs, device="cpu")
-    wanted = asked.predict_proba(paths[0])
-    assert np.array_equal(asked.predict_proba(signal), wanted)
-    asked.fs = None
+    classifier = EcgClassifier.from_pretrained(trained / "model", fs=record.fs, device="cpu")
+    expected = classifier.predict_proba(paths[0])
+    assert np.array_equal(classifier.predict_proba(signal), expected)
+    classifier.fs = None
     with pytest.raises(ValueError, match=r"expected its sampling rate, as EcgClassifier"):
-        asked.predict_proba(signal)
+        classifier.predict_proba(signal)
     with pytest.raises(ValueError, match=r"expected \(n_records, 12, n_samples\), got \(1000,\)"):
-        asked.predict_proba(signal[0, 0])
+        classifier.predict_proba(signal[0, 0])
 
 
-def test_fitted_to_other_records_it_answers_for_those_and_keeps_its_order(classifier, paths):
+def test_fitted_to_other_records_it_is_calibrated_to_them_and_keeps_their_order(classifier, paths):
     before = classifier.predict_proba(paths)
-    truth = np.zeros(before.shape, bool)
-    truth[before[:, 0] >= np.median(before[:, 0]), 0] = True
-    classifier.fit(paths, truth)
+    y_true = np.zeros(before.shape, bool)
+    y_true[before[:, 0] >= np.median(before[:, 0]), 0] = True
+    classifier.fit(paths, y_true)
     after = classifier.predict_proba(paths)
-    # Nearer to how many there are; the order of the records stays.
-    share = truth[:, 0].mean()
+    # Closer to the share of positive records; the order of the records stays.
+    share = y_true[:, 0].mean()
     assert abs(after[:, 0].mean() - share) < 0.7 * abs(before[:, 0].mean() - share)
     assert np.array_equal(np.argsort(after[:, 0]), np.argsort(before[:, 0]))
-    # Fitting again to the same starts from the model, not from the last fit.
-    once = after.copy()
-    assert np.array_equal(classifier.fit(paths, truth).predict_proba(paths), once)
+    # Fitting again starts from the model, not from the last fit.
+    assert np.array_equal(classifier.fit(paths, y_true).predict_proba(paths), after)
 
 
-def test_a_fit_that_fails_changes_nothing_and_another_classifier_is_not_touched(
+def test_a_failed_fit_changes_nothing_and_no_fit_changes_another_classifier(
     classifier, paths, monkeypatch
 ):
     other = EcgClassifier(classifier.predictor)
     before = classifier.predict_proba(paths[:5])
-    truth = np.arange(40 * 71).reshape(40, 71) % 3 == 0
+    y_true = np.arange(40 * 71).reshape(40, 71) % 3 == 0
     with monkeypatch.context() as broken:
-        broken.setattr("ecg_siglip.inference.classifier.tune_fold", lambda *words: 1 / 0)
+        broken.setattr("ecg_siglip.inference.classifier.tune_fold", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            classifier.fit(paths, truth)
+            classifier.fit(paths, y_true)
     assert np.array_equal(classifier.predict_proba(paths[:5]), before)
-    classifier.fit(paths, truth)
+    classifier.fit(paths, y_true)
     assert not np.array_equal(classifier.predict_proba(paths[:5]), before)
     assert np.array_equal(other.predict_proba(paths[:5]), before)
 
 
-def test_mistakes_are_named(classifier, trained, paths):
+def test_unknown_rules_wrong_labels_and_no_ecg_are_named(classifier, trained, paths):
     with pytest.raises(ValueError, match=r"rule=best: expected one of fixed_0\.5"):
         EcgClassifier.from_pretrained(trained / "model", rule="best")
     with pytest.raises(ValueError, match=r"y: expected 0 and 1 of shape \(2, 71\), got \(2, 3\)"):

@@ -1,4 +1,4 @@
-"""The page shows what predict says, keeps nothing, and asks nobody else; alone and under load."""
+"""The page shows the predictions of predict, keeps no upload and loads nothing from elsewhere."""
 
 import csv
 import io
@@ -41,21 +41,18 @@ def record(simulated) -> Path:
     return simulated / ptbxl.read_metadata(simulated)["filename_lr"].iloc[0]
 
 
-# ------------------------------------------------------------------------------- in this process
-
-
 @pytest.fixture(scope="module")
 def page(trained, tmp_path_factory):
     """A client of the whole application, and the folder of its uploads."""
     uploads = tmp_path_factory.mktemp("uploads")
     settings = config.AppConfig(max_mb=0.1)
-    desk = PredictionService(Predictor.load(trained / "model", "cpu"), settings)
+    service = PredictionService(Predictor.load(trained / "model", "cpu"), settings)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(uploads))
-        guarded = build(desk, uploads)
+        guarded = build(service, uploads)
         with TestClient(guarded, base_url=BASE, raise_server_exceptions=False) as client:
             yield client, uploads
-    desk.close()
+    service.close()
 
 
 def test_the_page_names_its_model_and_loads_nothing_from_elsewhere(page, trained):
@@ -88,7 +85,7 @@ def test_the_page_names_its_model_and_loads_nothing_from_elsewhere(page, trained
         "/gradio_api/queue/data",
     ],
 )
-def test_no_file_of_the_machine_is_handed_out(page, path):
+def test_no_file_of_the_machine_is_sent(page, path):
     response = page[0].get(path)
     assert response.status_code == 403
     assert "root:" not in response.text
@@ -96,7 +93,7 @@ def test_no_file_of_the_machine_is_handed_out(page, path):
 
 @pytest.mark.parametrize("kind", ["outside", "record", "address"])
 def test_no_file_that_was_not_uploaded_is_read(page, kind, simulated):
-    """Straight to the server, as no browser would: the page must not open what it is told to."""
+    """Requests that no browser sends: the page must not open any path that it receives."""
     client, uploads = page
     record = simulated / ptbxl.read_metadata(simulated)["filename_lr"].iloc[0]
     paths = {
@@ -106,11 +103,11 @@ def test_no_file_that_was_not_uploaded_is_read(page, kind, simulated):
     }[kind]
     before = set(uploads.rglob("*"))
     dropped = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths]
-    said = [dropped, "balanced", "", "", "", False, False, False, ""]
+    inputs = [dropped, "balanced", "", "", "", False, False, False, ""]
     config = client.get("/config").json()
-    read = next(d["id"] for d in config["dependencies"] if len(d["inputs"]) == len(said))
-    ask = {"fn_index": read, "data": said, "session_hash": "straight"}
-    response = client.post("/gradio_api/run/predict", json=ask)
+    event = next(d["id"] for d in config["dependencies"] if len(d["inputs"]) == len(inputs))
+    body = {"fn_index": event, "data": inputs, "session_hash": "direct"}
+    response = client.post("/gradio_api/run/predict", json=body)
     assert response.status_code == 500
     for word in ("findings", "passwd", "record", "healthz"):
         assert word not in response.text
@@ -118,67 +115,67 @@ def test_no_file_that_was_not_uploaded_is_read(page, kind, simulated):
 
 
 @pytest.mark.parametrize("path", ["/static/../../../../etc/passwd", "/assets/%2e%2e/%2e%2e/app.py"])
-def test_nor_by_the_doors_of_the_page(page, path):
+def test_no_file_is_sent_by_the_paths_of_the_page(page, path):
     response = page[0].get(path)
     assert response.status_code in (400, 403, 404)
     assert "root:" not in response.text and "import" not in response.text
 
 
-def test_an_upload_lies_in_its_folder_is_not_handed_out_and_is_swept(page):
+def test_an_upload_stays_in_its_folder_is_not_sent_and_is_swept(page):
     client, uploads = page
     before = {path for path in uploads.rglob("*") if path.is_file()}
     files = {"files": ("../../evil.csv", b"I,II\n1,2\n")}
     response = client.post("/gradio_api/upload", files=files)
     assert response.status_code == 200
-    (stored,) = map(Path, response.json())
-    assert stored.is_relative_to(uploads) and stored.is_file()
-    assert client.get(f"/gradio_api/file={stored}").status_code == 403
+    (upload,) = map(Path, response.json())
+    assert upload.is_relative_to(uploads) and upload.is_file()
+    assert client.get(f"/gradio_api/file={upload}").status_code == 403
     sweep(uploads, 3600)
-    assert stored.is_file()
+    assert upload.is_file()
     sweep(uploads, -1)
-    assert not stored.exists()
+    assert not upload.exists()
     assert {path for path in uploads.rglob("*") if path.is_file()} <= before
     too_large = {"files": ("a.csv", b"1" * 200_000)}
     assert client.post("/gradio_api/upload", files=too_large).status_code == 413
 
 
-def test_whoever_waits_keeps_nobody_else_from_the_page(trained, tmp_path, monkeypatch):
-    """More of them than the forty threads by which files and uploads are served."""
+def test_waiting_requests_do_not_block_the_page(trained, tmp_path, monkeypatch):
+    """More requests than the forty threads that serve files and uploads."""
     ended = threading.Event()
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    desk = PredictionService(
+    service = PredictionService(
         Predictor.load(trained / "model", "cpu"), config.AppConfig(max_waiting=50)
     )
-    guarded = build(desk, tmp_path)
+    guarded = build(service, tmp_path)
     files = {"files": ("a.csv", b"I\n1\n")}
     with TestClient(guarded, base_url=BASE, raise_server_exceptions=False) as client:
         (name,) = client.post("/gradio_api/upload", files=files).json()
         dropped = [{"path": name, "meta": {"_type": "gradio.FileData"}}]
-        said = [dropped, "balanced", "", "", "", False, False, False, ""]
+        inputs = [dropped, "balanced", "", "", "", False, False, False, ""]
         known = client.get("/config").json()["dependencies"]
-        read = next(event["id"] for event in known if len(event["inputs"]) == len(said))
+        event = next(event["id"] for event in known if len(event["inputs"]) == len(inputs))
 
-        def ask(who: int) -> str:
-            body = {"fn_index": read, "data": said, "session_hash": f"waits{who}"}
+        def request(i: int) -> str:
+            body = {"fn_index": event, "data": inputs, "session_hash": f"waits{i}"}
             return client.post("/gradio_api/run/predict", json=body).text
 
-        desk.submit(ended.wait)
+        service.submit(ended.wait)
         with ThreadPoolExecutor(60) as clients:
-            asked = [clients.submit(ask, who) for who in range(60)]
+            requests = [clients.submit(request, i) for i in range(60)]
             try:
-                refused = list(islice(as_completed(asked, 60), 11))
-                page, answer = client.get("/theme.css"), client.post("/predict", files=files)
+                refused = list(islice(as_completed(requests, 60), 11))
+                page, response = client.get("/theme.css"), client.post("/predict", files=files)
             finally:
                 ended.set()
-        assert all("others are waiting" in one.result() for one in refused)
-        assert (page.status_code, answer.status_code) == (200, 503)
-        rest = [one.result() for one in asked if one not in refused]
-        assert not any("others are waiting" in text for text in rest)
+        assert all("requests are waiting" in one.result() for one in refused)
+        assert (page.status_code, response.status_code) == (200, 503)
+        rest = [one.result() for one in requests if one not in refused]
+        assert not any("requests are waiting" in text for text in rest)
         assert all("record a" in text for text in rest)
-    desk.close()
+    service.close()
 
 
-def test_the_json_interface_stands_beside_the_page(page, record):
+def test_the_json_api_is_served_with_the_page(page, record):
     client, _ = page
     files = [
         ("files", (record.name + end, record.with_suffix(end).read_bytes()))
@@ -189,21 +186,21 @@ def test_the_json_interface_stands_beside_the_page(page, record):
     assert client.get("/docs").status_code == 200
 
 
-def test_mistakes_are_named(trained, monkeypatch):
+def test_wrong_settings_and_missing_packages_are_named(trained, monkeypatch):
     with pytest.raises(ValueError, match=r"no model named: expected run\.name"):
         app(config.AppConfig(run=config.RunConfig(name="")))
     root = str(trained.parent)
     with pytest.raises(ValueError, match="no trained model there"):
         app(config.AppConfig(run=config.RunConfig(name="no_such", root=root)))
-    ours = {"run.name": trained.name, "run.root": root, "device": "cpu"}
+    settings = {"run.name": trained.name, "run.root": root, "device": "cpu"}
     with pytest.raises(ValueError, match=r"host=0\.0\.0\.0: expected hosts="):
-        app(configured(config.AppConfig, ours | {"host": "0.0.0.0"}))
+        app(configured(config.AppConfig, settings | {"host": "0.0.0.0"}))
     monkeypatch.setitem(sys.modules, "gradio", None)
     with pytest.raises(ValueError, match=r"gradio: pip install 'ecg_siglip\[app\]'"):
-        app(configured(config.AppConfig, ours))
+        app(configured(config.AppConfig, settings))
 
 
-# ------------------------------------------------------------- as a user starts it: make test-app
+# The tests below start the command and use a browser: make test-app.
 
 
 @pytest.fixture(scope="module")
@@ -211,14 +208,14 @@ def server(trained, tmp_path_factory):
     """The address of a running server, and the only folder that it may write to."""
     import app as bench
 
-    place, log = tmp_path_factory.mktemp("temporary"), tmp_path_factory.mktemp("log") / "stderr"
-    knobs = ("device=cpu", "n_threads=1")
+    folder, log = tmp_path_factory.mktemp("temporary"), tmp_path_factory.mktemp("log") / "stderr"
+    settings = ("device=cpu", "n_threads=1")
     with (
         log.open("w") as file,
-        bench.served(trained, *knobs, log=file, TMPDIR=str(place)) as url,
+        bench.serve_run(trained, *settings, log=file, TMPDIR=str(folder)) as url,
     ):
-        yield url, place
-    assert list(place.iterdir()) == [], "the server has left something behind"
+        yield url, folder
+    assert list(folder.iterdir()) == [], "the server has left files"
     assert "Traceback" not in log.read_text()
 
 
@@ -242,7 +239,7 @@ def visit(server):
         tab.goto(url)
         tab.wait_for_selector("text=Findings of a 12-lead ECG")
         yield tab
-        # Shown where a test fails: what the page said, and what it asked for.
+        # Shown if a test fails: the text of the page, and its requests.
         print(tab.inner_text("body"), *requests, sep="\n")
         browser.close()
     assert requests
@@ -258,20 +255,20 @@ def drop(tab, paths, nth=0):
     tab.locator("input[type=file]").nth(nth).set_input_files([str(path) for path in paths])
 
 
-def kept(place: Path) -> list[Path]:
-    """Files with anything in them: what has been uploaded would be one."""
-    return [path for path in place.rglob("*") if path.is_file() and path.stat().st_size]
+def stored(folder: Path) -> list[Path]:
+    """Return the files that are not empty, as every upload is."""
+    return [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size]
 
 
 @pytest.fixture(scope="module")
 def expected(trained, record):
     import app as bench
 
-    return bench.predicted(trained, record)
+    return bench.run_predict(trained, record)
 
 
 @pytest.mark.app
-def test_an_ecg_is_dropped_and_its_findings_are_read(visit, server, record, expected):
+def test_a_dropped_ecg_is_shown_with_its_findings(visit, server, record, expected):
     drop(visit, files_of(record))
     visit.wait_for_selector("#findings .bar")
     visit.wait_for_selector("#ecg img")
@@ -284,16 +281,16 @@ def test_an_ecg_is_dropped_and_its_findings_are_read(visit, server, record, expe
         assert float(number) == pytest.approx(expected["probabilities"][code], abs=0.006)
     for warning in expected["warnings"]:
         assert warning in visit.inner_text("#ecg")
-    assert kept(server[1]) == [], "an upload that was answered is deleted"
+    assert stored(server[1]) == [], "an upload is deleted after its prediction"
 
-    # Why: what speaks for a finding is marked, and the picture is another one.
+    # The samples that support a finding are marked on another image.
     plain = visit.get_attribute("#ecg img", "src")
     visit.click("#why input")
     visit.click("[role=option]:has-text('Left ventricular hypertrophy')")
-    visit.wait_for_selector("#ecg :text('what raised the probability of')")
+    visit.wait_for_selector("#ecg :text('samples that raised the probability of')")
     assert visit.get_attribute("#ecg img", "src") != plain
 
-    # Free words, in three languages, and words that mean nothing here.
+    # Questions in three languages, and one that matches no finding.
     for words in ("is there a left bundle branch block?", "Linksschenkelblock?", "左脚ブロック"):
         visit.fill("#question textarea", words)
         visit.press("#question textarea", "Enter")
@@ -313,32 +310,33 @@ def test_an_ecg_is_dropped_and_its_findings_are_read(visit, server, record, expe
 
 
 @pytest.mark.app
-def test_the_sheet_is_downloaded(visit, server, record):
+def test_the_record_report_is_downloaded(visit, server, record):
     drop(visit, files_of(record))
     visit.wait_for_selector("#findings .bar")
-    for button, beginning in (("Sheet (HTML)", b"<!doctype html>"), ("Sheet (PDF)", b"%PDF")):
+    starts = {"Record report (HTML)": b"<!doctype html>", "Record report (PDF)": b"%PDF"}
+    for button, start in starts.items():
         with visit.expect_download() as download:
             visit.click(f"button:has-text('{button}')")
         content = Path(download.value.path()).read_bytes()
-        assert content.lstrip().startswith(beginning)
+        assert content.lstrip().startswith(start)
         assert download.value.suggested_filename.startswith(record.name)
-    assert kept(server[1]) == []
+    assert stored(server[1]) == []
 
 
 @pytest.mark.app
-def test_a_bad_file_shows_an_error_and_can_be_read_once_more_is_said(visit, server, tmp_path):
+def test_a_bad_file_shows_an_error_and_is_read_again_with_settings(visit, server, tmp_path):
     (tmp_path / "bad.csv").write_text("hello")
     drop(visit, [tmp_path / "bad.csv"])
-    said = visit.inner_text("[role=alert]")
+    alert = visit.inner_text("[role=alert]")
     assert not visit.is_visible("#result")
-    assert "record bad" in said
+    assert "record bad" in alert
     assert "Traceback" not in visit.inner_text("body")
     assert str(server[1]) not in visit.inner_text("body")
 
     visit.reload()
-    # Opened now, not just before it is filled in: once in many runs the page sent a field empty
-    # that was filled in within milliseconds of its appearing, faster than hands are.
-    visit.click("button:has-text('What the file does not state') >> visible=true")
+    # Opened early: in rare runs the page sent an empty field if it was filled in within
+    # milliseconds of its appearance, faster than a user can.
+    visit.click("button:has-text('Values that the file does not state') >> visible=true")
     rows = [[str((i * 7 + k * 3) % 13 / 10) for k in range(12)] for i in range(2000)]
     leads = ["I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6"]
     with open(tmp_path / "bare.csv", "w", newline="") as file:
@@ -366,29 +364,29 @@ def test_many_ecgs_become_a_table(visit, server, simulated, tmp_path):
     assert [row["record"] for row in rows] == [Path(name).name for name in names] + ["bad.csv"]
     assert sum(name.startswith("probability/") for name in rows[0]) == 71
     assert rows[3]["error"]
-    assert kept(server[1]) == []
+    assert stored(server[1]) == []
 
 
 @pytest.mark.app
-def test_under_load_every_answer_is_that_of_predict(server, record, expected):
+def test_every_prediction_under_load_is_that_of_predict(server, record, expected):
     import app as bench
 
-    url, place = server
+    url, folder = server
     rows = []
     for n_clients in bench.N_CLIENTS:
-        row = bench.asked(url, bench.body(record), n_clients, 2 * n_clients + 6)
+        row = bench.send_requests(url, bench.form_body(record), n_clients, 2 * n_clients + 6)
         assert row["statuses"] == [200]
-        (answer,) = row.pop("answers")
-        assert answer["predictions"] == [expected]
+        (response,) = row.pop("responses")
+        assert response["predictions"] == [expected]
         rows.append(row)
     ARTIFACTS.mkdir(exist_ok=True)
     (ARTIFACTS / "load.json").write_text(json.dumps(rows, indent=1) + "\n")
-    assert kept(place) == []
+    assert stored(folder) == []
 
 
 @pytest.mark.app
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_ended_it_leaves_nothing_behind(trained, tmp_path, how):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_server_that_is_ended_leaves_no_files(trained, tmp_path, number):
     words = [f"run.root={trained.parent}", f"run.name={trained.name}", "port=0", "device=cpu"]
     process = subprocess.Popen(
         [sys.executable, "-m", "ecg_siglip.app", *words, "host=0.0.0.0", "hosts=[localhost]"],
@@ -400,36 +398,36 @@ def test_ended_it_leaves_nothing_behind(trained, tmp_path, how):
     assert process.stdout.readline().startswith("http://0.0.0.0:")
     assert list(tmp_path.iterdir())
     time.sleep(2)
-    process.send_signal(how)
-    _, said = process.communicate(timeout=30)
-    assert process.returncode == 0, said
-    assert "warning: listening on 0.0.0.0" in said
-    assert "Traceback" not in said
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert "warning: listening on 0.0.0.0" in err
+    assert "Traceback" not in err
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.app
 def test_a_screenshot_for_the_readme():
-    """``make screenshot`` says which run and record: ``runs/demo:data/demo/.../00129_lr``."""
-    asked = os.environ.get("ECG_SIGLIP_SCREENSHOT")
-    if not asked:
+    """``make screenshot`` sets run and record: ``runs/demo:data/demo/.../00129_lr``."""
+    paths = os.environ.get("ECG_SIGLIP_SCREENSHOT")
+    if not paths:
         pytest.skip("only by make screenshot")
     import app as bench
 
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
     image = pytest.importorskip("PIL.Image")
-    run, record = map(Path, asked.split(":"))
-    with bench.served(run.resolve()) as url, playwright.sync_playwright() as started:
+    run, record = map(Path, paths.split(":"))
+    with bench.serve_run(run.resolve()) as url, playwright.sync_playwright() as started:
         browser = started.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
         tab = browser.new_page(viewport={"width": 1280, "height": 900})
         tab.goto(url)
         drop(tab, files_of(record))
-        tab.wait_for_selector("#ecg :text('what raised the probability of')")
+        tab.wait_for_selector("#ecg :text('samples that raised the probability of')")
         tab.fill("#question textarea", "Gibt es einen Linksschenkelblock?")
         tab.press("#question textarea", "Enter")
-        tab.wait_for_selector("#asked .asked")
+        tab.wait_for_selector("#asked .question")
         tab.evaluate("window.scrollTo(0, 0)")
         content = tab.screenshot(full_page=True)
         browser.close()

@@ -1,0 +1,115 @@
+"""From paths to predictions: order, errors of single records, warnings, operating points."""
+
+import json
+
+import numpy as np
+import pytest
+from helpers import rewritten
+
+from ecg_siglip import config
+from ecg_siglip.datasets import ptbxl
+from ecg_siglip.inference.pipeline import (
+    apply_decision_rule,
+    is_long,
+    length_warnings,
+    predict_records,
+    threshold_rule,
+)
+from ecg_siglip.inference.predictor import Predictor
+from ecg_siglip.readers.record import read_record
+
+
+@pytest.fixture(scope="module")
+def predictor(trained):
+    return Predictor.load(trained / "model", "cpu")
+
+
+@pytest.fixture(scope="module")
+def paths(simulated):
+    return [simulated / name for name in ptbxl.read_metadata(simulated)["filename_lr"].iloc[:3]]
+
+
+@pytest.fixture
+def long(paths, tmp_path):
+    signal = np.tile(read_record(paths[0]).signal, 3).T.astype(float)
+    return rewritten(paths[0], tmp_path, "long", p_signal=signal)
+
+
+def test_records_that_fail_are_reported_and_the_others_keep_their_order(
+    predictor, paths, long, tmp_path
+):
+    missing, errors = tmp_path / "missing", []
+    all_paths = [paths[0], missing, long, paths[1]]
+    predictions = predict_records(
+        predictor,
+        all_paths,
+        config.PredictConfig(),
+        lambda path, error: errors.append((path, error)),
+    )
+    assert [p.record for p in predictions] == [str(paths[0]), str(long), str(paths[1])]
+    assert [p.timeline is not None for p in predictions] == [False, True, False]
+    ((path, error),) = errors
+    assert path == missing and "missing" in str(error)
+
+
+def test_a_batch_gives_the_predictions_of_its_records(predictor, paths):
+    settings = config.PredictConfig(questions=["Vorhofflimmern?"], n_similar=2)
+    together = predict_records(predictor, paths, settings)
+    for path, prediction in zip(paths, together, strict=True):
+        (alone,) = predict_records(predictor, [path], settings)
+        for a, b in zip(alone.findings, prediction.findings, strict=True):
+            assert a.probability == pytest.approx(b.probability, abs=1e-5)
+        assert [s.ecg_id for s in alone.similar] == [s.ecg_id for s in prediction.similar]
+        assert prediction.questions[0].matches[0].code == "AFIB"
+
+
+def test_deciding_again_gives_what_the_operating_point_gives(predictor, paths, long):
+    screening = config.PredictConfig(operating_point="screening")
+    all_paths = [paths[0], long]
+    decided = predict_records(predictor, all_paths, screening)
+    for prediction, expected in zip(
+        predict_records(predictor, all_paths, config.PredictConfig()), decided, strict=True
+    ):
+        again = apply_decision_rule(predictor, prediction, screening)
+        assert again.findings != prediction.findings
+        assert json.loads(again.to_json("m")) == json.loads(expected.to_json("m"))
+
+
+@pytest.mark.parametrize(
+    ("point", "rule"),
+    [("screening", "sensitivity_0.95"), ("balanced", "f1"), ("confirm", "precision_0.8")],
+)
+def test_the_operating_point_chooses_the_threshold_rule(point, rule):
+    settings = config.PredictConfig(
+        operating_point=point, threshold_rule="f1", sensitivity=0.95, precision=0.8
+    )
+    assert threshold_rule(settings) == rule
+
+
+def test_a_record_is_cut_into_windows_from_a_fifth_more_than_a_window():
+    assert not is_long(11.9, 10.0)
+    assert is_long(12.0, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "warnings"),
+    [
+        (10.04, []),
+        (11.0, ["only the middle 10 s of 11 s were used"]),
+        (4.0, ["4 s of signal, padded to 10 s"]),
+    ],
+)
+def test_what_was_done_to_the_length_is_a_warning(duration_s, warnings):
+    assert length_warnings(duration_s, 10.0) == warnings
+
+
+def test_a_warning_is_given_for_noise_in_the_part_that_is_used(predictor, paths, tmp_path):
+    signal = read_record(paths[0]).signal.T.astype(float)
+    noisy = signal + np.random.default_rng(0).normal(0, 0.4, signal.shape)
+    settings = config.PredictConfig()
+    (clean,) = predict_records(predictor, [paths[0]], settings)
+    (prediction,) = predict_records(
+        predictor, [rewritten(paths[0], tmp_path, "noisy", p_signal=noisy)], settings
+    )
+    assert any("noise" in warning for warning in prediction.warnings)
+    assert not any("noise" in warning for warning in clean.warnings)

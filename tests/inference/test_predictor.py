@@ -1,0 +1,84 @@
+"""The predictor: decisions from probabilities, embeddings of texts, and prepared records."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ecg_siglip.datasets import ptbxl
+from ecg_siglip.inference.predictor import Predictor, forward
+from ecg_siglip.readers.record import read_record
+from ecg_siglip.signals.leads import LEADS
+
+
+@pytest.fixture(scope="module")
+def predictor(trained):
+    return Predictor.load(trained / "model", "cpu")
+
+
+@pytest.fixture(scope="module")
+def record(simulated):
+    return read_record(simulated / ptbxl.read_metadata(simulated)["filename_lr"].iloc[0])
+
+
+def test_certainty_is_given_by_the_operating_points(predictor):
+    operating = predictor.artifact.operating
+    low, high = operating["sensitivity_0.9"], operating["precision_0.8"]
+    threshold = predictor.artifact.thresholds["f1"]
+    y_prob = np.random.default_rng(0).random(len(low))
+    for i, finding in enumerate(predictor.decide(y_prob, "f1")):
+        assert finding.present == (y_prob[i] >= threshold[i])
+        if finding.present:
+            assert finding.certainty == ("sure" if y_prob[i] >= high[i] else "likely")
+        else:
+            assert finding.certainty == ("possible" if y_prob[i] >= low[i] else "unlikely")
+
+
+def test_a_finding_that_needs_missing_leads_is_neither_present_nor_certain(predictor):
+    available = np.array([lead not in ("V1", "V2", "V3", "V4", "V5", "V6") for lead in LEADS])
+    y_prob = np.ones(len(predictor.artifact.codes))
+    findings = {f.code: f for f in predictor.decide(y_prob, available=available)}
+    assert findings["SR"].assessable and findings["SR"].present
+    anterior = findings["AMI"]
+    assert (anterior.assessable, anterior.present, anterior.certainty) == (False, False, "")
+
+
+def test_a_rule_that_the_model_does_not_have_is_an_error(predictor):
+    y_prob = np.zeros(len(predictor.artifact.codes))
+    with pytest.raises(ValueError, match=r"best: this model has thresholds for fixed_0\.5, "):
+        predictor.decide(y_prob, "best")
+
+
+def test_texts_are_encoded_in_their_order_whatever_the_batches(predictor):
+    texts = ["sinus rhythm", "a much longer text about atrial fibrillation", "AV", "sinus rhythm"]
+    embedding_TD = predictor.encode_texts(texts, batch_size=2)
+    assert np.linalg.norm(embedding_TD, axis=1) == pytest.approx(np.ones(4), abs=1e-5)
+    for text, embedding_D in zip(texts, embedding_TD, strict=True):
+        assert predictor.encode_texts([text])[0] == pytest.approx(embedding_D, abs=1e-5)
+
+
+def test_probabilities_do_not_depend_on_the_batch_size(predictor, record):
+    signals = np.stack([predictor.prepare(record)] * 5)
+    signals[1:] //= np.arange(2, 6)[:, None, None].astype(np.int16)
+    model, text_FD = predictor.artifact.model, predictor.text_FD
+    one, embedding_one = forward(model, text_FD, signals, batch_size=1)
+    all_, embedding_all = forward(model, text_FD, signals)
+    assert one == pytest.approx(all_, abs=1e-6)
+    assert embedding_one == pytest.approx(embedding_all, abs=1e-5)
+    assert not model.training
+
+
+def test_a_missing_lead_is_an_error_unless_it_is_accepted_and_trained_for(predictor, record):
+    lacking = replace(record, signal=record.signal[:8], leads=record.leads[:8])
+    with pytest.raises(ValueError, match=rf"record {record.name}: "):
+        predictor.prepare_record(lacking)
+    assert not predictor.artifact.fewer_leads
+    with pytest.raises(ValueError, match=rf"record {record.name}: "):
+        predictor.prepare_record(lacking, allow_missing_leads=True)
+
+
+def test_a_prepared_record_is_the_input_of_the_model(predictor, record):
+    prepared = predictor.prepare_record(record)
+    assert prepared.signal.shape == (12, 1000) and prepared.signal.dtype == np.int16
+    assert prepared.available.all() and prepared.duration_s == 10.0
+    assert np.array_equal(predictor.prepare(record), prepared.signal)

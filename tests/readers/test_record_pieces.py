@@ -1,0 +1,68 @@
+"""Pieces of a record, read without the rest of it."""
+
+import numpy as np
+import pytest
+from helpers import rewritten
+
+from ecg_siglip.datasets import ptbxl
+from ecg_siglip.readers.record import open_record, read_record
+from ecg_siglip.simulation import dataset
+
+
+@pytest.fixture(scope="module")
+def parts(simulated):
+    """Paths of three records."""
+    return [simulated / name for name in ptbxl.read_metadata(simulated)["filename_lr"].iloc[:3]]
+
+
+@pytest.mark.parametrize("fmt", ["16", "212", "32"])
+def test_a_piece_equals_that_part_of_the_whole_record(parts, tmp_path, fmt):
+    signal = np.tile(read_record(parts[0]).signal, 7).T.astype(float)
+    long = rewritten(parts[0], tmp_path, "long", p_signal=signal, fmt=[fmt] * 12)
+    whole, source = read_record(long), open_record(long)
+    assert (source.name, source.fs, source.n_samples) == ("long", 100.0, 7000)
+    for first, last in ((0, 1000), (1234, 2345), (6000, 7000)):
+        piece = source.piece(first, last)
+        assert (piece.name, piece.fs, piece.leads) == (whole.name, whole.fs, whole.leads)
+        assert np.array_equal(piece.signal, whole.signal[:, first:last])
+
+
+def test_pieces_of_records_that_are_read_whole(parts, tmp_path):
+    record = read_record(parts[0])
+    path = tmp_path / "a.npz"
+    np.savez(path, signal=record.signal, fs=record.fs, leads=record.leads, units="mV")
+    for source in (open_record(parts[0]), open_record(path)):
+        assert source.duration_s == 10.0
+        assert np.array_equal(source.piece(100, 300).signal, record.signal[:, 100:300])
+
+
+def test_a_record_that_is_too_large_to_be_read_whole_is_read_in_pieces(tmp_path):
+    """A day of 500 Hz: 1 GB, which takes no space on the disk as a file of zeros."""
+    signal = np.arange(12_000).reshape(12, 1000).astype(np.int16)
+    dataset.write_wfdb(tmp_path / "day", signal, 500)
+    n_samples, first = 24 * 3600 * 500, 20_000_000
+    header, data = tmp_path / "day.hea", tmp_path / "day.dat"
+    header.write_text(header.read_text().replace("12 500 1000", f"12 500 {n_samples}"))
+    samples = data.read_bytes()
+    with data.open("wb") as file:
+        file.truncate(24 * n_samples)
+        file.seek(24 * first)
+        file.write(samples)
+    with pytest.raises(ValueError, match="record day: the header promises"):
+        read_record(tmp_path / "day")
+    source = open_record(tmp_path / "day")
+    assert source.duration_s == 24 * 3600
+    piece = source.piece(first, first + 1000)
+    assert np.array_equal(np.rint(1000 * piece.signal), signal)
+    data.write_bytes(samples)
+    with pytest.raises(ValueError, match=r"record day: day\.dat is truncated"):
+        open_record(tmp_path / "day")
+
+
+def test_a_contradiction_to_the_file_is_an_error_for_pieces_too(parts, tmp_path):
+    signal = np.tile(read_record(parts[0]).signal, 7).T.astype(float)
+    long = rewritten(parts[0], tmp_path, "long", p_signal=signal)
+    with pytest.raises(ValueError, match=r"record long: .*contradicts read\.fs=500"):
+        open_record(long, fs=500)
+    with pytest.raises(ValueError, match=r"record long: .*contradicts read\.units=V"):
+        open_record(long, units="V").piece(0, 1000)

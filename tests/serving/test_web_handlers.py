@@ -1,0 +1,205 @@
+"""Handlers of the page, without the page: predictions, attributions, questions, downloads."""
+
+import base64
+import csv
+import io
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+
+from ecg_siglip import config
+from ecg_siglip.datasets import ptbxl
+from ecg_siglip.inference.predictor import Predictor
+from ecg_siglip.serving.prediction_service import PredictionService, QueueFull
+from ecg_siglip.serving.web_handlers import (
+    NOT_EXPLAINED_FIRST,
+    Decision,
+    EcgView,
+    Problem,
+    Table,
+    WebHandlers,
+    parse_number,
+    run_in_turn,
+    sweep,
+)
+
+FILE_SETTINGS = ("", "", "", False, False, False, "")  # all fields of the page are empty
+
+
+@pytest.fixture(scope="module")
+def handlers(trained):
+    settings = config.AppConfig(max_files=6)
+    service = PredictionService(Predictor.load(trained / "model", "cpu"), settings)
+    yield WebHandlers(service)
+    service.close()
+
+
+@pytest.fixture
+def store(simulated, tmp_path):
+    """Store files as Gradio does, each in a folder of its own; returns their paths."""
+    names = ptbxl.read_metadata(simulated)["filename_lr"]
+
+    def make(*records, **tables):
+        files = [
+            (simulated / names.iloc[i]).with_suffix(end)
+            for i in records
+            for end in (".hea", ".dat")
+        ]
+        contents = {path.name: path.read_bytes() for path in files}
+        contents |= {f"{name}.csv": content for name, content in tables.items()}
+        paths = []
+        for name, content in contents.items():
+            path = Path(tempfile.mkdtemp(dir=tmp_path)) / name
+            path.write_bytes(content)
+            paths.append(str(path))
+        return paths
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def view(handlers, simulated, tmp_path_factory):
+    """The first record on the page, screened."""
+    record = simulated / ptbxl.read_metadata(simulated)["filename_lr"].iloc[0]
+    paths = []
+    for end in (".hea", ".dat"):
+        folder = tmp_path_factory.mktemp("upload")
+        paths.append(shutil.copy(record.with_suffix(end), folder))
+    view = handlers.predict_one(paths, "screening", *FILE_SETTINGS)
+    assert isinstance(view, EcgView)
+    return view
+
+
+def test_one_ecg_is_predicted_and_its_upload_deleted(handlers, store):
+    paths = store(0)
+    view = handlers.predict_one(paths, "balanced", *FILE_SETTINGS)
+    assert view.prediction.record in view.ecg
+    assert 'src="data:image/png' in view.ecg
+    present = [f for f in view.prediction.findings if f.present]
+    assert view.findings.count('class="bar present"') == len(present)
+    assert not any(Path(path).exists() for path in paths)
+
+
+def test_the_likeliest_specific_finding_is_explained_first(view):
+    labels = [code for _, code in view.choices]
+    assert labels[0] == "" and len(labels) == len(view.prediction.findings) + 1
+    findings = {f.code: f for f in view.prediction.findings}
+    order = [(not findings[code].present, -findings[code].probability) for code in labels[1:]]
+    assert order == sorted(order)
+    specific = [c for c in labels[1:] if findings[c].present and c not in NOT_EXPLAINED_FIRST]
+    assert view.explained == (specific or [""])[0]
+
+
+@pytest.mark.parametrize(
+    ("records", "others", "file_settings", "message"),
+    [
+        ((0, 1), {}, FILE_SETTINGS, "2 records; expected one here"),
+        ((), {"bad": b"hello"}, FILE_SETTINGS, "record bad"),
+        ((0, 1, 2, 3), {}, FILE_SETTINGS, "8 files; expected 6 at most"),
+        ((0,), {}, ("fast", *FILE_SETTINGS[1:]), "read.fs=fast: expected a number"),
+        ((0,), {}, ("1", *FILE_SETTINGS[1:]), "read.fs=1"),
+    ],
+)
+def test_an_error_is_shown_and_the_upload_stays(
+    handlers, store, records, others, file_settings, message
+):
+    paths = store(*records, **others)
+    problem = handlers.predict_one(paths, "balanced", *file_settings)
+    assert isinstance(problem, Problem) and not problem.was_read
+    assert message in problem.html and 'role="alert"' in problem.html
+    assert all(Path(path).exists() for path in paths)
+
+
+def test_deleted_uploads_are_reported(handlers, tmp_path):
+    problem = handlers.predict_one([str(tmp_path / "a.csv")], "balanced", *FILE_SETTINGS)
+    assert "deleted in the meantime" in problem.html
+
+
+def test_an_ecg_that_cannot_be_drawn_was_read(handlers, store, monkeypatch):
+    def fail(*_):
+        raise QueueFull("no result within 1 s")
+
+    monkeypatch.setattr(handlers.service, "draw_ecg", fail)
+    problem = handlers.predict_one(store(0), "balanced", *FILE_SETTINGS)
+    assert problem.was_read and "no result within 1 s" in problem.html
+
+
+def test_another_operating_point_changes_the_findings(handlers, view):
+    decision = handlers.decide(view.prediction, "confirm")
+    assert isinstance(decision, Decision)
+    screened = {f.code for f in view.prediction.findings if f.present}
+    confirmed = {f.code for f in decision.prediction.findings if f.present}
+    assert confirmed < screened
+    assert "precision_0.8" in decision.findings and "sensitivity_0.9" in view.findings
+
+
+def test_a_finding_is_explained_on_the_ecg(handlers, view):
+    pytest.importorskip("captum", reason="needs the extra [explain]")
+    explained = handlers.explain(view.prediction, "LVH")
+    assert "Left ventricular hypertrophy" in explained
+    plain = handlers.explain(view.prediction, "")
+    assert plain == view.ecg != explained
+
+
+def test_a_question_shows_its_findings_and_notes(handlers, view):
+    html = handlers.answer_question(view.prediction, "Linksschenkelblock?")
+    assert "Complete left bundle branch block" in html and "not calibrated" in html
+    html = handlers.answer_question(view.prediction, "pizza <b>")
+    assert "far from all" in html and "pizza &lt;b&gt;" in html
+    assert handlers.answer_question(view.prediction, "  ") == ""
+    assert 'role="alert"' in handlers.answer_question(view.prediction, "x" * 1000)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind", "start"),
+    [(".html", "text/html", b"<!doctype html>"), (".pdf", "application/pdf", b"%PDF")],
+)
+def test_the_record_report_is_a_download(handlers, view, suffix, kind, start):
+    name, source = handlers.download_report(view.prediction, "", "balanced", suffix).split("|")
+    assert name == f"{view.prediction.record}{suffix}"
+    head, content = source.split(",")
+    assert head == f"data:{kind};base64"
+    assert base64.b64decode(content).lstrip().startswith(start)
+
+
+def test_many_ecgs_become_a_table_and_a_csv(handlers, store):
+    paths = store(0, 1, bad=b"hello")
+    table = handlers.predict_many(paths, "balanced", *FILE_SETTINGS)
+    assert isinstance(table, Table) and table.n_predictions == 2
+    assert "2 read" in table.html and "1 not" in table.html
+    content = base64.b64decode(table.csv.split(",")[1]).decode("utf-8-sig")
+    rows = list(csv.DictReader(io.StringIO(content)))
+    assert [bool(row["error"]) for row in rows] == [False, False, True]
+    assert not any(Path(path).exists() for path in paths)
+    problem = handlers.predict_many(store(0, 1, 2, 3), "balanced", *FILE_SETTINGS)
+    assert isinstance(problem, Problem) and "8 files" in problem.html
+
+
+def test_a_task_that_takes_too_long_is_given_up(handlers, monkeypatch):
+    monkeypatch.setattr(handlers.service.settings, "timeout_s", 0.05)
+    gate = threading.Event()
+    try:
+        with pytest.raises(QueueFull, match=r"no result within 0\.05 s; please try again"):
+            run_in_turn(handlers.service, lambda: gate.wait(20))
+    finally:
+        gate.set()
+
+
+def test_a_number_is_read_from_a_text_field():
+    assert parse_number("read.fs", " 500 ") == 500.0
+    assert parse_number("read.fs", "  ") is None
+    with pytest.raises(ValueError, match=r"read\.fs=fast: expected a number"):
+        parse_number("read.fs", "fast")
+
+
+def test_old_uploads_are_swept(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.csv").write_text("I")
+    (tmp_path / "b.csv").write_text("I")
+    sweep(tmp_path, 3600)
+    assert len(list(tmp_path.iterdir())) == 2
+    sweep(tmp_path, -1)
+    assert list(tmp_path.iterdir()) == []

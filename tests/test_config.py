@@ -49,8 +49,8 @@ SETTINGS = {
     "predict": """
         batch_size device language model n_attributions n_similar operating_point precision
         questions read.fs read.leads read.units records report run.name run.root sensitivity
-        threshold_rule waveform.allow_flat waveform.allow_missing_leads waveform.allow_short windows.step_s
-        windows.sustained_s
+        threshold_rule waveform.allow_flat waveform.allow_missing_leads waveform.allow_short
+        windows.step_s windows.sustained_s
     """,
     "ptbxl": """
         data.allow_missing data.cache_dir data.fs data.n_workers data.root download
@@ -127,7 +127,7 @@ def test_the_list_of_settings_is_frozen(command):
 @pytest.mark.parametrize("command", SCHEMAS)
 def test_help_names_every_setting_with_its_help_text(command, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [command, "--help"])
-    run_command(command, SCHEMAS[command], compose)  # not called
+    run_command(command, SCHEMAS[command], compose)  # the function does not run
     page = capsys.readouterr().out
     for name, field in fields(command):
         line = next(line for line in page.splitlines() if line.startswith(f"  {name}="))

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import wfdb
-from scipy.special import expit
 
 from ecg_siglip.signals.leads import LEADS, LEADS_FROM_ELECTRODES
 
@@ -102,20 +101,3 @@ def write_challenge_record(
     header = folder / f"{name}.hea"
     header.write_text("\n".join(lines) + "\n" + comments)
     return header
-
-
-def scored_fold(n_records=300, n_findings=9, seed=0, decimals=2):
-    """Draw a fold with common, rare and absent findings and, by rounding, many equal scores.
-
-    Returns
-    -------
-    y_true : ndarray of shape (n_records, n_findings), bool
-    y_prob : ndarray of shape (n_records, n_findings), float in [0, 1]
-    """
-    rng = np.random.default_rng(seed)
-    prevalence = np.geomspace(0.6, 0.008, n_findings - 1)
-    y_true = np.zeros((n_records, n_findings), dtype=bool)
-    y_true[:, :-1] = rng.random((n_records, n_findings - 1)) < prevalence
-    base = np.log(np.append(prevalence, 0.01))
-    y_prob = expit(base + rng.normal(0, 1, y_true.shape) + 1.5 * y_true)
-    return y_true, y_prob.round(decimals)

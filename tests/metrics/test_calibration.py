@@ -4,8 +4,8 @@ import time
 
 import numpy as np
 import pytest
-from helpers import scored_fold
 from scipy.special import expit
+from scored_folds import scored_fold
 
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.calibration import MIN_SLOPE, calibrate, fit_calibration

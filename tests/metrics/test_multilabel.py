@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import scored_fold
+from scored_folds import scored_fold
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from ecg_siglip.metrics import multilabel

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import scored_fold
+from scored_folds import scored_fold
 
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.summary import epoch_scores, headline

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from helpers import scored_fold
 from scipy.special import expit
+from scored_folds import scored_fold
 
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.thresholds import apply_thresholds, predictions, tune_thresholds

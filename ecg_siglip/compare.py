@@ -1,4 +1,4 @@
-"""Compare recipes by the scores of their runs on the same records."""
+"""Compare runs on the same records."""
 
 from __future__ import annotations
 
@@ -7,14 +7,8 @@ from ecg_siglip.core.command_line import run_command
 from ecg_siglip.evaluation.comparison import compare_runs
 
 
-def compare(settings: config.CompareConfig) -> None:
-    """Compare recipes by the scores of their runs on the same records."""
-    compare_runs(settings)
-
-
 def main() -> None:
-    """Run the command."""
-    run_command("compare", config.CompareConfig, compare)
+    run_command("compare", config.CompareConfig, compare_runs)
 
 
 if __name__ == "__main__":

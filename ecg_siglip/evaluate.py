@@ -1,4 +1,4 @@
-"""Evaluate a trained model on one fold, or on external data."""
+"""Evaluate a trained run on a fold or on external data."""
 
 from __future__ import annotations
 
@@ -7,14 +7,8 @@ from ecg_siglip.core.command_line import run_command
 from ecg_siglip.evaluation.fold import evaluate_run
 
 
-def evaluate(settings: config.EvaluateConfig) -> None:
-    """Evaluate a trained model on one fold, or on external data (data=challenge)."""
-    evaluate_run(settings)
-
-
 def main() -> None:
-    """Run the command."""
-    run_command("evaluate", config.EvaluateConfig, evaluate)
+    run_command("evaluate", config.EvaluateConfig, evaluate_run)
 
 
 if __name__ == "__main__":

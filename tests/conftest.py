@@ -1,4 +1,4 @@
-"""Where the tests find real ECGs: `shared/` beside the checkout; what needs it skips without."""
+"""Fixtures: folders of real ECGs (tests skip without them), simulated ECGs, small trained runs."""
 
 import shutil
 from pathlib import Path
@@ -8,30 +8,34 @@ from helpers import SHARED, TINY, configured
 
 
 def shared(name: str) -> Path:
+    """Return a folder of real ECGs in `shared/`, or skip the test."""
     path = SHARED / name
     if not path.is_dir():
-        pytest.skip(f"needs {name}/ in a folder `shared` beside the checkout")
+        pytest.skip(f"needs {name}/ in a folder `shared` next to the checkout")
     return path
 
 
 @pytest.fixture(scope="session")
 def shared_ptbxl() -> Path:
+    """A part of PTB-XL."""
     return shared("ptbxl")
 
 
 @pytest.fixture(scope="session")
 def shared_metadata() -> Path:
+    """The whole metadata of PTB-XL."""
     return shared("ptbxl_metadata")
 
 
 @pytest.fixture(scope="session")
 def shared_challenge() -> Path:
+    """Records of the PhysioNet challenges."""
     return shared("challenge")
 
 
 @pytest.fixture(scope="session")
 def simulated(tmp_path_factory) -> Path:
-    """A small synthetic PTB-XL, the same for all tests; not to be changed by any."""
+    """A small synthetic PTB-XL, shared by all tests; not to be changed."""
     from ecg_siglip.simulation.dataset import simulate_dataset
 
     return simulate_dataset(tmp_path_factory.mktemp("data") / "simulated", n_records=150, seed=1)
@@ -39,12 +43,12 @@ def simulated(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def train_config(simulated, tmp_path):
-    """Makes a configuration of a training that takes a second or two."""
+    """A function that makes the configuration of a training of a second or two."""
     from ecg_siglip.config import TrainConfig
 
-    def make(**knobs):
+    def make(**settings):
         base = {"run.name": "r", "run.root": str(tmp_path / "runs"), "data.root": str(simulated)}
-        return configured(TrainConfig, base | TINY | {"data.n_workers": 1} | knobs)
+        return configured(TrainConfig, base | TINY | {"data.n_workers": 1} | settings)
 
     return make
 
@@ -99,16 +103,16 @@ def tiny_bert(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_qwen3(tmp_path_factory) -> Path:
-    """A language model of Qwen3's kind on disk, of random weights; its tokenizer pads in front."""
+    """A Qwen3 language model on disk, of random weights; its tokenizer pads on the left."""
     import torch
 
     transformers = pytest.importorskip("transformers", reason="needs the extra [hf]")
     from ecg_siglip.models.text_encoders import PAD, train_tokenizer
 
     folder = tmp_path_factory.mktemp("qwen3")
-    made = train_tokenizer(["sinus rhythm", "linksschenkelblock"] * 3, 300)
+    trained_tokenizer = train_tokenizer(["sinus rhythm", "linksschenkelblock"] * 3, 300)
     tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=made, eos_token=PAD, padding_side="left"
+        tokenizer_object=trained_tokenizer, eos_token=PAD, padding_side="left"
     )
     tokenizer.save_pretrained(folder)
     torch.manual_seed(1)

@@ -1,4 +1,4 @@
-"""Helpers of several tests: where real ECGs are, small configurations, small ECGs."""
+"""Helpers of several tests: the path of real ECGs, small configurations, small ECGs."""
 
 from pathlib import Path
 
@@ -26,18 +26,18 @@ TINY = {
 }
 
 
-def configured(schema: type, knobs: dict[str, object]):
-    """A configuration from dotted knobs, as the command line would give it."""
+def configured(schema: type, settings: dict[str, object]):
+    """Make a configuration from dotted settings, as the command line does."""
     from omegaconf import OmegaConf
 
     base = OmegaConf.structured(schema)
-    for name, value in knobs.items():
+    for name, value in settings.items():
         OmegaConf.update(base, name, value)
     return OmegaConf.to_object(base)
 
 
 def beats(n: int = 1000, fs: float = FS, seed: int = 0) -> np.ndarray:
-    """Twelve leads of narrow beats, 1 Hz, in mV, with every relation between limb leads."""
+    """Make twelve leads of narrow beats, 1 Hz, in mV, that obey the relations of limb leads."""
     rng = np.random.default_rng(seed)
     t = np.arange(n) / fs
     beat = np.exp(-(((t + 0.5) % 1 - 0.5) ** 2) / (2 * 0.02**2))
@@ -46,6 +46,7 @@ def beats(n: int = 1000, fs: float = FS, seed: int = 0) -> np.ndarray:
 
 
 def limb_error(signal: np.ndarray) -> float:
+    """Return the largest deviation from the relations of Einthoven and Goldberger."""
     i, ii, iii, avr, avl, avf = signal[..., :6, :].swapaxes(-1, -2).T
     return max(
         np.abs(iii - (ii - i)).max(), np.abs(avr + (i + ii) / 2).max(),
@@ -54,26 +55,26 @@ def limb_error(signal: np.ndarray) -> float:
 
 
 def step_signal(n_samples=1000, fs=100):
-    """Lead II is a step of 1 mV at 5 s; the others are flat."""
+    """Make a signal with a step of 1 mV at 5 s in lead II; the other leads are flat."""
     x = np.zeros((12, n_samples))
     x[1, 5 * fs :] = 1.0
     return x
 
 
 def rewritten(path, folder, name="bad", **changed):
-    """A copy of a WFDB record with something about it changed."""
+    """Write a copy of a WFDB record with some of its fields changed; return its path."""
     record = wfdb.rdrecord(str(path))
-    given = {"fs": record.fs, "units": record.units, "sig_name": record.sig_name}
-    given |= {"p_signal": record.p_signal, "fmt": record.fmt} | changed
-    n_leads = given["p_signal"].shape[1]
+    fields = {"fs": record.fs, "units": record.units, "sig_name": record.sig_name}
+    fields |= {"p_signal": record.p_signal, "fmt": record.fmt} | changed
+    n_leads = fields["p_signal"].shape[1]
     for key in ("units", "sig_name", "fmt"):
-        given[key] = list(given[key][:n_leads])
-    wfdb.wrsamp(name, write_dir=str(folder), **given)
+        fields[key] = list(fields[key][:n_leads])
+    wfdb.wrsamp(name, write_dir=str(folder), **fields)
     return folder / name
 
 
 def ecg_uv(fs: float, duration_s: float) -> np.ndarray:
-    """Twelve leads of spikes, (12, n_samples) int16; the time between them is one second."""
+    """Make twelve leads of spikes at intervals of 1 s, (12, n_samples), int16."""
     t = np.arange(round(fs * duration_s)) / fs
     spike = np.exp(-((((t + 0.5) % 1) - 0.5) ** 2) / 2e-3)
     return np.rint(np.outer(np.linspace(400, 1500, 12), spike)).astype("<i2")
@@ -88,7 +89,7 @@ def write_challenge_record(
     uv: np.ndarray | None = None,
     first: str | None = None,
 ) -> Path:
-    """A record as the challenges have it: a MATLAB 4 matrix `val`, 24 bytes of its header first."""
+    """Write a record as in the challenges: a MATLAB 4 matrix `val` after 24 bytes of header."""
     folder.mkdir(parents=True, exist_ok=True)
     uv = ecg_uv(fs, duration_s) if uv is None else uv
     matrix = np.array([30, *uv.shape, 0, 4], "<i4").tobytes() + b"val\0"

@@ -42,7 +42,7 @@ def same_setting(schema: type, name: str) -> Any:
 
     Unlike inheritance it leaves the order of the fields to the class that uses it.
     """
-    field = schema.__dataclass_fields__[name]
+    field = {field.name: field for field in dataclasses.fields(schema)}[name]
     if field.default_factory is not dataclasses.MISSING:
         return dataclasses.field(default_factory=field.default_factory, metadata=field.metadata)
     return dataclasses.field(default=field.default, metadata=field.metadata)

@@ -1,4 +1,4 @@
-"""One record's answer is the fold's answer; bad records are named and the others still answered."""
+"""One record has the same prediction as in the fold; bad records are named, others predicted."""
 
 import json
 import shutil
@@ -21,12 +21,12 @@ from ecg_siglip.signals.preprocessing import resample
 
 
 @pytest.fixture
-def ask(trained, capsys):
-    """Run the verb; returns exit code, the answers, the lines on stderr."""
+def run_predict(trained, capsys):
+    """Run the command; return its exit code, the predictions, the lines on stderr."""
 
-    def run(*paths, **knobs):
+    def run(*paths, **changes):
         base = {"run.name": trained.name, "run.root": str(trained.parent), "device": "cpu"}
-        settings = configured(PredictConfig, base | knobs | {"records": [str(p) for p in paths]})
+        settings = configured(PredictConfig, base | changes | {"records": [str(p) for p in paths]})
         capsys.readouterr()
         code = predict(settings)
         out, err = capsys.readouterr()
@@ -37,70 +37,73 @@ def ask(trained, capsys):
 
 @pytest.fixture
 def path(simulated):
+    """A simulated record."""
     table = ptbxl.read_metadata(simulated)
     return simulated / table["filename_lr"].iloc[0]
 
 
-def test_a_single_answer_is_the_one_that_evaluate_wrote(ask, evaluated, simulated):
+def test_a_prediction_equals_the_one_that_evaluate_wrote(run_predict, evaluated, simulated):
     table = pd.read_parquet(evaluated / "predictions.parquet").set_index("ecg_id")
     metadata = ptbxl.read_metadata(simulated)
     paths = [simulated / metadata["filename_lr"][ecg_id] for ecg_id in table.index]
-    code, answers, errors = ask(*paths)
+    code, predictions, errors = run_predict(*paths)
     assert (code, errors) == (0, [])
-    for ecg_id, answer in zip(table.index, answers, strict=True):
-        for finding, probability in answer["probabilities"].items():
+    for ecg_id, prediction in zip(table.index, predictions, strict=True):
+        for finding, probability in prediction["probabilities"].items():
             assert table.loc[ecg_id, f"probability/{finding}"] == pytest.approx(
                 probability, abs=1e-5
             )
 
 
-def test_findings_are_those_above_their_threshold_likeliest_first(ask, trained, path):
-    _, (answer,), _ = ask(path, threshold_rule="f1")
+def test_findings_are_those_above_their_threshold_in_descending_order(run_predict, trained, path):
+    _, (prediction,), _ = run_predict(path, threshold_rule="f1")
     config = json.loads((trained / "model" / "config.json").read_text())
     expected = {
         code
         for code, threshold in zip(config["codes"], config["thresholds"]["f1"], strict=True)
-        if answer["probabilities"][code] >= round(threshold, 6)
+        if prediction["probabilities"][code] >= round(threshold, 6)
     }
-    assert {finding["code"] for finding in answer["findings"]} == expected
-    probabilities = [finding["probability"] for finding in answer["findings"]]
+    assert {finding["code"] for finding in prediction["findings"]} == expected
+    probabilities = [finding["probability"] for finding in prediction["findings"]]
     assert probabilities == sorted(probabilities, reverse=True)
     keys = {"record", "findings", "not_excluded", "not_assessable", "probabilities", "model"}
     keys |= {"warnings", "novelty"}
-    assert set(answer) == keys
+    assert set(prediction) == keys
 
 
-def test_screening_calls_more_than_confirming_and_doubt_lies_between(ask, trained, path):
+def test_screening_reports_more_than_confirming_and_uncertain_findings_are_between(
+    run_predict, trained, path
+):
     stored = json.loads((trained / "model" / "config.json").read_text())
     codes, limits = stored["codes"], stored["operating"]
-    called = {}
-    for point, wanted in (("screening", "sensitivity_0.95"), ("confirm", "precision_0.8")):
-        _, (answer,), _ = ask(path, operating_point=point, sensitivity=0.95)
-        called[point] = {finding["code"] for finding in answer["findings"]}
-        p = answer["probabilities"]
-        reach = zip(codes, limits[wanted], strict=True)
-        assert called[point] == {c for c, t in reach if p[c] >= round(t, 6)}
-    assert called["confirm"] < called["screening"]
-    _, (answer,), _ = ask(path, sensitivity=0.95, threshold_rule="f1")
-    present = {finding["code"] for finding in answer["findings"]}
-    assert set(answer["not_excluded"]) == called["screening"] - present
-    for finding in answer["findings"]:
-        assert (finding["certainty"] == "sure") == (finding["code"] in called["confirm"])
+    present = {}
+    for point, rule in (("screening", "sensitivity_0.95"), ("confirm", "precision_0.8")):
+        _, (prediction,), _ = run_predict(path, operating_point=point, sensitivity=0.95)
+        present[point] = {finding["code"] for finding in prediction["findings"]}
+        p = prediction["probabilities"]
+        thresholds = zip(codes, limits[rule], strict=True)
+        assert present[point] == {c for c, t in thresholds if p[c] >= round(t, 6)}
+    assert present["confirm"] < present["screening"]
+    _, (prediction,), _ = run_predict(path, sensitivity=0.95, threshold_rule="f1")
+    codes = {finding["code"] for finding in prediction["findings"]}
+    assert set(prediction["not_excluded"]) == present["screening"] - codes
+    for finding in prediction["findings"]:
+        assert (finding["certainty"] == "sure") == (finding["code"] in present["confirm"])
 
 
-def test_a_level_that_the_model_does_not_have_is_refused(ask, path):
+def test_a_sensitivity_without_thresholds_is_rejected(run_predict, path):
     with pytest.raises(ValueError, match=r"sensitivity_0\.85: this model has thresholds for"):
-        ask(path, sensitivity=0.85)
+        run_predict(path, sensitivity=0.85)
 
 
-def test_the_report_has_a_sheet_for_each_record_that_could_be_read(ask, path, tmp_path):
+def test_the_report_has_a_page_for_each_record_that_could_be_read(run_predict, path, tmp_path):
     pytest.importorskip("captum", reason="needs the extra [explain]")
     out = tmp_path / "out.html"
     bad = tmp_path / "nothing"
-    code, answers, errors = ask(
+    code, predictions, errors = run_predict(
         path, bad, report=str(out), n_attributions=1, operating_point="screening"
     )
-    assert (code, len(answers)) == (1, 1)
+    assert (code, len(predictions)) == (1, 1)
     assert errors[-1] == f"predict: wrote {out}"
     page = out.read_text("utf-8")
     assert page.count("<h1>") == 1
@@ -108,64 +111,68 @@ def test_the_report_has_a_sheet_for_each_record_that_could_be_read(ask, path, tm
     assert page.count("<details") == 1
 
 
-def test_a_report_that_cannot_be_is_refused_before_the_work(ask, path, tmp_path):
-    for knobs, said in (
+def test_an_impossible_report_is_rejected_before_the_work(run_predict, path, tmp_path):
+    for changes, error in (
         ({"report": "out.txt"}, r"report=out\.txt: expected a name that ends"),
         ({"n_attributions": 3}, r"n_attributions: attributions are drawn in a report"),
     ):
-        with pytest.raises(ValueError, match=said):
-            ask(path, **knobs)
+        with pytest.raises(ValueError, match=error):
+            run_predict(path, **changes)
     with pytest.raises(ValueError, match=r"report=out\.pdf: 201 records; expected 200 at most"):
-        ask(*[path] * 201, report="out.pdf")
+        run_predict(*[path] * 201, report="out.pdf")
 
 
-def test_no_finding_at_all_is_an_answer(trained, path):
+def test_a_record_can_be_without_findings(trained, path):
     predictor = Predictor.load(trained / "model", "cpu")
     nothing = np.zeros(len(predictor.artifact.codes))
     assert not any(f.present for f in predictor.decide(nothing, "fixed_0.5"))
 
 
-def test_a_folder_stands_for_its_records_and_the_batch_size_changes_nothing(ask, path):
-    _, together, _ = ask(path.parent)
-    _, alone, _ = ask(path.parent, batch_size=1)
+def test_a_folder_is_expanded_to_its_records_and_the_batch_size_changes_nothing(run_predict, path):
+    _, together, _ = run_predict(path.parent)
+    _, alone, _ = run_predict(path.parent, batch_size=1)
     assert len(together) == len(expand_paths([str(path.parent)])) > 10
     for a, b in zip(together, alone, strict=True):
         assert a["record"] == b["record"]
         assert a["probabilities"] == pytest.approx(b["probabilities"], abs=1e-5)
 
 
-def test_a_folder_stands_for_records_of_any_format(ask, path, tmp_path):
-    """Once each; tables that state no rate or units by what is given for all."""
+def test_a_folder_is_expanded_to_records_of_any_format(run_predict, path, tmp_path):
+    """Each is read once; tables that do not state a rate or units get the given ones."""
     record = read_record(path)
     np.savez(tmp_path / "a.npz", signal=record.signal, fs=record.fs, leads=record.leads, units="mV")
     table = pd.DataFrame(record.signal.T, columns=list(record.leads))
     table.to_csv(tmp_path / "b.csv", index=False)
     rewritten(path, tmp_path, "c")
     (tmp_path / "notes.txt").write_text("no record\n")
-    code, answers, errors = ask(tmp_path)
+    code, predictions, errors = run_predict(tmp_path)
     assert code == 1
-    assert len(answers) == 2
+    assert len(predictions) == 2
     assert errors == ["predict: record b: the file states no sampling rate: give read.fs=... in Hz"]
-    code, answers, errors = ask(tmp_path, **{"read.fs": 100.0, "read.units": "mV"})
+    code, predictions, errors = run_predict(tmp_path, **{"read.fs": 100.0, "read.units": "mV"})
     assert (code, errors) == (0, [])
-    names = [answer["record"].removeprefix(f"{tmp_path}/") for answer in answers]
+    names = [prediction["record"].removeprefix(f"{tmp_path}/") for prediction in predictions]
     assert names == ["a.npz", "b.csv", "c.hea"]
-    for answer in answers:
-        assert answer["probabilities"] == pytest.approx(answers[0]["probabilities"], abs=1e-4)
+    for prediction in predictions:
+        assert prediction["probabilities"] == pytest.approx(
+            predictions[0]["probabilities"], abs=1e-4
+        )
 
 
 def bad_records():
+    """Return changes of a record by kind, each with a part of its error."""
+
     def flat(p):
         p[:, 3] = 0.2
         return p
 
-    def holed(p):
+    def with_gap(p):
         p[10:20, 7] = np.nan
         return p
 
     return {
         "flat": (lambda x: {"p_signal": flat(x)}, "aVR"),
-        "NaN": (lambda x: {"p_signal": holed(x)}, "V2"),
+        "NaN": (lambda x: {"p_signal": with_gap(x)}, "V2"),
         "a missing lead": (lambda x: {"p_signal": x[:, :11]}, "V6"),
         "another lead": (lambda x: {"sig_name": ["X1", *LEADS[1:]]}, "missing I"),
         "units": (lambda x: {"units": ["mmHg"] * 12}, "mmHg"),
@@ -177,61 +184,66 @@ def bad_records():
 LEADS = ["I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6"]
 
 
-@pytest.mark.parametrize("what", bad_records())
-def test_a_bad_record_is_named_on_one_line_and_the_others_answered(ask, path, tmp_path, what):
-    change, named = bad_records()[what]
+@pytest.mark.parametrize("kind", bad_records())
+def test_a_bad_record_is_named_on_one_line_and_the_others_are_predicted(
+    run_predict, path, tmp_path, kind
+):
+    change, part_of_error = bad_records()[kind]
     signal = wfdb.rdrecord(str(path)).p_signal
     bad = rewritten(path, tmp_path, **change(signal))
-    code, answers, errors = ask(path, bad, path)
+    code, predictions, errors = run_predict(path, bad, path)
     assert code == 1
-    assert [answer["record"] for answer in answers] == [str(path)] * 2
+    assert [prediction["record"] for prediction in predictions] == [str(path)] * 2
     assert len(errors) == 1
     assert errors[0].startswith("predict: record bad: ")
-    assert named in errors[0]
+    assert part_of_error in errors[0]
 
 
-def damage(path, what):
+def damage(path, kind):
+    """Damage the files of a record."""
     header, data = path.with_suffix(".hea"), path.with_suffix(".dat")
-    if what == "missing .dat":
+    if kind == "missing .dat":
         data.unlink()
-    elif what == "truncated .dat":
+    elif kind == "truncated .dat":
         data.write_bytes(data.read_bytes()[:1000])
-    elif what == "0 s":
+    elif kind == "0 s":
         lines = header.read_text().splitlines()
         header.write_text("\n".join([lines[0].replace(" 1000", " 0"), *lines[1:]]))
         data.write_bytes(b"")
-    elif what == "wrong lead count":
+    elif kind == "wrong lead count":
         header.write_text(header.read_text().replace(" 12 100", " 11 100"))
 
 
-@pytest.mark.parametrize("what", ["missing .dat", "truncated .dat", "0 s", "wrong lead count"])
-def test_a_damaged_file_is_named_on_one_line(ask, path, tmp_path, what):
+@pytest.mark.parametrize("kind", ["missing .dat", "truncated .dat", "0 s", "wrong lead count"])
+def test_a_damaged_file_is_named_on_one_line(run_predict, path, tmp_path, kind):
     for suffix in (".hea", ".dat"):
         shutil.copy(path.with_suffix(suffix), tmp_path)
     damaged = tmp_path / path.name
-    damage(damaged, what)
-    code, answers, errors = ask(damaged)
-    assert (code, answers) == (1, [])
+    damage(damaged, kind)
+    code, predictions, errors = run_predict(damaged)
+    assert (code, predictions) == (1, [])
     assert len(errors) == 1
     assert path.name in errors[0]
 
 
-def test_a_short_record_is_padded_only_when_asked_and_says_so(ask, path, tmp_path):
+def test_a_short_record_is_padded_on_request_with_a_warning(run_predict, path, tmp_path):
     signal = wfdb.rdrecord(str(path)).p_signal
     short = rewritten(path, tmp_path, p_signal=signal[:300])
-    code, answers, errors = ask(short, **{"waveform.allow_short": True})
+    code, predictions, errors = run_predict(short, **{"waveform.allow_short": True})
     assert (code, errors) == (0, [])
-    assert answers[0]["warnings"] == ["3 s of signal, padded to 10 s"]
+    assert predictions[0]["warnings"] == ["3 s of signal, padded to 10 s"]
 
 
-def test_a_slightly_longer_record_is_cropped_and_says_so(ask, path, tmp_path):
+def test_a_slightly_longer_record_is_cropped_with_a_warning(run_predict, path, tmp_path):
     signal = wfdb.rdrecord(str(path)).p_signal
     long = rewritten(path, tmp_path, p_signal=np.concatenate([signal, signal[:100]]))
-    _, answers, _ = ask(long)
-    assert answers[0]["warnings"] == ["only the middle 10 s of 11 s were used"]
+    _, predictions, _ = run_predict(long)
+    assert predictions[0]["warnings"] == ["only the middle 10 s of 11 s were used"]
 
 
-def test_other_sampling_rate_lead_order_and_units_give_nearly_the_same_answer(ask, path, tmp_path):
+def test_sampling_rate_lead_order_and_units_hardly_change_the_prediction(
+    run_predict, path, tmp_path
+):
     record = read_record(path)
     finer = resample(record.signal, 100, 500).T[:, ::-1] * 1000
     other = rewritten(
@@ -242,16 +254,16 @@ def test_other_sampling_rate_lead_order_and_units_give_nearly_the_same_answer(as
         sig_name=[name.lower() for name in record.leads[::-1]],
         units=["uV"] * 12,
     )
-    _, (here, there), _ = ask(path, other)
-    assert here["probabilities"] == pytest.approx(there["probabilities"], abs=0.02)
+    _, (original, changed), _ = run_predict(path, other)
+    assert original["probabilities"] == pytest.approx(changed["probabilities"], abs=0.02)
 
 
-def test_no_record_and_an_empty_folder_are_clear_errors(ask, path, tmp_path):
+def test_no_record_and_an_empty_folder_are_errors(run_predict, path, tmp_path):
     with pytest.raises(ValueError, match="no record named"):
-        ask()
-    code, answers, errors = ask(tmp_path, path)
+        run_predict()
+    code, predictions, errors = run_predict(tmp_path, path)
     assert code == 1
-    assert len(answers) == len(errors) == 1
+    assert len(predictions) == len(errors) == 1
     assert tmp_path.name in errors[0]
 
 
@@ -281,14 +293,14 @@ def test_calibrated_probabilities_keep_the_order_of_the_raw_ones(trained, simula
     assert (np.diff(multilabel.calibrate(y_prob, predictor.artifact.calibration), axis=0) > 0).all()
 
 
-def test_questions_are_answered_beside_the_findings(ask, path):
-    _, (answer,), _ = ask(path, questions=["Vorhofflimmern?", "pizza"])
-    known, far = answer["questions"]
+def test_questions_are_matched_to_findings(run_predict, path):
+    _, (prediction,), _ = run_predict(path, questions=["Vorhofflimmern?", "pizza"])
+    known, unknown = prediction["questions"]
     assert known["matches"][0]["code"] == "AFIB"
-    assert known["matches"][0]["probability"] == answer["probabilities"]["AFIB"]
-    assert known["matches"][0]["present"] == ("AFIB" in [f["code"] for f in answer["findings"]])
-    assert (far["question"], far["matches"]) == ("pizza", [])
-    _, (without,), _ = ask(path)
-    assert {key: value for key, value in answer.items() if key != "questions"} == without
+    assert known["matches"][0]["probability"] == prediction["probabilities"]["AFIB"]
+    assert known["matches"][0]["present"] == ("AFIB" in [f["code"] for f in prediction["findings"]])
+    assert (unknown["question"], unknown["matches"]) == ("pizza", [])
+    _, (without,), _ = run_predict(path)
+    assert {key: value for key, value in prediction.items() if key != "questions"} == without
     with pytest.raises(ValueError, match="the question is empty"):
-        ask(path, questions=["AF?", " "])
+        run_predict(path, questions=["AF?", " "])

@@ -1,4 +1,4 @@
-"""The wheel carries every room and all of conf/; `make wheel-test` also runs it."""
+"""The wheel contains every module and all of conf/; `make wheel-test` also runs it."""
 
 import subprocess
 import sys
@@ -21,19 +21,19 @@ def wheel(tmp_path_factory) -> set[str]:
 
 
 def test_all_modules_and_all_of_conf_are_inside(wheel):
-    wanted = [
+    expected = [
         p.relative_to(ROOT).as_posix()
         for p in (ROOT / "ecg_siglip").rglob("*.[cpj]*")
         if "__pycache__" not in p.parts
     ]
-    wanted += [
+    expected += [
         f"ecg_siglip/{p.relative_to(ROOT).as_posix()}" for p in (ROOT / "conf").rglob("*.yaml")
     ]
     assert {
         "ecg_siglip/reporting/templates/fold_report.html.j2",
         "ecg_siglip/conf/train.yaml",
-    } < set(wanted)
-    assert set(wanted) <= wheel
+    } < set(expected)
+    assert set(expected) <= wheel
 
 
 def test_nothing_else_is_inside(wheel):

@@ -1,4 +1,4 @@
-"""Files and folders appear whole or not at all, and what was there before stays."""
+"""Files and folders are written completely or not at all; after an error the old ones stay."""
 
 import os
 
@@ -22,7 +22,7 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["a.json"]
 
 
-def test_a_folder_takes_the_place_of_the_old_one_whole(tmp_path):
+def test_a_complete_folder_replaces_the_old_one(tmp_path):
     folder = tmp_path / "model"
     with replace_folder(folder) as partial:
         (partial / "old").write_text("1")
@@ -38,14 +38,19 @@ def test_a_folder_that_cannot_be_filled_leaves_the_old_one(tmp_path, error):
     folder = tmp_path / "model"
     with replace_folder(folder) as partial:
         (partial / "old").write_text("1")
-    with pytest.raises(type(error)), replace_folder(folder) as partial:
-        (partial / "new").write_text("2")
-        raise error
+
+    def fill_and_fail():
+        with replace_folder(folder) as partial:
+            (partial / "new").write_text("2")
+            raise error
+
+    with pytest.raises(type(error)):
+        fill_and_fail()
     assert os.listdir(folder) == ["old"]
     assert os.listdir(tmp_path) == ["model"]
 
 
-def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
+def test_temporary_files_of_killed_processes_are_removed_and_nothing_else(tmp_path):
     (tmp_path / "run.tmp").write_text("a user's file")
     files._sibling(tmp_path / "state.pt").write_text("half")
     files._sibling(tmp_path / "model").mkdir()

@@ -1,4 +1,4 @@
-"""Ranks are counted as a reader would, equal reports are right for each other, chance is chance."""
+"""Ranks equal counting, equal reports are relevant for each other, chance is the exact mean."""
 
 import json
 from itertools import permutations
@@ -12,35 +12,39 @@ from ecg_siglip.metrics import retrieval
 from ecg_siglip.vocabulary.report_text import clean_report
 
 
-def test_the_best_right_one_counts_and_a_tie_counts_against_it():
+def test_the_best_relevant_candidate_counts_and_ties_are_ranked_before_it():
     score = np.array([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0], [1.0, 1.0, 1.0], [0.0, 5.0, 5.0]])
-    right = np.array([[0, 1, 0], [1, 0, 1], [0, 0, 1], [0, 1, 1]], bool)
-    assert retrieval.ranks(score, right).tolist() == [2, 1, 3, 1]
+    relevant = np.array([[0, 1, 0], [1, 0, 1], [0, 0, 1], [0, 1, 1]], bool)
+    assert retrieval.ranks(score, relevant).tolist() == [2, 1, 3, 1]
 
 
-@pytest.mark.parametrize("n_right", [[1], [2], [4], [1, 3, 3]])
-def test_chance_is_the_mean_over_all_orders(n_right):
+@pytest.mark.parametrize("n_relevant", [[1], [2], [4], [1, 3, 3]])
+def test_chance_is_the_mean_over_all_orders(n_relevant):
     n = 5
     expected = np.zeros(n)
-    for m in n_right:
-        first = [min(order[:m]) for order in permutations(range(n))]  # where the right ones fall
-        expected += [np.mean([place <= k for place in first]) for k in range(n)]
-    found = retrieval.by_chance(np.array(n_right), n)
-    np.testing.assert_allclose(found, expected / len(n_right))
+    for m in n_relevant:
+        first = [min(order[:m]) for order in permutations(range(n))]  # of a relevant candidate
+        expected += [np.mean([position <= k for position in first]) for k in range(n)]
+    chance = retrieval.by_chance(np.array(n_relevant), n)
+    np.testing.assert_allclose(chance, expected / len(n_relevant))
 
 
-def test_records_with_the_same_report_are_right_for_each_other():
+def test_records_with_the_same_report_are_relevant_for_each_other():
     own = np.array([0, 0, 1, 2])
     text = np.eye(3)
     ecg = np.array([[1, 0, 0], [0.9, 0, 0], [0, 1, 0], [0.5, 0.4, 0.3]])
-    there, back = retrieval.scores(ecg, text, own, n_bootstrap=50)
-    # The last ECG finds its report third, after two others; the others find theirs first.
-    assert (there["n_candidates"], there["recall_1"], there["recall_5"]) == (3, 0.75, 1.0)
-    assert there["recall_1/chance"] == pytest.approx(1 / 3)
-    # Both records of the first report are right for it.
-    assert (back["n_candidates"], back["recall_1"]) == (4, 1.0)
-    assert back["recall_1/chance"] == pytest.approx((2 / 4 + 2 / 4 + 1 / 4 + 1 / 4) / 4)
-    assert there["recall_1/low"] <= there["recall_1"] <= there["recall_1/high"]
+    to_report, to_ecg = retrieval.scores(ecg, text, own, n_bootstrap=50)
+    # The last ECG ranks its report third, the others rank theirs first.
+    assert (to_report["n_candidates"], to_report["recall_1"], to_report["recall_5"]) == (
+        3,
+        0.75,
+        1.0,
+    )
+    assert to_report["recall_1/chance"] == pytest.approx(1 / 3)
+    # Both records of the first report are relevant for it.
+    assert (to_ecg["n_candidates"], to_ecg["recall_1"]) == (4, 1.0)
+    assert to_ecg["recall_1/chance"] == pytest.approx((2 / 4 + 2 / 4 + 1 / 4 + 1 / 4) / 4)
+    assert to_report["recall_1/low"] <= to_report["recall_1"] <= to_report["recall_1/high"]
 
 
 def test_an_embedding_that_knows_nothing_is_at_chance():
@@ -52,12 +56,12 @@ def test_an_embedding_that_knows_nothing_is_at_chance():
     ):
         assert row["recall_10"] == pytest.approx(row["recall_10/chance"], abs=0.03)
         assert row["median_rank"] == pytest.approx(row["median_rank/chance"], rel=0.2)
-    # All alike: nothing is found, neither by luck.
-    there, back = retrieval.scores(np.ones((600, 4)), np.ones((own.max() + 1, 4)), own, 0)
-    assert there["recall_10"] == back["recall_10"] == 0
+    # With equal scores nothing is retrieved, not even by chance.
+    to_report, to_ecg = retrieval.scores(np.ones((600, 4)), np.ones((own.max() + 1, 4)), own, 0)
+    assert to_report["recall_10"] == to_ecg["recall_10"] == 0
 
 
-def test_a_prompt_is_entailed_where_the_report_says_it():
+def test_a_prompt_is_entailed_by_reports_of_its_finding():
     y_true = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0]], bool)
     text = y_true.astype(float)
     rows = retrieval.entailment_rows(
@@ -67,7 +71,7 @@ def test_a_prompt_is_entailed_where_the_report_says_it():
     assert [(row["report_auroc"], row["ecg_auroc"]) for row in rows] == [(1.0, 0.5)] * 2
 
 
-def test_evaluate_writes_both_and_shows_them(evaluated, simulated):
+def test_evaluate_writes_retrieval_and_entailment(evaluated, simulated):
     rows = json.loads((evaluated / "retrieval.json").read_text())
     assert len(rows) == len(pd.read_csv(evaluated / "retrieval.csv")) == 4
     data = ptbxl.load_ptbxl(simulated, signals=False)
@@ -80,8 +84,19 @@ def test_evaluate_writes_both_and_shows_them(evaluated, simulated):
         text != "" and not data.autogenerated[row]
         for text, row in zip(cleaned, data.fold(10), strict=True)
     )
-    entailed = pd.read_csv(evaluated / "entailment.csv")
-    assert entailed["report_auroc"].is_monotonic_decreasing
+    entailment = pd.read_csv(evaluated / "entailment.csv")
+    assert entailment["report_auroc"].is_monotonic_decreasing
     page = (evaluated / "report.html").read_text()
     assert "Which prompts the reports entail" in page
     assert f"chance {rows[0]['recall_1/chance']:.3f}" in page
+
+
+def test_rows_are_formatted_with_interval_and_chance():
+    row = {"direction": "ECG to report", "n_queries": 4, "n_candidates": 3}
+    for name in ("recall_1", "recall_5", "recall_10", "median_rank"):
+        row |= {name: 2.0, f"{name}/low": 1.0, f"{name}/high": 3.0, f"{name}/chance": 0.5}
+    (formatted,) = retrieval.format_rows([row], digits=2)
+    assert formatted["direction"] == "ECG to report"
+    assert formatted["recall_5"] == "2.00 [1.00, 3.00], chance 0.50"
+    assert formatted["median_rank"] == "2 [1, 3], chance 0"
+    assert formatted["sizes"] == "4 in 3"

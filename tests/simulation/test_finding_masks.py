@@ -1,4 +1,4 @@
-"""Masks of simulated records are where the findings are; explanations are held against them."""
+"""Masks of simulated records are where the findings are; attributions are compared with them."""
 
 import numpy as np
 import pytest
@@ -10,46 +10,56 @@ from ecg_siglip.readers.record import Record
 from ecg_siglip.signals.leads import LEADS
 from ecg_siglip.signals.preprocessing import resample
 from ecg_siglip.simulation import dataset, finding_rules
-from ecg_siglip.simulation.finding_masks import EVERYWHERE, FS, ONLY, STRETCHES, finding_masks
-from ecg_siglip.simulation.heart import simulate_ecg, strip_of
+from ecg_siglip.simulation.finding_masks import (
+    EVERYWHERE,
+    FS,
+    INTERVALS,
+    ONLY_IN,
+    finding_masks,
+)
+from ecg_siglip.simulation.patients import draw_findings, draw_patients
+from ecg_siglip.simulation.rhythms import draw_strip
 from ecg_siglip.vocabulary import findings
 
 SEED = 9
-PEOPLE = dataset.draw_patients(400, SEED)
+PEOPLE = draw_patients(400, SEED)
 LEADS = list(LEADS)
 
 
-def drawn(ecg_id):
-    """The findings of a record, without making it."""
+def codes_of(ecg_id):
+    """Draw the findings of a record without simulating it."""
     rng = np.random.default_rng([SEED, 1, ecg_id])
-    return dataset.draw_findings(rng, PEOPLE["age"][ecg_id - 1])
+    return draw_findings(rng, PEOPLE["age"][ecg_id - 1])
 
 
 def records_with(code, n=3, without=()):
-    found = [i for i in range(1, 401) if code in drawn(i) and not {*without} & {*drawn(i)}]
-    assert len(found) >= n
-    return found[:n]
+    """Return the numbers of the first n records with one finding and without others."""
+    numbers = [i for i in range(1, 401) if code in codes_of(i) and not {*without} & {*codes_of(i)}]
+    assert len(numbers) >= n
+    return numbers[:n]
 
 
 def masks(ecg_id):
+    """Compute the masks of a record."""
     who = PEOPLE.iloc[ecg_id - 1]
     return finding_masks(SEED, ecg_id, who["age"], who["is_woman"])
 
 
 def signal(ecg_id):
+    """Simulate a record, (12, 1000), mV, 100 Hz."""
     who = PEOPLE.iloc[ecg_id - 1]
-    made, _ = dataset.make_record(SEED, ecg_id, who["age"], who["is_woman"])
-    return resample(made, dataset.FS, FS)
+    at_500_hz, _ = dataset.make_record(SEED, ecg_id, who["age"], who["is_woman"])
+    return resample(at_500_hz, dataset.FS, FS)
 
 
 def test_every_finding_has_a_place_or_is_everywhere():
     known = set(finding_rules.RULES)
-    assert EVERYWHERE | set(STRETCHES) | set(ONLY) <= known
+    assert EVERYWHERE | set(INTERVALS) | set(ONLY_IN) <= known
     assert known <= set(findings.STATEMENTS)
     for ecg_id in range(1, 30):
-        found = masks(ecg_id)
-        assert set(found) == set(drawn(ecg_id)) - EVERYWHERE
-        for mask in found.values():
+        by_code = masks(ecg_id)
+        assert set(by_code) == set(codes_of(ecg_id)) - EVERYWHERE
+        for mask in by_code.values():
             assert mask.shape == (12, 1000) and mask.dtype == bool
 
 
@@ -86,11 +96,11 @@ def test_a_large_atrium_is_in_the_p_waves_alone():
         mask = masks(ecg_id)["LAO/LAE"].any(axis=0)
         who = PEOPLE.iloc[ecg_id - 1]
         rng = np.random.default_rng([SEED, 1, ecg_id])
-        codes = dataset.draw_findings(rng, who["age"])
+        codes = draw_findings(rng, who["age"])
         heart = finding_rules.with_findings(
             finding_rules.person(rng, who["age"], who["is_woman"]), codes, rng
         )
-        spans = strip_of(heart, 10.0, rng).spans
+        spans = draw_strip(heart, 10.0, rng).spans
         times = np.arange(1000) / FS
         in_p = np.any(
             [(times >= start) & (times < end) for kind, start, end in spans if kind == "P"], axis=0
@@ -98,46 +108,38 @@ def test_a_large_atrium_is_in_the_p_waves_alone():
         assert mask.any() and not mask[~in_p].any()
 
 
-def test_the_strip_is_the_one_that_is_drawn():
-    heart = finding_rules.person(np.random.default_rng(1), 60, False)
-    strip = strip_of(heart, 10.0, np.random.default_rng(2))
-    _, onsets = simulate_ecg(heart, 500, 10.0, np.random.default_rng(2))
-    began = sorted(start for kind, start, _ in strip.spans if kind == "QRS" and 0 <= start < 10)
-    assert began == onsets
-
-
-def test_pointing_counts_what_lies_inside():
-    truth_cells = np.zeros((12, 100), bool)
-    truth_cells[:, :20] = True
-    perfect = np.where(truth_cells, 1.0, -1.0)
-    assert pointing(perfect, truth_cells) == (1.0, 0.2, 1.0)
-    assert pointing(-perfect, truth_cells)[::2] == (0.0, 0.0)
-    hits, chance, mass = pointing(np.random.default_rng(0).random((12, 100)), truth_cells)
+def test_pointing_is_the_share_inside_the_mask():
+    true_cells = np.zeros((12, 100), bool)
+    true_cells[:, :20] = True
+    perfect = np.where(true_cells, 1.0, -1.0)
+    assert pointing(perfect, true_cells) == (1.0, 0.2, 1.0)
+    assert pointing(-perfect, true_cells)[::2] == (0.0, 0.0)
+    hits, chance, mass = pointing(np.random.default_rng(0).random((12, 100)), true_cells)
     assert hits == pytest.approx(chance, abs=0.12) and mass == pytest.approx(0.2, abs=0.05)
-    assert np.isnan(pointing(np.zeros((12, 100)), truth_cells)[2])
+    assert np.isnan(pointing(np.zeros((12, 100)), true_cells)[2])
 
 
 @pytest.mark.slow
-def test_explanations_of_a_trained_model_point_at_the_findings(tmp_path_factory):
-    """A model that has learned for seconds points better than chance."""
+def test_attributions_of_a_trained_model_point_at_the_findings(tmp_path_factory):
+    """A model trained for seconds points better than chance."""
     pytest.importorskip("captum", reason="needs the extra [explain]")
-    from conftest import TINY, configured
+    from helpers import TINY, configured
 
     from ecg_siglip.config import TrainConfig
     from ecg_siglip.train import train
 
-    folder = tmp_path_factory.mktemp("truth")
+    folder = tmp_path_factory.mktemp("masks")
     root = dataset.simulate_dataset(folder / "data", n_records=250, seed=3)
-    knobs = TINY | {"run.name": "t", "run.root": str(folder), "data.root": str(root)}
-    knobs |= {"optim.n_epochs": 10, "optim.lr": 4e-3}
-    train(configured(TrainConfig, knobs | {"data.n_workers": 1, "n_threads": 1}))
+    settings = TINY | {"run.name": "t", "run.root": str(folder), "data.root": str(root)}
+    settings |= {"optim.n_epochs": 10, "optim.lr": 4e-3}
+    train(configured(TrainConfig, settings | {"data.n_workers": 1, "n_threads": 1}))
     predictor = Predictor.load(folder / "t" / "model", "cpu")
     gains = []
     for code in ("CLBBB", "LVH", "IMI", "CRBBB"):
         for ecg_id in records_with(code, without=["PACE"]):
-            seen = predictor.prepare(Record("", signal(ecg_id), 100.0, LEADS, ()))
-            (found,) = predictor.attribute(seen, [code])
+            prepared = predictor.prepare(Record("", signal(ecg_id), 100.0, LEADS, ()))
+            (attribution,) = predictor.attribute(prepared, [code])
             cells = sum_cells(masks(ecg_id)[code], FS) > 0
-            hits, chance, _ = pointing(sum_cells(found, FS), cells)
+            hits, chance, _ = pointing(sum_cells(attribution, FS), cells)
             gains.append(hits - chance)
     assert np.mean(gains) > 0.05

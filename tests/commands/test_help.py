@@ -1,0 +1,25 @@
+"""Every command has a summary in plain words: its docstring, printed by `--help`."""
+
+import importlib
+import sys
+
+import pytest
+
+COMMANDS = (
+    *("simulate", "ptbxl", "train", "evaluate", "predict"),
+    *("compare", "ensemble", "export", "app"),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_starts_with_usage_and_summary(command, monkeypatch, capsys):
+    if command == "app":
+        pytest.importorskip("fastapi", reason="needs the extra [app]")
+    module = importlib.import_module(f"ecg_siglip.{command}")
+    assert module.__doc__.partition("\n")[0].endswith(".")
+    monkeypatch.setattr(sys, "argv", [command, "--help"])
+    module.main()
+    usage, empty, summary, *_ = capsys.readouterr().out.splitlines()
+    assert usage == f"python -m ecg_siglip.{command} SETTING=VALUE ..."
+    assert empty == ""
+    assert summary[0].isupper() and summary.endswith(".")

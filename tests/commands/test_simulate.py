@@ -1,0 +1,27 @@
+"""`simulate` writes a data set that the loaders read."""
+
+import sys
+
+import pandas as pd
+import pytest
+
+from ecg_siglip import simulate
+
+
+def test_it_writes_the_requested_records(tmp_path, monkeypatch, capsys):
+    root = tmp_path / "data"
+    arguments = [f"data.root={root}", "n_records=12", "records500=true", "n_workers=1"]
+    monkeypatch.setattr(sys, "argv", ["simulate", *arguments])
+    simulate.main()
+    assert f"wrote 12 records to {root}" in capsys.readouterr().out
+    assert len(pd.read_csv(root / "ptbxl_database.csv")) == 12
+    assert len(list(root.glob("records500/*/*.dat"))) == 12
+
+
+def test_a_folder_in_use_is_an_error_on_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "notes").write_text("mine")
+    monkeypatch.setattr(sys, "argv", ["simulate", f"data.root={tmp_path}", "n_records=12"])
+    with pytest.raises(SystemExit) as stop:
+        simulate.main()
+    assert stop.value.code == 1
+    assert capsys.readouterr().err.startswith(f"simulate: {tmp_path} is not empty")

@@ -1,0 +1,153 @@
+"""The command line: errors of the user are one line, bugs have a traceback, help is complete."""
+
+import shlex
+import sys
+
+import pytest
+
+from ecg_siglip import config
+from ecg_siglip.core.command_line import (
+    CONF_DIR,
+    PACKAGE_DIR,
+    _list_mistake,
+    help_page,
+    run_command,
+)
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Run a command that returns its configuration."""
+
+    def run(command: str, schema: type, *overrides: str):
+        received = []
+        monkeypatch.setattr(sys, "argv", [command, *overrides])
+        run_command(command, schema, received.append)
+        return received[0]
+
+    return run
+
+
+def test_the_folders_are_those_of_the_package():
+    assert (PACKAGE_DIR / "core" / "command_line.py").is_file()
+    assert (CONF_DIR / "train.yaml").is_file()
+
+
+def test_help_of_train_lists_the_options_of_every_group_with_their_first_comment():
+    page = help_page("train", config.TrainConfig, "Train.").splitlines()
+    assert page[:3] == ["python -m ecg_siglip.train SETTING=VALUE ...", "", "Train."]
+    for group in CONF_DIR.iterdir():
+        if group.is_dir():
+            assert any(line.startswith(f"  {group.name}=") for line in page)
+            for path in group.glob("*.yaml"):
+                assert any(line.split()[:1] == [path.stem] for line in page), path
+    assert not any(line.strip().startswith("# @package") for line in page)
+
+
+def test_help_is_printed_with_the_summary_of_the_function_and_runs_nothing(monkeypatch, capsys):
+    def command(_):
+        """Do one thing.
+
+        In detail.
+        """
+        raise AssertionError
+
+    monkeypatch.setattr(sys, "argv", ["export", "--help"])
+    run_command("export", config.ExportConfig, command)
+    page = capsys.readouterr().out
+    assert "\nDo one thing.\n" in page
+    assert "In detail" not in page
+
+
+def test_a_missing_setting_is_named(run, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run("simulate", config.SimulateConfig, "data.root=???")
+    assert stop.value.code == 1
+    assert capsys.readouterr().err == "simulate: data.root is missing; expected data.root=...\n"
+
+
+def test_an_interrupted_command_ends_with_130(monkeypatch, capsys):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["train", "run.name=r"])
+    with pytest.raises(SystemExit) as stop:
+        run_command("train", config.TrainConfig, interrupt)
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "train: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("records=a/00001_lr", ["a/00001_lr"]),
+        ("questions=LBBB?", ["LBBB?"]),
+        ("questions=Gibt es, für Sie, einen Block?", ["Gibt es, für Sie, einen Block?"]),
+        ("questions=[左脚ブロック,AF]", ["左脚ブロック", "AF"]),
+        ("questions=the patient's LBBB (old)!", ["the patient's LBBB (old)!"]),
+        ("questions=is it [LBBB]?", ["is it [LBBB]?"]),
+        ("records=", []),
+        ("records=null", []),
+    ],
+)
+def test_a_mistyped_list_is_shown_correctly_quoted(run, capsys, override, value):
+    with pytest.raises(SystemExit) as stop:
+        run("predict", config.PredictConfig, "run.name=r", override)
+    assert stop.value.code == 1
+    error = capsys.readouterr().err
+    assert f"predict: {override}: expected a list" in error
+    (corrected,) = shlex.split(error.partition("for the shell: ")[2])
+    settings = run("predict", config.PredictConfig, "run.name=r", corrected)
+    assert getattr(settings, override.split("=")[0]) == value
+
+
+def test_a_sweep_over_lists_is_no_mistake():
+    overrides = ["-m", "data.train_folds=choice([1],[2])", "data.train_folds=${a}", "run.name=x"]
+    assert not _list_mistake(config.TrainConfig, overrides)
+
+
+@pytest.mark.parametrize("error", [ValueError("record 7:\n  expected 12"), OSError("disk full")])
+def test_an_error_of_the_user_is_one_line(monkeypatch, capsys, error):
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr(sys, "argv", ["train", "run.name=r"])
+    with pytest.raises(SystemExit) as stop:
+        run_command("train", config.TrainConfig, fail)
+    assert stop.value.code == 1
+    assert capsys.readouterr().err == f"train: {' '.join(str(error).split())}\n"
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train", "run.name=r"])
+    with pytest.raises(SystemExit) as stop:
+        run_command("train", config.TrainConfig, lambda _: 1 // 0)
+    assert stop.value.code == 1
+    assert "Traceback" in (err := capsys.readouterr().err)
+    assert "ZeroDivisionError" in err
+
+
+def test_the_return_value_of_a_command_is_its_exit_code(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["predict", "run.name=r"])
+    run_command("predict", config.PredictConfig, lambda _: 0)
+    with pytest.raises(SystemExit) as stop:
+        run_command("predict", config.PredictConfig, lambda _: 1)
+    assert stop.value.code == 1
+
+
+RENAMED = [
+    ("predict", "ask=[LBBB?]", "ask: renamed to questions"),
+    ("predict", "n_reasons=3", "n_reasons: renamed to n_attributions"),
+    ("train", "tune=ecg_only", "tune=ecg_only: renamed to freeze=text"),
+    ("train", "tune=text_only", "tune=text_only: renamed to freeze=ecg"),
+    ("train", "tune=other", "tune: renamed to freeze"),
+]
+
+
+@pytest.mark.parametrize(("command", "override", "error"), RENAMED)
+def test_a_renamed_setting_gets_an_error_with_the_new_name(run, capsys, command, override, error):
+    schema = {"predict": config.PredictConfig, "train": config.TrainConfig}[command]
+    with pytest.raises(SystemExit) as stop:
+        run(command, schema, "run.name=r", override)
+    assert stop.value.code == 1
+    assert capsys.readouterr().err == f"{command}: {error}\n"

@@ -65,12 +65,12 @@ def trained(simulated, tmp_path_factory) -> Path:
 def evaluated(trained, tmp_path_factory) -> Path:
     """The folder that `evaluate` wrote for fold 10 of a copy of the finished run."""
     from ecg_siglip.config import EvaluateConfig
-    from ecg_siglip.evaluation.fold import evaluate_run
+    from ecg_siglip.evaluation.fold import evaluate_fold
 
     run = tmp_path_factory.mktemp("evaluated") / trained.name
     shutil.copytree(trained, run)
     base = {"run.name": run.name, "run.root": str(run.parent), "n_bootstrap": 20}
-    evaluate_run(configured(EvaluateConfig, base))
+    evaluate_fold(configured(EvaluateConfig, base))
     return run / "evaluate" / "fold10"
 
 

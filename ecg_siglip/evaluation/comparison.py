@@ -1,7 +1,7 @@
-"""Recipes beside each other: which is better on the same records, by how much, could it be chance?
+"""Compare recipes on the same records: which is better, by how much, and with what p-value.
 
-A recipe is what its runs have in common, all knobs but the seed; it is scored by the mean of its
-runs. Reads ``config.yaml`` and ``evaluate/fold<n>/`` of each run, and evaluates a run first where
+A recipe is what its runs have in common, all settings but the seed; it is scored by the mean of its
+runs. Reads ``config.yaml`` and ``evaluate/fold<n>/`` of each run, and evaluates a run first if
 that is missing.
 """
 
@@ -25,7 +25,7 @@ from ecg_siglip.config import TrainConfig
 from ecg_siglip.core.files import one_line, replace_folder
 from ecg_siglip.core.run_folder import find_runs, from_yaml
 from ecg_siglip.core.settings import setting_names
-from ecg_siglip.evaluation.fold import evaluate_run
+from ecg_siglip.evaluation.fold import evaluate_fold
 from ecg_siglip.metrics import paired_tests
 from ecg_siglip.metrics.decision_rules import THRESHOLD_RULES
 from ecg_siglip.metrics.multilabel import without_nan
@@ -41,47 +41,49 @@ HEADINGS = {
     "fixed_0.5/micro_f1": "micro F1 at 0.5",
     "ece": "ECE",
 }
-FALSE_NEGATIVES = "true pairs called negative"
+FALSE_NEGATIVES = "true pairs labelled negative"
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run as compare sees it: its configuration, its answers, where they come from."""
+    """A run: its configuration, its predictions, its provenance."""
 
     name: str
     settings: TrainConfig
     ecg_id: np.ndarray
     codes: tuple[str, ...]
     y_true: np.ndarray
-    answers: ModelOutput
+    output: ModelOutput
     provenance: Provenance
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe: its name and its runs, one a seed."""
+    """A recipe: its name and its runs, one per seed."""
 
     name: str
     runs: list[Run]
 
     @property
-    def answers(self) -> list[ModelOutput]:
-        return [run.answers for run in self.runs]
+    def outputs(self) -> list[ModelOutput]:
+        return [run.output for run in self.runs]
 
 
 def read_run(root: Path, name: str, fold: int) -> Run:
-    """What a run said of a fold.
+    """Read the predictions of a run for a fold.
 
     Raises
     ------
     ValueError
-        If the run was trained on the fold, or its files are not whole.
+        If the run was trained or tuned on the fold, or its files are incomplete.
     """
     settings = from_yaml(TrainConfig, root / name / "config.yaml")
     folder = root / name / "evaluate" / f"fold{fold}"
     if fold in [*settings.data.train_folds, settings.data.tune_fold]:
-        did = "trained" if fold in settings.data.train_folds else "tuned"
-        raise ValueError(f"{root / name}: {did} on fold {fold}; expected a fold it never saw")
+        action = "trained" if fold in settings.data.train_folds else "tuned"
+        raise ValueError(
+            f"{root / name}: {action} on fold {fold}; expected a fold that it has not seen"
+        )
     try:
         table = pd.read_parquet(folder / "predictions.parquet")
         findings = pd.read_csv(folder / "findings.csv", keep_default_na=False, na_values=[""])
@@ -103,7 +105,7 @@ def read_run(root: Path, name: str, fold: int) -> Run:
 
 
 def group_runs(runs: list[Run]) -> list[Recipe]:
-    """Runs of one recipe together, in the order in which the recipes are first named.
+    """Group runs by recipe, in the order in which the recipes are first named.
 
     Raises
     ------
@@ -112,24 +114,24 @@ def group_runs(runs: list[Run]) -> list[Recipe]:
     """
     first = runs[0]
     # An evaluation by an earlier version may lack a rule.
-    rules = set.intersection(*(set(run.answers.thresholds) for run in runs))
+    rules = set.intersection(*(set(run.output.thresholds) for run in runs))
     rows: dict[str, list[Run]] = {}
     for run in runs:
         if not np.array_equal(run.ecg_id, first.ecg_id):
             raise ValueError(
-                f"{run.name}: answers for {len(run.ecg_id)} records that are not the "
+                f"{run.name}: has predictions of {len(run.ecg_id)} records that are not the "
                 f"{len(first.ecg_id)} of {first.name}; expected the same"
             )
         if run.codes != first.codes or not np.array_equal(run.y_true, first.y_true):
             raise ValueError(f"{run.name}: other findings or labels than {first.name}")
-        shared = {rule: t for rule, t in run.answers.thresholds.items() if rule in rules}
+        shared = {rule: t for rule, t in run.output.thresholds.items() if rule in rules}
         members = rows.setdefault(_recipe(run), [])
         for other in members:
             if other.settings.seed == run.settings.seed:
                 raise ValueError(
                     f"{run.name}: the same recipe and seed as {other.name}; expected another seed"
                 )
-        members.append(replace(run, answers=ModelOutput(run.answers.y_prob, shared)))
+        members.append(replace(run, output=ModelOutput(run.output.y_prob, shared)))
     named = [Recipe(_row_name(members), members) for members in rows.values()]
     names = [row.name for row in named]
     return [
@@ -140,19 +142,19 @@ def group_runs(runs: list[Run]) -> list[Recipe]:
 
 def _recipe(run: Run, without: tuple[str, ...] = ()) -> str:
     own = ("run.name", "run.root", "data.root", "seed", *without, *TrainConfig.FREE)
-    knobs = [name for name in setting_names(TrainConfig) if name not in own]
-    values = {name: operator.attrgetter(name)(run.settings) for name in knobs}
+    names = [name for name in setting_names(TrainConfig) if name not in own]
+    values = {name: operator.attrgetter(name)(run.settings) for name in names}
     return json.dumps([values, run.provenance.members or None])
 
 
 def _row_name(runs: list[Run]) -> str:
-    """The name of the runs without their seed: bank_s0, bank_s1 -> bank."""
+    """Return the name of the runs without their seed: bank_s0, bank_s1 -> bank."""
     run = runs[0]
     return re.sub(rf"(?:[_-]s?|s){run.settings.seed}$", "", run.name) or run.name
 
 
 def summary(rows: list[Recipe], baseline: Recipe, n_resamples: int) -> dict[str, Any]:
-    """All that the files say: scores of each recipe, its differences from the baseline."""
+    """Return the scores of each recipe and its differences from the baseline."""
     y_true = rows[0].runs[0].y_true
     table = []
     for row in tqdm(rows, "recipes", disable=None, leave=False):
@@ -160,7 +162,7 @@ def summary(rows: list[Recipe], baseline: Recipe, n_resamples: int) -> dict[str,
         differences = (
             {}
             if is_baseline
-            else paired_tests.compare_recipes(y_true, row.answers, baseline.answers, n_resamples)
+            else paired_tests.compare_recipes(y_true, row.outputs, baseline.outputs, n_resamples)
         )
         minutes = [run.provenance.train_seconds / 60 for run in row.runs]
         first, optim = row.runs[0], row.runs[0].settings.optim
@@ -178,7 +180,7 @@ def summary(rows: list[Recipe], baseline: Recipe, n_resamples: int) -> dict[str,
                 "batch_size": optim.batch_size,
                 "n_steps": math.ceil(n_records / optim.batch_size) * optim.n_epochs,
                 "pairs": first.provenance.pairs,
-                "scores": paired_tests.mean_scores(y_true, row.answers, n_resamples),
+                "scores": paired_tests.mean_scores(y_true, row.outputs, n_resamples),
                 "differences": differences,
             }
         )
@@ -192,21 +194,21 @@ def summary(rows: list[Recipe], baseline: Recipe, n_resamples: int) -> dict[str,
 
 
 def by_finding(rows: list[Recipe], baseline: Recipe, rule: str = "prevalence") -> pd.DataFrame:
-    """One line a recipe and finding: F1 and AUROC, those of the baseline, the differences."""
+    """Return F1 and AUROC by recipe and finding, with those of the baseline and the differences."""
     y_true, codes = rows[0].runs[0].y_true, rows[0].runs[0].codes
     tables = []
     for row in rows:
-        found = paired_tests.finding_differences(y_true, row.answers, baseline.answers, rule)
+        found = paired_tests.finding_differences(y_true, row.outputs, baseline.outputs, rule)
         table = pd.DataFrame(found)
         table.insert(0, "code", codes)
         table.insert(0, "recipe", row.name)
-        # The baseline against itself says nothing, but a table without a line has no columns.
+        # No rows for the baseline against itself; a table without any row still needs its columns.
         tables.append(table[:0] if row is baseline else table)
     return pd.concat(tables, ignore_index=True)
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The tables as text that reads well raw and rendered."""
+    """Return the tables as Markdown."""
     head = ["recipe", "runs", *HEADINGS.values(), "macro F1 against baseline", "p", "minutes"]
     lines = [head, ["---"] * len(head)]
     for row in result["rows"]:
@@ -227,8 +229,8 @@ def markdown(result: dict[str, Any]) -> str:
     about = (
         f"{result['n_records']} records; macro scores over the {result['n_findings_min5']} "
         "findings with 5 or more positives, macro F1 by the rule `prevalence`; mean over the "
-        "runs (one a seed), 95 % intervals over records and runs; p by permutation of records, for "
-        "these very runs."
+        "runs (one per seed), 95 % intervals over records and runs; p by permutation of records, "
+        "for these runs only."
     )
     where = [
         f"- {row['name']}: {', '.join(row['machine'])}; commit {', '.join(row['commit'])}"
@@ -265,48 +267,48 @@ def _difference(difference: dict[str, float]) -> list[str]:
     return [text, "" if math.isnan(p) else f"{p:.3f}"]
 
 
-def along(rows: list[Recipe], result: dict[str, Any], knob: str) -> dict[str, Any]:
-    """Points of the curves along a knob: score -> recipe without that knob -> points.
+def along(rows: list[Recipe], result: dict[str, Any], setting: str) -> dict[str, Any]:
+    """Return the points of the curves along a setting: score -> recipe without it -> points.
 
-    Where the knob is the batch size, what the targets call wrong stands beside the scores.
+    If the setting is the batch size, the share of wrong targets is a further panel.
 
     Raises
     ------
     ValueError
-        If the knob is unknown or no number.
+        If the setting is unknown or no number.
     """
-    if knob not in setting_names(TrainConfig):
-        raise ValueError(f"x={knob}: no knob of train; expected one like optim.batch_size")
-    recipes = [_recipe(row.runs[0], without=(knob, *_following(rows, knob))) for row in rows]
-    # A line is called by its objective, unless another line has the same.
+    if setting not in setting_names(TrainConfig):
+        raise ValueError(f"x={setting}: no setting of train; expected one like optim.batch_size")
+    recipes = [_recipe(row.runs[0], without=(setting, *_following(rows, setting))) for row in rows]
+    # A line is named after its objective, unless another line has the same.
     labels = dict(zip(recipes, (line["objective"] for line in result["rows"]), strict=True))
     used = list(labels.values())
     names = dict(zip(recipes[::-1], (row.name for row in rows[::-1]), strict=True))
     labels = {key: names[key] if used.count(value) > 1 else value for key, value in labels.items()}
     panels: dict[str, dict[str, list[tuple[float, dict[str, float]]]]] = {}
     for recipe, row, line in zip(recipes, rows, result["rows"], strict=True):
-        value = operator.attrgetter(knob)(row.runs[0].settings)
+        value = operator.attrgetter(setting)(row.runs[0].settings)
         if not isinstance(value, int | float):
-            raise ValueError(f"x={knob}: {row.name} has {value}; expected a number")
+            raise ValueError(f"x={setting}: {row.name} has {value}; expected a number")
         for score, heading in HEADINGS.items():
             if score != "ece":
                 points = panels.setdefault(heading, {}).setdefault(labels[recipe], [])
                 points.append((float(value), line["scores"][score]))
-        if knob == "optim.batch_size" and line["pairs"]:
+        if setting == "optim.batch_size" and line["pairs"]:
             worst = max(shares["false_negative"] for shares in line["pairs"].values())
             points = panels.setdefault(FALSE_NEGATIVES, {}).setdefault(labels[recipe], [])
             points.append((float(value), {"mean": worst}))
     return panels
 
 
-def _following(rows: list[Recipe], knob: str) -> tuple[str, ...]:
-    """Knobs of the optimizer that go with another one, as a learning rate with the batch size: for
-    each value of that they have one of their own, in all rows."""
+def _following(rows: list[Recipe], setting: str) -> tuple[str, ...]:
+    """Return settings of the optimizer that depend on another one, as a learning rate on the batch
+    size: for each value of the other setting they have one value in all rows."""
     found = []
-    for name in (knob for knob in setting_names(TrainConfig) if knob.startswith("optim.")):
+    for name in (setting for setting in setting_names(TrainConfig) if setting.startswith("optim.")):
         values: dict[str, set[str]] = {}
         for row in rows:
-            at, value = (operator.attrgetter(k)(row.runs[0].settings) for k in (knob, name))
+            at, value = (operator.attrgetter(k)(row.runs[0].settings) for k in (setting, name))
             values.setdefault(str(at), set()).add(str(value))
         if all(len(seen) == 1 for seen in values.values()):
             found.append(name)
@@ -314,15 +316,17 @@ def _following(rows: list[Recipe], knob: str) -> tuple[str, ...]:
 
 
 def compare_runs(settings: config.CompareConfig) -> None:
-    """Compare runs; prints the table, writes ``out`` whole or not at all."""
+    """Compare runs; print the table, write ``out`` whole or not at all."""
     root, out = Path(settings.root), Path(settings.out)
     if out.is_symlink() or (out.exists() and not (out / "comparison.json").is_file()):
-        raise ValueError(f"out={out}: holds something else than a comparison; expected a new name")
+        raise ValueError(
+            f"out={out}: contains something other than a comparison; expected a new name"
+        )
     names = find_runs(root, settings.runs)
     for name in names:
         if not (root / name / "evaluate" / f"fold{settings.fold}").is_dir():
             print(f"compare: {name} is not evaluated on fold {settings.fold} yet", file=sys.stderr)
-            evaluate_run(
+            evaluate_fold(
                 config.EvaluateConfig(
                     run=config.RunConfig(name=name, root=settings.root),
                     data=config.EvaluatedData(**vars(settings.data)),
@@ -358,7 +362,7 @@ def compare_runs(settings: config.CompareConfig) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """The same without NaN, which JSON does not have."""
+    """Return the same without NaN, which JSON does not have."""
     if isinstance(value, dict):
         return without_nan({key: _plain(inner) for key, inner in value.items()})
     return [_plain(inner) for inner in value] if isinstance(value, list) else value

@@ -12,7 +12,7 @@ from helpers import TINY, configured
 
 from ecg_siglip.config import EvaluateConfig, TrainConfig
 from ecg_siglip.datasets.loading import load_training_data
-from ecg_siglip.evaluation.fold import evaluate_run
+from ecg_siglip.evaluation.fold import evaluate_fold
 from ecg_siglip.evaluation.zero_shot import zero_shot_scores
 from ecg_siglip.train import train
 from ecg_siglip.training.data import TrainingData
@@ -140,7 +140,7 @@ def unheard(simulated, tmp_path_factory) -> Path:
 def test_the_report_asks_for_what_training_never_heard_of(unheard):
     base = {"run.name": unheard.name, "run.root": str(unheard.parent), "n_bootstrap": 0}
     base |= {"fold": 8}  # fold 10 of so few records has neither
-    evaluate_run(configured(EvaluateConfig, base))
+    evaluate_fold(configured(EvaluateConfig, base))
     folder = unheard / "evaluate" / "fold8"
     table = pd.read_csv(folder / "held_out.csv").set_index("code")
     assert list(table.index) == OUT

@@ -17,7 +17,7 @@ from ecg_siglip.core.run_folder import from_yaml
 from ecg_siglip.datasets import challenge, ptbxl
 from ecg_siglip.evaluation import external as external_module
 from ecg_siglip.evaluation.external import seen_in_training
-from ecg_siglip.evaluation.fold import evaluate_run
+from ecg_siglip.evaluation.external_outputs import evaluate_external
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.models.provenance import Provenance
@@ -59,7 +59,7 @@ def run(trained, tmp_path):
     def make(root, **knobs):
         base = {"run.name": trained.name, "run.root": str(tmp_path), "device": "cpu"}
         base |= {"data.kind": "challenge", "data.root": str(root), "n_bootstrap": 20}
-        evaluate_run(configured(config.EvaluateConfig, base | {"report": False} | knobs))
+        evaluate_external(configured(config.EvaluateConfig, base | {"report": False} | knobs))
         return tmp_path / trained.name / "evaluate" / "challenge"
 
     return make

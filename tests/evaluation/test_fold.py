@@ -13,7 +13,7 @@ from helpers import configured
 
 from ecg_siglip import config
 from ecg_siglip.datasets import ptbxl
-from ecg_siglip.evaluation.fold import evaluate_run
+from ecg_siglip.evaluation.fold import evaluate_fold
 from ecg_siglip.inference.tuning import tune_fold
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.summary import headline
@@ -83,7 +83,7 @@ def test_what_the_reported_fold_says_does_not_move_thresholds_or_probabilities(
     # A cardiologist of another mind reads fold 10: everybody has atrial fibrillation.
     table.loc[table["strat_fold"] == 10, "scp_codes"] = "{'AFIB': 0.0}"
     table.to_csv(lying / "ptbxl_database.csv", index=False)
-    evaluate_run(settings(**copied(trained, tmp_path), **{"data.root": str(lying)}))
+    evaluate_fold(settings(**copied(trained, tmp_path), **{"data.root": str(lying)}))
     there = tmp_path / trained.name / "evaluate" / "fold10"
     before = pd.read_parquet(evaluated / "predictions.parquet")
     after = pd.read_parquet(there / "predictions.parquet")
@@ -113,17 +113,17 @@ def test_a_failed_report_leaves_no_half_written_folder(trained, settings, tmp_pa
 
     monkeypatch.setattr("ecg_siglip.reporting.fold_report.write_fold_report", broken)
     with pytest.raises(OSError, match="No space left"):
-        evaluate_run(settings(report=True, **copied(trained, tmp_path)))
+        evaluate_fold(settings(report=True, **copied(trained, tmp_path)))
     assert not any((tmp_path / trained.name / "evaluate").iterdir())
 
 
 def test_a_run_that_is_not_there_or_not_finished_is_a_clear_error(trained, settings, tmp_path):
     with pytest.raises(ValueError, match="no such run"):
-        evaluate_run(settings(**{"run.name": "nobody"}))
+        evaluate_fold(settings(**{"run.name": "nobody"}))
     root = copied(trained, tmp_path)
     shutil.rmtree(tmp_path / trained.name / "model")
     with pytest.raises(ValueError, match="training has not finished"):
-        evaluate_run(settings(**root))
+        evaluate_fold(settings(**root))
 
 
 def test_a_model_of_another_vocabulary_is_refused(trained, settings, tmp_path):
@@ -138,11 +138,11 @@ def test_a_model_of_another_vocabulary_is_refused(trained, settings, tmp_path):
         stored[kind] = {rule: values[:-1] for rule, values in stored[kind].items()}
     path.write_text(json.dumps(stored))
     with pytest.raises(ValueError, match="another vocabulary"):
-        evaluate_run(settings(**root))
+        evaluate_fold(settings(**root))
     stored["codes"][0] = "NOPE"
     path.write_text(json.dumps(stored))
     with pytest.raises(ValueError, match="NOPE"):
-        evaluate_run(settings(**root))
+        evaluate_fold(settings(**root))
 
 
 def test_records_without_a_finding_can_be_left_out(trained, settings, tmp_path, simulated, capsys):
@@ -156,14 +156,14 @@ def test_records_without_a_finding_can_be_left_out(trained, settings, tmp_path, 
     folder = tmp_path / trained.name / "evaluate" / "fold10"
     n_records = {}
     for labelled_only in (False, True):
-        evaluate_run(settings(labelled_only=labelled_only, **knobs))
+        evaluate_fold(settings(labelled_only=labelled_only, **knobs))
         scores = json.loads((folder / "metrics.json").read_text())
         n_records[labelled_only] = scores["n_records"]
     assert n_records[False] - n_records[True] == 1
 
 
 def test_a_fold_that_was_trained_on_is_reported_with_a_note(trained, settings, tmp_path, capsys):
-    evaluate_run(settings(fold=3, **copied(trained, tmp_path)))
+    evaluate_fold(settings(fold=3, **copied(trained, tmp_path)))
     assert "was trained on fold 3" in capsys.readouterr().err
 
 
@@ -200,6 +200,6 @@ def test_a_model_from_before_the_default_rule_is_reported_by_the_rule_it_has(
     content = json.loads(path.read_text())
     del content["thresholds"]["expected_f1"]
     path.write_text(json.dumps(content))
-    evaluate_run(settings(**root, report=True))
+    evaluate_fold(settings(**root, report=True))
     report = tmp_path / trained.name / "evaluate" / "fold10" / "report.html"
     assert "threshold rule <b>prevalence</b>" in report.read_text()

@@ -12,7 +12,7 @@ from helpers import TINY, configured
 from ecg_siglip.config import EvaluateConfig, PredictConfig, TrainConfig
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.datasets.loading import load_training_data
-from ecg_siglip.evaluation.fold import evaluate_run
+from ecg_siglip.evaluation.fold import evaluate_fold
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.predict import predict
 from ecg_siglip.train import train
@@ -73,7 +73,7 @@ def test_an_answer_in_another_language_is_what_its_prompts_say(mixed, simulated,
 
 def test_the_report_holds_the_languages_against_each_other(mixed):
     base = {"run.name": mixed.name, "run.root": str(mixed.parent), "n_bootstrap": 0}
-    evaluate_run(configured(EvaluateConfig, base))
+    evaluate_fold(configured(EvaluateConfig, base))
     folder = mixed / "evaluate" / "fold10"
     table = pd.read_csv(folder / "languages.csv").set_index("language")
     assert list(table.index) == list(findings.LANGUAGES)

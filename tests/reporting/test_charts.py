@@ -64,8 +64,8 @@ def test_net_benefit_is_what_its_definition_says(fold):
     model = dict(zip(*lines[2].get_data(), strict=True))
     everyone = dict(zip(*lines[1].get_data(), strict=True))
     threshold = min(model, key=lambda t: abs(t - 0.25))
-    called, truth = y_prob[:, 0] >= threshold, y_true[:, 0]
+    y_pred, labels = y_prob[:, 0] >= threshold, y_true[:, 0]
     odds = threshold / (1 - threshold)
-    benefit = 100 * ((called & truth).sum() - (called & ~truth).sum() * odds) / 400
+    benefit = 100 * ((y_pred & labels).sum() - (y_pred & ~labels).sum() * odds) / 400
     assert model[threshold] == pytest.approx(benefit)
     assert everyone[threshold] == pytest.approx(100 * (truth.sum() - (~truth).sum() * odds) / 400)

@@ -46,9 +46,9 @@ def test_counts_are_those_of_the_threshold(fold, pages):
     y_true, y_prob, thresholds = fold
     for f, page in enumerate(pages):
         for rule, n in page.counts.items():
-            called = y_prob[:, f] >= thresholds[rule][f]
+            y_pred = y_prob[:, f] >= thresholds[rule][f]
             assert n["threshold"] == thresholds[rule][f]
-            assert n["tp"] == (called & y_true[:, f]).sum()
+            assert n["tp"] == (y_pred & y_true[:, f]).sum()
             assert n["fp"] + n["tn"] == (~y_true[:, f]).sum()
             assert sum(n[key] for key in ("tp", "fp", "fn", "tn")) == 400
 
@@ -65,27 +65,27 @@ def test_curves_have_few_points_and_the_right_area(fold, pages):
         assert auc(recall, precision) == pytest.approx(area, abs=0.04)
 
 
-def test_the_dot_lies_where_the_threshold_calls(fold, pages):
+def test_the_dot_is_at_the_threshold(fold, pages):
     y_true, y_prob, thresholds = fold
-    page, called = pages[1], y_prob[:, 1] >= thresholds["f1"][1]
-    sensitivity = (called & y_true[:, 1]).sum() / y_true[:, 1].sum()
-    precision = (called & y_true[:, 1]).sum() / called.sum()
+    page, y_pred = pages[1], y_prob[:, 1] >= thresholds["f1"][1]
+    sensitivity = (y_pred & y_true[:, 1]).sum() / y_true[:, 1].sum()
+    precision = (y_pred & y_true[:, 1]).sum() / y_pred.sum()
     assert page.roc_at[1] == pytest.approx(100 * (1 - sensitivity), abs=0.06)
     assert page.pr_at == pytest.approx((100 * sensitivity, 100 * (1 - precision)), abs=0.06)
 
 
-def test_examples_are_the_surest_and_can_be_looked_at(fold, pages):
+def test_examples_have_the_most_extreme_probabilities(fold, pages):
     y_true, y_prob, thresholds = fold
     page = pages[1]
-    for group, here, called in (
-        (page.found, True, True),
-        (page.false, False, True),
+    for group, label, is_positive in (
+        (page.true_positives, True, True),
+        (page.false_positives, False, True),
         (page.missed, True, False),
     ):
-        among = (y_true[:, 1] == here) & ((y_prob[:, 1] >= thresholds["f1"][1]) == called)
+        among = (y_true[:, 1] == label) & ((y_prob[:, 1] >= thresholds["f1"][1]) == is_positive)
         order = np.sort(y_prob[among, 1])
-        wanted = order[::-1][:3] if called else order[:3]
-        assert [each.probability for each in group] == wanted.tolist()
+        expected = order[::-1][:3] if is_positive else order[:3]
+        assert [each.probability for each in group] == expected.tolist()
         assert all(among[int(each.record) - 1000] for each in group)
 
 
@@ -94,7 +94,7 @@ def test_the_command_is_one_that_predict_understands(pages):
     words = shlex.split(pages[2].command)[1:]
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         settings = compose("predict", words)
-    shown = [*pages[2].found, *pages[2].false, *pages[2].missed]
+    shown = [*pages[2].true_positives, *pages[2].false_positives, *pages[2].missed]
     assert list(settings.records) == [f"data/my ecgs/{each.record}_lr" for each in shown]
     assert settings.report == "X_Y_.html"
 
@@ -112,18 +112,18 @@ def test_any_path_gets_through_the_shell_and_hydra(path):
 def test_a_finding_that_nobody_has_has_no_curve(pages):
     page = pages[3]
     assert (page.roc, page.pr, page.bins, page.roc_at, page.pr_at) == ("", "", [], None, None)
-    assert not page.found and not page.missed
+    assert not page.true_positives and not page.missed
 
 
 def test_the_report_has_a_page_for_every_finding(evaluated):
     html = (evaluated / "report.html").read_text("utf-8")
     table = pd.read_csv(evaluated / "findings.csv")
-    assert html.count('<details class="drill"') == len(table)
+    assert html.count('<details class="finding"') == len(table)
     assert set(re.findall(r'href="#(finding-\d+)"', html)) == set(
-        re.findall(r'<details class="drill" id="([^"]+)"', html)
+        re.findall(r'<details class="finding" id="([^"]+)"', html)
     )
-    drawn = html.count("<svg")
-    assert drawn == 3 * ((table["n_positive"] > 0) & (table["n_positive"] < 14)).sum()
+    n_panels = html.count("<svg")
+    assert n_panels == 3 * ((table["n_positive"] > 0) & (table["n_positive"] < 14)).sum()
     commands = re.findall(r"<pre>(.*?)</pre>", html)
     assert commands and "python -m ecg_siglip.predict run.name=small" in commands[0]
     for outside in ('src="http', 'href="http', "@import", "url(http"):

@@ -1,4 +1,4 @@
-"""Write the scores of a model on other hospitals, where it was not trained.
+"""Evaluate a trained model on the records of other hospitals, and write its scores.
 
 Each set of ``challenge`` is predicted by the model as it is, with its own thresholds and
 calibration (zero-shot), and a second time with both re-fitted on one half of the set and scored on
@@ -347,7 +347,7 @@ def _refitted_table(refitted: dict[str, Any]) -> dict[str, Any]:
 
 def format_summary(rows: list[dict[str, Any]]) -> str:
     """Format one line per set, with the scores to look at first."""
-    width = max(len("set"), *(len(row["set"]) for row in rows))
+    width = max(len("  re-fitted"), *(len(row["set"]) for row in rows))
     lines = [f"{'set':<{width}} records findings  " + "  ".join(f"{key:<22}" for key in SHOWN)]
     for row in rows:
         cells = [_cell(row, key) for key in SHOWN]

@@ -1,7 +1,7 @@
 """Evaluate a trained model on one fold.
 
-Thresholds and calibration come from the model, as they were tuned on the tuning fold; nothing here
-is fitted to the fold that is reported on.
+Thresholds and calibration come from the model, as they were tuned on the tuning fold; nothing is
+fitted to the fold that is reported on.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Figures of scores: of one fold finding by finding, and of many runs side by side.
 
-As in ``ecg_plot``, every figure is a ``matplotlib.figure.Figure`` of its own: no pyplot.
+As in ``ecg_plot``, figures are made without pyplot.
 """
 
 from __future__ import annotations
@@ -177,7 +177,18 @@ def pr_figure(
 
 
 def binned(labels: NDArray, probability: NDArray, edges: NDArray) -> tuple[NDArray, ...]:
-    """Return mean probability, frequency, 95 % Wilson interval and count of each non-empty bin."""
+    """Return mean probability, frequency, 95 % Wilson interval and count of each non-empty bin.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,), float, 0 or 1
+    probability : ndarray of shape (n,)
+    edges : ndarray of shape (n_bins + 1,), ascending
+
+    Returns
+    -------
+    mean, observed, low, high, n : ndarrays of shape (n_non_empty_bins,)
+    """
     bins = np.clip(np.searchsorted(edges, probability, side="right") - 1, 0, len(edges) - 2)
     n = np.bincount(bins, minlength=len(edges) - 1)
     mean = np.bincount(bins, probability, len(edges) - 1)[n > 0] / n[n > 0]
@@ -230,8 +241,8 @@ def finding_reliability_figure(
 ) -> Figure:
     """Draw observed frequency against probability for each of the most frequent findings.
 
-    Bins hold equally many positives instead of being equally wide, so that rare findings have
-    points as well; bars are 95 % Wilson intervals.
+    All bins have about the same number of positives instead of the same width, so that rare
+    findings have points as well; bars are 95 % Wilson intervals.
     """
     y_true, y_prob = np.asarray(y_true, dtype=bool), np.asarray(y_prob, dtype=float)
     findings = _frequent(y_true, min_positives, max_panels)

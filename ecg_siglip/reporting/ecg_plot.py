@@ -1,4 +1,4 @@
-"""A 12-lead ECG on its paper.
+"""Figure of a 12-lead ECG on ECG paper.
 
 Every figure is a ``matplotlib.figure.Figure`` of its own: no pyplot, no state shared between
 calls, no display needed.
@@ -52,7 +52,7 @@ def ecg_figure(
     lines : sequence of str, optional
         Set below the title.
     marked : array of shape (12, n_samples), 0 to 1, optional
-        How strongly each sample is marked behind its trace, as by ``attribution.attribute``.
+        Strength of the mark behind each sample, as from ``record_report.mark_strength``.
 
     Returns
     -------
@@ -67,9 +67,9 @@ def ecg_figure(
     Notes
     -----
     The standard layout: four columns of 2.5 s, one after the other in time, above lead II in full.
-    Each lead is centred on its median, where the isoelectric line is about. Of a longer signal the
-    first 10 s are drawn; the columns of a shorter one are a quarter of it. Rows stand far enough
-    apart for their traces, up to 45 mm.
+    Each lead is centred on its median, which is close to the isoelectric line. Of a longer signal
+    the first 10 s are drawn; the columns of a shorter one are a quarter of it. The distance between
+    rows depends on their traces, up to 45 mm.
     """
     whole, marks = _checked(signal, fs, marked)
     whole_s = whole.shape[1] / fs
@@ -130,7 +130,7 @@ def _checked(
 def _rows(n_samples: int) -> list[list[Trace]]:
     """Return lead, first and last sample of each trace, row by row.
 
-    A trace ends on the sample that the next one starts from, so that no time is lost between them.
+    A trace ends on the sample at which the next one starts: no time is missing between them.
     """
     ends = np.linspace(0, n_samples, 5).round().astype(int)
     rows: list[list[Trace]] = [
@@ -240,7 +240,7 @@ def _row_spacing(rows: list[list[Trace]], height: NDArray) -> list[float]:
     gaps += [(downs[i] + ups[i + 1]).max() + 2 for i in range(len(rows) - 1)]
     gaps.append(downs[-1].max() + 3)
     low = [15.0] + [20.0] * (len(rows) - 1) + [10.0]
-    # Whole millimetres of 5, so that each baseline lies on a grid line.
+    # Multiples of 5 mm: each baseline is on a line of the coarse grid.
     return [
         float(np.clip(5 * math.ceil(gap / 5), least, 45))
         for gap, least in zip(gaps, low, strict=True)

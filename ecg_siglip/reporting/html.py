@@ -1,4 +1,4 @@
-"""HTML pages: the template engine, numbers and inline figures."""
+"""HTML pages: templates, numbers and inline figures."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def load_template(name: str, *folders: Path) -> Template:
     name : str
         File in ``reporting/templates/`` or in one of ``folders``.
     folders : Path
-        Further folders to search, before ours.
+        Further folders, searched before that one.
     """
     environment = Environment(
         loader=FileSystemLoader([*folders, Path(__file__).with_name("templates")]),

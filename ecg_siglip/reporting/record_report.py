@@ -1,4 +1,4 @@
-"""Report of one record: the ECG on its paper, its findings, how likely, and why. HTML or PDF."""
+"""Report of one record: the ECG, its findings with their probabilities, and attributions."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def make_record_report(
     predictor : Predictor
     prediction : Prediction
     codes : sequence of str
-        Findings whose attributions are report; errors as ``Predictor.attribute``.
+        Findings whose attributions are shown; errors as ``Predictor.attribute``.
     """
     fs = float(predictor.artifact.waveform["to_fs"])
     attributions = predictor.attribute(prediction.signal, codes) if codes else np.empty(0)

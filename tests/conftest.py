@@ -75,6 +75,18 @@ def evaluated(trained, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def trained_in_all_languages(simulated, tmp_path_factory) -> Path:
+    """The folder of a small finished run with prompts in all languages; not to be changed."""
+    from ecg_siglip.config import TrainConfig
+    from ecg_siglip.train import train
+
+    runs = tmp_path_factory.mktemp("languages")
+    base = {"run.name": "mixed", "run.root": str(runs), "data.root": str(simulated)}
+    train(configured(TrainConfig, base | TINY | {"text.language": "mixed", "data.n_workers": 1}))
+    return runs / "mixed"
+
+
+@pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory) -> Path:
     """A Hugging Face encoder on disk, of random weights."""
     import torch

@@ -1,4 +1,4 @@
-"""A record report shows the findings with their probabilities; it is written whole or not at all."""
+"""Record reports show findings, marks and warnings; they are written completely or not at all."""
 
 import dataclasses
 import re
@@ -6,10 +6,14 @@ import re
 import numpy as np
 import pytest
 
+from ecg_siglip.config import PredictConfig
+from ecg_siglip.inference.pipeline import predict_records
 from ecg_siglip.inference.prediction import Finding
+from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.reporting.record_report import (
     N_SHOWN,
     RecordReport,
+    make_record_report,
     mark_strength,
     write_record_reports,
 )
@@ -26,7 +30,7 @@ def example():
     )
 
 
-def test_the_page_shows_everything_and_loads_nothing_from_elsewhere(example, tmp_path):
+def test_the_page_has_all_parts_and_no_external_ones(example, tmp_path):
     write_record_reports(
         tmp_path / "deep" / "out.html", [example, example], "r1 (0.1.0)", "expected_f1"
     )
@@ -41,7 +45,7 @@ def test_the_page_shows_everything_and_loads_nothing_from_elsewhere(example, tmp
     assert "default-src 'none'" in page
 
 
-def test_the_likeliest_findings_come_first_those_present_before_the_others(example):
+def test_findings_that_are_present_come_first_then_the_likeliest_others(example):
     shown = example.shown()
     assert [f.code for f in shown[:2]] == ["C29", "C28"]
     assert [f.present for f in shown] == [True] * 10 + [False] * 2
@@ -53,7 +57,7 @@ def test_every_finding_that_is_present_is_shown(example):
     assert sum(f.present for f in shown) == 30 == len(shown)
 
 
-def test_a_name_is_no_formula(example, tmp_path):
+def test_a_record_name_is_not_read_as_a_formula(example, tmp_path):
     odd = dataclasses.replace(example, record="data/$x_{/a$")
     write_record_reports(tmp_path / "out.pdf", [odd], "m", "f1")
     assert (tmp_path / "out.pdf").stat().st_size > 1000
@@ -66,10 +70,10 @@ def test_a_pdf_has_a_page_for_the_record_and_for_each_attribution(example, tmp_p
     assert len(re.findall(rb"/Type /Page\b", content)) == 2
 
 
-def test_only_html_and_pdf_are_written_and_nothing_is_left_behind(example, tmp_path, monkeypatch):
+def test_only_html_and_pdf_are_written_and_no_partial_file(example, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"report=.*out\.doc: expected a name that ends in \.html"):
         write_record_reports(tmp_path / "out.doc", [example], "m", "f1")
-    monkeypatch.setattr("ecg_siglip.reporting.record_report.inline_figure", lambda *words: 1 / 0)
+    monkeypatch.setattr("ecg_siglip.reporting.record_report.inline_figure", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_record_reports(tmp_path / "out.html", [example], "m", "f1")
     assert list(tmp_path.iterdir()) == []
@@ -105,3 +109,33 @@ def test_findings_not_assessable_and_similar_ecgs_are_listed(tmp_path):
     write_record_reports(tmp_path / "plain.html", [plain], "m", "f1")
     assert "Not assessable" not in (tmp_path / "plain.html").read_text()
     assert "Most similar" not in (tmp_path / "plain.html").read_text()
+
+
+def test_a_long_record_shows_when_its_findings_are_present(example, tmp_path):
+    report = dataclasses.replace(
+        example, note="window 2 of 6", duration_s=60.0, spans={"C29": [(0.0, 10.0), (30.0, 35.0)]}
+    )
+    assert report.share("C29") == "25%"
+    write_record_reports(tmp_path / "report.html", [report], "m", "f1")
+    page = (tmp_path / "report.html").read_text()
+    assert "<h2>When</h2>" in page and "window 2 of 6" in page
+    assert page.count('class="span"') == 2
+    assert "left: 50.00%; width: 8.33%" in page
+
+
+def test_the_report_of_a_prediction_has_its_findings_and_attributions(trained, simulated):
+    pytest.importorskip("captum", reason="needs the extra [explain]")
+    predictor = Predictor.load(trained / "model", "cpu")
+    path = sorted((simulated / "records100").rglob("*.hea"))[0].with_suffix("")
+    (prediction,) = predict_records(predictor, [path], PredictConfig())
+    first, *others = prediction.findings
+    findings = [dataclasses.replace(first, assessable=False), *others]
+    prediction = dataclasses.replace(prediction, findings=findings)
+    code = others[0].code
+    report = make_record_report(predictor, prediction, [code])
+    assert report.record == prediction.record
+    assert report.signal.shape == (12, 1000) and np.abs(report.signal).max() < 30  # mV
+    assert report.not_assessable == [first.name]
+    assert [finding.code for finding in report.findings] == [finding.code for finding in others]
+    assert set(report.marks) == {code} and report.marks[code].shape == (12, 1000)
+    assert report.note == "" and not report.spans

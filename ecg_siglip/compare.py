@@ -1,4 +1,4 @@
-"""Compare runs on the same records."""
+"""Compare recipes by the scores of their runs on the same records."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from ecg_siglip.evaluation.comparison import compare_runs, markdown
 
 
 def compare(settings: config.CompareConfig) -> None:
-    """Compare runs, write the tables and figures, and print the tables."""
+    """Compare recipes by the scores of their runs on the same records."""
     result = compare_runs(settings)
     print(markdown(result))
     print(f"\nwrote {Path(settings.out)}/")
 
 
 def main() -> None:
+    """Run the command."""
     run_command("compare", config.CompareConfig, compare)
 
 

@@ -1,4 +1,4 @@
-"""Evaluate a trained run on a fold or on external data."""
+"""Evaluate a trained model on one fold, or on external data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ecg_siglip.core.command_line import run_command
 
 
 def evaluate(settings: config.EvaluateConfig) -> None:
-    """Score a run on a fold, or with data=challenge on the records of other hospitals."""
+    """Evaluate a trained model on one fold, or on external data (data=challenge)."""
     if settings.data.kind == "challenge":
         from ecg_siglip.evaluation.external_outputs import evaluate_external
 
@@ -19,6 +19,7 @@ def evaluate(settings: config.EvaluateConfig) -> None:
 
 
 def main() -> None:
+    """Run the command."""
     run_command("evaluate", config.EvaluateConfig, evaluate)
 
 

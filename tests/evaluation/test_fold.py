@@ -2,11 +2,13 @@
 
 import json
 import shutil
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from ecg_siglip import evaluate
 from ecg_siglip.config import RunConfig
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.evaluation.fold import evaluate_fold, predict_command
@@ -153,3 +155,11 @@ def test_a_model_without_the_default_rule_is_reported_by_its_former_default(
 )
 def test_the_report_has_the_command_that_predicts_with_the_run(root, command):
     assert predict_command(RunConfig("r1", root)) == command
+
+
+def test_an_impossible_fold_is_an_error_on_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["evaluate", "run.name=r", "fold=11"])
+    with pytest.raises(SystemExit) as stop:
+        evaluate.main()
+    assert stop.value.code == 1
+    assert capsys.readouterr().err == "evaluate: fold=11: expected at most 10\n"

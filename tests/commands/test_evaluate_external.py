@@ -1,4 +1,4 @@
-"""The command evaluate: a fold of PTB-XL, or the collections of other hospitals."""
+"""`evaluate` with data=challenge scores the collections of other hospitals."""
 
 import json
 import os
@@ -26,15 +26,6 @@ def test_the_data_decide_what_is_evaluated(monkeypatch, kind, function):
         )
     evaluate(configured(EvaluateConfig, {"run.name": "r", "data.kind": kind}))
     assert evaluated == [(function, kind)]
-
-
-@pytest.mark.slow
-def test_an_impossible_fold_is_an_error_on_one_line(trained):
-    run = [f"run.name={trained.name}", f"run.root={trained.parent}"]
-    command = [sys.executable, "-m", "ecg_siglip.evaluate", *run, "fold=11"]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
-    assert done.returncode == 1
-    assert done.stderr == "evaluate: fold=11: expected at most 10\n"
 
 
 @pytest.mark.slow

@@ -1,14 +1,24 @@
-"""Compare runs on the same records."""
+"""Compare recipes by the scores of their runs on the same records."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ecg_siglip import config
 from ecg_siglip.core.command_line import run_command
-from ecg_siglip.evaluation.comparison import compare_runs
+from ecg_siglip.evaluation.comparison import compare_runs, markdown
+
+
+def compare(settings: config.CompareConfig) -> None:
+    """Compare recipes by the scores of their runs on the same records."""
+    result = compare_runs(settings)
+    print(markdown(result))
+    print(f"\nwrote {Path(settings.out)}/")
 
 
 def main() -> None:
-    run_command("compare", config.CompareConfig, compare_runs)
+    """Run the command."""
+    run_command("compare", config.CompareConfig, compare)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,26 @@
-"""Evaluate a trained run on a fold or on external data."""
+"""Evaluate a trained model on one fold, or on external data."""
 
 from __future__ import annotations
 
 from ecg_siglip import config
 from ecg_siglip.core.command_line import run_command
-from ecg_siglip.evaluation.fold import evaluate_run
+
+
+def evaluate(settings: config.EvaluateConfig) -> None:
+    """Evaluate a trained model on one fold, or on external data (data=challenge)."""
+    if settings.data.kind == "challenge":
+        from ecg_siglip.evaluation.external_outputs import evaluate_external
+
+        evaluate_external(settings)
+    else:
+        from ecg_siglip.evaluation.fold import evaluate_fold
+
+        evaluate_fold(settings)
 
 
 def main() -> None:
-    run_command("evaluate", config.EvaluateConfig, evaluate_run)
+    """Run the command."""
+    run_command("evaluate", config.EvaluateConfig, evaluate)
 
 
 if __name__ == "__main__":

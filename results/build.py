@@ -142,7 +142,7 @@ def _calibration_errors(run: Run, runs: Path) -> dict[str, float]:
         findings["calibration/slope"].to_numpy(),
         findings["calibration/intercept"].to_numpy(),
     )
-    after = np.clip(run.answers.y_prob, 1e-12, 1 - 1e-12)
+    after = np.clip(run.output.y_prob, 1e-12, 1 - 1e-12)
     before = expit((logit(after) - shift) / slope)
     enough = run.y_true.sum(axis=0) >= multilabel.MIN_POSITIVES
 
@@ -173,7 +173,7 @@ def write_figures(runs: Path) -> None:
         run = read_run(runs, first[0].name, FOLD)
         for kind in ("finding_reliability", "decision"):
             draw = getattr(charts, f"{kind}_figure")
-            figure = draw(run.y_true, run.answers.y_prob, run.codes)
+            figure = draw(run.y_true, run.output.y_prob, run.codes)
             charts.save_svg(figure, out / f"{kind}.svg")
 
 

@@ -69,13 +69,25 @@ def trained(simulated, tmp_path_factory) -> Path:
 def evaluated(trained, tmp_path_factory) -> Path:
     """The folder that `evaluate` wrote for fold 10 of a copy of the finished run."""
     from ecg_siglip.config import EvaluateConfig
-    from ecg_siglip.evaluation.fold import evaluate_run
+    from ecg_siglip.evaluation.fold import evaluate_fold
 
     run = tmp_path_factory.mktemp("evaluated") / trained.name
     shutil.copytree(trained, run)
     base = {"run.name": run.name, "run.root": str(run.parent), "n_bootstrap": 20}
-    evaluate_run(configured(EvaluateConfig, base))
+    evaluate_fold(configured(EvaluateConfig, base))
     return run / "evaluate" / "fold10"
+
+
+@pytest.fixture(scope="session")
+def trained_in_all_languages(simulated, tmp_path_factory) -> Path:
+    """The folder of a small finished run with prompts in all languages; not to be changed."""
+    from ecg_siglip.config import TrainConfig
+    from ecg_siglip.train import train
+
+    runs = tmp_path_factory.mktemp("languages")
+    base = {"run.name": "mixed", "run.root": str(runs), "data.root": str(simulated)}
+    train(configured(TrainConfig, base | TINY | {"text.language": "mixed", "data.n_workers": 1}))
+    return runs / "mixed"
 
 
 @pytest.fixture(scope="session")

@@ -10,15 +10,15 @@ from ecg_siglip.inference.attribution import cell_size
 
 
 def pointing(
-    importance: np.ndarray, truth: np.ndarray, share: float = 0.1
+    importance: np.ndarray, mask: np.ndarray, share: float = 0.1
 ) -> tuple[float, float, float]:
-    """How well an explanation points at where a finding is known to be.
+    """Compute how well an attribution points at the known location of a finding.
 
     Parameters
     ----------
     importance : ndarray of shape (12, C)
-        As ``cells`` gives it.
-    truth : ndarray of shape (12, C), bool
+        As ``attribution.sum_cells`` returns it.
+    mask : ndarray of shape (12, C), bool
         The cells with the finding, see ``finding_masks.finding_masks``.
     share : float in (0, 1]
         Part of all cells that counts as pointed at.
@@ -26,21 +26,21 @@ def pointing(
     Returns
     -------
     hits : float in [0, 1]
-        Share of the most important cells that lie within the truth.
+        Share of the most important cells that are inside the mask.
     chance : float in [0, 1]
-        What a random explanation reaches: the truth's share of all cells.
+        The same for a random attribution: the mask's share of all cells.
     mass : float in [0, 1]
-        The truth's share of all that speaks for the finding; NaN if nothing does.
+        The mask's share of all positive importance; NaN if there is none.
 
     Notes
     -----
-    The pointing game of Zhang et al. 2018 (doi:10.1007/s11263-017-1059-x), of many points.
+    The pointing game of Zhang et al. 2018 (doi:10.1007/s11263-017-1059-x), with many points.
     """
     top = np.argsort(-importance, axis=None, kind="stable")[: round(share * importance.size)]
-    speaks_for = importance.clip(min=0)
-    total = float(speaks_for.sum())
-    mass = float(speaks_for[truth].sum()) / total if total else float("nan")
-    return float(truth.ravel()[top].mean()), float(truth.mean()), mass
+    positive = importance.clip(min=0)
+    total = float(positive.sum())
+    mass = float(positive[mask].sum()) / total if total else float("nan")
+    return float(mask.ravel()[top].mean()), float(mask.mean()), mass
 
 
 def deletion_curve(
@@ -50,7 +50,7 @@ def deletion_curve(
     shares: np.ndarray,
     fs: float,
 ) -> np.ndarray:
-    """Log-odds of a finding while the ECG is blanked, what matters most first.
+    """Compute the log-odds of a finding while the ECG is blanked, the most important cells first.
 
     Parameters
     ----------
@@ -58,9 +58,9 @@ def deletion_curve(
         From ECGs (n, 12, n_samples) int16, uV to the probability of the finding in each, (n,).
     signal : ndarray of shape (12, n_samples), int16, uV
     importance : ndarray of shape (12, C)
-        As ``cells`` gives it; what is higher goes first.
+        As ``attribution.sum_cells`` returns it; the highest are blanked first.
     shares : ndarray of float in [0, 1]
-        Parts of all cells that are blanked.
+        Shares of all cells that are blanked.
     fs : float, Hz
 
     Returns
@@ -69,16 +69,16 @@ def deletion_curve(
 
     Notes
     -----
-    Petsiuk et al. 2018 (arXiv:1806.07421): an explanation that is right makes the curve fall faster
-    than blanking at random. Blanked is 0 mV, the baseline of ``attribute``.
+    Petsiuk et al. 2018 (arXiv:1806.07421): with a correct attribution the curve falls faster than
+    with random blanking. Blanked is 0 mV, the baseline of ``attribution.attribute``.
     """
     size = cell_size(fs)
     order = np.argsort(-importance, axis=None, kind="stable")
     blanked = []
     for share in shares:
-        gone = np.zeros(importance.size, bool)
-        gone[order[: round(share * importance.size)]] = True
-        mask = np.repeat(gone.reshape(importance.shape), size, axis=1)[:, : signal.shape[1]]
-        blanked.append(np.where(mask, 0, signal))
+        is_blank = np.zeros(importance.size, bool)
+        is_blank[order[: round(share * importance.size)]] = True
+        blank = np.repeat(is_blank.reshape(importance.shape), size, axis=1)[:, : signal.shape[1]]
+        blanked.append(np.where(blank, 0, signal))
     p = probability(np.stack(blanked)).clip(1e-12, 1 - 1e-12)
     return np.log(p / (1 - p))

@@ -1,7 +1,7 @@
-"""Recipes beside each other: which is better on the same records, by how much, could it be chance?
+"""Compare recipes on the same records: which is better, by how much, and with what p-value.
 
-A recipe is what its runs have in common, all knobs but the seed; it is scored by the mean of its
-runs. Reads ``config.yaml`` and ``evaluate/fold<n>/`` of each run, and evaluates a run first where
+A recipe is what its runs have in common, all settings but the seed; it is scored by the mean of its
+runs. Reads ``config.yaml`` and ``evaluate/fold<n>/`` of each run, and evaluates a run first if
 that is missing.
 """
 
@@ -12,6 +12,7 @@ import math
 import operator
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from ecg_siglip.config import TrainConfig
 from ecg_siglip.core.files import one_line, replace_folder
 from ecg_siglip.core.run_folder import find_runs, from_yaml
 from ecg_siglip.core.settings import setting_names
-from ecg_siglip.evaluation.fold import evaluate_run
+from ecg_siglip.evaluation.fold import evaluate_fold
 from ecg_siglip.metrics import paired_tests
 from ecg_siglip.metrics.decision_rules import THRESHOLD_RULES
 from ecg_siglip.metrics.multilabel import without_nan
@@ -41,47 +42,50 @@ HEADINGS = {
     "fixed_0.5/micro_f1": "micro F1 at 0.5",
     "ece": "ECE",
 }
-FALSE_NEGATIVES = "true pairs called negative"
+FALSE_NEGATIVES = "true pairs labelled negative"
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run as compare sees it: its configuration, its answers, where they come from."""
+    """A run: its configuration, its predictions, its provenance."""
 
     name: str
     settings: TrainConfig
     ecg_id: np.ndarray
     codes: tuple[str, ...]
     y_true: np.ndarray
-    answers: ModelOutput
+    output: ModelOutput
     provenance: Provenance
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe: its name and its runs, one a seed."""
+    """A recipe: its name and its runs, one per seed."""
 
     name: str
     runs: list[Run]
 
     @property
-    def answers(self) -> list[ModelOutput]:
-        return [run.answers for run in self.runs]
+    def outputs(self) -> list[ModelOutput]:
+        """Predictions of each run."""
+        return [run.output for run in self.runs]
 
 
 def read_run(root: Path, name: str, fold: int) -> Run:
-    """What a run said of a fold.
+    """Read the predictions of a run for a fold.
 
     Raises
     ------
     ValueError
-        If the run was trained on the fold, or its files are not whole.
+        If the run was trained or tuned on the fold, or its files are incomplete.
     """
-    settings = from_yaml(TrainConfig, root / name / "config.yaml")
     folder = root / name / "evaluate" / f"fold{fold}"
+    settings = from_yaml(TrainConfig, root / name / "config.yaml")
     if fold in [*settings.data.train_folds, settings.data.tune_fold]:
-        did = "trained" if fold in settings.data.train_folds else "tuned"
-        raise ValueError(f"{root / name}: {did} on fold {fold}; expected a fold it never saw")
+        action = "trained" if fold in settings.data.train_folds else "tuned"
+        raise ValueError(
+            f"{root / name}: {action} on fold {fold}; expected a fold that it has not seen"
+        )
     try:
         table = pd.read_parquet(folder / "predictions.parquet")
         findings = pd.read_csv(folder / "findings.csv", keep_default_na=False, na_values=[""])
@@ -103,7 +107,7 @@ def read_run(root: Path, name: str, fold: int) -> Run:
 
 
 def group_runs(runs: list[Run]) -> list[Recipe]:
-    """Runs of one recipe together, in the order in which the recipes are first named.
+    """Group runs by recipe, in the order in which the recipes are first named.
 
     Raises
     ------
@@ -112,140 +116,173 @@ def group_runs(runs: list[Run]) -> list[Recipe]:
     """
     first = runs[0]
     # An evaluation by an earlier version may lack a rule.
-    rules = set.intersection(*(set(run.answers.thresholds) for run in runs))
-    rows: dict[str, list[Run]] = {}
+    rules = set.intersection(*(set(run.output.thresholds) for run in runs))
+    runs_by_recipe: dict[str, list[Run]] = {}
     for run in runs:
-        if not np.array_equal(run.ecg_id, first.ecg_id):
-            raise ValueError(
-                f"{run.name}: answers for {len(run.ecg_id)} records that are not the "
-                f"{len(first.ecg_id)} of {first.name}; expected the same"
-            )
-        if run.codes != first.codes or not np.array_equal(run.y_true, first.y_true):
-            raise ValueError(f"{run.name}: other findings or labels than {first.name}")
-        shared = {rule: t for rule, t in run.answers.thresholds.items() if rule in rules}
-        members = rows.setdefault(_recipe(run), [])
+        _check_same_records(run, first)
+        members = runs_by_recipe.setdefault(_recipe_key(run), [])
         for other in members:
             if other.settings.seed == run.settings.seed:
                 raise ValueError(
                     f"{run.name}: the same recipe and seed as {other.name}; expected another seed"
                 )
-        members.append(replace(run, answers=ModelOutput(run.answers.y_prob, shared)))
-    named = [Recipe(_row_name(members), members) for members in rows.values()]
-    names = [row.name for row in named]
+        shared = {rule: t for rule, t in run.output.thresholds.items() if rule in rules}
+        members.append(replace(run, output=ModelOutput(run.output.y_prob, shared)))
+    recipes = [Recipe(_recipe_name(members), members) for members in runs_by_recipe.values()]
+    names = [recipe.name for recipe in recipes]
+    # Recipes that would share a name are named after all of their runs.
+    full_names = ["+".join(run.name for run in recipe.runs) for recipe in recipes]
     return [
-        row if names.count(row.name) == 1 else Recipe("+".join(r.name for r in row.runs), row.runs)
-        for row in named
+        recipe if names.count(recipe.name) == 1 else replace(recipe, name=full_name)
+        for recipe, full_name in zip(recipes, full_names, strict=True)
     ]
 
 
-def _recipe(run: Run, without: tuple[str, ...] = ()) -> str:
-    own = ("run.name", "run.root", "data.root", "seed", *without, *TrainConfig.FREE)
-    knobs = [name for name in setting_names(TrainConfig) if name not in own]
-    values = {name: operator.attrgetter(name)(run.settings) for name in knobs}
+def _check_same_records(run: Run, first: Run) -> None:
+    """Check that two runs have predictions for the same records, findings and labels."""
+    if not np.array_equal(run.ecg_id, first.ecg_id):
+        raise ValueError(
+            f"{run.name}: has predictions for {len(run.ecg_id)} records that are not the "
+            f"{len(first.ecg_id)} of {first.name}; expected the same"
+        )
+    if run.codes != first.codes or not np.array_equal(run.y_true, first.y_true):
+        raise ValueError(f"{run.name}: other findings or labels than {first.name}")
+
+
+def _recipe_key(run: Run, without: Sequence[str] = ()) -> str:
+    """Return the settings and members that all runs of a recipe share, as text."""
+    ignored = {"run.name", "run.root", "data.root", "seed", *without, *TrainConfig.FREE}
+    names = [name for name in setting_names(TrainConfig) if name not in ignored]
+    values = {name: _value(run, name) for name in names}
     return json.dumps([values, run.provenance.members or None])
 
 
-def _row_name(runs: list[Run]) -> str:
-    """The name of the runs without their seed: bank_s0, bank_s1 -> bank."""
+def _value(run: Run, setting: str) -> Any:
+    return operator.attrgetter(setting)(run.settings)
+
+
+def _recipe_name(runs: list[Run]) -> str:
+    """Return the name of the runs without their seed: bank_s0, bank_s1 -> bank."""
     run = runs[0]
     return re.sub(rf"(?:[_-]s?|s){run.settings.seed}$", "", run.name) or run.name
 
 
-def summary(rows: list[Recipe], baseline: Recipe, n_resamples: int) -> dict[str, Any]:
-    """All that the files say: scores of each recipe, its differences from the baseline."""
-    y_true = rows[0].runs[0].y_true
-    table = []
-    for row in tqdm(rows, "recipes", disable=None, leave=False):
-        is_baseline = row is baseline
-        differences = (
-            {}
-            if is_baseline
-            else paired_tests.compare_recipes(y_true, row.answers, baseline.answers, n_resamples)
-        )
-        minutes = [run.provenance.train_seconds / 60 for run in row.runs]
-        first, optim = row.runs[0], row.runs[0].settings.optim
-        n_records = first.provenance.n_train_records
-        table.append(
-            {
-                "name": row.name,
-                "runs": [run.name for run in row.runs],
-                "seeds": [run.settings.seed for run in row.runs],
-                "objective": first.provenance.objective,
-                "machine": sorted({run.provenance.machine for run in row.runs}),
-                "commit": sorted({run.provenance.commit for run in row.runs}),
-                "minutes": float(np.mean(minutes)),
-                "n_train_records": n_records,
-                "batch_size": optim.batch_size,
-                "n_steps": math.ceil(n_records / optim.batch_size) * optim.n_epochs,
-                "pairs": first.provenance.pairs,
-                "scores": paired_tests.mean_scores(y_true, row.answers, n_resamples),
-                "differences": differences,
-            }
-        )
+def summary(recipes: list[Recipe], baseline: Recipe, n_resamples: int) -> dict[str, Any]:
+    """Return the scores of each recipe and its differences from the baseline.
+
+    Parameters
+    ----------
+    recipes : list of Recipe
+    baseline : Recipe
+    n_resamples : int
+        Of the bootstrap and of the permutation test.
+
+    Returns
+    -------
+    dict
+        Content of ``comparison.json``.
+    """
+    y_true = recipes[0].runs[0].y_true
+    progress = tqdm(recipes, "recipes", disable=None, leave=False)
     return {
         "baseline": baseline.name,
         "n_records": len(y_true),
         "n_findings_min5": int((y_true.sum(axis=0) >= 5).sum()),
         "n_resamples": n_resamples,
-        "rows": table,
+        "rows": [_summary_row(recipe, baseline, n_resamples) for recipe in progress],
     }
 
 
-def by_finding(rows: list[Recipe], baseline: Recipe, rule: str = "prevalence") -> pd.DataFrame:
-    """One line a recipe and finding: F1 and AUROC, those of the baseline, the differences."""
-    y_true, codes = rows[0].runs[0].y_true, rows[0].runs[0].codes
+def _summary_row(recipe: Recipe, baseline: Recipe, n_resamples: int) -> dict[str, Any]:
+    """Return provenance, scores and differences of one recipe."""
+    first, outputs = recipe.runs[0], recipe.outputs
+    y_true, optim = first.y_true, first.settings.optim
+    n_records = first.provenance.n_train_records
+    differences = {}
+    if recipe is not baseline:
+        differences = paired_tests.compare_recipes(y_true, outputs, baseline.outputs, n_resamples)
+    return {
+        "name": recipe.name,
+        "runs": [run.name for run in recipe.runs],
+        "seeds": [run.settings.seed for run in recipe.runs],
+        "objective": first.provenance.objective,
+        "machine": sorted({run.provenance.machine for run in recipe.runs}),
+        "commit": sorted({run.provenance.commit for run in recipe.runs}),
+        "minutes": float(np.mean([run.provenance.train_seconds / 60 for run in recipe.runs])),
+        "n_train_records": n_records,
+        "batch_size": optim.batch_size,
+        "n_steps": math.ceil(n_records / optim.batch_size) * optim.n_epochs,
+        "pairs": first.provenance.pairs,
+        "scores": paired_tests.mean_scores(y_true, outputs, n_resamples),
+        "differences": differences,
+    }
+
+
+def by_finding(recipes: list[Recipe], baseline: Recipe, rule: str = "prevalence") -> pd.DataFrame:
+    """Return F1 and AUROC by recipe and finding, with those of the baseline and the differences."""
+    y_true, codes = recipes[0].runs[0].y_true, recipes[0].runs[0].codes
     tables = []
-    for row in rows:
-        found = paired_tests.finding_differences(y_true, row.answers, baseline.answers, rule)
-        table = pd.DataFrame(found)
+    for recipe in recipes:
+        table = pd.DataFrame(
+            paired_tests.finding_differences(y_true, recipe.outputs, baseline.outputs, rule)
+        )
         table.insert(0, "code", codes)
-        table.insert(0, "recipe", row.name)
-        # The baseline against itself says nothing, but a table without a line has no columns.
-        tables.append(table[:0] if row is baseline else table)
+        table.insert(0, "recipe", recipe.name)
+        # No rows for the baseline against itself; a table without any row still needs its columns.
+        tables.append(table[:0] if recipe is baseline else table)
     return pd.concat(tables, ignore_index=True)
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The tables as text that reads well raw and rendered."""
+    """Return the tables of a comparison as Markdown.
+
+    Parameters
+    ----------
+    result : dict, as ``summary`` returns it
+    """
+    explanation = (
+        f"{result['n_records']} records; macro scores over the {result['n_findings_min5']} "
+        "findings with 5 or more positives, macro F1 by the rule `prevalence`; mean over the "
+        "runs (one per seed), 95 % intervals over records and runs; p by permutation of records, "
+        "for these runs only."
+    )
+    machines = [
+        f"- {row['name']}: {', '.join(row['machine'])}; commit {', '.join(row['commit'])}"
+        for row in result["rows"]
+    ]
+    parts = [explanation, table(_score_lines(result["rows"])), "F1 by threshold rule:"]
+    return "\n\n".join([*parts, table(_rule_lines(result["rows"])), "\n".join(machines)])
+
+
+def _score_lines(rows: list[dict[str, Any]]) -> list[list[str]]:
+    """Return the table of the scores: head, rule, one line per recipe."""
     head = ["recipe", "runs", *HEADINGS.values(), "macro F1 against baseline", "p", "minutes"]
     lines = [head, ["---"] * len(head)]
-    for row in result["rows"]:
+    for row in rows:
         cells = [row["name"], str(len(row["runs"]))]
         cells += [_with_interval(row["scores"][name], name) for name in HEADINGS]
         difference = row["differences"].get("prevalence/macro_f1_min5")
         cells += _difference(difference) if difference else ["baseline", ""]
         lines.append([*cells, f"{row['minutes']:.0f}"])
-    rules = [
-        rule for rule in THRESHOLD_RULES if f"{rule}/macro_f1_min5" in result["rows"][0]["scores"]
-    ]
+    return lines
+
+
+def _rule_lines(rows: list[dict[str, Any]]) -> list[list[str]]:
+    """Return the table of F1 by threshold rule: head, rule, one line per recipe."""
+    rules = [rule for rule in THRESHOLD_RULES if f"{rule}/macro_f1_min5" in rows[0]["scores"]]
     kinds = {"macro_f1_min5": "macro", "micro_f1": "micro"}
-    by_rule = [["recipe", *(f"{rule} {kind}" for rule in rules for kind in kinds.values())]]
-    by_rule += [["---"] * len(by_rule[0])]
-    for row in result["rows"]:
-        keys = [f"{rule}/{kind}" for rule in rules for kind in kinds]
-        by_rule.append([row["name"], *(f"{row['scores'][key]['mean']:.3f}" for key in keys)])
-    about = (
-        f"{result['n_records']} records; macro scores over the {result['n_findings_min5']} "
-        "findings with 5 or more positives, macro F1 by the rule `prevalence`; mean over the "
-        "runs (one a seed), 95 % intervals over records and runs; p by permutation of records, for "
-        "these very runs."
-    )
-    where = [
-        f"- {row['name']}: {', '.join(row['machine'])}; commit {', '.join(row['commit'])}"
-        for row in result["rows"]
+    head = ["recipe", *(f"{rule} {kind}" for rule in rules for kind in kinds.values())]
+    keys = [f"{rule}/{kind}" for rule in rules for kind in kinds]
+    return [head, ["---"] * len(head)] + [
+        [row["name"], *(f"{row['scores'][key]['mean']:.3f}" for key in keys)] for row in rows
     ]
-    return "\n\n".join(
-        [about, table(lines), "F1 by threshold rule:", table(by_rule), "\n".join(where)]
-    )
 
 
 def table(lines: list[list[str]]) -> str:
+    """Return lines of cells as a table in Markdown; a cell ``---`` is filled to its width."""
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     filled = [
-        [
-            "-" * width if cell == "---" else cell.ljust(width)
-            for cell, width in zip(line, widths, strict=True)
-        ]
+        ["-" * n if cell == "---" else cell.ljust(n) for cell, n in zip(line, widths, strict=True)]
         for line in lines
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in filled)
@@ -258,107 +295,156 @@ def _with_interval(score: dict[str, float], name: str) -> str:
 
 
 def _difference(difference: dict[str, float]) -> list[str]:
-    p = difference["p"]
-    text = (
-        f"{difference['difference']:+.3f} ({difference['low']:+.3f} to {difference['high']:+.3f})"
-    )
-    return [text, "" if math.isnan(p) else f"{p:.3f}"]
+    gain, low, high, p = (difference[key] for key in ("difference", "low", "high", "p"))
+    return [f"{gain:+.3f} ({low:+.3f} to {high:+.3f})", "" if math.isnan(p) else f"{p:.3f}"]
 
 
-def along(rows: list[Recipe], result: dict[str, Any], knob: str) -> dict[str, Any]:
-    """Points of the curves along a knob: score -> recipe without that knob -> points.
+def along(recipes: list[Recipe], result: dict[str, Any], setting: str) -> dict[str, Any]:
+    """Return the points of the curves along a setting.
 
-    Where the knob is the batch size, what the targets call wrong stands beside the scores.
+    Parameters
+    ----------
+    recipes : list of Recipe
+    result : dict
+        As ``summary`` returns it for these recipes.
+    setting : str
+        Of train, as ``optim.batch_size``. For the batch size the share of wrong targets is a
+        further panel.
+
+    Returns
+    -------
+    dict
+        Heading of a score -> name of a line -> points (value of the setting, score). Recipes that
+        differ in nothing but the setting are on one line.
 
     Raises
     ------
     ValueError
-        If the knob is unknown or no number.
+        If the setting is unknown, or one of its values is not a number.
     """
-    if knob not in setting_names(TrainConfig):
-        raise ValueError(f"x={knob}: no knob of train; expected one like optim.batch_size")
-    recipes = [_recipe(row.runs[0], without=(knob, *_following(rows, knob))) for row in rows]
-    # A line is called by its objective, unless another line has the same.
-    labels = dict(zip(recipes, (line["objective"] for line in result["rows"]), strict=True))
-    used = list(labels.values())
-    names = dict(zip(recipes[::-1], (row.name for row in rows[::-1]), strict=True))
-    labels = {key: names[key] if used.count(value) > 1 else value for key, value in labels.items()}
+    if setting not in setting_names(TrainConfig):
+        raise ValueError(f"x={setting}: not a setting of train; expected one like optim.batch_size")
     panels: dict[str, dict[str, list[tuple[float, dict[str, float]]]]] = {}
-    for recipe, row, line in zip(recipes, rows, result["rows"], strict=True):
-        value = operator.attrgetter(knob)(row.runs[0].settings)
+    names = _line_names(recipes, result["rows"], setting)
+    for line, recipe, row in zip(names, recipes, result["rows"], strict=True):
+        value = _value(recipe.runs[0], setting)
         if not isinstance(value, int | float):
-            raise ValueError(f"x={knob}: {row.name} has {value}; expected a number")
-        for score, heading in HEADINGS.items():
-            if score != "ece":
-                points = panels.setdefault(heading, {}).setdefault(labels[recipe], [])
-                points.append((float(value), line["scores"][score]))
-        if knob == "optim.batch_size" and line["pairs"]:
-            worst = max(shares["false_negative"] for shares in line["pairs"].values())
-            points = panels.setdefault(FALSE_NEGATIVES, {}).setdefault(labels[recipe], [])
-            points.append((float(value), {"mean": worst}))
+            raise ValueError(f"x={setting}: {recipe.name} has {value}; expected a number")
+        scores = {heading: row["scores"][key] for key, heading in HEADINGS.items() if key != "ece"}
+        if setting == "optim.batch_size" and row["pairs"]:
+            highest = max(shares["false_negative"] for shares in row["pairs"].values())
+            scores[FALSE_NEGATIVES] = {"mean": highest}
+        for heading, score in scores.items():
+            points = panels.setdefault(heading, {}).setdefault(line, [])
+            points.append((float(value), score))
     return panels
 
 
-def _following(rows: list[Recipe], knob: str) -> tuple[str, ...]:
-    """Knobs of the optimizer that go with another one, as a learning rate with the batch size: for
-    each value of that they have one of their own, in all rows."""
-    found = []
-    for name in (knob for knob in setting_names(TrainConfig) if knob.startswith("optim.")):
+def _line_names(recipes: list[Recipe], rows: list[dict[str, Any]], setting: str) -> list[str]:
+    """Return the name of the line that each recipe is a point of.
+
+    A line is named after its objective, or after its first recipe if another line has the same.
+    """
+    ignored = (setting, *_dependent_settings(recipes, setting))
+    keys = [_recipe_key(recipe.runs[0], without=ignored) for recipe in recipes]
+    objectives = dict(zip(keys, (row["objective"] for row in rows), strict=True))
+    names = [recipe.name for recipe in recipes]
+    used = list(objectives.values())
+    return [
+        objectives[key] if used.count(objectives[key]) == 1 else names[keys.index(key)]
+        for key in keys
+    ]
+
+
+def _dependent_settings(recipes: list[Recipe], setting: str) -> list[str]:
+    """Return the settings of the optimizer that depend on a setting.
+
+    They have one value for each value of the setting, as a learning rate that is scaled with the
+    batch size.
+    """
+    dependent = []
+    for name in (each for each in setting_names(TrainConfig) if each.startswith("optim.")):
         values: dict[str, set[str]] = {}
-        for row in rows:
-            at, value = (operator.attrgetter(k)(row.runs[0].settings) for k in (knob, name))
-            values.setdefault(str(at), set()).add(str(value))
-        if all(len(seen) == 1 for seen in values.values()):
-            found.append(name)
-    return tuple(found)
+        for recipe in recipes:
+            run = recipe.runs[0]
+            values.setdefault(str(_value(run, setting)), set()).add(str(_value(run, name)))
+        if all(len(values_of_one) == 1 for values_of_one in values.values()):
+            dependent.append(name)
+    return dependent
 
 
-def compare_runs(settings: config.CompareConfig) -> None:
-    """Compare runs; prints the table, writes ``out`` whole or not at all."""
-    root, out = Path(settings.root), Path(settings.out)
+def compare_runs(settings: config.CompareConfig) -> dict[str, Any]:
+    """Compare runs and write ``out`` whole or not at all.
+
+    Returns
+    -------
+    dict
+        As ``summary`` returns it.
+
+    Raises
+    ------
+    ValueError
+        If ``out`` exists and is not a comparison, or ``baseline`` or ``x`` is unknown; as
+        ``run_folder.find_runs``, ``fold.evaluate_fold``, ``read_run`` and ``group_runs``.
+    """
+    out = Path(settings.out)
     if out.is_symlink() or (out.exists() and not (out / "comparison.json").is_file()):
-        raise ValueError(f"out={out}: holds something else than a comparison; expected a new name")
-    names = find_runs(root, settings.runs)
-    for name in names:
-        if not (root / name / "evaluate" / f"fold{settings.fold}").is_dir():
-            print(f"compare: {name} is not evaluated on fold {settings.fold} yet", file=sys.stderr)
-            evaluate_run(
-                config.EvaluateConfig(
-                    run=config.RunConfig(name=name, root=settings.root),
-                    data=config.EvaluatedData(**vars(settings.data)),
-                    fold=settings.fold,
-                    device=settings.device,
-                )
-            )
-    rows = group_runs([read_run(root, name, settings.fold) for name in names])
-    baselines = [row for row in rows if row.name == (settings.baseline or rows[0].name)]
-    if not baselines:
-        raise ValueError(
-            f"baseline={settings.baseline}: expected one of {', '.join(row.name for row in rows)}"
-        )
-    result = summary(rows, baselines[0], settings.n_resamples)
-    panels = along(rows, result, settings.x) if settings.x else {}
-
+        raise ValueError(f"out={out}: exists and is not a comparison; expected a new name")
+    recipes = group_runs(_read_runs(settings))
+    baseline = _find_baseline(recipes, settings.baseline)
+    result = summary(recipes, baseline, settings.n_resamples)
+    panels = along(recipes, result, settings.x) if settings.x else {}
     with replace_folder(out) as partial:
-        text = json.dumps(_plain(result), indent=1)
-        (partial / "comparison.json").write_text(text)
+        (partial / "comparison.json").write_text(json.dumps(_plain(result), indent=1))
         (partial / "comparison.md").write_text(markdown(result) + "\n")
-        by_finding(rows, baselines[0]).to_csv(partial / "findings.csv", index=False)
-        for score, heading in HEADINGS.items():
-            figure = charts.forest_figure(
-                {row["name"]: row["scores"][score] for row in result["rows"]},
-                f"{heading} on fold {settings.fold}",
-                result["baseline"],
-            )
-            charts.save_svg(figure, partial / f"{heading.replace(' ', '_')}.svg")
+        by_finding(recipes, baseline).to_csv(partial / "findings.csv", index=False)
+        _write_figures(partial, result, settings.fold)
         if panels:
             charts.save_svg(charts.curve_figure(panels, settings.x or ""), partial / "curve.svg")
-    print(markdown(result))
-    print(f"\nwrote {out}/")
+    return result
+
+
+def _read_runs(settings: config.CompareConfig) -> list[Run]:
+    """Read the predictions of the runs; evaluate those first that have none for the fold."""
+    root = Path(settings.root)
+    names = find_runs(root, settings.runs)
+    for name in names:
+        if (root / name / "evaluate" / f"fold{settings.fold}").is_dir():
+            continue
+        print(f"compare: {name} is not evaluated on fold {settings.fold} yet", file=sys.stderr)
+        evaluate_fold(
+            config.EvaluateConfig(
+                run=config.RunConfig(name=name, root=settings.root),
+                data=config.EvaluatedData(**vars(settings.data)),
+                fold=settings.fold,
+                device=settings.device,
+            )
+        )
+    return [read_run(root, name, settings.fold) for name in names]
+
+
+def _find_baseline(recipes: list[Recipe], name: str | None) -> Recipe:
+    """Return the recipe of this name; the first one without a name."""
+    for recipe in recipes:
+        if recipe.name == (name or recipes[0].name):
+            return recipe
+    known = ", ".join(recipe.name for recipe in recipes)
+    raise ValueError(f"baseline={name}: expected one of {known}")
+
+
+def _write_figures(folder: Path, result: dict[str, Any], fold: int) -> None:
+    """Write one figure per score, with all recipes."""
+    for score, heading in HEADINGS.items():
+        figure = charts.forest_figure(
+            {row["name"]: row["scores"][score] for row in result["rows"]},
+            f"{heading} on fold {fold}",
+            result["baseline"],
+        )
+        charts.save_svg(figure, folder / f"{heading.replace(' ', '_')}.svg")
 
 
 def _plain(value: Any) -> Any:
-    """The same without NaN, which JSON does not have."""
+    """Return the same without NaN, which JSON does not have."""
     if isinstance(value, dict):
         return without_nan({key: _plain(inner) for key, inner in value.items()})
     return [_plain(inner) for inner in value] if isinstance(value, list) else value

@@ -1,7 +1,7 @@
-"""A model's answers for the records of another hospital, beside what the labels there say.
+"""Predictions for the records of another hospital, with what the labels there state.
 
-Records of PTB-XL are left out where the model learned from them. Thresholds and calibration are the
-model's own, or found anew on one half of the set and counted on the other.
+Records of PTB-XL that the model was trained on are left out. Thresholds and calibration are the
+model's own, or re-fitted on one half of the set and scored on the other.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from ecg_siglip import config
 from ecg_siglip.datasets import challenge, ptbxl
+from ecg_siglip.evaluation.trained_run import TrainedRun
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.inference.tuning import tune_fold
 from ecg_siglip.metrics import multilabel
@@ -27,77 +28,138 @@ from ecg_siglip.vocabulary import snomed
 
 @dataclass(frozen=True)
 class ExternalPredictions:
-    """A set with what its labels and the model say, question by question.
+    """The predictions for a set of records and its labels, query by query.
 
     Attributes
     ----------
     name : str
+        Of the set.
     paths : list of Path
-        Records that were answered.
-    labels : list of challenge.Labels
+        Records that were predicted.
+    headers : list of challenge.Labels
+        Patient data and codes of these records.
     left_out : dict of str to str
-        Records of the set that were not, and why.
-    questions : list of Question
-    said : snomed.LabelMatrix
-        Of shape (n_records, n_questions).
-    unscored : dict of str to str
-        Questions that the labels of the set cannot decide, and why.
-    y_prob : ndarray of shape (n_records, n_questions), float64
-    called : dict of str to ndarray of shape (n_records, n_questions), bool
+        Records of the set that were not predicted, and why.
+    queries : list of LabelQuery
+        What is compared: a finding, or several findings together.
+    labels : LabelMatrix of shape (n_records, n_queries)
+    not_scored : dict of str to str
+        Queries that the labels of the set cannot decide, and why.
+    y_prob : ndarray of shape (n_records, n_queries), float64
+    y_pred : dict of str to ndarray of shape (n_records, n_queries), bool
         By threshold rule.
-    thresholds : dict of str to ndarray of shape (n_questions,), float64
-        The model's own; NaN for a question of several findings, which is called if one of them is.
+    thresholds : dict of str to ndarray of shape (n_queries,), float64
+        The model's own; NaN for a query of several findings, which is positive if one of them is.
     is_tuning : ndarray of shape (n_records,), bool
-        The half on which thresholds and calibration are found anew.
-    n_padded, n_cut : int
-        Records shorter and longer than the model sees.
+        The half on which thresholds and calibration are re-fitted.
+    n_padded, n_cropped : int
+        Records shorter and longer than the model's window.
     """
 
     name: str
     paths: list[Path]
-    labels: list[challenge.Labels]
+    headers: list[challenge.Labels]
     left_out: dict[str, str]
-    questions: list[snomed.LabelQuery]
-    said: snomed.LabelMatrix
-    unscored: dict[str, str]
+    queries: list[snomed.LabelQuery]
+    labels: snomed.LabelMatrix
+    not_scored: dict[str, str]
     y_prob: np.ndarray
-    called: dict[str, np.ndarray]
+    y_pred: dict[str, np.ndarray]
     thresholds: dict[str, np.ndarray]
     is_tuning: np.ndarray
     n_padded: int
-    n_cut: int
+    n_cropped: int
 
     @property
     def scored(self) -> np.ndarray:
-        """Columns of the questions that are scored."""
-        keep = [i for i, q in enumerate(self.questions) if q.code not in self.unscored]
-        return np.array(keep, np.int64)
+        """Columns of the queries that are scored."""
+        columns = [i for i, q in enumerate(self.queries) if q.code not in self.not_scored]
+        return np.array(columns, np.int64)
 
 
 def predict_collection(
-    settings: config.EvaluateConfig,
-    trained: config.TrainConfig,
-    predictor: Predictor,
-    collection: challenge.Collection,
+    settings: config.EvaluateConfig, run: TrainedRun, collection: challenge.Collection
 ) -> ExternalPredictions:
-    """What the model and the labels say of each record of a set that can be answered."""
-    artifact = predictor.artifact
+    """Predict each record of a set that the model may be evaluated on."""
+    artifact = run.predictor.artifact
     left_out = dict(collection.left_out)
     seen, patients = seen_in_training(
-        collection, artifact, Path(settings.data.ptbxl or trained.data.root)
+        collection, artifact, Path(settings.data.ptbxl or run.settings.data.root)
     )
     left_out |= seen
     rows = [i for i, path in enumerate(collection.paths) if path.stem not in seen]
+    predicted, durations_s, y_prob, failed = _predict_rows(
+        settings, run.predictor, collection, rows
+    )
+    left_out |= failed
+    queries = snomed.label_queries(artifact.codes)
+    headers = [collection.labels[i] for i in predicted]
+    paths = [collection.paths[i] for i in predicted]
+    labels = snomed.label_matrix(queries, [header.dx for header in headers])
+    columns = [artifact.codes.index(q.findings[0]) for q in queries]
+    is_single = np.array([len(q.findings) == 1 for q in queries])
+    excess_s = np.array(durations_s) - artifact.waveform["duration_s"]
+    return ExternalPredictions(
+        name=collection.name,
+        paths=paths,
+        headers=headers,
+        left_out=left_out,
+        queries=queries,
+        labels=labels,
+        not_scored=snomed.undecided(queries, labels, settings.data.min_positives),
+        y_prob=snomed.any_probability(queries, artifact.codes, y_prob),
+        y_pred={
+            rule: snomed.any_present(
+                queries, artifact.codes, multilabel.apply_thresholds(y_prob, values)
+            )
+            for rule, values in artifact.thresholds.items()
+        },
+        thresholds={
+            rule: np.where(is_single, values[columns], np.nan)
+            for rule, values in artifact.thresholds.items()
+        },
+        is_tuning=np.array(
+            [challenge.in_tuning_half(patients.get(p.stem, p.stem)) for p in paths], bool
+        ),
+        n_padded=int((excess_s < -0.05).sum()),
+        n_cropped=int((excess_s > 0.05).sum()),
+    )
+
+
+def _predict_rows(
+    settings: config.EvaluateConfig,
+    predictor: Predictor,
+    collection: challenge.Collection,
+    rows: list[int],
+) -> tuple[list[int], list[float], np.ndarray, dict[str, str]]:
+    """Prepare and predict some records of a set, batch by batch.
+
+    Returns
+    -------
+    list of int
+        Rows that were predicted.
+    list of float
+        Their durations, s.
+    ndarray of shape (n_predicted, n_findings), float64
+        Calibrated probabilities.
+    dict of str to str
+        Records that could not be prepared, and why.
+    """
+    artifact = predictor.artifact
     paths = [collection.paths[i] for i in rows]
-    kept, parts, batch, durations_s = [], [], [], []
+    predicted: list[int] = []
+    durations_s: list[float] = []
+    failed: dict[str, str] = {}
+    parts: list[np.ndarray] = []
+    batch: list[np.ndarray] = []
     bar = tqdm(total=len(paths), desc=collection.name, disable=None, leave=False)
-    jobs = challenge.prepare_all(paths, artifact.waveform, settings.data.n_workers)
-    for i, path, record in zip(rows, paths, jobs, strict=True):
+    prepared = challenge.prepare_all(paths, artifact.waveform, settings.data.n_workers)
+    for i, path, record in zip(rows, paths, prepared, strict=True):
         bar.update()
         if isinstance(record, str):
-            left_out[path.stem] = record
+            failed[path.stem] = record
             continue
-        kept.append(i)
+        predicted.append(i)
         durations_s.append(record.duration_s)
         batch.append(record.signal)
         if len(batch) == settings.batch_size:
@@ -107,59 +169,28 @@ def predict_collection(
     if batch:
         parts.append(predictor.probabilities(np.stack(batch), settings.batch_size))
     y_prob = np.concatenate(parts) if parts else np.empty((0, len(artifact.codes)))
-
-    questions = snomed.label_queries(artifact.codes)
-    labels = [collection.labels[i] for i in kept]
-    said = snomed.label_matrix(questions, [label.dx for label in labels])
-    columns = [artifact.codes.index(q.findings[0]) for q in questions]
-    alone = np.array([len(q.findings) == 1 for q in questions])
-    kept_paths = [collection.paths[i] for i in kept]
-    lengths_s = np.array(durations_s) - artifact.waveform["duration_s"]
-    return ExternalPredictions(
-        name=collection.name,
-        paths=kept_paths,
-        labels=labels,
-        left_out=left_out,
-        questions=questions,
-        said=said,
-        unscored=snomed.undecided(questions, said, settings.data.min_positives),
-        y_prob=snomed.any_probability(questions, artifact.codes, y_prob),
-        called={
-            rule: snomed.any_present(
-                questions, artifact.codes, multilabel.apply_thresholds(y_prob, values)
-            )
-            for rule, values in artifact.thresholds.items()
-        },
-        thresholds={
-            rule: np.where(alone, values[columns], np.nan)
-            for rule, values in artifact.thresholds.items()
-        },
-        is_tuning=np.array(
-            [challenge.in_tuning_half(patients.get(p.stem, p.stem)) for p in kept_paths], bool
-        ),
-        n_padded=int((lengths_s < -0.05).sum()),
-        n_cut=int((lengths_s > 0.05).sum()),
-    )
+    return predicted, durations_s, y_prob, failed
 
 
 def seen_in_training(
     collection: challenge.Collection, artifact: Artifact, root: Path
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Records of PTB-XL that the model learned from or may have, and the patient of the others.
+    """Find the records of PTB-XL that the model was, or may have been, trained or tuned on.
 
     Parameters
     ----------
     collection : challenge.Collection
     artifact : Artifact
     root : Path
-        Folder with the ``ptbxl_database.csv`` that says in which fold a record is.
+        Folder with the ``ptbxl_database.csv`` that has the fold of each record.
 
     Returns
     -------
     left_out : dict of str to str
-        Record and why. One that the table does not have is left out as well: other records of its
-        patient may have been in training.
+        Record and reason. A record that is not in the table is left out as well: other records of
+        its patient may have been in training.
     patients : dict of str to str
+        Patient of each of the other records.
     """
     numbers = challenge.ecg_ids(collection.paths)
     if not numbers.any():
@@ -190,33 +221,19 @@ def seen_in_training(
     return left_out, patients
 
 
-def code_rows(answered: ExternalPredictions, codes: Sequence[str]) -> list[dict[str, Any]]:
-    """Every code that the records of a set have, how often, and what came of it.
+def code_rows(predictions: ExternalPredictions, codes: Sequence[str]) -> list[dict[str, Any]]:
+    """Count every code of the records of a set, with its use in the evaluation.
 
     Parameters
     ----------
-    answered : Answered
+    predictions : ExternalPredictions
     codes : sequence of str
         The model's findings.
     """
-    counts = Counter(code for labels in answered.labels for code in labels.dx)
+    counts = Counter(code for header in predictions.headers for code in header.dx)
     rows = []
     for number, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         code = snomed.table().get(number)
-        inside = [q for q in answered.questions if code and set(code.findings) <= set(q.findings)]
-        scored = [q.code for q in inside if q.code not in answered.unscored]
-        if code is None:
-            outcome = "no counterpart: not in the table of the challenges"
-        elif code.relation == "none":
-            outcome = "no counterpart" + (f": {code.comment}" if code.comment else "")
-        elif code.relation == "broader" and len(code.findings) == 1:
-            outcome = f"no counterpart: broader than {code.findings[0]}, on which it says nothing"
-        elif scored:
-            outcome = f"scored in {', '.join(scored)}"
-        elif inside:
-            outcome = f"not scored: {inside[0].code}: {answered.unscored[inside[0].code]}"
-        else:
-            outcome = f"no counterpart: the model lacks {', '.join({*code.findings} - {*codes})}"
         rows.append(
             {
                 "snomed": number,
@@ -225,14 +242,34 @@ def code_rows(answered: ExternalPredictions, codes: Sequence[str]) -> list[dict[
                 "relation": code.relation if code else "",
                 "findings": " ".join(code.findings) if code else "",
                 "n_records": n,
-                "outcome": outcome,
+                "outcome": _outcome(predictions, code, codes),
             }
         )
     return rows
 
 
-def retuned(answered: ExternalPredictions, settings: config.EvaluateConfig) -> dict[str, Any]:
-    """Scores of one half of a set by thresholds and calibration of the other, and by the model's.
+def _outcome(
+    predictions: ExternalPredictions, code: snomed.Code | None, codes: Sequence[str]
+) -> str:
+    """Describe the use of a code of the set in the evaluation."""
+    if code is None:
+        return "no counterpart: not in the table of the challenges"
+    if code.relation == "none":
+        return "no counterpart" + (f": {code.comment}" if code.comment else "")
+    if code.relation == "broader" and len(code.findings) == 1:
+        return f"no counterpart: broader than {code.findings[0]}, which it does not decide"
+    queries = [q for q in predictions.queries if set(code.findings) <= set(q.findings)]
+    scored = [q.code for q in queries if q.code not in predictions.not_scored]
+    if scored:
+        return f"scored in {', '.join(scored)}"
+    if queries:
+        first = queries[0].code
+        return f"not scored: {first}: {predictions.not_scored[first]}"
+    return f"no counterpart: the model lacks {', '.join({*code.findings} - {*codes})}"
+
+
+def retuned(predictions: ExternalPredictions, settings: config.EvaluateConfig) -> dict[str, Any]:
+    """Score one half of a set, with thresholds and calibration of the other half and of the model.
 
     Returns
     -------
@@ -240,53 +277,74 @@ def retuned(answered: ExternalPredictions, settings: config.EvaluateConfig) -> d
         ``n_tuning``, ``n_reported``, ``findings`` (with enough positives and negatives in both
         halves), ``as_it_is`` and ``retuned`` (scores of the same records), ``difference`` (of each
         score, with ``/low`` and ``/high`` by a paired bootstrap), ``calibration`` (slope and
-        intercept by finding, to be put on the model's own) and ``thresholds`` (by rule and
-        finding). Without findings, in place of the scores, ``too_few``, which says why.
+        intercept per finding, applied after the model's own) and ``thresholds`` (by rule and
+        finding). Without findings ``too_few``, the reason, takes the place of the scores.
     """
-    here = answered.is_tuning
-    y_true, n_least = answered.said.y_true, settings.data.min_positives
-    enough = [
+    is_tuning = predictions.is_tuning
+    y_true, n_min = predictions.labels.y_true, settings.data.min_positives
+    columns = [
         int(i)
-        for i in answered.scored
+        for i in predictions.scored
         if all(
-            n >= n_least
-            for part in (y_true[here, i], y_true[~here, i])
+            n >= n_min
+            for part in (y_true[is_tuning, i], y_true[~is_tuning, i])
             for n in (part.sum(), (~part).sum())
         )
     ]
-    found: dict[str, Any] = {
-        "n_tuning": int(here.sum()),
-        "n_reported": int((~here).sum()),
-        "findings": [answered.questions[i].code for i in enough],
+    result: dict[str, Any] = {
+        "n_tuning": int(is_tuning.sum()),
+        "n_reported": int((~is_tuning).sum()),
+        "findings": [predictions.queries[i].code for i in columns],
     }
-    if not enough:
-        why = (
-            f"no finding has {n_least} positives, and as many negatives, in both halves of the set"
-        )
-        return found | {"too_few": why}
-    before, truth = answered.y_prob[~here][:, enough], y_true[~here][:, enough]
+    if not columns:
+        return result | {
+            "too_few": f"no finding has {n_min} positives, and as many negatives, in both halves "
+            "of the set"
+        }
     calibration, thresholds, _ = tune_fold(
-        y_true[here][:, enough], answered.y_prob[here][:, enough]
+        y_true[is_tuning][:, columns], predictions.y_prob[is_tuning][:, columns]
     )
+    y_pred = {rule: values[~is_tuning][:, columns] for rule, values in predictions.y_pred.items()}
+    scores = _compare_halves(
+        y_true[~is_tuning][:, columns],
+        predictions.y_prob[~is_tuning][:, columns],
+        y_pred,
+        calibration,
+        thresholds,
+        settings.n_bootstrap,
+    )
+    return result | {
+        **scores,
+        "calibration": dict(zip(result["findings"], calibration.tolist(), strict=True)),
+        "thresholds": {
+            rule: dict(zip(result["findings"], values.tolist(), strict=True))
+            for rule, values in thresholds.items()
+        },
+    }
+
+
+def _compare_halves(
+    y_true: np.ndarray,
+    before: np.ndarray,
+    y_pred: dict[str, np.ndarray],
+    calibration: np.ndarray,
+    thresholds: dict[str, np.ndarray],
+    n_bootstrap: int,
+) -> dict[str, Any]:
+    """Score probabilities before and after re-fitting, with the differences of the scores."""
     after = multilabel.calibrate(before, calibration)
-    called = {rule: values[~here][:, enough] for rule, values in answered.called.items()}
-    n = settings.n_bootstrap
     # The same seed draws the same records for both: the difference is paired.
-    before_B = multilabel.resampled_scores(truth, before, called, n, seed=0)
-    after_B = multilabel.resampled_scores(truth, after, thresholds, n, seed=0)
+    before_B = multilabel.resampled_scores(y_true, before, y_pred, n_bootstrap, seed=0)
+    after_B = multilabel.resampled_scores(y_true, after, thresholds, n_bootstrap, seed=0)
     difference: dict[str, float] = {}
     for key in before_B:
         gain_B = after_B[key] - before_B[key]
         difference[key] = float(gain_B[0])
-        if n:
-            difference[f"{key}/low"], difference[f"{key}/high"] = multilabel.interval(gain_B[1:])
-    return found | {
-        "as_it_is": without_nan(multilabel.scores(truth, before, called, n)),
-        "retuned": without_nan(multilabel.scores(truth, after, thresholds, n)),
+        if n_bootstrap:
+            low, high = multilabel.interval(gain_B[1:])
+            difference[f"{key}/low"], difference[f"{key}/high"] = low, high
+    return {
+        "as_it_is": without_nan(multilabel.scores(y_true, before, y_pred, n_bootstrap)),
+        "retuned": without_nan(multilabel.scores(y_true, after, thresholds, n_bootstrap)),
         "difference": without_nan(difference),
-        "calibration": dict(zip(found["findings"], calibration.tolist(), strict=True)),
-        "thresholds": {
-            rule: dict(zip(found["findings"], values.tolist(), strict=True))
-            for rule, values in thresholds.items()
-        },
     }

@@ -1,14 +1,15 @@
-"""Other hospitals to scores: what a model is worth where it was not trained.
+"""Evaluate a trained model on the records of other hospitals, and write its scores.
 
-Each set of ``challenge`` is answered by the model as it is, thresholds and calibration included
-(zero-shot), and once more with both found anew on one half of the set and counted on the other.
-What is asked of a set is in ``snomed``; only what its labels can tell is scored.
+Each set of ``challenge`` is predicted by the model as it is, with its own thresholds and
+calibration (zero-shot), and a second time with both re-fitted on one half of the set and scored on
+the other. ``snomed`` defines what is compared; only what the labels can decide is scored.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -26,274 +27,327 @@ from ecg_siglip.evaluation.external import (
     predict_collection,
     retuned,
 )
-from ecg_siglip.inference.predictor import Predictor
+from ecg_siglip.evaluation.trained_run import TrainedRun, load_run
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.decision_rules import DEFAULT_RULE
 from ecg_siglip.metrics.multilabel import without_nan
-from ecg_siglip.models.artifact import Artifact
 from ecg_siglip.signals.preprocessing import from_int16
-from ecg_siglip.vocabulary import snomed
+from ecg_siglip.vocabulary.snomed import LabelQuery
 
 N_WORST = 6
-# Settings of `evaluate` that mean something on PTB-XL's folds alone.
+# Settings of `evaluate` that have a meaning for PTB-XL's folds only.
 UNUSED = ("fold", "labelled_only", "data.allow_missing", "data.cache_dir")
-# What the summary shows of each set; the findings of a set are those with enough positives.
+# Scores of the summary; the findings of a set are those with enough positives.
 SHOWN = ("macro_auroc", "macro_auprc", "expected_f1/macro_f1", "expected_f1/micro_f1", "ece")
 
 
-def evaluate_external(
-    settings: config.EvaluateConfig,
-    trained: config.TrainConfig,
-    predictor: Predictor,
-    ranks: Distributed,
-) -> None:
-    """Score a run on other hospitals; writes ``runs/<name>/evaluate/challenge/`` whole or not."""
-    if ranks.n > 1:
-        raise ValueError("data=challenge: answered by one process; expected no torchrun")
+def evaluate_external(settings: config.EvaluateConfig) -> None:
+    """Score a run on other hospitals; write its ``evaluate/challenge/`` whole or not at all.
+
+    Raises
+    ------
+    ValueError
+        As ``trained_run.load_run`` and ``challenge.find_sets``; if a setting has no meaning for
+        external data, or several processes were started.
+    """
+    distributed = Distributed.join(settings.device)
+    run = load_run(settings.run, settings.device)
+    if distributed.n > 1:
+        raise ValueError("data=challenge: runs in one process; expected no torchrun")
     if settings.data.root is None:
-        raise ValueError("data.root is missing: expected the folder with a folder a hospital")
+        raise ValueError("data.root is missing: expected a folder with one folder per hospital")
     for name in UNUSED:
         if attrgetter(name)(settings) != attrgetter(name)(config.EvaluateConfig()):
-            raise ValueError(f"{name}: means nothing with data=challenge; expected it left out")
+            raise ValueError(f"{name}: has no meaning with data=challenge; leave it out")
     sets = challenge.find_sets(settings.data.root)
-    folder = Path(settings.run.root) / settings.run.name / "evaluate" / "challenge"
+    folder = run.folder / "evaluate" / "challenge"
     rows = []
     with replace_folder(folder) as partial:
         for name, paths in sets.items():
-            answered = predict_collection(
-                settings, trained, predictor, challenge.collect(name, paths)
-            )
-            rows.append(write(partial / name, settings, trained, predictor, answered))
+            predictions = predict_collection(settings, run, challenge.collect(name, paths))
+            rows.append(write_set(partial / name, settings, run, predictions))
         (partial / "summary.json").write_text(json.dumps(rows, indent=1))
         pd.DataFrame(rows).to_csv(partial / "summary.csv", index=False)
-    print(summary(rows))
+    print(format_summary(rows))
     page = "/<set>/report.html" if settings.report else ""
     print(f"wrote {folder}/" + (f" (open {folder}{page})" if page else ""))
 
 
-def write(
+def write_set(
     folder: Path,
     settings: config.EvaluateConfig,
-    trained: config.TrainConfig,
-    predictor: Predictor,
-    answered: ExternalPredictions,
+    run: TrainedRun,
+    predictions: ExternalPredictions,
 ) -> dict[str, Any]:
-    """Write the files of a set; its row of the summary."""
-    artifact, scored = predictor.artifact, answered.scored
-    questions = [answered.questions[i] for i in scored]
-    y_true, y_prob = answered.said.y_true[:, scored], answered.y_prob[:, scored]
-    called = {rule: values[:, scored] for rule, values in answered.called.items()}
-    codes = code_rows(answered, artifact.codes)
-    nowhere = [row for row in codes if row["outcome"].startswith("no counterpart")]
+    """Write the files of a set; return its row of the summary."""
+    queries = [predictions.queries[i] for i in predictions.scored]
+    codes = code_rows(predictions, run.predictor.artifact.codes)
+    unmapped = [row for row in codes if row["outcome"].startswith("no counterpart")]
     folder.mkdir(parents=True)
     pd.DataFrame(codes).to_csv(folder / "codes.csv", index=False)
-    about = {
-        "set": answered.name,
-        "n_records": len(answered.paths) + len(answered.left_out),
-        "n_answered": len(answered.paths),
-        "left_out": answered.left_out,
-        "n_padded": answered.n_padded,
-        "n_cut": answered.n_cut,
-        "codes_without_counterpart": nowhere,
-        "questions_not_scored": answered.unscored,
-        "questions_of_several_findings": {
-            q.code: list(q.findings) for q in questions if len(q.findings) > 1
-        },
-        "min_positives": settings.data.min_positives,
-        "model": artifact.provenance.to_json(),
-    }
-    (folder / "about.json").write_text(json.dumps(about, indent=1))
+    content = describe_set(predictions, queries, unmapped, settings.data.min_positives)
+    content["model"] = run.predictor.artifact.provenance.to_json()
+    (folder / "about.json").write_text(json.dumps(content, indent=1))
+    print_omissions(predictions, unmapped, queries)
     row: dict[str, Any] = {
-        "set": answered.name,
-        "n_records": len(answered.paths),
-        "n_left_out": len(answered.left_out),
-        "n_findings": len(questions),
-        "n_codes_without_counterpart": len(nowhere),
+        "set": predictions.name,
+        "n_records": len(predictions.paths),
+        "n_left_out": len(predictions.left_out),
+        "n_findings": len(queries),
+        "n_codes_without_counterpart": len(unmapped),
     }
-    log(answered, nowhere, questions)
-    if not questions:
+    if not queries:
         return row
-    scores = multilabel.scores(y_true, y_prob, called, settings.n_bootstrap)
-    rows = multilabel.per_finding(y_true, y_prob, called, settings.n_bootstrap)
-    for rule, values in answered.thresholds.items():
-        for line, i in zip(rows, scored, strict=True):
+    scored = predictions.scored
+    y_true, y_prob = predictions.labels.y_true[:, scored], predictions.y_prob[:, scored]
+    y_pred = {rule: values[:, scored] for rule, values in predictions.y_pred.items()}
+    scores = multilabel.scores(y_true, y_prob, y_pred, settings.n_bootstrap)
+    per_finding = multilabel.per_finding(y_true, y_prob, y_pred, settings.n_bootstrap)
+    for rule, values in predictions.thresholds.items():
+        for line, i in zip(per_finding, scored, strict=True):
             line[f"{rule}/threshold"] = float(values[i])
-    anew = retuned(answered, settings)
+    refitted = retuned(predictions, settings)
     (folder / "metrics.json").write_text(json.dumps(without_nan(scores), indent=1))
-    (folder / "retuned.json").write_text(json.dumps(anew, indent=1))
-    table = pd.DataFrame(rows)
-    table.insert(0, "n_unclear", answered.said.unclear[:, scored].sum(axis=0))
-    table.insert(0, "findings", [" ".join(q.findings) for q in questions])
-    table.insert(0, "name", [q.name for q in questions])
-    table.insert(0, "code", [q.code for q in questions])
-    table.to_csv(folder / "findings.csv", index=False)
-    predictions(answered).to_parquet(folder / "predictions.parquet")
+    (folder / "retuned.json").write_text(json.dumps(refitted, indent=1))
+    finding_table(predictions, queries, per_finding).to_csv(folder / "findings.csv", index=False)
+    prediction_table(predictions).to_parquet(folder / "predictions.parquet")
     if settings.report:
-        # Matplotlib takes a second that nobody else has to wait.
-        from ecg_siglip.reporting.fold_report import surprising, write_fold_report
-
-        rule = DEFAULT_RULE if DEFAULT_RULE in called else "prevalence"
-        names = [path.stem for path in answered.paths]
-        words = [q.code for q in questions]
-        worst = []
-        for i, case in surprising(names, words, y_true, y_prob, called[rule], N_WORST):
-            record = challenge.prepare(answered.paths[i], artifact.waveform)
-            if not isinstance(record, str):
-                fs = float(artifact.waveform["to_fs"])
-                worst.append(case | {"signal": from_int16(record.signal), "fs": fs})
-        write_fold_report(
-            folder / "report.html",
-            title=f"{settings.run.name} on {answered.name}",
-            scores=scores,
-            rows=rows,
-            codes=words,
-            names=[q.name for q in questions],
-            y_true=y_true,
-            y_prob=y_prob,
-            thresholds={rule: values[scored] for rule, values in answered.thresholds.items()},
-            tune=None,
-            worst=worst,
-            context=context(settings, trained, artifact, answered),
-            rule=rule,
-            tables=tables(answered, questions, nowhere, anew),
-        )
-    for key in SHOWN:
-        for end in ("", "/low", "/high"):
-            row[key + end] = without_nan({"": scores.get(key + end, np.nan)})[""]
-    row |= {"half/n_records": anew["n_reported"], "half/n_findings": len(anew["findings"])}
-    for key in SHOWN:
-        row[f"half/as_it_is/{key}"] = anew.get("as_it_is", {}).get(key)
-        row[f"half/retuned/{key}"] = anew.get("retuned", {}).get(key)
-    return row
+        tables = report_tables(predictions, queries, unmapped, refitted)
+        path = folder / "report.html"
+        write_report(path, settings, run, predictions, scores, per_finding, tables)
+    return row | summary_scores(scores, refitted)
 
 
-def log(
-    answered: ExternalPredictions, nowhere: list[dict[str, Any]], scored: list[snomed.LabelQuery]
-) -> None:
-    """What a user must not miss, on stderr: records and codes that the scores do not hold."""
+def describe_set(
+    predictions: ExternalPredictions,
+    queries: list[LabelQuery],
+    unmapped: list[dict[str, Any]],
+    min_positives: int,
+) -> dict[str, Any]:
+    """Return the content of ``about.json``: what was predicted, left out and scored."""
+    return {
+        "set": predictions.name,
+        "n_records": len(predictions.paths) + len(predictions.left_out),
+        "n_predicted": len(predictions.paths),
+        "left_out": predictions.left_out,
+        "n_padded": predictions.n_padded,
+        "n_cut": predictions.n_cropped,
+        "codes_without_counterpart": unmapped,
+        "questions_not_scored": predictions.not_scored,
+        "questions_of_several_findings": {
+            q.code: list(q.findings) for q in queries if len(q.findings) > 1
+        },
+        "min_positives": min_positives,
+    }
 
-    def say(text: str) -> None:
-        print(f"evaluate: {answered.name}: {text}", file=sys.stderr)
 
-    for record, why in list(answered.left_out.items())[:5]:
-        say(f"left out {record}: {why}")
-    if len(answered.left_out) > 5:
-        say(f"left out {len(answered.left_out) - 5} more, see about.json")
-    if nowhere:
-        listed = ", ".join(
-            f"{row['abbreviation'] or row['snomed']} {row['n_records']}" for row in nowhere
-        )
-        say(f"codes without counterpart, and records: {listed}")
-    if not scored:
-        say(f"nothing to score in {len(answered.paths)} records, see about.json")
+def finding_table(
+    predictions: ExternalPredictions,
+    queries: list[LabelQuery],
+    per_finding: list[dict[str, float]],
+) -> pd.DataFrame:
+    """Return one row per scored query, with the number of records whose labels are unclear."""
+    table = pd.DataFrame(per_finding)
+    unclear = predictions.labels.unclear[:, predictions.scored]
+    table.insert(0, "n_unclear", unclear.sum(axis=0))
+    table.insert(0, "findings", [" ".join(q.findings) for q in queries])
+    table.insert(0, "name", [q.name for q in queries])
+    table.insert(0, "code", [q.code for q in queries])
+    return table
 
 
-def predictions(answered: ExternalPredictions) -> pd.DataFrame:
-    """One row a record: who, which codes and half, probability and truth of what is scored."""
+def prediction_table(predictions: ExternalPredictions) -> pd.DataFrame:
+    """Return one row per record: patient, codes, half, probability and label of what is scored."""
     columns: dict[str, Any] = {
-        "record": [path.stem for path in answered.paths],
-        "age": [label.age for label in answered.labels],
-        "sex": [label.sex for label in answered.labels],
-        "dx": [",".join(map(str, sorted(label.dx))) for label in answered.labels],
-        "half": np.where(answered.is_tuning, "tuning", "reported"),
+        "record": [path.stem for path in predictions.paths],
+        "age": [header.age for header in predictions.headers],
+        "sex": [header.sex for header in predictions.headers],
+        "dx": [",".join(map(str, sorted(header.dx))) for header in predictions.headers],
+        "half": np.where(predictions.is_tuning, "tuning", "reported"),
     }
     for kind, values in (
-        ("probability", answered.y_prob),
-        ("true", answered.said.y_true),
-        ("unclear", answered.said.unclear),
+        ("probability", predictions.y_prob),
+        ("true", predictions.labels.y_true),
+        ("unclear", predictions.labels.unclear),
     ):
-        columns |= {f"{kind}/{answered.questions[i].code}": values[:, i] for i in answered.scored}
+        columns |= {
+            f"{kind}/{predictions.queries[i].code}": values[:, i] for i in predictions.scored
+        }
     return pd.DataFrame(columns)
 
 
-def context(
+def write_report(
+    path: Path,
     settings: config.EvaluateConfig,
-    trained: config.TrainConfig,
-    artifact: Artifact,
-    answered: ExternalPredictions,
+    run: TrainedRun,
+    predictions: ExternalPredictions,
+    scores: dict[str, float],
+    per_finding: list[dict[str, float]],
+    tables: list[dict[str, Any]],
+) -> None:
+    """Write the report of a set as one HTML file."""
+    # Matplotlib takes a second to import: only a report needs it.
+    from ecg_siglip.reporting.fold_report import FoldReport, worst_cases, write_fold_report
+
+    scored, waveform = predictions.scored, run.predictor.artifact.waveform
+    queries = [predictions.queries[i] for i in scored]
+    codes = [q.code for q in queries]
+    y_true, y_prob = predictions.labels.y_true[:, scored], predictions.y_prob[:, scored]
+    rule = DEFAULT_RULE if DEFAULT_RULE in predictions.y_pred else "prevalence"
+    y_pred = predictions.y_pred[rule][:, scored]
+    names = [record.stem for record in predictions.paths]
+    worst = []
+    for i, case in worst_cases(names, codes, y_true, y_prob, y_pred, N_WORST):
+        record = challenge.prepare(predictions.paths[i], waveform)
+        if not isinstance(record, str):
+            fs = float(waveform["to_fs"])
+            worst.append(case | {"signal": from_int16(record.signal), "fs": fs})
+    report = FoldReport(
+        title=f"{settings.run.name} on {predictions.name}",
+        scores=scores,
+        rows=per_finding,
+        codes=codes,
+        names=[q.name for q in queries],
+        y_true=y_true,
+        y_prob=y_prob,
+        thresholds={name: values[scored] for name, values in predictions.thresholds.items()},
+        worst=worst,
+        context=context(settings, run, predictions),
+        rule=rule,
+        tables=tables,
+    )
+    write_fold_report(path, report)
+
+
+def summary_scores(scores: Mapping[str, float], refitted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the scores of a set in the summary: of the whole set, and of one half."""
+    row: dict[str, Any] = {}
+    for key in SHOWN:
+        for end in ("", "/low", "/high"):
+            row[key + end] = without_nan({"": scores.get(key + end, np.nan)})[""]
+    row |= {"half/n_records": refitted["n_reported"], "half/n_findings": len(refitted["findings"])}
+    for key in SHOWN:
+        row[f"half/as_it_is/{key}"] = refitted.get("as_it_is", {}).get(key)
+        row[f"half/retuned/{key}"] = refitted.get("retuned", {}).get(key)
+    return row
+
+
+def print_omissions(
+    predictions: ExternalPredictions, unmapped: list[dict[str, Any]], queries: list[LabelQuery]
+) -> None:
+    """Print on stderr which records and codes the scores do not include."""
+
+    def note(text: str) -> None:
+        print(f"evaluate: {predictions.name}: {text}", file=sys.stderr)
+
+    for record, reason in list(predictions.left_out.items())[:5]:
+        note(f"left out {record}: {reason}")
+    if len(predictions.left_out) > 5:
+        note(f"left out {len(predictions.left_out) - 5} more, see about.json")
+    if unmapped:
+        listed = ", ".join(
+            f"{row['abbreviation'] or row['snomed']} {row['n_records']}" for row in unmapped
+        )
+        note(f"codes without counterpart, and records: {listed}")
+    if not queries:
+        note(f"nothing to score in {len(predictions.paths)} records, see about.json")
+
+
+def context(
+    settings: config.EvaluateConfig, run: TrainedRun, predictions: ExternalPredictions
 ) -> dict[str, str]:
-    """What the reader of a report must know to trust it."""
+    """Return what the reader of a report must know to interpret it."""
+    artifact = run.predictor.artifact
     seconds = f"{artifact.waveform['duration_s']:g} s"
     return {
         "run": settings.run.name,
-        "model": f"ecg_siglip {artifact.provenance.version}, {trained.ecg.name}",
+        "model": f"ecg_siglip {artifact.provenance.version}, {run.settings.ecg.name}",
         "trained on": artifact.provenance.data,
-        "set": answered.name,
-        "records left out": str(len(answered.left_out)),
-        "length": f"{answered.n_padded} shorter than {seconds}, padded; {answered.n_cut} longer, "
-        "their middle",
+        "set": predictions.name,
+        "records left out": str(len(predictions.left_out)),
+        "length": f"{predictions.n_padded} shorter than {seconds}, padded; "
+        f"{predictions.n_cropped} longer, their middle",
         "thresholds and calibration": "the model's own (zero-shot)",
         "scored": f"findings with {settings.data.min_positives} or more positives that the "
         "labels of the set decide",
     }
 
 
-def tables(
-    answered: ExternalPredictions,
-    questions: list[snomed.LabelQuery],
-    nowhere: list[dict[str, Any]],
-    anew: dict[str, Any],
+def report_tables(
+    predictions: ExternalPredictions,
+    queries: list[LabelQuery],
+    unmapped: list[dict[str, Any]],
+    refitted: dict[str, Any],
 ) -> list[dict[str, Any]]:
-    """What a report of other hospitals has beyond that of a fold."""
-    halves = (
-        f"{anew['n_tuning']} records to find them, {anew['n_reported']} others to count, divided "
-        "by a hash of the record's name, of PTB-XL by patient. The challenge's headers name no "
-        "patient: one with several records may be in both halves."
-    )
-    lines = []
-    if "too_few" in anew:
-        halves = f"Not done: {anew['too_few']}. " + halves
-    else:
-        halves += f" With enough positives in both halves: {', '.join(anew['findings'])}."
-        for key in SHOWN:
-            gain, low, high = (anew["difference"].get(key + end) for end in ("", "/low", "/high"))
-            interval = "" if low is None or high is None else f" ({low:+.3f} to {high:+.3f})"
-            shown = "–" if gain is None else f"{gain:+.3f}{interval}"
-            lines.append([key, anew["as_it_is"].get(key), anew["retuned"].get(key), shown])
-    several = [[q.code, q.name, ", ".join(q.findings)] for q in questions if len(q.findings) > 1]
+    """Return the sections of a report on external data that the report of a fold does not have."""
+    several = [[q.code, q.name, ", ".join(q.findings)] for q in queries if len(q.findings) > 1]
     reasons: dict[str, list[str]] = {}
-    for code, why in answered.unscored.items():
-        reasons.setdefault(why, []).append(code)
+    for code, reason in predictions.not_scored.items():
+        reasons.setdefault(reason, []).append(code)
+    n_left_out = len(predictions.left_out)
     return [
+        _refitted_table(refitted),
         {
-            "title": "Thresholds and calibration found anew",
-            "about": halves,
-            "head": ["score", "as it is", "found anew", "difference (95 %, paired)"],
-            "rows": lines,
-        },
-        {
-            "title": "Asked of several findings together",
+            "title": "Codes for several findings",
             "about": "These codes are broader than any finding of the model. Their probability is "
-            "that of any of ours (noisy-or); they are called where one of ours is called.",
-            "head": ["code", "name", "ours"],
+            "that of at least one of the model's findings (noisy-or); they are predicted positive "
+            "if one of these findings is.",
+            "head": ["code", "name", "the model's findings"],
             "rows": several,
         },
         {
             "title": "Not scored on this set",
-            "about": "What the labels do not decide: never or seldom given, or given by a broader "
-            "code.",
-            "head": ["why", "findings"],
-            "rows": [[why, ", ".join(codes)] for why, codes in reasons.items()],
+            "about": "Findings that the labels do not decide: never or seldom given, or given by a "
+            "broader code.",
+            "head": ["reason", "findings"],
+            "rows": [[reason, ", ".join(codes)] for reason, codes in reasons.items()],
         },
         {
             "title": "Codes without a counterpart",
-            "about": "What the hospital wrote and the model has no word for.",
-            "head": ["SNOMED CT", "name", "records", "why"],
-            "rows": [[str(r["snomed"]), r["name"], r["n_records"], r["outcome"]] for r in nowhere],
+            "about": "Codes of the hospital for which the model has no finding.",
+            "head": ["SNOMED CT", "name", "records", "reason"],
+            "rows": [[str(r["snomed"]), r["name"], r["n_records"], r["outcome"]] for r in unmapped],
         },
         {
             "title": "Records left out",
-            "about": f"{len(answered.left_out)} of "
-            f"{len(answered.paths) + len(answered.left_out)}; the first hundred by name.",
-            "head": ["record", "why"],
-            "rows": [list(item) for item in list(answered.left_out.items())[:100]],
+            "about": f"{n_left_out} of {len(predictions.paths) + n_left_out}; the first hundred by "
+            "name.",
+            "head": ["record", "reason"],
+            "rows": [list(item) for item in list(predictions.left_out.items())[:100]],
         },
     ]
 
 
-def summary(rows: list[dict[str, Any]]) -> str:
-    """The sets one below the other, with the scores to look at first."""
-    width = max(len("set"), *(len(row["set"]) for row in rows))
+def _refitted_table(refitted: dict[str, Any]) -> dict[str, Any]:
+    """Return the section that compares the model's own thresholds with re-fitted ones."""
+    halves = (
+        f"{refitted['n_tuning']} records to fit them, {refitted['n_reported']} others to score, "
+        "divided by a hash of the record's name, for PTB-XL by patient. The challenge's headers "
+        "name no patient: one with several records may be in both halves."
+    )
+    lines = []
+    if "too_few" in refitted:
+        halves = f"Not done: {refitted['too_few']}. " + halves
+    else:
+        halves += f" With enough positives in both halves: {', '.join(refitted['findings'])}."
+        for key in SHOWN:
+            gain, low, high = (
+                refitted["difference"].get(key + end) for end in ("", "/low", "/high")
+            )
+            interval = "" if low is None or high is None else f" ({low:+.3f} to {high:+.3f})"
+            shown = "–" if gain is None else f"{gain:+.3f}{interval}"
+            lines.append([key, refitted["as_it_is"].get(key), refitted["retuned"].get(key), shown])
+    return {
+        "title": "Re-fitted thresholds and calibration",
+        "about": halves,
+        "head": ["score", "the model's own", "re-fitted", "difference (95 %, paired)"],
+        "rows": lines,
+    }
+
+
+def format_summary(rows: list[dict[str, Any]]) -> str:
+    """Format one line per set, with the scores to look at first."""
+    width = max(len("  re-fitted"), *(len(row["set"]) for row in rows))
     lines = [f"{'set':<{width}} records findings  " + "  ".join(f"{key:<22}" for key in SHOWN)]
     for row in rows:
         cells = [_cell(row, key) for key in SHOWN]
@@ -307,11 +361,11 @@ def summary(rows: list[dict[str, Any]]) -> str:
                 for key in SHOWN
             ]
             lines.append(
-                f"{'  thresholds anew':<{width}} {row['half/n_records']:>7} "
+                f"{'  re-fitted':<{width}} {row['half/n_records']:>7} "
                 f"{row['half/n_findings']:>8}  " + "  ".join(f"{cell:<22}" for cell in half_cells)
             )
         elif row["n_findings"]:
-            lines.append("  too few positives to find thresholds anew on one half")
+            lines.append("  too few positives to re-fit thresholds on one half")
     return "\n".join(line.rstrip() for line in lines)
 
 

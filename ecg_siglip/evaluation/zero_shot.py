@@ -26,10 +26,10 @@ def zero_shot_scores(
     held_out: Sequence[str],
     folds: dict[str, np.ndarray],
     embed: Callable[[np.ndarray], np.ndarray],
-    ask: Callable[[list[str]], np.ndarray],
+    encode_texts: Callable[[list[str]], np.ndarray],
     language: str = "en",
 ) -> list[dict[str, Any]]:
-    """How well findings are found that training never heard of, a row a finding.
+    """Score the findings that were held out from training, one row per finding.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def zero_shot_scores(
         Rows ``train``, ``tune``, ``report``, all records of these folds.
     embed : function
         Rows to embeddings (N, D).
-    ask : function
+    encode_texts : function
         Texts to embeddings (T, D), unit norm.
     language : {"en", "de", "ja"}
 
@@ -48,85 +48,101 @@ def zero_shot_scores(
     -------
     list of dict
         ``code``, ``n_positive``; AUROC of the finding's prompt (``auroc``), of its concepts
-        together (``composed``), of ``both``; ``nearest``, the trained finding whose prompt lies
-        nearest, and its AUROC; ``random_high``, what 95 of 100 random directions of the embedding
-        stay below; ``probe_1``, ``probe_5``, ``probe_20``: a linear model that has seen so many
-        positives of the training folds, mean of 10 draws; ``f1`` of the prompt's answers, cut where
-        as many are called as the tuning fold has, and ``f1_chance``, of as many called at random.
+        together (``composed``), of ``both``; ``nearest``, the trained finding with the most similar
+        prompt, and its AUROC; ``random_high``, the 95th percentile of random directions of the
+        embedding; ``probe_1``, ``probe_5``, ``probe_20``: a linear model trained on so many
+        positives of the training folds, mean of 10 draws; ``f1`` of the prompt, with a threshold
+        that makes as many records positive as the tuning fold has, and ``f1_chance``, of as many
+        random records.
     """
-    from sklearn.metrics import roc_auc_score  # takes a second to import
-
-    rest = drop_findings(data, held_out)
+    trained = drop_findings(data, held_out)
     embedding = {name: unit(embed(rows)) for name, rows in folds.items()}
-    prompts = findings.prompts(rest.codes, language)
-    prompt_TD = ask(prompts)
-    here = embedding["report"]
+    prompt_TD = encode_texts(findings.prompts(trained.codes, language))
     rng = np.random.default_rng(0)
-    random_TD = rng.normal(size=(N_DIRECTIONS, here.shape[1]))
-    found = []
+    random_TD = rng.normal(size=(N_DIRECTIONS, embedding["report"].shape[1]))
+    table = []
     for code in held_out:
-        truth = {name: data.y_true[rows, data.codes.index(code)] for name, rows in folds.items()}
+        labels = {name: data.y_true[rows, data.codes.index(code)] for name, rows in folds.items()}
         row: dict[str, Any] = {
             "code": code,
             "name": findings.names([code])[0],
-            "n_positive": int(truth["report"].sum()),
+            "n_positive": int(labels["report"].sum()),
         }
-        found.append(row)
-        if not 0 < row["n_positive"] < len(here):
+        table.append(row)
+        if not 0 < row["n_positive"] < len(embedding["report"]):
             continue
-
-        def auroc(text_D: np.ndarray, y: np.ndarray = truth["report"]) -> float:
-            return float(roc_auc_score(y, here @ text_D))
-
-        own_D = ask(findings.prompts([code], language))[0]
-        row["auroc"], row["composed"], row["both"] = auroc(own_D), np.nan, np.nan
-        if words := concepts.concepts_of(code, language, rest.codes):
-            shared_D = unit(ask(words).mean(axis=0, keepdims=True))[0]
-            row["composed"], row["both"] = auroc(shared_D), auroc(own_D + shared_D)
+        own_D = encode_texts(findings.prompts([code], language))[0]
+        words = concepts.concepts_of(code, language, trained.codes)
+        concept_TD = encode_texts(words) if words else None
+        row |= _text_scores(embedding["report"], labels["report"], own_D, concept_TD)
         nearest = int((prompt_TD @ own_D).argmax())
-        row["nearest"] = rest.codes[nearest]
-        row["nearest_auroc"] = auroc(prompt_TD[nearest])
-        row["random_high"] = float(np.quantile([auroc(one) for one in random_TD], 0.95))
+        row["nearest"] = trained.codes[nearest]
+        row["nearest_auroc"] = _auroc(embedding["report"], labels["report"], prompt_TD[nearest])
+        random = [_auroc(embedding["report"], labels["report"], one) for one in random_TD]
+        row["random_high"] = float(np.quantile(random, 0.95))
         for n_shots in SHOTS:
-            row[f"probe_{n_shots}"] = _probe(embedding, truth, n_shots, rng)
-        row |= _f1(embedding, truth, own_D)
-    return found
+            row[f"probe_{n_shots}"] = _probe(embedding, labels, n_shots, rng)
+        row |= _f1(embedding, labels, own_D)
+    return table
+
+
+def _auroc(embedding_ND: np.ndarray, labels_N: np.ndarray, text_D: np.ndarray) -> float:
+    """Compute the AUROC of the similarity with a text."""
+    from sklearn.metrics import roc_auc_score  # takes a second to import
+
+    return float(roc_auc_score(labels_N, embedding_ND @ text_D))
+
+
+def _text_scores(
+    embedding_ND: np.ndarray,
+    labels_N: np.ndarray,
+    own_D: np.ndarray,
+    concept_TD: np.ndarray | None,
+) -> dict[str, float]:
+    """Compute the AUROC of a finding's prompt, of its concepts and of both."""
+    scores = {"auroc": _auroc(embedding_ND, labels_N, own_D), "composed": np.nan, "both": np.nan}
+    if concept_TD is not None:
+        shared_D = unit(concept_TD.mean(axis=0, keepdims=True))[0]
+        scores["composed"] = _auroc(embedding_ND, labels_N, shared_D)
+        scores["both"] = _auroc(embedding_ND, labels_N, own_D + shared_D)
+    return scores
 
 
 def _probe(
-    embedding: dict[str, np.ndarray], truth: dict[str, np.ndarray], n_shots: int, rng: Any
+    embedding: dict[str, np.ndarray], labels: dict[str, np.ndarray], n_shots: int, rng: Any
 ) -> float:
-    """AUROC of a linear model on a few positives; NaN where there are not so many."""
+    """Compute the AUROC of a linear model on a few positives; NaN if there are not so many."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
 
-    positives, negatives = np.flatnonzero(truth["train"]), np.flatnonzero(~truth["train"])
+    positives, negatives = np.flatnonzero(labels["train"]), np.flatnonzero(~labels["train"])
     if len(positives) < n_shots:
         return float("nan")
-    reached = []
+    scores = []
     for _ in range(N_DRAWS):
         chosen = rng.choice(positives, n_shots, replace=False)
         others = rng.choice(negatives, min(N_NEGATIVES, len(negatives)), replace=False)
         x = embedding["train"][np.r_[chosen, others]]
         y = np.r_[np.ones(len(chosen)), np.zeros(len(others))]
         probe = LogisticRegression(class_weight="balanced", max_iter=1000).fit(x, y)
-        reached.append(roc_auc_score(truth["report"], probe.decision_function(embedding["report"])))
-    return float(np.mean(reached))
+        decision = probe.decision_function(embedding["report"])
+        scores.append(roc_auc_score(labels["report"], decision))
+    return float(np.mean(scores))
 
 
 def _f1(
-    embedding: dict[str, np.ndarray], truth: dict[str, np.ndarray], text_D: np.ndarray
+    embedding: dict[str, np.ndarray], labels: dict[str, np.ndarray], text_D: np.ndarray
 ) -> dict[str, float]:
-    """F1 of as many calls as the tuning fold has positives, and of as many at random."""
-    n_tune = max(1, int(truth["tune"].sum()))
-    limit = np.sort(embedding["tune"] @ text_D)[-n_tune]
-    called = embedding["report"] @ text_D >= limit
-    n_true, n_called = int(truth["report"].sum()), int(called.sum())
-    right = int((called & truth["report"]).sum())
-    at_random = n_called * n_true / len(called)
+    """Compute F1 with as many positives as the tuning fold has, and F1 by chance."""
+    n_tune = max(1, int(labels["tune"].sum()))
+    threshold = np.sort(embedding["tune"] @ text_D)[-n_tune]
+    y_pred = embedding["report"] @ text_D >= threshold
+    n_true, n_pred = int(labels["report"].sum()), int(y_pred.sum())
+    n_right = int((y_pred & labels["report"]).sum())
+    n_right_by_chance = n_pred * n_true / len(y_pred)
     return {
-        "f1": 2 * right / max(1, n_true + n_called),
-        "f1_chance": 2 * at_random / max(1, n_true + n_called),
+        "f1": 2 * n_right / max(1, n_true + n_pred),
+        "f1_chance": 2 * n_right_by_chance / max(1, n_true + n_pred),
     }
 
 
@@ -137,9 +153,9 @@ def scores_of_held_out(
     trained: config.TrainConfig,
     batch_size: int,
 ) -> list[dict[str, Any]]:
-    """How well findings are found that training never heard of, see ``zero_shot.zero_shot_scores``.
+    """Score the held-out findings of a run, see ``zero_shot_scores``.
 
-    Empty if it has heard of all, or has no words to ask with.
+    Empty if none was held out, or the model has no text encoder.
     """
     artifact, signals = predictor.artifact, data.signals
     if not trained.data.held_out or not artifact.provenance.has_text or signals is None:
@@ -148,7 +164,7 @@ def scores_of_held_out(
     def embed(rows: np.ndarray) -> np.ndarray:
         return predictor.forward(signals[rows], batch_size)[1]
 
-    def ask(texts: list[str]) -> np.ndarray:
+    def encode_texts(texts: list[str]) -> np.ndarray:
         return predictor.encode_texts(texts, batch_size)
 
     folds = {
@@ -157,4 +173,4 @@ def scores_of_held_out(
         "report": rows,
     }
     language = "en" if trained.text.language == "mixed" else trained.text.language
-    return zero_shot_scores(data, trained.data.held_out, folds, embed, ask, language)
+    return zero_shot_scores(data, trained.data.held_out, folds, embed, encode_texts, language)

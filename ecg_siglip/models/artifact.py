@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ecg_siglip.core.files import replace_folder
+from ecg_siglip.metrics.decision_rules import DEFAULT_RULE
 from ecg_siglip.models.dual_encoder import Model, find_model_folder, load_model
 from ecg_siglip.models.model_card import model_card
 from ecg_siglip.models.neighbors import Neighbors
@@ -89,6 +90,11 @@ class Artifact:
     provenance: Provenance
     fewer_leads: dict[str, Tuning] = field(default_factory=dict)
     neighbors: Neighbors | None = None
+
+    @property
+    def default_rule(self) -> str:
+        """The default threshold rule, or the former default for a model saved before it."""
+        return DEFAULT_RULE if DEFAULT_RULE in self.thresholds else "prevalence"
 
     def tuning(self, lead_set: str = "12") -> Tuning:
         """Return calibration and thresholds for a set of leads, see ``leads.LEAD_SETS``.

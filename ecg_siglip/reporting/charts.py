@@ -1,6 +1,6 @@
-"""Figures of scores: of one fold finding by finding, and of many runs beside each other.
+"""Figures of scores: of one fold finding by finding, and of many runs side by side.
 
-As in ``plots``, every figure is a ``matplotlib.figure.Figure`` of its own: no pyplot.
+As in ``ecg_plot``, figures are made without pyplot.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
 RULES = {
-    "fixed_0.5": "every finding is called at a probability of 0.5 or more",
+    "fixed_0.5": "every finding is present at a probability of 0.5 or more",
     "f1": "each finding has the threshold with its largest F1 on the tuning fold",
-    "prevalence": "each finding has the threshold that calls as many records of the tuning fold "
-    "as truly have it",
+    "prevalence": "each finding has the threshold at which it is present in as many records of the "
+    "tuning fold as are labelled with it",
     "global": "one threshold for all findings, the one with the largest macro F1 on the tuning "
     "fold",
-    "expected_f1": "each finding is called from half the F1 that its calibrated probabilities lead "
-    "one to expect, and never below a probability of 0.1",
+    "expected_f1": "the threshold of each finding is half the F1 expected from its calibrated "
+    "probabilities, and never below 0.1",
 }
 RULE_COLOURS = {
     "fixed_0.5": "#7d8590",
@@ -39,9 +39,6 @@ COLOURS = ("#1f5fa8", "#c2410c", "#23856d", "#7c3aed", "#b45309", "#be185d", "#0
 MARKERS = "osD^vPX*"
 
 Interval = Mapping[str, float]
-
-
-# ------------------------------------------------------------------------------- figures of a fold
 
 
 def _plain(ax: Axes) -> None:
@@ -77,7 +74,7 @@ def save_svg(figure: Figure, path: Path) -> None:
 
 
 def rules_figure(scores: Mapping[str, float]) -> Figure:
-    """F1 by threshold rule, with the intervals that ``scores`` holds."""
+    """Draw F1 by threshold rule, with the intervals in ``scores``."""
     rules = [rule for rule in RULES if f"{rule}/micro_f1" in scores]
     kinds = [
         (key, label)
@@ -114,7 +111,7 @@ def rules_figure(scores: Mapping[str, float]) -> Figure:
 def f1_figure(
     rows: Sequence[Mapping[str, float]], codes: Sequence[str], rule: str = "expected_f1"
 ) -> Figure:
-    """F1 of each finding that has a positive, most frequent first, with its count."""
+    """Draw F1 of each finding with at least one positive, most frequent first, with its count."""
     shown = [f for f in range(len(rows)) if rows[f]["n_positive"] > 0]
     shown.sort(key=lambda f: -rows[f]["n_positive"])
     n_columns = 1 if len(shown) <= 20 else 2 if len(shown) <= 44 else 3
@@ -151,27 +148,27 @@ def pr_figure(
     min_positives: int = 5,
     max_panels: int = 48,
 ) -> Figure:
-    """Precision-recall curves of the most frequent findings, with the point the thresholds chose.
+    """Draw precision-recall curves of the most frequent findings, with the point of the thresholds.
 
-    The dashed line is the finding's prevalence: the precision of a guess.
+    The dashed line is the finding's prevalence: the precision of a random classifier.
     """
     y_true, y_prob = np.asarray(y_true, dtype=bool), np.asarray(y_prob, dtype=float)
     findings = _frequent(y_true, min_positives, max_panels)
     figure, axes = _small_multiples(len(findings))
     for ax, f in zip(axes, findings, strict=True):
-        truth, probability = y_true[:, f], y_prob[:, f]
-        precision, recall, _ = precision_recall_curve(truth, probability)
-        area = average_precision_score(truth, probability)
-        ax.axhline(truth.mean(), color=MUTED, lw=0.8, ls=(0, (3, 3)))
+        labels, probability = y_true[:, f], y_prob[:, f]
+        precision, recall, _ = precision_recall_curve(labels, probability)
+        area = average_precision_score(labels, probability)
+        ax.axhline(labels.mean(), color=MUTED, lw=0.8, ls=(0, (3, 3)))
         ax.fill_between(recall, precision, step="post", color=ACCENT, alpha=0.12, lw=0)
         ax.step(recall, precision, where="post", color=ACCENT, lw=1.2)
         if thresholds is not None:
-            called = probability >= np.asarray(thresholds)[f]
-            if called.any():
-                hits = (truth & called).sum()
-                ax.plot(hits / truth.sum(), hits / called.sum(), "o", color=INK, ms=4.5)
+            positive = probability >= np.asarray(thresholds)[f]
+            if positive.any():
+                hits = (labels & positive).sum()
+                ax.plot(hits / labels.sum(), hits / positive.sum(), "o", color=INK, ms=4.5)
         ax.set_title(
-            f"{codes[f]}\nAP {area:.2f}, n {truth.sum():,}", fontsize=8, color=INK, loc="left"
+            f"{codes[f]}\nAP {area:.2f}, n {labels.sum():,}", fontsize=8, color=INK, loc="left"
         )
         ax.set(xlim=(0, 1.02), ylim=(0, 1.04), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     figure.supxlabel("recall", fontsize=9, color=INK)
@@ -179,25 +176,36 @@ def pr_figure(
     return figure
 
 
-def binned(truth: NDArray, probability: NDArray, edges: NDArray) -> tuple[NDArray, ...]:
-    """Mean probability, frequency, 95 % Wilson interval and count of each bin that is not empty."""
+def binned(labels: NDArray, probability: NDArray, edges: NDArray) -> tuple[NDArray, ...]:
+    """Return mean probability, frequency, 95 % Wilson interval and count of each non-empty bin.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,), float, 0 or 1
+    probability : ndarray of shape (n,)
+    edges : ndarray of shape (n_bins + 1,), ascending
+
+    Returns
+    -------
+    mean, observed, low, high, n : ndarrays of shape (n_non_empty_bins,)
+    """
     bins = np.clip(np.searchsorted(edges, probability, side="right") - 1, 0, len(edges) - 2)
     n = np.bincount(bins, minlength=len(edges) - 1)
-    said = np.bincount(bins, probability, len(edges) - 1)[n > 0] / n[n > 0]
-    found = np.bincount(bins, truth, len(edges) - 1)[n > 0] / n[n > 0]
+    mean = np.bincount(bins, probability, len(edges) - 1)[n > 0] / n[n > 0]
+    observed = np.bincount(bins, labels, len(edges) - 1)[n > 0] / n[n > 0]
     z, m = 1.96, n[n > 0]
-    centre = (found + z**2 / (2 * m)) / (1 + z**2 / m)
-    half = z * np.sqrt(found * (1 - found) / m + z**2 / (4 * m**2)) / (1 + z**2 / m)
-    return said, found, centre - half, centre + half, n
+    centre = (observed + z**2 / (2 * m)) / (1 + z**2 / m)
+    half = z * np.sqrt(observed * (1 - observed) / m + z**2 / (4 * m**2)) / (1 + z**2 / m)
+    return mean, observed, centre - half, centre + half, n
 
 
 def reliability_figure(y_true: ArrayLike, y_prob: ArrayLike) -> Figure:
-    """Observed frequency against probability over all record-finding pairs.
+    """Draw observed frequency against probability over all record-finding pairs.
 
-    Left the 15 equal-width bins of the expected calibration error, with how many pairs each holds;
-    right the same on logarithmic axes, where the rare findings live.
+    Left: the 15 equal-width bins of the expected calibration error, with the number of pairs in
+    each. Right: the same on logarithmic axes, which show the rare findings.
     """
-    truth = np.asarray(y_true, dtype=float).ravel()
+    labels = np.asarray(y_true, dtype=float).ravel()
     probability = np.asarray(y_prob, dtype=float).ravel()
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     grid = figure.add_gridspec(2, 2, height_ratios=(3.2, 1))
@@ -207,10 +215,10 @@ def reliability_figure(y_true: ArrayLike, y_prob: ArrayLike) -> Figure:
     edges = np.linspace(0, 1, 16)
     for ax, bins in ((linear, edges), (logarithmic, np.geomspace(lowest, 1, 17))):
         shown = probability >= bins[0]
-        said, found, low, high, n = binned(truth[shown], probability[shown], bins)
+        mean, observed, low, high, n = binned(labels[shown], probability[shown], bins)
         ax.plot([lowest, 1], [lowest, 1], color=MUTED, lw=0.8, ls=(0, (3, 3)))
-        ax.vlines(said, np.maximum(low, lowest), high, color=ACCENT, lw=1.6, alpha=0.5)
-        ax.plot(said, np.where(found > 0, found, np.nan), "o-", color=ACCENT, ms=4.5, lw=1)
+        ax.vlines(mean, np.maximum(low, lowest), high, color=ACCENT, lw=1.6, alpha=0.5)
+        ax.plot(mean, np.where(observed > 0, observed, np.nan), "o-", color=ACCENT, ms=4.5, lw=1)
         ax.set_ylabel("observed frequency")
         _plain(ax)
         if ax is linear:
@@ -231,24 +239,24 @@ def finding_reliability_figure(
     min_positives: int = 5,
     max_panels: int = 24,
 ) -> Figure:
-    """Observed frequency against probability for each of the most frequent findings.
+    """Draw observed frequency against probability for each of the most frequent findings.
 
-    Bins hold equally many positives rather than equally wide probabilities, so that rare findings
-    have points, too; bars are 95 % Wilson intervals.
+    All bins have about the same number of positives instead of the same width, so that rare
+    findings have points as well; bars are 95 % Wilson intervals.
     """
     y_true, y_prob = np.asarray(y_true, dtype=bool), np.asarray(y_prob, dtype=float)
     findings = _frequent(y_true, min_positives, max_panels)
     figure, axes = _small_multiples(len(findings))
     for ax, f in zip(axes, findings, strict=True):
-        truth, probability = y_true[:, f], y_prob[:, f]
-        n_bins = int(np.clip(truth.sum() // 5, 1, 6))
-        inner = np.quantile(probability[truth], np.linspace(0, 1, n_bins + 1)[1:-1])
+        labels, probability = y_true[:, f], y_prob[:, f]
+        n_bins = int(np.clip(labels.sum() // 5, 1, 6))
+        inner = np.quantile(probability[labels], np.linspace(0, 1, n_bins + 1)[1:-1])
         edges = np.unique(np.concatenate([[0.0], inner, [1.0]]))
-        said, found, low, high, _ = binned(truth.astype(float), probability, edges)
+        mean, observed, low, high, _ = binned(labels.astype(float), probability, edges)
         ax.plot([0, 1], [0, 1], color=MUTED, lw=0.8, ls=(0, (3, 3)))
-        ax.vlines(said, low, high, color=ACCENT, lw=1.4, alpha=0.5)
-        ax.plot(said, found, "o-", color=ACCENT, ms=3.5, lw=1)
-        ax.set_title(f"{codes[f]}, n {truth.sum():,}", fontsize=8, color=INK, loc="left")
+        ax.vlines(mean, low, high, color=ACCENT, lw=1.4, alpha=0.5)
+        ax.plot(mean, observed, "o-", color=ACCENT, ms=3.5, lw=1)
+        ax.set_title(f"{codes[f]}, n {labels.sum():,}", fontsize=8, color=INK, loc="left")
         ax.set(xlim=(0, 1), ylim=(0, 1.04), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     figure.supxlabel("probability", fontsize=9, color=INK)
     figure.supylabel("observed frequency", fontsize=9, color=INK)
@@ -262,33 +270,33 @@ def decision_figure(
     min_positives: int = 5,
     max_panels: int = 24,
 ) -> Figure:
-    """Decision curves: what acting on the model is worth, against acting on all or on none.
+    """Draw decision curves: net benefit of acting on the model, on all records and on none.
 
     Notes
     -----
-    Net benefit, in true positives a hundred records: true positives less false positives, each of
-    these weighed by the odds of the probability from which one acts. Vickers and Elkin 2006
+    Net benefit in true positives per hundred records: true positives minus false positives, the
+    latter weighted by the odds of the threshold probability. Vickers and Elkin 2006
     (doi:10.1177/0272989X06295361). Acting on none is 0.
     """
     y_true, y_prob = np.asarray(y_true, dtype=bool), np.asarray(y_prob, dtype=float)
     findings = _frequent(y_true, min_positives, max_panels)
-    # Each finding has its own scale: what can be gained is bounded by its prevalence.
+    # Each finding has its own scale: its net benefit is bounded by its prevalence.
     figure, axes = _small_multiples(len(findings), n_columns=6, sharey=False)
     for ax, f in zip(axes, findings, strict=True):
-        truth, probability = y_true[:, f], y_prob[:, f]
+        labels, probability = y_true[:, f], y_prob[:, f]
         threshold = np.linspace(0.01, 0.9, 90)
         odds = threshold / (1 - threshold)
-        called = probability[:, None] >= threshold
-        right, wrong = (truth[:, None] & called).mean(0), (~truth[:, None] & called).mean(0)
-        model, everyone = right - wrong * odds, truth.mean() - (1 - truth.mean()) * odds
+        positive = probability[:, None] >= threshold
+        right, wrong = (labels[:, None] & positive).mean(0), (~labels[:, None] & positive).mean(0)
+        model, everyone = right - wrong * odds, labels.mean() - (1 - labels.mean()) * odds
         ax.axhline(0, color=LINE, lw=1)
         ax.plot(threshold, 100 * everyone, color=MUTED, lw=1, ls=(0, (3, 3)), label="act on all")
         ax.plot(threshold, 100 * model, color=ACCENT, lw=1.3, label="act on the model")
-        top = 100 * truth.mean()
+        top = 100 * labels.mean()
         ax.set(xlim=(0, 0.9), ylim=(-0.2 * top, 1.05 * top), xticks=(0, 0.4, 0.8))
-        ax.set_title(f"{codes[f]}, n {truth.sum():,}", fontsize=8, color=INK, loc="left")
-    figure.supxlabel("probability from which one acts", fontsize=9, color=INK)
-    figure.supylabel("net benefit a hundred records", fontsize=9, color=INK)
+        ax.set_title(f"{codes[f]}, n {labels.sum():,}", fontsize=8, color=INK, loc="left")
+    figure.supxlabel("threshold probability", fontsize=9, color=INK)
+    figure.supylabel("net benefit per hundred records", fontsize=9, color=INK)
     return figure
 
 
@@ -300,7 +308,7 @@ def threshold_figure(
     min_positives: int = 5,
     max_panels: int = 24,
 ) -> Figure:
-    """F1 against threshold on the tuning fold, with the threshold that each rule chose.
+    """Draw F1 against threshold on the tuning fold, with the threshold of each rule.
 
     Parameters
     ----------
@@ -315,37 +323,32 @@ def threshold_figure(
     findings = _frequent(y_true, min_positives, max_panels)
     figure, axes = _small_multiples(len(findings))
     for ax, f in zip(axes, findings, strict=True):
-        truth, probability = y_true[:, f], y_prob[:, f]
+        labels, probability = y_true[:, f], y_prob[:, f]
         order = np.argsort(-probability, kind="stable")
-        score, hits = probability[order], np.cumsum(truth[order])
-        f1 = 2 * hits / (np.arange(1, len(score) + 1) + truth.sum())
+        score, hits = probability[order], np.cumsum(labels[order])
+        f1 = 2 * hits / (np.arange(1, len(score) + 1) + labels.sum())
         last = np.append(score[:-1] > score[1:], True)
-        # Down to the next score the same records are called.
+        # Between two scores the same records are predicted positive.
         ax.step(np.append(score[last], 0), np.append(f1[last], f1[-1]), color=MUTED, lw=1.1)
         for rule, values in thresholds.items():
             threshold = np.asarray(values)[f]
-            called = probability >= threshold
-            at = 2 * (truth & called).sum() / (truth.sum() + called.sum())
+            positive = probability >= threshold
+            at = 2 * (labels & positive).sum() / (labels.sum() + positive.sum())
             ax.plot(threshold, at, "o", color=RULE_COLOURS[rule], ms=5, label=rule, mec="white")
-        ax.set_title(f"{codes[f]}, n {truth.sum():,}", fontsize=8, color=INK, loc="left")
+        ax.set_title(f"{codes[f]}, n {labels.sum():,}", fontsize=8, color=INK, loc="left")
         ax.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square))
         ax.set(xlim=(0, 1), ylim=(0, 1.04), yticks=(0, 0.5, 1))
         ax.set_xticks((0.01, 0.1, 0.3, 0.6, 1), ("", ".1", ".3", ".6", "1"))
     figure.supxlabel("threshold (square-root axis)", fontsize=9, color=INK)
     figure.supylabel("F1 on the tuning fold", fontsize=9, color=INK)
     if axes:
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="outside upper right", ncols=4, frameon=False, fontsize=8
-        )
+        handles, rules = axes[0].get_legend_handles_labels()
+        figure.legend(handles, rules, loc="outside upper right", ncols=4, frameon=False, fontsize=8)
     return figure
 
 
-# ------------------------------------------------------------------------------- many runs
-
-
 def forest_figure(rows: Mapping[str, Interval], label: str, baseline: str = "") -> Figure:
-    """Each row's score with its interval, best on top.
+    """Draw each row's score with its interval, best on top.
 
     Parameters
     ----------
@@ -354,7 +357,7 @@ def forest_figure(rows: Mapping[str, Interval], label: str, baseline: str = "") 
     label : str
         Of the axis.
     baseline : str
-        The row that the others are held against; a line goes through its mean.
+        The row that the others are compared with; a line goes through its mean.
 
     Returns
     -------
@@ -384,14 +387,14 @@ def curve_figure(
     panels: Mapping[str, Mapping[str, Sequence[tuple[float, Interval]]]],
     label: str,
 ) -> Figure:
-    """Scores along a knob, a panel a score, a line a recipe.
+    """Draw scores along a setting, one panel per score, one line per recipe.
 
     Parameters
     ----------
     panels : mapping of score to mapping of recipe to points
-        A point is (value of the knob, ``mean`` with or without ``low`` and ``high``).
+        A point is (value of the setting, ``mean`` with or without ``low`` and ``high``).
     label : str
-        The knob, with its unit.
+        The setting, with its unit.
 
     Returns
     -------

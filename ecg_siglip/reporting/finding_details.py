@@ -1,4 +1,4 @@
-"""One finding at a time, for the report of a fold: its curves, its errors, records to look at."""
+"""Details of each finding for the report of a fold: its curves, its errors, example records."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ExampleRecord:
 
 @dataclass(frozen=True)
 class FindingDetails:
-    """What is said of a finding.
+    """Curves, counts and example records of one finding.
 
     Attributes
     ----------
@@ -38,16 +38,16 @@ class FindingDetails:
         Points of the curves, ``x,y x,y ...``, from the upper left of a panel of ``SIZE``; empty
         where there is no curve.
     roc_at, pr_at : (x, y) or None
-        Where the threshold of the report's rule lies on them.
+        Position of the threshold of the report's rule on them.
     bins : list of (x, y, low, high)
         Of the reliability diagram: mean probability, observed frequency, its 95 % interval.
     counts : mapping of rule to dict
-        ``threshold``, and ``tp``, ``fp``, ``fn``, ``tn``: records called rightly and wrongly,
-        missed, and rightly not called.
-    found, false, missed : list of Example
-        Most confident true and false positives, least confident of those that have it.
+        ``threshold``, and the numbers of true and false positives and negatives ``tp``, ``fp``,
+        ``fn``, ``tn``.
+    true_positives, false_positives, missed : list of ExampleRecord
+        True and false positives with the highest, missed positives with the lowest probability.
     command : str
-        What draws the sheets of these records; empty without any.
+        Command that writes the reports of these records; empty if there are none.
     """
 
     code: str
@@ -57,8 +57,8 @@ class FindingDetails:
     pr_at: tuple[float, float] | None
     bins: list[tuple[float, float, float, float]]
     counts: Mapping[str, Mapping[str, float]]
-    found: list[ExampleRecord]
-    false: list[ExampleRecord]
+    true_positives: list[ExampleRecord]
+    false_positives: list[ExampleRecord]
     missed: list[ExampleRecord]
     command: str
 
@@ -73,7 +73,7 @@ def finding_details(
     paths: Sequence[Any],
     command: str,
 ) -> list[FindingDetails]:
-    """Every finding in detail.
+    """Compute the details of every finding.
 
     Parameters
     ----------
@@ -82,34 +82,34 @@ def finding_details(
     codes : sequence of str, length n_findings
     thresholds : mapping of rule to array of shape (n_findings,)
     rule : str
-        Which of them decides what is called.
+        The rule by which a finding is present.
     records, paths : sequences of length n_records
-        Their names for the reader, and where they lie.
+        Names of the records for the reader, and their paths.
     command : str
-        What answers for a record, without ``records=``.
+        Command that predicts a record, without ``records=``.
 
     Returns
     -------
-    list of Drill, in the order of ``codes``
+    list of FindingDetails, in the order of ``codes``
     """
-    truth_NF, p_NF = np.asarray(y_true, bool), np.asarray(y_prob, float)
-    found = []
+    y_true_NF, y_prob_NF = np.asarray(y_true, bool), np.asarray(y_prob, float)
+    details = []
     for f, code in enumerate(codes):
-        truth, p = truth_NF[:, f], p_NF[:, f]
-        counts = {r: _counts(truth, p, float(np.asarray(t)[f])) for r, t in thresholds.items()}
-        called = p >= counts[rule]["threshold"]
-        right, wrong = _examples(called & truth, -p), _examples(called & ~truth, -p)
-        missed = _examples(~called & truth, p)
+        y, p = y_true_NF[:, f], y_prob_NF[:, f]
+        counts = {r: _counts(y, p, float(np.asarray(t)[f])) for r, t in thresholds.items()}
+        y_pred = p >= counts[rule]["threshold"]
+        right, wrong = _examples(y_pred & y, -p), _examples(y_pred & ~y, -p)
+        missed = _examples(~y_pred & y, p)
         shown = [str(paths[i]) for i in (*right, *wrong, *missed)]
-        roc, pr, bins = _curves(truth, p)
+        roc, pr, bins = _curves(y, p)
         tp, fp, fn, tn = (counts[rule][key] for key in ("tp", "fp", "fn", "tn"))
-        found.append(
+        details.append(
             FindingDetails(
                 code,
                 roc,
                 pr,
-                _place(fp / (fp + tn), tp / (tp + fn)) if roc else None,
-                _place(tp / (tp + fn), tp / (tp + fp)) if pr and tp + fp else None,
+                (_x(fp / (fp + tn)), _y(tp / (tp + fn))) if roc else None,
+                (_x(tp / (tp + fn)), _y(tp / (tp + fp))) if pr and tp + fp else None,
                 bins,
                 counts,
                 [ExampleRecord(str(records[i]), float(p[i])) for i in right],
@@ -118,11 +118,11 @@ def finding_details(
                 report_command(shown, code, command) if shown else "",
             )
         )
-    return found
+    return details
 
 
 def report_command(paths: Sequence[str], code: str, command: str) -> str:
-    """The command that draws the sheets of these records, for a shell.
+    """Return the shell command that writes the reports of these records.
 
     Examples
     --------
@@ -137,51 +137,47 @@ def report_command(paths: Sequence[str], code: str, command: str) -> str:
     return f"{command} {shlex.quote('records=[' + ','.join(words) + ']')} report={name}.html"
 
 
-def _counts(truth: NDArray, p: NDArray, threshold: float) -> dict[str, float]:
-    called = p >= threshold
+def _counts(y: NDArray, p: NDArray, threshold: float) -> dict[str, float]:
+    y_pred = p >= threshold
     return {
         "threshold": threshold,
-        "tp": int((called & truth).sum()),
-        "fp": int((called & ~truth).sum()),
-        "fn": int((~called & truth).sum()),
-        "tn": int((~called & ~truth).sum()),
+        "tp": int((y_pred & y).sum()),
+        "fp": int((y_pred & ~y).sum()),
+        "fn": int((~y_pred & y).sum()),
+        "tn": int((~y_pred & ~y).sum()),
     }
 
 
 def _examples(among: NDArray, order: NDArray) -> list[int]:
-    """The first few of some records, by an order."""
+    """Return the first few of some records, by an order."""
     rows = np.flatnonzero(among)
     return [int(i) for i in rows[np.argsort(order[rows], kind="stable")][:N_EXAMPLES]]
 
 
-def _curves(truth: NDArray, p: NDArray) -> tuple[str, str, list[tuple[float, float, float, float]]]:
-    """ROC and precision-recall curve as points, and the bins of the reliability diagram."""
-    if truth.all() or not truth.any():
+def _curves(y: NDArray, p: NDArray) -> tuple[str, str, list[tuple[float, float, float, float]]]:
+    """Return ROC and precision-recall curve as points, and the bins of the reliability diagram."""
+    if y.all() or not y.any():
         return "", "", []
-    false_rate, true_rate, _ = roc_curve(truth, p)
-    precision, recall, _ = precision_recall_curve(truth, p)
-    n_bins = int(np.clip(truth.sum() // 5, 1, 6))
-    inner = np.quantile(p[truth], np.linspace(0, 1, n_bins + 1)[1:-1])
+    false_rate, true_rate, _ = roc_curve(y, p)
+    precision, recall, _ = precision_recall_curve(y, p)
+    n_bins = int(np.clip(y.sum() // 5, 1, 6))
+    inner = np.quantile(p[y], np.linspace(0, 1, n_bins + 1)[1:-1])
     edges = np.unique(np.concatenate([[0.0], inner, [1.0]]))
-    said, seen, low, high, _ = charts.binned(truth.astype(float), p, edges)
+    mean, observed, low, high, _ = charts.binned(y.astype(float), p, edges)
     bins = [
         (_x(x), _y(y), _y(lower), _y(upper))
-        for x, y, lower, upper in zip(said, seen, low, high, strict=True)
+        for x, y, lower, upper in zip(mean, observed, low, high, strict=True)
     ]
     return _points(false_rate, true_rate), _points(recall[::-1], precision[::-1]), bins
 
 
 def _points(x: NDArray, y: NDArray) -> str:
-    """A curve as text, with no more points than can be seen."""
+    """Return a curve as text, with no more points than can be seen."""
     # Evenly along the curve's length, not its samples: both ends and every corner stay.
-    way = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
-    kept = np.unique(np.searchsorted(way, np.linspace(0, way[-1], N_POINTS)))
-    kept = np.unique(np.concatenate([kept, [0, len(x) - 1]]).clip(max=len(x) - 1))
-    return " ".join(f"{_x(a):g},{_y(b):g}" for a, b in zip(x[kept], y[kept], strict=True))
-
-
-def _place(x: float, y: float) -> tuple[float, float]:
-    return _x(x), _y(y)
+    length = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
+    chosen = np.unique(np.searchsorted(length, np.linspace(0, length[-1], N_POINTS)))
+    chosen = np.unique(np.concatenate([chosen, [0, len(x) - 1]]).clip(max=len(x) - 1))
+    return " ".join(f"{_x(a):g},{_y(b):g}" for a, b in zip(x[chosen], y[chosen], strict=True))
 
 
 def _x(share: float) -> float:

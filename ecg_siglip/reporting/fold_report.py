@@ -1,8 +1,9 @@
-"""The report of a fold: one HTML file with everything in it."""
+"""Report of a fold: one HTML file with everything in it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ecg_siglip.core.files import write_file
+from ecg_siglip.metrics.decision_rules import DEFAULT_RULE
 from ecg_siglip.reporting import charts
 from ecg_siglip.reporting.charts import RULES
 from ecg_siglip.reporting.ecg_plot import ecg_figure
+from ecg_siglip.reporting.finding_details import FindingDetails
 from ecg_siglip.reporting.html import format_number, inline_figure, load_template
 
 
 def _headline(scores: Mapping[str, float], rule: str) -> list[dict[str, str]]:
-    # Of a small set, where no finding has as many, the others are better than nothing.
+    """Return the scores at the top of the page."""
+    # In a small set no finding may have 5 positives: then all findings count.
     end = "_min5" if scores.get("n_findings_min5", 1) else ""
     which = "findings with at least 5 positives" if end else "findings with a positive"
     cards = (
@@ -42,10 +46,14 @@ def _headline(scores: Mapping[str, float], rule: str) -> list[dict[str, str]]:
     ]
 
 
-def _answers(case: Mapping[str, Any], names: Mapping[str, str]) -> list[dict[str, str]]:
-    """What is present or called in a record, the missed first."""
-    true, called = set(case["true"]), set(case["findings"])
-    verdicts = {"missed": true - called, "false alarm": called - true, "right": true & called}
+def _verdicts(case: Mapping[str, Any], names: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return the findings of a record that are labelled or predicted, the missed first."""
+    labelled, predicted = set(case["true"]), set(case["findings"])
+    verdicts = {
+        "missed": labelled - predicted,
+        "false positive": predicted - labelled,
+        "right": labelled & predicted,
+    }
     probability = case["probabilities"]
     return [
         {
@@ -59,119 +67,148 @@ def _answers(case: Mapping[str, Any], names: Mapping[str, str]) -> list[dict[str
     ]
 
 
-def surprising(
+def worst_cases(
     names: Sequence[str],
     codes: Sequence[str],
     y_true: np.ndarray,
     y_prob: np.ndarray,
-    called: np.ndarray,
+    y_pred: np.ndarray,
     n: int,
 ) -> list[tuple[int, dict[str, Any]]]:
-    """The records whose findings surprised the model most (largest cross-entropy), as cases.
+    """Return the records with the largest cross-entropy, as cases of a report.
 
     Parameters
     ----------
     names : sequence of str, length n_records
     codes : sequence of str, length n_findings
-    y_true, y_prob, called : arrays of shape (n_records, n_findings)
+    y_true, y_prob, y_pred : arrays of shape (n_records, n_findings)
     n : int
-        Most that are wanted.
+        Largest number of cases.
 
     Returns
     -------
     list of (int, dict)
-        Row and what ``write`` wants to know of a record, but for its ``signal`` and ``fs``.
+        Row, and a case as in ``FoldReport.worst`` without its ``signal`` and ``fs``.
     """
     inside = np.clip(y_prob, 1e-7, 1 - 1e-7)
-    surprise = -np.where(y_true, np.log(inside), np.log1p(-inside))
-    words = np.array(codes)
+    loss = -np.where(y_true, np.log(inside), np.log1p(-inside))
+    all_codes = np.array(codes)
     cases = []
-    for i in np.argsort(-surprise.sum(axis=1))[:n].tolist():
-        top = surprise[i].argmax()
-        wrong = "missed" if y_true[i, top] else "called without a label"
+    for i in np.argsort(-loss.sum(axis=1))[:n].tolist():
+        top = loss[i].argmax()
+        error = "missed" if y_true[i, top] else "predicted without a label"
         case = {
             "record": names[i],
             "probabilities": dict(zip(codes, y_prob[i].tolist(), strict=True)),
-            "findings": words[called[i]].tolist(),
-            "true": words[y_true[i]].tolist(),
-            "why": f"{codes[top]} {wrong}: probability {y_prob[i, top]:.2f}",
+            "findings": all_codes[y_pred[i]].tolist(),
+            "true": all_codes[y_true[i]].tolist(),
+            "why": f"{codes[top]} {error}: probability {y_prob[i, top]:.2f}",
         }
         cases.append((i, case))
     return cases
 
 
-def write_fold_report(
-    path: str | Path,
-    *,
-    title: str,
-    scores: Mapping[str, float],
-    rows: Sequence[Mapping[str, float]],
-    codes: Sequence[str],
-    names: Sequence[str],
-    y_true: ArrayLike,
-    y_prob: ArrayLike,
-    thresholds: Mapping[str, ArrayLike],
-    tune: tuple[ArrayLike, ArrayLike] | None,
-    worst: Sequence[Mapping[str, Any]],
-    context: Mapping[str, str],
-    rule: str = "expected_f1",
-    tables: Sequence[Mapping[str, Any]] = (),
-    drills: Sequence[Any] = (),
-) -> None:
-    """Write the report of a fold: one HTML file with everything in it.
+@dataclass(frozen=True)
+class FoldReport:
+    """What the report of a fold shows.
 
-    Parameters
+    Attributes
     ----------
-    path : path of the file
-        Appears whole or not at all.
     title : str
-    scores : mapping of str -> float
-        What ``multilabel.scores`` returns.
+    scores : mapping of str to float
+        As ``multilabel.scores`` returns them.
     rows : sequence of mapping
-        What ``multilabel.per_finding`` returns, one row a finding.
+        As ``multilabel.per_finding`` returns them, one row per finding.
     codes, names : sequences of str
         Of the findings, in the order of the columns.
     y_true, y_prob : arrays of shape (n_records, n_findings)
         Of the fold reported on.
-    thresholds : mapping of rule -> array of shape (n_findings,)
-    tune : (y_true, y_prob) of the tuning fold
-        Only drawn, to show where the thresholds come from; None leaves that out.
+    thresholds : mapping of rule to array of shape (n_findings,)
+    tune : (y_true, y_prob) of the tuning fold, optional
+        Only drawn, to show where the thresholds come from.
     worst : sequence of mapping
-        Records called worst: ``record`` (name), ``signal`` (12, n_samples) in mV, ``fs`` in Hz,
-        ``probabilities`` (code -> float), ``findings`` (codes called), ``true`` (codes present),
-        ``why`` (a sentence).
-    context : mapping of str -> str
+        Records with the largest errors: ``record`` (name), ``signal`` (12, n_samples) in mV,
+        ``fs`` in Hz, ``probabilities`` (code to float), ``findings`` (codes predicted), ``true``
+        (codes labelled), ``why`` (a sentence).
+    context : mapping of str to str
         What a reader must know: run, data, fold, model, commit.
     rule : str
         Threshold rule of the headline.
     tables : sequence of mapping
         Further sections: ``title``, ``about`` (a sentence), ``head`` (words), ``rows`` (lists of
         words and numbers).
-    drills : sequence of finding_details.FindingDetails
-        Of every finding, or none: then there is no page of details.
+    details : sequence of FindingDetails
+        Of every finding, or empty: then the section of details is left out.
 
     Raises
     ------
     ValueError
         If rows, codes, names and columns are not equally many, or the rule has no thresholds.
+    """
+
+    title: str
+    scores: Mapping[str, float]
+    rows: Sequence[Mapping[str, float]]
+    codes: Sequence[str]
+    names: Sequence[str]
+    y_true: np.ndarray
+    y_prob: np.ndarray
+    thresholds: Mapping[str, ArrayLike]
+    context: Mapping[str, str]
+    tune: tuple[ArrayLike, ArrayLike] | None = None
+    worst: Sequence[Mapping[str, Any]] = ()
+    rule: str = DEFAULT_RULE
+    tables: Sequence[Mapping[str, Any]] = ()
+    details: Sequence[FindingDetails] = ()
+
+    def __post_init__(self) -> None:
+        n_true, n_prob = self.y_true.shape[1], self.y_prob.shape[1]
+        if len({len(self.rows), len(self.codes), len(self.names), n_true, n_prob}) > 1:
+            raise ValueError(
+                f"expected one row, code, name and column per finding, got {len(self.rows)} rows, "
+                f"{len(self.codes)} codes, {len(self.names)} names, {n_true} and {n_prob} columns"
+            )
+        if self.rule not in self.thresholds:
+            known = ", ".join(self.thresholds)
+            raise ValueError(f"threshold rule {self.rule}: expected one of {known}")
+
+
+def write_fold_report(path: str | Path, report: FoldReport) -> None:
+    """Write the report of a fold: one HTML file with everything in it, whole or not at all.
+
+    Raises
+    ------
     OSError
         If the file cannot be written.
     """
-    y_true, y_prob = np.asarray(y_true, dtype=bool), np.asarray(y_prob, dtype=float)
-    sizes = {len(rows), len(codes), len(names), y_true.shape[1], y_prob.shape[1]}
-    if len(sizes) > 1:
-        raise ValueError(
-            f"expected one row, code, name and column a finding, got {len(rows)} rows, "
-            f"{len(codes)} codes, {len(names)} names, {y_true.shape[1]} and {y_prob.shape[1]} "
-            "columns"
-        )
-    if rule not in thresholds:
-        raise ValueError(f"threshold rule {rule}: expected one of {', '.join(thresholds)}")
-    name_of = dict(zip(codes, names, strict=True))
-    drawn = {
-        "rules": (charts.rules_figure(scores), "F1 by threshold rule"),
-        "f1": (charts.f1_figure(rows, codes, rule), "F1 of each finding"),
-        "pr": (charts.pr_figure(y_true, y_prob, codes, thresholds[rule]), "Precision and recall"),
+    page = load_template("fold_report.html.j2").render(
+        title=report.title,
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        headline=_headline(report.scores, report.rule),
+        scores=report.scores,
+        rows=[
+            {"code": code, "name": name, **row}
+            for code, name, row in zip(report.codes, report.names, report.rows, strict=True)
+        ],
+        rules={rule: RULES[rule] for rule in RULES if rule in report.thresholds},
+        rule=report.rule,
+        figures=_figures(report),
+        cases=_cases(report),
+        context=report.context,
+        tables=report.tables,
+        details={details.code: details for details in report.details},
+    )
+    write_file(Path(path), page)
+
+
+def _figures(report: FoldReport) -> dict[str, dict[str, str]]:
+    """Draw the figures of the page."""
+    y_true, y_prob, codes = report.y_true, report.y_prob, report.codes
+    thresholds = report.thresholds[report.rule]
+    figures = {
+        "rules": (charts.rules_figure(report.scores), "F1 by threshold rule"),
+        "f1": (charts.f1_figure(report.rows, codes, report.rule), "F1 of each finding"),
+        "pr": (charts.pr_figure(y_true, y_prob, codes, thresholds), "Precision and recall"),
         "reliability": (charts.reliability_figure(y_true, y_prob), "Reliability diagram"),
         "finding_reliability": (
             charts.finding_reliability_figure(y_true, y_prob, codes),
@@ -179,38 +216,25 @@ def write_fold_report(
         ),
         "decision": (charts.decision_figure(y_true, y_prob, codes), "Decision curves"),
     }
-    if tune is not None:
-        figure = charts.threshold_figure(*tune, codes, thresholds)
-        drawn["thresholds"] = (figure, "F1 against threshold")
-    figures = {name: inline_figure(figure, "png", alt) for name, (figure, alt) in drawn.items()}
-    cases = [
+    if report.tune is not None:
+        figure = charts.threshold_figure(*report.tune, codes, report.thresholds)
+        figures["thresholds"] = (figure, "F1 against threshold")
+    return {name: inline_figure(figure, "png", alt) for name, (figure, alt) in figures.items()}
+
+
+def _cases(report: FoldReport) -> list[dict[str, Any]]:
+    """Draw the records with the largest errors."""
+    name_of = dict(zip(report.codes, report.names, strict=True))
+    return [
         {
             "record": case["record"],
             "why": case["why"],
-            "answers": _answers(case, name_of),
+            "verdicts": _verdicts(case, name_of),
             "figure": inline_figure(
                 ecg_figure(case["signal"], case["fs"], title=f"Record {case['record']}"),
                 "svg",
                 f"12-lead ECG of record {case['record']}",
             ),
         }
-        for case in worst
+        for case in report.worst
     ]
-    page = load_template("fold_report.html.j2").render(
-        title=title,
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        headline=_headline(scores, rule),
-        scores=scores,
-        rows=[
-            {"code": code, "name": name, **row}
-            for code, name, row in zip(codes, names, rows, strict=True)
-        ],
-        rules={r: RULES[r] for r in RULES if r in thresholds},
-        rule=rule,
-        figures=figures,
-        cases=cases,
-        context=context,
-        tables=tables,
-        drills={drill.code: drill for drill in drills},
-    )
-    write_file(Path(path), page)

@@ -1,4 +1,4 @@
-"""HTML pages: the template engine, numbers and inline figures."""
+"""HTML pages: templates, numbers and inline figures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 
 def inline_figure(figure: Figure, kind: str, alt: str) -> dict[str, str]:
-    """A figure as an image inside the page: svg keeps its size in mm, png is small for charts."""
+    """Return a figure as an inline image: svg keeps its size in mm, png is small for charts."""
     buffer = io.BytesIO()
     if kind == "svg":
         figure.savefig(buffer, format="svg", metadata={"Date": None})
@@ -28,7 +28,7 @@ def inline_figure(figure: Figure, kind: str, alt: str) -> dict[str, str]:
 
 
 def format_number(value: float | None, digits: int = 3) -> str:
-    """A number for a reader; a dash where there is none."""
+    """Format a number for a reader; a dash where there is none."""
     if value is None or math.isnan(value):
         return "–"
     if isinstance(value, (int, np.integer)):
@@ -46,7 +46,7 @@ def load_template(name: str, *folders: Path) -> Template:
     name : str
         File in ``reporting/templates/`` or in one of ``folders``.
     folders : Path
-        Further folders to search, before ours.
+        Further folders, searched before that one.
     """
     environment = Environment(
         loader=FileSystemLoader([*folders, Path(__file__).with_name("templates")]),

@@ -1,4 +1,4 @@
-"""One record on one sheet: the ECG on its paper, what is in it, how sure, and why. HTML or PDF."""
+"""Report of one record: the ECG, its findings with their probabilities, and attributions."""
 
 from __future__ import annotations
 
@@ -16,44 +16,13 @@ from ecg_siglip.reporting.ecg_plot import ecg_figure
 from ecg_siglip.reporting.html import inline_figure, load_template
 from ecg_siglip.signals.preprocessing import from_int16
 
-
-def make_record_report(
-    predictor: Predictor, answer: Prediction, codes: Sequence[str]
-) -> RecordReport:
-    """An answer as a sheet, with the reasons for these findings (errors as ``attribute``)."""
-
-    fs = float(predictor.artifact.waveform["to_fs"])
-    reasons = predictor.attribute(answer.signal, codes) if codes else np.empty(0)
-    marks = {code: strength(r, fs) for code, r in zip(codes, reasons, strict=True)}
-    assessable = [f for f in answer.findings if f.assessable]
-    signal = from_int16(answer.signal)
-    drawn = RecordReport(
-        answer.record,
-        signal,
-        fs,
-        assessable,
-        answer.warnings,
-        marks,
-        unseen=[f.name for f in answer.findings if not f.assessable],
-        similar=[
-            f"{each.ecg_id} (cosine {each.cosine:.2f}): {', '.join(each.findings) or 'no finding'}"
-            for each in answer.similar
-        ],
-    )
-    if answer.timeline:
-        spans = {f.code: answer.timeline.stretches(f.code) for f in answer.findings if f.present}
-        note, duration_s = answer.timeline.note(), answer.timeline.windows.duration_s
-        drawn = replace(drawn, note=note, duration_s=duration_s, spans=spans)
-    return drawn
-
-
 SUFFIXES = (".html", ".pdf")
 N_SHOWN = 12  # findings with a bar at least: all that are present, then the likeliest others
 
 
 @dataclass(frozen=True)
 class RecordReport:
-    """What is said of a record.
+    """What the report of a record shows.
 
     Attributes
     ----------
@@ -64,17 +33,17 @@ class RecordReport:
         All that can be assessed.
     warnings : sequence of str
     marks : mapping of code to ndarray of shape (12, n_samples), 0 to 1
-        What speaks for a finding, where it was asked for.
+        Samples that support a finding, for the findings that are explained.
     note : str
         Which part of a longer record the signal is.
     duration_s : float, s
-        Of a longer record, as are its spans.
+        Length of a longer record.
     spans : mapping of code to sequence of (from, to), s
-        When a finding is there.
-    unseen : sequence of str
-        Names of the findings whose criteria lie in leads that are not there.
+        When a finding is present in a longer record.
+    not_assessable : sequence of str
+        Names of the findings whose criteria need leads that the record does not have.
     similar : sequence of str
-        Training ECGs most like this one, a line each.
+        Training ECGs most like this one, one line each.
     """
 
     record: str
@@ -86,21 +55,62 @@ class RecordReport:
     note: str = ""
     duration_s: float = 0.0
     spans: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
-    unseen: Sequence[str] = ()
+    not_assessable: Sequence[str] = ()
     similar: Sequence[str] = ()
 
     def shown(self) -> list[Finding]:
-        """All that are present, then the likeliest others."""
-        n_shown = max(N_SHOWN, sum(bar.present for bar in self.findings))
-        return sorted(self.findings, key=lambda bar: (not bar.present, -bar.probability))[:n_shown]
+        """Return all findings that are present, then the likeliest others."""
+        n_shown = max(N_SHOWN, sum(finding.present for finding in self.findings))
+        return sorted(self.findings, key=lambda f: (not f.present, -f.probability))[:n_shown]
 
     def share(self, code: str) -> str:
-        """Part of the record in which a finding is there."""
+        """Return the share of the record in which a finding is present."""
         return f"{sum(end - start for start, end in self.spans[code]) / self.duration_s:.0%}"
 
 
-def strength(attribution: np.ndarray, fs: float) -> np.ndarray:
-    """Attributions (12, n_samples) as marks from 0 to 1: what speaks for it, over 0.1 s."""
+def make_record_report(
+    predictor: Predictor, prediction: Prediction, codes: Sequence[str]
+) -> RecordReport:
+    """Make the report of a prediction, with attributions of some findings.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    prediction : Prediction
+    codes : sequence of str
+        Findings whose attributions are shown; errors as ``Predictor.attribute``.
+    """
+    fs = float(predictor.artifact.waveform["to_fs"])
+    attributions = predictor.attribute(prediction.signal, codes) if codes else np.empty(0)
+    marks = {
+        code: mark_strength(values, fs) for code, values in zip(codes, attributions, strict=True)
+    }
+    assessable = [f for f in prediction.findings if f.assessable]
+    signal = from_int16(prediction.signal)
+    report = RecordReport(
+        prediction.record,
+        signal,
+        fs,
+        assessable,
+        prediction.warnings,
+        marks,
+        not_assessable=[f.name for f in prediction.findings if not f.assessable],
+        similar=[
+            f"{each.ecg_id} (cosine {each.cosine:.2f}): {', '.join(each.findings) or 'no finding'}"
+            for each in prediction.similar
+        ],
+    )
+    if prediction.timeline:
+        spans = {
+            f.code: prediction.timeline.stretches(f.code) for f in prediction.findings if f.present
+        }
+        note, duration_s = prediction.timeline.note(), prediction.timeline.windows.duration_s
+        report = replace(report, note=note, duration_s=duration_s, spans=spans)
+    return report
+
+
+def mark_strength(attribution: np.ndarray, fs: float) -> np.ndarray:
+    """Return positive attributions (12, n_samples) as marks from 0 to 1, smoothed over 0.1 s."""
     width = max(1, round(0.1 * fs))
     kernel = np.hanning(width + 2)[1:-1]
     positive = np.apply_along_axis(np.convolve, 1, attribution, kernel / kernel.sum(), "same")
@@ -111,30 +121,31 @@ def strength(attribution: np.ndarray, fs: float) -> np.ndarray:
 
 
 def check_report_path(path: str | Path) -> None:
-    """Refuse a sheet that is neither HTML nor PDF.
+    """Check that a report is to be written as HTML or PDF.
 
     Raises
     ------
     ValueError
+        If the name ends in neither ``.html`` nor ``.pdf``.
     """
     if Path(path).suffix.lower() not in SUFFIXES:
         raise ValueError(f"report={path}: expected a name that ends in .html or .pdf")
 
 
 def write_record_reports(
-    path: str | Path, sheets: Sequence[RecordReport], model: str, rule: str
+    path: str | Path, reports: Sequence[RecordReport], model: str, rule: str
 ) -> None:
-    """Write the sheets to one file, HTML or PDF by its suffix.
+    """Write the reports to one file, HTML or PDF by its suffix.
 
     Parameters
     ----------
     path : str or Path
         Appears whole or not at all.
-    sheets : sequence of Sheet
+    reports : sequence of RecordReport
     model : str
-        Which model answered, with its version.
+        Model that made the predictions, with its version.
     rule : str
-        By which thresholds a finding is called present.
+        Threshold rule by which a finding is present.
 
     Raises
     ------
@@ -148,53 +159,55 @@ def write_record_reports(
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_file(path) as partial:
         if path.suffix.lower() == ".pdf":
-            _write_pdf(partial, sheets, model, rule)
+            _write_pdf(partial, reports, model, rule)
         else:
-            partial.write_text(_html(sheets, model, rule), encoding="utf-8")
+            partial.write_text(_html(reports, model, rule), encoding="utf-8")
 
 
-def _html(sheets: Sequence[RecordReport], model: str, rule: str) -> str:
-    drawn = []
-    for sheet in sheets:
-        name_of = {bar.code: bar.name for bar in sheet.findings}
-        plain = ecg_figure(sheet.signal, sheet.fs)
-        why = [
+def _html(reports: Sequence[RecordReport], model: str, rule: str) -> str:
+    sections = []
+    for report in reports:
+        name_of = {finding.code: finding.name for finding in report.findings}
+        plain = ecg_figure(report.signal, report.fs)
+        attributions = [
             {
                 "code": code,
                 "name": name_of[code],
                 "figure": inline_figure(
-                    ecg_figure(sheet.signal, sheet.fs, marked=marked),
+                    ecg_figure(report.signal, report.fs, marked=marked),
                     "png",
-                    f"What speaks for {name_of[code]}, marked on the ECG",
+                    f"Samples that support {name_of[code]}, marked on the ECG",
                 ),
             }
-            for code, marked in sheet.marks.items()
+            for code, marked in report.marks.items()
         ]
-        figure = inline_figure(plain, "svg", f"12-lead ECG of {sheet.record}")
-        drawn.append({"sheet": sheet, "figure": figure, "why": why})
+        figure = inline_figure(plain, "svg", f"12-lead ECG of {report.record}")
+        sections.append({"report": report, "figure": figure, "attributions": attributions})
     written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     return load_template("record_report.html.j2").render(
-        drawn=drawn, model=model, rule=rule, written=written
+        sections=sections, model=model, rule=rule, written=written
     )
 
 
-def _write_pdf(path: Path, sheets: Sequence[RecordReport], model: str, rule: str) -> None:
+def _write_pdf(path: Path, reports: Sequence[RecordReport], model: str, rule: str) -> None:
     from matplotlib.backends.backend_pdf import PdfPages
 
     with PdfPages(path, metadata={"Title": "ECG findings", "Creator": "ecg_siglip"}) as pages:
-        for sheet in sheets:
+        for report in reports:
             lines = [
-                f"{bar.probability:6.2f}  {bar.name} ({bar.code})"
-                for bar in sheet.shown()
-                if bar.present
+                f"{finding.probability:6.2f}  {finding.name} ({finding.code})"
+                for finding in report.shown()
+                if finding.present
             ] or ["none of the findings"]
-            lines += [sheet.note] if sheet.note else []
-            if sheet.unseen:
-                lines.append(f"Cannot be seen in these leads: {len(sheet.unseen)} findings")
-            lines += [f"Like training ECG {one}" for one in sheet.similar]
-            lines += [f"Warning: {sentence}" for sentence in sheet.warnings]
+            lines += [report.note] if report.note else []
+            if report.not_assessable:
+                lines.append(
+                    f"Not assessable in these leads: {len(report.not_assessable)} findings"
+                )
+            lines += [f"Similar training ECG {one}" for one in report.similar]
+            lines += [f"Warning: {sentence}" for sentence in report.warnings]
             lines.append(f"{model}, thresholds {rule}")
-            pages.savefig(ecg_figure(sheet.signal, sheet.fs, sheet.record, lines))
-            for code, marked in sheet.marks.items():
-                title = f"{sheet.record}: what speaks for {code}"
-                pages.savefig(ecg_figure(sheet.signal, sheet.fs, title, marked=marked))
+            pages.savefig(ecg_figure(report.signal, report.fs, report.record, lines))
+            for code, marked in report.marks.items():
+                title = f"{report.record}: samples that support {code}"
+                pages.savefig(ecg_figure(report.signal, report.fs, title, marked=marked))

@@ -12,7 +12,7 @@ from helpers import TINY, configured
 
 from ecg_siglip.config import EvaluateConfig, PredictConfig, TrainConfig
 from ecg_siglip.datasets import ptbxl
-from ecg_siglip.evaluation.fold import evaluate_run
+from ecg_siglip.evaluation.fold import evaluate_fold
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.predict import predict
 from ecg_siglip.readers.record import read_record
@@ -166,7 +166,7 @@ def test_a_model_of_twelve_leads_refuses_fewer(predict_json, path, tmp_path, tra
 
 def test_a_report_of_fewer_leads(few, simulated):
     base = {"run.name": few.name, "run.root": str(few.parent), "n_bootstrap": 0}
-    evaluate_run(configured(EvaluateConfig, base))
+    evaluate_fold(configured(EvaluateConfig, base))
     folder = few / "evaluate" / "fold10"
     config = json.loads((few / "model" / "config.json").read_text())
     table = pd.read_csv(folder / "leads.csv")

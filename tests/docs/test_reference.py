@@ -35,7 +35,7 @@ TYPES = {
 @pytest.fixture(scope="module")
 def full_run(simulated, tmp_path_factory) -> Path:
     """A small run with fewer leads, three languages and a held-out finding, evaluated."""
-    from ecg_siglip.evaluation.fold import evaluate_run
+    from ecg_siglip.evaluation.fold import evaluate_fold
     from ecg_siglip.train import train
 
     runs = tmp_path_factory.mktemp("full")
@@ -48,7 +48,7 @@ def full_run(simulated, tmp_path_factory) -> Path:
         "data.held_out": ["AFIB"],
     }
     train(configured(config.TrainConfig, base | TINY | special))
-    evaluate_run(configured(config.EvaluateConfig, base | {"n_bootstrap": 5}))
+    evaluate_fold(configured(config.EvaluateConfig, base | {"n_bootstrap": 5}))
     return runs / "full"
 
 

@@ -38,13 +38,13 @@ def test_a_packed_run_gives_the_scores_of_the_run(evaluated, simulated, tmp_path
     assert (after.ecg_id == before.ecg_id).all()
     assert (after.y_true == before.y_true).all()
     assert after.codes == before.codes
-    np.testing.assert_allclose(after.answers.y_prob, before.answers.y_prob, atol=3e-4)
-    for rule, values in before.answers.thresholds.items():
-        np.testing.assert_array_equal(after.answers.thresholds[rule], values)
-    auroc = multilabel.macro_auroc(after.y_true, after.answers.y_prob)
+    np.testing.assert_allclose(after.output.y_prob, before.output.y_prob, atol=3e-4)
+    for rule, values in before.output.thresholds.items():
+        np.testing.assert_array_equal(after.output.thresholds[rule], values)
+    auroc = multilabel.macro_auroc(after.y_true, after.output.y_prob)
     assert auroc == pytest.approx(
         # The probabilities of this small model hardly differ: some are equal after rounding.
-        multilabel.macro_auroc(before.y_true, before.answers.y_prob),
+        multilabel.macro_auroc(before.y_true, before.output.y_prob),
         abs=0.01,
     )
 
@@ -145,7 +145,7 @@ def test_every_published_run_is_complete_and_small(path, shared_ptbxl, tmp_path)
     assert published_run.settings.data.train_folds == [1, 2, 3, 4, 5, 6, 7]
     assert len(published_run.codes) == 71 - len(published_run.settings.data.held_out)
     stored = json.loads((run / f"evaluate/fold{build.FOLD}/metrics.json").read_text())
-    auroc = np.nanmean(multilabel.auroc_scores(published_run.y_true, published_run.answers.y_prob))
+    auroc = np.nanmean(multilabel.auroc_scores(published_run.y_true, published_run.output.y_prob))
     assert auroc == pytest.approx(stored["macro_auroc"], abs=1e-3)
     text = "".join(p.read_text() for p in run.rglob("*.*") if p.suffix != ".parquet")
     assert not re.search(r"(/home|/root|/tmp|/mnt|/Users|/work)/", text)

@@ -1,39 +1,20 @@
-"""The files and keys of the contract; tuning and reporting never meet."""
+"""Evaluation of a fold: its files and keys; nothing is fitted to the labels of the fold."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import configured
 
-from ecg_siglip import config
+from ecg_siglip import evaluate
+from ecg_siglip.config import RunConfig
 from ecg_siglip.datasets import ptbxl
-from ecg_siglip.evaluation.fold import evaluate_run
-from ecg_siglip.inference.tuning import tune_fold
+from ecg_siglip.evaluation.fold import evaluate_fold, predict_command
 from ecg_siglip.metrics import multilabel
-from ecg_siglip.metrics.summary import headline
 
 RULES = ("fixed_0.5", "f1", "prevalence", "global", "expected_f1")
-
-
-@pytest.fixture
-def settings(trained):
-    def make(**knobs):
-        base = {"run.name": trained.name, "run.root": str(trained.parent), "device": "cpu"}
-        return configured(config.EvaluateConfig, base | {"n_bootstrap": 0, "report": False} | knobs)
-
-    return make
-
-
-def copied(trained, tmp_path):
-    """A copy of the run that a test may change."""
-    shutil.copytree(trained, tmp_path / trained.name)
-    return {"run.root": str(tmp_path)}
 
 
 def test_the_files_and_keys_are_those_of_the_contract(evaluated):
@@ -51,7 +32,7 @@ def test_the_files_and_keys_are_those_of_the_contract(evaluated):
     assert set(scores) == {*keys, *intervals, "n_records", "n_findings", "n_findings_min5"}
 
 
-def test_predictions_hold_one_row_a_record_of_the_fold(evaluated, simulated):
+def test_the_predictions_have_one_row_per_record_of_the_fold(evaluated, simulated):
     data = ptbxl.load_ptbxl(simulated, signals=False)
     rows = data.fold(10)
     table = pd.read_parquet(evaluated / "predictions.parquet")
@@ -74,132 +55,111 @@ def test_the_scores_are_those_of_the_predictions_and_the_stored_thresholds(evalu
         assert scores[f"{rule}/micro_f1"] == pytest.approx(multilabel.micro_f1(y_true, y_pred))
 
 
-def test_what_the_reported_fold_says_does_not_move_thresholds_or_probabilities(
-    trained, evaluated, simulated, settings, tmp_path
+def test_thresholds_and_probabilities_do_not_depend_on_the_labels_of_the_fold(
+    run_copy, evaluated, simulated, fold_settings, tmp_path
 ):
-    lying = tmp_path / "lying"
-    shutil.copytree(simulated, lying)
-    table = pd.read_csv(lying / "ptbxl_database.csv")
-    # A cardiologist of another mind reads fold 10: everybody has atrial fibrillation.
+    relabelled = tmp_path / "relabelled"
+    shutil.copytree(simulated, relabelled)
+    table = pd.read_csv(relabelled / "ptbxl_database.csv")
     table.loc[table["strat_fold"] == 10, "scp_codes"] = "{'AFIB': 0.0}"
-    table.to_csv(lying / "ptbxl_database.csv", index=False)
-    evaluate_run(settings(**copied(trained, tmp_path), **{"data.root": str(lying)}))
-    there = tmp_path / trained.name / "evaluate" / "fold10"
+    table.to_csv(relabelled / "ptbxl_database.csv", index=False)
+    evaluate_fold(fold_settings(**{"data.root": str(relabelled)}))
+    folder = run_copy / "evaluate" / "fold10"
     before = pd.read_parquet(evaluated / "predictions.parquet")
-    after = pd.read_parquet(there / "predictions.parquet")
-    assert (after["true/AFIB"]).all()
+    after = pd.read_parquet(folder / "predictions.parquet")
+    assert after["true/AFIB"].all() and not before["true/AFIB"].all()
     columns = [name for name in before if name.startswith("probability/")]
     assert np.abs(before[columns] - after[columns]).to_numpy().max() < 1e-6
     thresholds = [f"{rule}/threshold" for rule in RULES]
     pd.testing.assert_frame_equal(
         pd.read_csv(evaluated / "findings.csv")[thresholds],
-        pd.read_csv(there / "findings.csv")[thresholds],
+        pd.read_csv(folder / "findings.csv")[thresholds],
     )
 
 
-def test_tuning_takes_one_fold_and_gives_calibration_and_all_rules():
-    rng = np.random.default_rng(0)
-    y_true = rng.random((200, 4)) < 0.3
-    y_prob = np.clip(0.3 + 0.4 * y_true + 0.2 * rng.standard_normal(y_true.shape), 0.01, 0.99)
-    calibration, thresholds, calibrated = tune_fold(y_true, y_prob)
-    assert calibration.shape == (4, 2)
-    assert tuple(thresholds) == RULES
-    assert np.allclose(calibrated, multilabel.calibrate(y_prob, calibration))
-
-
-def test_a_failed_report_leaves_no_half_written_folder(trained, settings, tmp_path, monkeypatch):
-    def broken(*_, **__):
+def test_a_failed_report_leaves_no_partial_folder(run_copy, fold_settings, monkeypatch):
+    def fail(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ecg_siglip.reporting.fold_report.write_fold_report", broken)
+    monkeypatch.setattr("ecg_siglip.reporting.fold_report.write_fold_report", fail)
     with pytest.raises(OSError, match="No space left"):
-        evaluate_run(settings(report=True, **copied(trained, tmp_path)))
-    assert not any((tmp_path / trained.name / "evaluate").iterdir())
+        evaluate_fold(fold_settings(report=True))
+    assert not any((run_copy / "evaluate").iterdir())
 
 
-def test_a_run_that_is_not_there_or_not_finished_is_a_clear_error(trained, settings, tmp_path):
-    with pytest.raises(ValueError, match="no such run"):
-        evaluate_run(settings(**{"run.name": "nobody"}))
-    root = copied(trained, tmp_path)
-    shutil.rmtree(tmp_path / trained.name / "model")
-    with pytest.raises(ValueError, match="training has not finished"):
-        evaluate_run(settings(**root))
-
-
-def test_a_model_of_another_vocabulary_is_refused(trained, settings, tmp_path):
-    root = copied(trained, tmp_path)
-    path = tmp_path / trained.name / "model" / "config.json"
+def test_a_model_of_another_vocabulary_is_refused(run_copy, fold_settings):
+    path = run_copy / "model" / "config.json"
     stored = json.loads(path.read_text())
-    for part in (stored, *stored["thresholds"].values()):
-        keys = ("codes", "prompts", "calibration") if part is stored else ()
-        for key in keys:
-            part[key].pop()
+    for key in ("codes", "prompts", "calibration"):
+        stored[key].pop()
     for kind in ("thresholds", "operating"):
         stored[kind] = {rule: values[:-1] for rule, values in stored[kind].items()}
     path.write_text(json.dumps(stored))
     with pytest.raises(ValueError, match="another vocabulary"):
-        evaluate_run(settings(**root))
+        evaluate_fold(fold_settings())
     stored["codes"][0] = "NOPE"
     path.write_text(json.dumps(stored))
     with pytest.raises(ValueError, match="NOPE"):
-        evaluate_run(settings(**root))
+        evaluate_fold(fold_settings())
 
 
-def test_records_without_a_finding_can_be_left_out(trained, settings, tmp_path, simulated, capsys):
+def test_records_without_a_finding_can_be_left_out(run_copy, fold_settings, tmp_path, simulated):
     table = pd.read_csv(simulated / "ptbxl_database.csv")
-    chosen = table[table["strat_fold"] == 10].index[0]
-    silent = tmp_path / "silent"
-    shutil.copytree(simulated, silent)
-    table.loc[chosen, "scp_codes"] = "{}"
-    table.to_csv(silent / "ptbxl_database.csv", index=False)
-    knobs = copied(trained, tmp_path) | {"data.root": str(silent)}
-    folder = tmp_path / trained.name / "evaluate" / "fold10"
+    unlabelled = tmp_path / "unlabelled"
+    shutil.copytree(simulated, unlabelled)
+    table.loc[table[table["strat_fold"] == 10].index[0], "scp_codes"] = "{}"
+    table.to_csv(unlabelled / "ptbxl_database.csv", index=False)
     n_records = {}
     for labelled_only in (False, True):
-        evaluate_run(settings(labelled_only=labelled_only, **knobs))
-        scores = json.loads((folder / "metrics.json").read_text())
+        changes = {"labelled_only": labelled_only, "data.root": str(unlabelled)}
+        evaluate_fold(fold_settings(**changes))
+        scores = json.loads((run_copy / "evaluate" / "fold10" / "metrics.json").read_text())
         n_records[labelled_only] = scores["n_records"]
     assert n_records[False] - n_records[True] == 1
 
 
-def test_a_fold_that_was_trained_on_is_reported_with_a_note(trained, settings, tmp_path, capsys):
-    evaluate_run(settings(fold=3, **copied(trained, tmp_path)))
-    assert "was trained on fold 3" in capsys.readouterr().err
+@pytest.mark.parametrize(("fold", "action"), [(3, "trained"), (9, "tuned")])
+def test_a_fold_that_the_run_has_seen_is_scored_with_a_note(fold_settings, capsys, fold, action):
+    evaluate_fold(fold_settings(fold=fold))
+    printed = capsys.readouterr()
+    assert f"the run was {action} on fold {fold}" in printed.err
+    assert f"fold{fold}/" in printed.out
 
 
-def test_the_headline_names_the_rule_with_every_f1(evaluated):
-    text = headline(json.loads((evaluated / "metrics.json").read_text()))
-    assert "expected_f1/macro_f1_min5" in text
-    assert "fixed_0.5/micro_f1" in text
+def test_every_f1_is_printed_with_its_rule(fold_settings, capsys):
+    evaluate_fold(fold_settings())
+    printed = capsys.readouterr()
+    assert "note" not in printed.err
+    assert "expected_f1/macro_f1_min5" in printed.out
+    assert "fixed_0.5/micro_f1" in printed.out
 
 
-@pytest.mark.slow
-def test_an_empty_fold_is_one_line_and_exit_1(trained, tmp_path):
-    result = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "ecg_siglip.evaluate",
-            f"run.name={trained.name}",
-            f"run.root={trained.parent}",
-            "fold=11",
-        ],
-        capture_output=True,
-        text=True,
-        env=os.environ,
-    )
-    assert result.returncode == 1
-    assert result.stderr == "evaluate: fold=11: expected at most 10\n"
-
-
-def test_a_model_from_before_the_default_rule_is_reported_by_the_rule_it_has(
-    trained, settings, tmp_path
+def test_a_model_without_the_default_rule_is_reported_by_its_former_default(
+    run_copy, fold_settings
 ):
-    root = copied(trained, tmp_path)
-    path = tmp_path / trained.name / "model" / "config.json"
+    path = run_copy / "model" / "config.json"
     content = json.loads(path.read_text())
     del content["thresholds"]["expected_f1"]
     path.write_text(json.dumps(content))
-    evaluate_run(settings(**root, report=True))
-    report = tmp_path / trained.name / "evaluate" / "fold10" / "report.html"
-    assert "threshold rule <b>prevalence</b>" in report.read_text()
+    evaluate_fold(fold_settings(report=True))
+    page = (run_copy / "evaluate" / "fold10" / "report.html").read_text()
+    assert "threshold rule <b>prevalence</b>" in page
+
+
+@pytest.mark.parametrize(
+    ("root", "command"),
+    [
+        ("runs", "python -m ecg_siglip.predict run.name=r1"),
+        ("my runs", "python -m ecg_siglip.predict run.name=r1 'run.root=my runs'"),
+    ],
+)
+def test_the_report_has_the_command_that_predicts_with_the_run(root, command):
+    assert predict_command(RunConfig("r1", root)) == command
+
+
+def test_an_impossible_fold_is_an_error_on_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["evaluate", "run.name=r", "fold=11"])
+    with pytest.raises(SystemExit) as stop:
+        evaluate.main()
+    assert stop.value.code == 1
+    assert capsys.readouterr().err == "evaluate: fold=11: expected at most 10\n"

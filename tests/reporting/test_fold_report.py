@@ -1,4 +1,4 @@
-"""The report is one file that needs nothing else, escapes all and says what it is for."""
+"""The report of a fold: one file without external parts, with all text escaped."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from helpers import step_signal as signal
 
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.decision_rules import THRESHOLD_RULES
-from ecg_siglip.reporting.fold_report import write_fold_report
+from ecg_siglip.reporting.fold_report import FoldReport, worst_cases, write_fold_report
 
 
 @pytest.fixture(scope="module")
@@ -17,8 +17,7 @@ def page(tmp_path_factory):
     thresholds = {r: multilabel.tune_thresholds(y_true, y_prob, r) for r in THRESHOLD_RULES}
     path = tmp_path_factory.mktemp("report") / "report.html"
     codes = ("SR", "AFIB", "X<Y")
-    write_fold_report(
-        path,
+    report = FoldReport(
         title="a <script>alert(1)</script> run",
         scores=multilabel.scores(y_true, y_prob, thresholds, n_bootstrap=20),
         rows=multilabel.per_finding(y_true, y_prob, thresholds),
@@ -41,19 +40,20 @@ def page(tmp_path_factory):
         ],
         context={"run": "r & d"},
     )
+    write_fold_report(path, report)
     return path
 
 
-def test_the_report_is_one_file_without_anything_from_elsewhere(page):
+def test_the_report_is_one_file_without_external_parts(page):
     html = page.read_text()
     assert list(page.parent.iterdir()) == [page]
-    for outside in ('src="http', 'href="http', "src='http", "@import", "url(http"):
-        assert outside not in html
+    for external in ('src="http', 'href="http', "src='http", "@import", "url(http"):
+        assert external not in html
     assert html.count("data:image/") + html.count("<svg") >= 5
     assert len(html) < 6e6
 
 
-def test_the_report_says_what_it_is_for_and_what_it_found(page):
+def test_the_report_states_its_purpose_and_its_results(page):
     html = page.read_text()
     assert "not for diagnosis" in html
     for word in ("ecg_id 7", "AFIB missed", "atrial fibrillation", "prevalence", "95 %"):
@@ -68,20 +68,38 @@ def test_names_from_data_are_escaped(page):
     assert "X&lt;Y" in html
 
 
-def test_columns_that_do_not_fit_together_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="one row, code, name and column"):
-        write_fold_report(
-            tmp_path / "r.html",
-            title="",
-            scores={},
-            rows=[],
-            codes=("SR",),
-            names=["sinus rhythm"],
-            y_true=np.zeros((2, 1), bool),
-            y_prob=np.zeros((2, 1)),
-            thresholds={},
-            tune=(np.zeros((2, 1), bool), np.zeros((2, 1))),
-            worst=[],
-            context={},
-        )
-    assert not any(tmp_path.iterdir())
+def test_rows_codes_and_columns_of_different_numbers_are_refused():
+    content = {
+        "title": "",
+        "scores": {},
+        "codes": ("SR",),
+        "names": ["sinus rhythm"],
+        "y_true": np.zeros((2, 1), bool),
+        "y_prob": np.zeros((2, 1)),
+        "thresholds": {"f1": np.zeros(1)},
+        "context": {},
+    }
+    with pytest.raises(ValueError, match="one row, code, name and column per finding"):
+        FoldReport(rows=[], rule="f1", **content)
+    with pytest.raises(ValueError, match="threshold rule expected_f1: expected one of f1"):
+        FoldReport(rows=[{}], **content)
+
+
+def test_the_findings_of_a_case_are_missed_false_positive_or_right(page):
+    html = page.read_text()
+    assert '<li class="missed"><b>missed</b> AFIB, atrial fibrillation' in html
+    assert '<li class="false"><b>false positive</b> SR, sinus rhythm' in html
+    assert "<b>right</b>" not in html
+
+
+def test_the_worst_cases_have_the_largest_cross_entropy():
+    y_true = np.array([[True, False], [True, False], [False, False]])
+    y_prob = np.array([[0.9, 0.1], [0.01, 0.1], [0.1, 0.8]])
+    cases = worst_cases(["a", "b", "c"], ["SR", "PVC"], y_true, y_prob, y_prob >= 0.5, n=2)
+    assert [row for row, _ in cases] == [1, 2]
+    first, second = (case for _, case in cases)
+    assert first["why"] == "SR missed: probability 0.01"
+    assert (first["record"], first["true"], first["findings"]) == ("b", ["SR"], [])
+    assert second["why"] == "PVC predicted without a label: probability 0.80"
+    assert (second["true"], second["findings"]) == ([], ["PVC"])
+    assert second["probabilities"] == {"SR": 0.1, "PVC": 0.8}

@@ -1,4 +1,4 @@
-"""A sheet says what is in the record, how sure and why; it is whole or not there."""
+"""Record reports show findings, marks and warnings; they are written completely or not at all."""
 
 import dataclasses
 import re
@@ -6,11 +6,15 @@ import re
 import numpy as np
 import pytest
 
+from ecg_siglip.config import PredictConfig
+from ecg_siglip.inference.pipeline import predict_records
 from ecg_siglip.inference.prediction import Finding
+from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.reporting.record_report import (
     N_SHOWN,
     RecordReport,
-    strength,
+    make_record_report,
+    mark_strength,
     write_record_reports,
 )
 
@@ -20,11 +24,13 @@ def example():
     signal = np.random.default_rng(0).normal(0, 0.2, (12, 1000))
     marks = np.zeros((12, 1000))
     marks[6, 500:600] = 1.0
-    bars = [Finding(f"C{i}", f"finding <{i}>", i / 40, 0.5, i / 40 >= 0.5) for i in range(30)]
-    return RecordReport("a/00001_lr", signal, 100.0, bars, ["noise in V3 (0.1 mV)"], {"C29": marks})
+    findings = [Finding(f"C{i}", f"finding <{i}>", i / 40, 0.5, i / 40 >= 0.5) for i in range(30)]
+    return RecordReport(
+        "a/00001_lr", signal, 100.0, findings, ["noise in V3 (0.1 mV)"], {"C29": marks}
+    )
 
 
-def test_the_page_says_all_of_it_and_loads_nothing_from_elsewhere(example, tmp_path):
+def test_the_page_has_all_parts_and_no_external_ones(example, tmp_path):
     write_record_reports(
         tmp_path / "deep" / "out.html", [example, example], "r1 (0.1.0)", "expected_f1"
     )
@@ -32,42 +38,42 @@ def test_the_page_says_all_of_it_and_loads_nothing_from_elsewhere(example, tmp_p
     assert page.count("<h1>a/00001_lr</h1>") == 2
     assert page.count('class="bar present"') == 2 * 10
     assert page.count('class="bar') == 2 * N_SHOWN
-    for said in ("noise in V3", "r1 (0.1.0)", "What speaks for", "not for diagnosis", "0.72"):
-        assert said in page, said
+    for text in ("noise in V3", "r1 (0.1.0)", "Samples that support", "not for diagnosis", "0.72"):
+        assert text in page, text
     assert "finding &lt;29&gt;" in page, "names are text, not markup"
     assert not re.search(r"(?:src|href)=\"(?!data:)", page)
     assert "default-src 'none'" in page
 
 
-def test_the_likeliest_findings_come_first_those_present_before_the_others(example):
+def test_findings_that_are_present_come_first_then_the_likeliest_others(example):
     shown = example.shown()
-    assert [bar.code for bar in shown[:2]] == ["C29", "C28"]
-    assert [bar.present for bar in shown] == [True] * 10 + [False] * 2
+    assert [f.code for f in shown[:2]] == ["C29", "C28"]
+    assert [f.present for f in shown] == [True] * 10 + [False] * 2
 
 
 def test_every_finding_that_is_present_is_shown(example):
     many = [Finding(f"P{i}", "present", 0.9, 0.5, True) for i in range(20)]
     shown = RecordReport("r", example.signal, 100.0, [*example.findings, *many]).shown()
-    assert sum(bar.present for bar in shown) == 30 == len(shown)
+    assert sum(f.present for f in shown) == 30 == len(shown)
 
 
-def test_a_name_is_no_formula(example, tmp_path):
+def test_a_record_name_is_not_read_as_a_formula(example, tmp_path):
     odd = dataclasses.replace(example, record="data/$x_{/a$")
     write_record_reports(tmp_path / "out.pdf", [odd], "m", "f1")
     assert (tmp_path / "out.pdf").stat().st_size > 1000
 
 
-def test_a_pdf_has_a_page_for_the_record_and_for_each_reason(example, tmp_path):
+def test_a_pdf_has_a_page_for_the_record_and_for_each_attribution(example, tmp_path):
     write_record_reports(tmp_path / "out.pdf", [example], "r1 (0.1.0)", "expected_f1")
     content = (tmp_path / "out.pdf").read_bytes()
     assert content.startswith(b"%PDF")
     assert len(re.findall(rb"/Type /Page\b", content)) == 2
 
 
-def test_only_html_and_pdf_are_written_and_nothing_is_left_behind(example, tmp_path, monkeypatch):
+def test_only_html_and_pdf_are_written_and_no_partial_file(example, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"report=.*out\.doc: expected a name that ends in \.html"):
         write_record_reports(tmp_path / "out.doc", [example], "m", "f1")
-    monkeypatch.setattr("ecg_siglip.reporting.record_report.inline_figure", lambda *words: 1 / 0)
+    monkeypatch.setattr("ecg_siglip.reporting.record_report.inline_figure", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_record_reports(tmp_path / "out.html", [example], "m", "f1")
     assert list(tmp_path.iterdir()) == []
@@ -76,25 +82,60 @@ def test_only_html_and_pdf_are_written_and_nothing_is_left_behind(example, tmp_p
 def test_marks_are_where_the_attribution_is_positive():
     attribution = np.zeros((12, 1000))
     attribution[3, 200:220], attribution[4, 200:220] = 1.0, -1.0
-    marks = strength(attribution, 100)
+    marks = mark_strength(attribution, 100)
     assert marks.shape == (12, 1000)
     assert 0.5 < marks[3, 210] <= 1
     assert not marks[4].any()
     assert not marks[3, :180].any()
-    assert not strength(np.zeros((12, 1000)), 100).any()
+    assert not mark_strength(np.zeros((12, 1000)), 100).any()
 
 
-def test_what_cannot_be_seen_and_what_is_alike_stand_on_it(tmp_path):
-    drawn = RecordReport(
-        "r1", np.ones((12, 1000)), 100.0, [], unseen=["Anterior infarction"], similar=["7: AFIB"]
+def test_findings_not_assessable_and_similar_ecgs_are_listed(tmp_path):
+    report = RecordReport(
+        "r1",
+        np.ones((12, 1000)),
+        100.0,
+        [],
+        not_assessable=["Anterior infarction"],
+        similar=["7: AFIB"],
     )
-    write_record_reports(tmp_path / "sheet.html", [drawn], "m", "f1")
-    page = (tmp_path / "sheet.html").read_text()
+    write_record_reports(tmp_path / "report.html", [report], "m", "f1")
+    page = (tmp_path / "report.html").read_text()
     assert (
-        "Cannot be seen in these leads</b>, neither present nor absent: Anterior infarction" in page
+        "Not assessable in these leads</b>, neither present nor absent: Anterior infarction" in page
     )
     assert "<li>7: AFIB</li>" in page
     plain = RecordReport("r1", np.ones((12, 1000)), 100.0, [])
     write_record_reports(tmp_path / "plain.html", [plain], "m", "f1")
-    assert "Cannot be seen" not in (tmp_path / "plain.html").read_text()
-    assert "most like" not in (tmp_path / "plain.html").read_text()
+    assert "Not assessable" not in (tmp_path / "plain.html").read_text()
+    assert "Most similar" not in (tmp_path / "plain.html").read_text()
+
+
+def test_a_long_record_shows_when_its_findings_are_present(example, tmp_path):
+    report = dataclasses.replace(
+        example, note="window 2 of 6", duration_s=60.0, spans={"C29": [(0.0, 10.0), (30.0, 35.0)]}
+    )
+    assert report.share("C29") == "25%"
+    write_record_reports(tmp_path / "report.html", [report], "m", "f1")
+    page = (tmp_path / "report.html").read_text()
+    assert "<h2>When</h2>" in page and "window 2 of 6" in page
+    assert page.count('class="span"') == 2
+    assert "left: 50.00%; width: 8.33%" in page
+
+
+def test_the_report_of_a_prediction_has_its_findings_and_attributions(trained, simulated):
+    pytest.importorskip("captum", reason="needs the extra [explain]")
+    predictor = Predictor.load(trained / "model", "cpu")
+    path = sorted((simulated / "records100").rglob("*.hea"))[0].with_suffix("")
+    (prediction,) = predict_records(predictor, [path], PredictConfig())
+    first, *others = prediction.findings
+    findings = [dataclasses.replace(first, assessable=False), *others]
+    prediction = dataclasses.replace(prediction, findings=findings)
+    code = others[0].code
+    report = make_record_report(predictor, prediction, [code])
+    assert report.record == prediction.record
+    assert report.signal.shape == (12, 1000) and np.abs(report.signal).max() < 30  # mV
+    assert report.not_assessable == [first.name]
+    assert [finding.code for finding in report.findings] == [finding.code for finding in others]
+    assert set(report.marks) == {code} and report.marks[code].shape == (12, 1000)
+    assert report.note == "" and not report.spans

@@ -10,7 +10,7 @@ import torch
 from helpers import TINY, configured
 
 from ecg_siglip import config
-from ecg_siglip.evaluation.fold import evaluate_run
+from ecg_siglip.evaluation.fold import evaluate_fold
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.models.dual_encoder import EcgTextModel, Ensemble, load_model
 from ecg_siglip.train import train
@@ -47,7 +47,7 @@ def test_its_logits_are_the_mean_of_the_members(runs):
 
 def test_it_is_evaluated_and_predicts_like_any_run(runs):
     settings = {"run.name": "both", "run.root": str(runs), "n_bootstrap": 0, "report": False}
-    evaluate_run(configured(config.EvaluateConfig, settings))
+    evaluate_fold(configured(config.EvaluateConfig, settings))
     folder = runs / "both" / "evaluate" / "fold10"
     about = json.loads((folder / "about.json").read_text())
     assert about["members"] == ["small_s0", "small_s1"]

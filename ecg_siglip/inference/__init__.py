@@ -8,7 +8,7 @@ _MODULE_OF = {
     "Prediction": "prediction",
     "Predictor": "predictor",
     "Timeline": "sliding_window",
-    "answer_question": "questions",
+    "interpret_question": "questions",
     "attribute": "attribution",
     "predict_records": "pipeline",
     "tune_fold": "tuning",

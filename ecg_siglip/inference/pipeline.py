@@ -13,7 +13,7 @@ from ecg_siglip import config
 from ecg_siglip.core.files import one_line
 from ecg_siglip.inference.prediction import Finding, Prediction, SimilarRecord
 from ecg_siglip.inference.predictor import Predictor
-from ecg_siglip.inference.questions import answer_question
+from ecg_siglip.inference.questions import interpret_question
 from ecg_siglip.inference.sliding_window import (
     Timeline,
     Windows,
@@ -74,7 +74,7 @@ def predict_records(
     Raises
     ------
     ValueError
-        As ``Predictor.decide`` and ``questions.answer_question``.
+        As ``Predictor.decide`` and ``questions.interpret_question``.
     """
     predictions: list[Prediction | None] = []
     batch: dict[int, PreparedRecord] = {}
@@ -95,7 +95,7 @@ def predict_records(
         replace(
             prediction,
             questions=[
-                answer_question(predictor, prediction.signal, question)
+                interpret_question(predictor, prediction.signal, question)
                 for question in settings.questions
             ],
         )

@@ -121,7 +121,7 @@ class Prediction:
         All findings, in the model's order.
     warnings : list of str
     novelty : float in [0, 1], optional
-        See ``neighbors.Neighbors.novelty_from_cosine``; null where a lead is missing or the model was saved
+        See ``Neighbors.novelty_from_cosine``; null if a lead is missing or the model was saved
         without its training records.
     similar : list of SimilarRecord
         Training ECGs, the most similar first, as many as were requested.

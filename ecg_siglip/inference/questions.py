@@ -18,7 +18,7 @@ from ecg_siglip.vocabulary.question_matching import (
 )
 
 
-def answer_question(predictor: Predictor, signal: np.ndarray, question: str) -> QuestionResult:
+def interpret_question(predictor: Predictor, signal: np.ndarray, question: str) -> QuestionResult:
     """Match a question in free words to findings, and score its words for a record.
 
     Parameters

@@ -150,12 +150,12 @@ class WebHandlers:
         name = next((f.name for f in prediction.findings if f.code == code), "")
         return str(self.html.ecg(prediction, figure, name))
 
-    def answer_question(self, prediction: Prediction, question: str) -> str:
+    def interpret_question(self, prediction: Prediction, question: str) -> str:
         """Show the findings that match a question in free words."""
         if not question.strip():
             return ""
         try:
-            result = self._run(lambda: self.service.answer_question(prediction, question))
+            result = self._run(lambda: self.service.interpret_question(prediction, question))
             report = self._run(lambda: self.service.make_report(prediction))
         except EXPECTED_ERRORS as error:
             return self._problem(error).html

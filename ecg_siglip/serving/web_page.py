@@ -104,7 +104,7 @@ class OneEcgTab:
                 max_length=300,
                 submit_btn=True,
             )
-        self.question_result = gr.HTML(elem_id="asked")
+        self.question_result = gr.HTML(elem_id="question-result")
         with gr.Row():
             self.as_html = gr.Button("Record report (HTML)", size="md", min_width=120)
             self.as_pdf = gr.Button("Record report (PDF)", size="md", min_width=120)
@@ -123,7 +123,7 @@ class OneEcgTab:
         self.point.input(self.decide, [self.state, self.point], outputs, **EVENT)
         self.explained.input(*explain, **EVENT)
         inputs = [self.state, self.question]
-        self.question.submit(self.answer_question, inputs, self.question_result, **EVENT)
+        self.question.submit(self.interpret_question, inputs, self.question_result, **EVENT)
         inputs = [self.state, self.explained, self.point]
         for button, suffix in ((self.as_html, ".html"), (self.as_pdf, ".pdf")):
             button.click(self.report_writer(suffix), inputs, self.download, **EVENT).then(
@@ -184,9 +184,9 @@ class OneEcgTab:
         ecg = self.handlers.explain(prediction, code)
         return self._show(ecg) if isinstance(ecg, Problem) else {self.ecg: ecg}
 
-    def answer_question(self, prediction: Prediction | None, question: str) -> str:
+    def interpret_question(self, prediction: Prediction | None, question: str) -> str:
         """Show the findings that match a question."""
-        return self.handlers.answer_question(prediction, question) if prediction else ""
+        return self.handlers.interpret_question(prediction, question) if prediction else ""
 
     def report_writer(self, suffix: str) -> Callable[[Prediction | None, str, str], str]:
         """Return the handler that writes the record report, ``.html`` or ``.pdf``."""

@@ -35,11 +35,23 @@ WORDS = {
 FORBIDDEN = re.compile(rf"\b(?:{'|'.join(WORDS)})\b", re.IGNORECASE)
 # What is not prose or a name of ours: functions of libraries, the field's words, quoted data.
 ALLOWED_TEXT = re.compile(
-    r"(np|math|torch)\.floor|floor\(|ask-|TRUTH|spreadsheet|stylesheet|cheat ?sheet", re.IGNORECASE
+    r"(np|math|torch)\.floor|file\.tell\(\)|spreadsheet|stylesheet|cheat ?sheet", re.IGNORECASE
 )
 # Files whose words are data, or that have to name the words; and single words of other files.
 EXCEPTIONS: dict[str, tuple[str, ...]] = {
     "tests/docs/test_language.py": (".*",),
+    "CONTRIBUTING.md": (r"^\| ", "opens with a verb"),  # the list of the words
+    "CHANGELOG.md": (
+        r"\| `ask=|\| `asked`|\| `answers`|`n_answered`|was `asked`|answer\.json",
+        r"predict ask=|04_ask",
+    ),
+    # A key of published files.
+    "results/words.py": ("n_above_floor",),
+    "tests/docs/test_results.py": ("n_above_floor",),
+    # Old names of settings, for errors that name the new ones.
+    "ecg_siglip/config.py": (r'"ask": "questions"',),
+    "tests/core/test_command_line.py": (r'"ask=\[',),
+    "tests/serving/test_json_api.py": (r"ask=AFIB|ask: renamed",),
 }
 SUFFIXES = {".py", ".md", ".j2", ".yaml", ".yml", ".toml", ".ipynb", ".cff", ".sh", ""}
 LEFT_OUT = re.compile(r"^(LICENSE|uv\.lock|constraints\.txt|results/(?!.*\.(py|md)$)|.*\.csv$)")

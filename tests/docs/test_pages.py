@@ -200,7 +200,7 @@ def test_every_make_target_exists(page):
     assert named <= make_targets()
 
 
-def test_ci_runs_what_the_pages_tell_a_developer_to_run():
+def test_ci_runs_what_the_pages_list():
     ci = re.findall(r"^make [\w-]+$", (ROOT / ".ci" / "run").read_text(), re.M)
     assert {command.removeprefix("make ") for command in ci} <= make_targets()
     assert {"make test", "make lint", "make docs"} <= set(ci)

@@ -53,7 +53,7 @@ def full_run(simulated, tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("name", reference.pages())
-def test_the_stored_page_is_what_the_code_says(name):
+def test_the_stored_page_is_generated_from_the_code(name):
     stored = (reference.REFERENCE / name).read_text("utf-8")
     assert stored == reference.pages()[name], "run: python docs/generate_reference.py"
 

@@ -9,7 +9,7 @@ from helpers import TINY, configured
 
 from ecg_siglip import config
 from ecg_siglip.inference.predictor import Predictor, probabilities
-from ecg_siglip.inference.questions import answer_question
+from ecg_siglip.inference.questions import interpret_question
 from ecg_siglip.vocabulary.question_matching import MAX_CHARACTERS
 
 
@@ -24,7 +24,7 @@ def signal():
 
 
 def test_a_prompt_as_a_question_gets_the_probability_of_its_finding(predictor, signal):
-    result = answer_question(predictor, signal, predictor.artifact.prompts[7])
+    result = interpret_question(predictor, signal, predictor.artifact.prompts[7])
     raw = probabilities(predictor.artifact.model, predictor.text_FD, signal[None])[0, 7]
     assert result.probability == pytest.approx(raw, abs=1e-6)
     assert result.nearest_prompts[0].code == result.matches[0].code == predictor.artifact.codes[7]
@@ -33,10 +33,10 @@ def test_a_prompt_as_a_question_gets_the_probability_of_its_finding(predictor, s
 
 
 def test_notes_report_unknown_words_and_negations(predictor, signal):
-    unknown = answer_question(predictor, signal, "pizza")
+    unknown = interpret_question(predictor, signal, "pizza")
     assert unknown.no_match and re.search("far from all", " ".join(unknown.notes))
     for words in ("no atrial fibrillation", "kein Vorhofflimmern", "心房細動なし"):
-        result = answer_question(predictor, signal, words)
+        result = interpret_question(predictor, signal, words)
         assert result.matches[0].code == "AFIB"
         assert "not understood" in result.notes[0]
     assert json.loads(json.dumps(unknown.to_dict()))["no_match"] is True
@@ -49,10 +49,10 @@ def test_a_held_out_finding_is_not_matched_to_a_similar_one(simulated, tmp_path,
     base |= {"data.held_out": ["IMI"], "optim.n_epochs": 1, "data.n_workers": 1}
     train(configured(config.TrainConfig, TINY | base))
     predictor = Predictor.load(tmp_path / "r" / "model", "cpu")
-    result = answer_question(predictor, signal, "inferior infarction?")
+    result = interpret_question(predictor, signal, "inferior infarction?")
     assert result.matches == () and result.probability is not None
     assert "Inferior myocardial infarction was held out of" in result.notes[0]
-    other = answer_question(predictor, signal, "anterior infarction?")
+    other = interpret_question(predictor, signal, "anterior infarction?")
     assert other.matches[0].code == "AMI" and not other.notes
 
 
@@ -62,7 +62,7 @@ def test_a_model_without_text_still_matches_its_findings(simulated, tmp_path, si
     base = {"run.name": "none", "run.root": str(tmp_path), "data.root": str(simulated)}
     base |= {"text.name": "none", "optim.n_epochs": 1, "data.n_workers": 1}
     train(configured(config.TrainConfig, TINY | base))
-    result = answer_question(
+    result = interpret_question(
         Predictor.load(tmp_path / "none" / "model", "cpu"), signal, "Vorhofflimmern?"
     )
     assert [match.code for match in result.matches] == ["AFIB"]
@@ -73,4 +73,4 @@ def test_a_model_without_text_still_matches_its_findings(simulated, tmp_path, si
 @pytest.mark.parametrize("words", ["", "  ", "x" * (MAX_CHARACTERS + 1)])
 def test_an_empty_or_too_long_question_is_an_error(predictor, signal, words):
     with pytest.raises(ValueError, match="the question"):
-        answer_question(predictor, signal, words)
+        interpret_question(predictor, signal, words)

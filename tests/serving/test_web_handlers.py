@@ -145,12 +145,12 @@ def test_a_finding_is_explained_on_the_ecg(handlers, view):
 
 
 def test_a_question_shows_its_findings_and_notes(handlers, view):
-    html = handlers.answer_question(view.prediction, "Linksschenkelblock?")
+    html = handlers.interpret_question(view.prediction, "Linksschenkelblock?")
     assert "Complete left bundle branch block" in html and "not calibrated" in html
-    html = handlers.answer_question(view.prediction, "pizza <b>")
+    html = handlers.interpret_question(view.prediction, "pizza <b>")
     assert "far from all" in html and "pizza &lt;b&gt;" in html
-    assert handlers.answer_question(view.prediction, "  ") == ""
-    assert 'role="alert"' in handlers.answer_question(view.prediction, "x" * 1000)
+    assert handlers.interpret_question(view.prediction, "  ") == ""
+    assert 'role="alert"' in handlers.interpret_question(view.prediction, "x" * 1000)
 
 
 @pytest.mark.parametrize(

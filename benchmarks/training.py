@@ -189,7 +189,7 @@ def measure_encoder(root: str, encoder: str, fs: int) -> dict[str, object]:
         training.run_step(batches[0], len(batches))
     flops = counter.get_total_flops()
     step_s = seconds_per_step(training, batches)
-    data_s = measure.seconds(lambda: data.signals(batches[0], 0))
+    data_s = measure.seconds(lambda: data.reader.signals(batches[0], 0))
     shares = time_shares(training, batches)
     plain_s = seconds_per_plain_step(training, loaded, 2)
     size = len(batches[0])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,8 +16,7 @@ from torch import Tensor
 from ecg_siglip import config
 from ecg_siglip.core.distributed import Distributed
 from ecg_siglip.datasets import ptbxl
-from ecg_siglip.signals import augmentation
-from ecg_siglip.signals.preprocessing import UV_PER_MV
+from ecg_siglip.training.signals import Mixup, SignalReader
 from ecg_siglip.training.targets import (
     NO_RECORDS,
     MixedTargets,
@@ -30,8 +28,6 @@ from ecg_siglip.training.targets import (
 from ecg_siglip.vocabulary import concepts, findings
 from ecg_siglip.vocabulary.report_text import clean_report
 
-# Samples in uV and augmentation parameters; None where there are none.
-ReadBatch = tuple[Tensor | None, dict[str, Tensor] | None]
 N_RATE = 16  # batches from which the positive rate is measured
 
 
@@ -80,26 +76,6 @@ class Batch:
     sizes: list[int]
 
 
-@dataclass(frozen=True)
-class Mixup:
-    """Partner and share of each record of a batch, see ``TrainingData.mixup_pairs``.
-
-    Attributes
-    ----------
-    partners : ndarray of shape (B,), int64
-        Rows of the records that are mixed in.
-    share_B : ndarray of shape (B,), float32 in [0, 1]
-        Weight of the record itself; its partner has the rest.
-    """
-
-    partners: np.ndarray
-    share_B: np.ndarray
-
-    def part(self, records: slice) -> Mixup:
-        """Return the entries of a part of the batch."""
-        return Mixup(self.partners[records], self.share_B[records])
-
-
 def select_share(rows: np.ndarray, ecg_id: np.ndarray, share: float) -> np.ndarray:
     """Select a share of the rows, for learning curves.
 
@@ -132,11 +108,6 @@ class TrainingData:
     ValueError
         If a step would have a single record, or a finding of ``objective.exclude`` is unknown.
 
-    Notes
-    -----
-    PTB-XL at 100 Hz takes 0.52 GB as int16. If the signals fit into half of the free memory of a
-    GPU, all of them are kept there and a batch is one indexing operation. Otherwise batches come
-    from the memory map, and a thread reads the next one while the device computes.
     """
 
     def __init__(
@@ -151,7 +122,7 @@ class TrainingData:
         self.device, self.settings = device, settings
         self.distributed = distributed or Distributed()
         self.terms = parse_terms(settings.objective.terms)
-        self.ecg_id, self.codes, self.fs = data.ecg_id, data.codes, data.fs
+        self.ecg_id, self.codes = data.ecg_id, data.codes
         self.mapped, self.version = data.signals, data.version
         self.reports = usable_reports(data, settings.data.reports)
         language = settings.text.language
@@ -173,11 +144,7 @@ class TrainingData:
         self.is_augmented = any(getattr(augment, f.name) for f in dataclasses.fields(augment))
         # (n_records, n_features) of a frozen ECG encoder, see ``Trainer.cache_ecg_features``.
         self.features: Tensor | None = None
-        self.reader = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
-        self.ahead: dict[tuple[int, bytes], Future[ReadBatch]] = {}
-        self.resident: Tensor | None = None
-        if device.type == "cuda" and data.signals.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
-            self.resident = torch.from_numpy(np.array(data.signals)).to(device)
+        self.reader = SignalReader(data, settings, device)
 
     def _check_step_size(self) -> None:
         n_records, batch_size = len(self.train_rows), self.settings.optim.batch_size
@@ -225,7 +192,7 @@ class TrainingData:
         own_mixup = mixup and mixup.part(slice(start, start + len(own_rows)))
         signals = features = None
         if self.features is None:
-            signals = self.mixed_signals(own_rows, own_mixup, epoch)
+            signals = self.reader.mixed_signals(own_rows, own_mixup, epoch)
         else:
             features = self.features[self.to_device(own_rows)]
         # A softmax over ECGs needs all of them: every process computes the whole loss.
@@ -251,54 +218,10 @@ class TrainingData:
         start = sum(sizes[:rank])
         return texts[start : start + sizes[rank]], sizes
 
-    def signals(self, rows: np.ndarray, epoch: int | None) -> Tensor:
-        """Return signals on the device, (B, 12, S) float32 mV.
-
-        They are augmented as drawn for the epoch; with ``epoch=None`` not at all.
-        """
-        microvolts, params = self._read_or_take(rows, epoch)
-        if self.resident is not None:
-            microvolts = self.resident[self.to_device(rows)]
-        assert microvolts is not None
-        # From pinned memory a copy does not hold up the host.
-        signal_BLS = microvolts.to(self.device, non_blocking=True).float() / UV_PER_MV
-        if params is None:
-            return signal_BLS
-        on_device = {name: p.to(self.device, non_blocking=True) for name, p in params.items()}
-        return augmentation.apply(signal_BLS, on_device)
-
     def read_ahead(self, rows: np.ndarray, epoch: int) -> None:
         """Start to read what ``batch(rows, epoch)`` will need, while the device computes."""
         if self.features is None:
-            own_rows = self.distributed.parts(rows)[self.distributed.rank]
-            self.ahead[epoch, own_rows.tobytes()] = self.reader.submit(self._read, own_rows, epoch)
-
-    def _read_or_take(self, rows: np.ndarray, epoch: int | None) -> ReadBatch:
-        """Return the result of ``_read``, from the thread that reads ahead if it has the rows."""
-        future = None if epoch is None else self.ahead.pop((epoch, rows.tobytes()), None)
-        return self._read(rows, epoch) if future is None else future.result()
-
-    def _read(self, rows: np.ndarray, epoch: int | None) -> ReadBatch:
-        """Return samples in uV, unless they are on the device, and augmentation parameters."""
-        microvolts = None if self.resident is not None else torch.from_numpy(self.mapped[rows])
-        params = None if epoch is None else self._augmentation(rows, epoch)
-        if self.device.type == "cuda":
-            microvolts = None if microvolts is None else microvolts.pin_memory()
-            params = params and {name: p.pin_memory() for name, p in params.items()}
-        return microvolts, params
-
-    def _augmentation(self, rows: np.ndarray, epoch: int) -> dict[str, Tensor]:
-        settings = dataclasses.asdict(self.settings.augment)
-        del settings["mixup"]  # needs two records, see mixup_pairs
-        params = augmentation.draw(
-            self.settings.seed,
-            epoch,
-            self.ecg_id[rows],
-            **settings,
-            fs=self.fs,
-            n_samples=self.mapped.shape[2],
-        )
-        return {name: torch.from_numpy(p) for name, p in params.items()}
+            self.reader.read_ahead(self.distributed.parts(rows)[self.distributed.rank], epoch)
 
     def mixup_pairs(self, rows: np.ndarray, epoch: int) -> Mixup | None:
         """Draw the partner and the share of each record; None if ``augment.mixup`` is 0.
@@ -316,21 +239,6 @@ class TrainingData:
         rng = np.random.default_rng([self.settings.seed, epoch, int(self.ecg_id[rows[0]]), 2])
         partners = rows[rng.permutation(len(rows))]
         return Mixup(partners, rng.beta(alpha, alpha, len(rows)).astype(np.float32))
-
-    def mixed_signals(self, rows: np.ndarray, mixup: Mixup | None, epoch: int) -> Tensor:
-        """Return ``signals(rows, epoch)`` mixed with those of the partners, (B, 12, S)."""
-        signal_BLS = self.signals(rows, epoch)
-        if mixup is None:
-            return signal_BLS
-        share_B = self.to_device(mixup.share_B).to(signal_BLS.dtype)
-        order = np.argsort(rows)
-        place = order[np.searchsorted(rows, mixup.partners, sorter=order).clip(max=len(rows) - 1)]
-        if np.array_equal(rows[place], mixup.partners):
-            # All partners are among these rows, with the same augmentation: read nothing again.
-            partner_BLS = signal_BLS[self.to_device(place)]
-        else:
-            partner_BLS = self.signals(mixup.partners, epoch)
-        return torch.lerp(partner_BLS, signal_BLS, share_B[:, None, None])
 
     def step_prompts(self, rows: np.ndarray, epoch: int) -> list[str]:
         """Return the prompts of a step; with several languages, all in one drawn language."""

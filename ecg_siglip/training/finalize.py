@@ -15,7 +15,8 @@ from ecg_siglip.metrics.summary import headline
 from ecg_siglip.models.artifact import Artifact, save_artifact
 from ecg_siglip.models.model_card import model_card
 from ecg_siglip.models.provenance import Provenance, describe_commit, describe_machine
-from ecg_siglip.training.trainer import Trainer, weights_of
+from ecg_siglip.training.state import weights_of
+from ecg_siglip.training.trainer import Trainer
 
 
 def save_artifact_for_run(training: Trainer, loaded: ptbxl.PtbXl, run: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 
 from ecg_siglip import config
 from ecg_siglip.core.distributed import Distributed, pick_device
-from ecg_siglip.core.files import write_file
+from ecg_siglip.core.files import remove_leftovers, write_file
 from ecg_siglip.core.run_folder import find_runs, to_yaml
 from ecg_siglip.datasets.loading import load_training_data
 from ecg_siglip.datasets.ptbxl import PtbXl
@@ -83,8 +82,7 @@ def load_on_all(settings: config.TrainConfig, distributed: Distributed) -> PtbXl
 def make_run_folder(settings: config.TrainConfig, run: Path) -> None:
     """Make the folder of a run with its configuration, and remove unfinished files in it."""
     run.mkdir(parents=True, exist_ok=True)
-    for path in run.glob("*.tmp"):  # of a process that was killed while it wrote
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    remove_leftovers(run)
     write_file(run / "config.yaml", to_yaml(settings).encode())
 
 

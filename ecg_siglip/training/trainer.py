@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from ecg_siglip.training.data import Batch, TextTerm, TrainingData
 from ecg_siglip.training.initialization import load_encoder, new_model, new_optimizer
 from ecg_siglip.training.losses import gather_rows, pair_loss, ring_pair_loss
 from ecg_siglip.training.run_log import RunLog, print_epoch
-from ecg_siglip.training.state import clone_tensors, save_state
+from ecg_siglip.training.state import clone_tensors, save_state, weights, weights_of
 from ecg_siglip.training.text_cache import TextCache
 from ecg_siglip.vocabulary.findings import check_same_codes
 
@@ -195,7 +194,7 @@ class Trainer:
         rows = np.arange(len(self.data.ecg_id))
         parts = np.array_split(rows, math.ceil(len(rows) / N_AT_ONCE))
         with torch.no_grad(), self.autocast:
-            features = [self.model.ecg(self.data.signals(part, None)) for part in parts]
+            features = [self.model.ecg(self.data.reader.signals(part, None)) for part in parts]
         self.data.features = torch.cat(features).float()
 
     def fit(self, run: Path) -> None:
@@ -443,24 +442,3 @@ class Trainer:
         self.pretrained = state.get("pretrained", {})
         self.epoch, self.step = state["epoch"], state["step"]
         self.seconds, self.log_bytes = state["seconds"], state["log_bytes"]
-
-
-def weights(model: EcgTextModel) -> dict[str, Tensor]:
-    """Return parameters and running statistics, not copied."""
-    return {name: w for name, w in model.state_dict().items() if w.is_floating_point()}
-
-
-@contextlib.contextmanager
-def weights_of(model: EcgTextModel, values: dict[str, Tensor]) -> Iterator[None]:
-    """Give the model other weights inside the ``with`` block, and its own back afterwards."""
-    own = clone_tensors(weights(model))
-
-    def copy_to_model(values: dict[str, Tensor]) -> None:
-        for name, weight in weights(model).items():
-            weight.copy_(values[name])
-
-    copy_to_model(values)
-    try:
-        yield
-    finally:
-        copy_to_model(own)

@@ -1,9 +1,5 @@
 """A batch is a function of seed and epoch alone; texts and targets follow the labels."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -41,17 +37,6 @@ def test_only_training_folds_are_used(make_data):
     rows = np.concatenate(data.batches(0))
     loaded = load_training_data(data.settings, progress=False)
     assert set(loaded.strat_fold[rows]) == {2, 5}
-
-
-def test_signals_are_in_millivolts_and_augmented_per_record(make_data):
-    data = make_data(**{"augment.gain": 0.3, "augment.shift_s": 1.0, "augment.lead_mask": 0.2})
-    rows = data.train_rows[:4]
-    plain = data.signals(rows, None)
-    assert plain.numpy() == pytest.approx(data.mapped[rows] / 1000, abs=1e-6)
-    together = data.signals(rows, 7)
-    assert not torch.equal(together, plain)
-    assert torch.equal(data.signals(rows[2:3], 7), together[2:3])
-    assert not torch.equal(data.signals(rows, 8), together)
 
 
 def test_the_bank_has_one_prompt_per_finding_and_the_labels_as_targets(make_data):
@@ -163,9 +148,9 @@ def test_mixup_mixes_signals_and_targets_with_the_same_shares(make_data):
     rows = data.batches(0)[0][:8]
     mixup = data.mixup_pairs(rows, 2)
     share = torch.from_numpy(mixup.share_B)
-    signals, partners = data.signals(rows, 2), data.signals(mixup.partners, 2)
+    signals, partners = data.reader.signals(rows, 2), data.reader.signals(mixup.partners, 2)
     expected = share[:, None, None] * signals + (1 - share[:, None, None]) * partners
-    torch.testing.assert_close(data.mixed_signals(rows, mixup, 2), expected)
+    torch.testing.assert_close(data.reader.mixed_signals(rows, mixup, 2), expected)
     for name in ("bank", "findings/diagonal", "findings/shared", "findings/jaccard"):
         (term,) = parse_terms(name)
         _, owners, labels = data.texts(term.text, rows, 2)
@@ -185,7 +170,7 @@ def test_a_batch_has_signals_texts_and_targets_of_every_term(make_data):
     data = make_data(**{"objective.terms": OBJECTIVE, "augment.gain": 0.3})
     rows = data.batches(1)[0]
     batch = data.batch(rows, 1)
-    assert torch.equal(batch.signals, data.signals(rows, 1))
+    assert torch.equal(batch.signals, data.reader.signals(rows, 1))
     assert batch.features is None
     assert batch.sizes == [len(rows)]
     assert [each.term for each in batch.text_terms] == parse_terms(OBJECTIVE)
@@ -248,7 +233,7 @@ def test_a_batch_of_cached_features_has_no_signals(make_data):
     assert batch.signals is None
     assert torch.equal(batch.features, data.features[torch.from_numpy(rows)])
     data.read_ahead(rows, 0)
-    assert data.ahead == {}
+    assert data.reader.ahead == {}
 
 
 @pytest.mark.parametrize("which", ["all", "validated", "written"])
@@ -266,81 +251,12 @@ def test_only_selected_reports_are_used(make_data, which):
     assert set(owners) <= set(np.flatnonzero(expected))
 
 
-def test_signals_read_ahead_equal_signals_read_now(make_data):
-    data = make_data(**{"augment.gain": 0.3, "augment.shift_s": 1.0})
-    first, second = data.batches(0)[:2]
-    expected = [data.signals(first, 0), data.signals(second, 0)]
-    data.read_ahead(first, 0)
-    data.read_ahead(second, 0)
-    assert torch.equal(data.signals(second, 0), expected[1])
-    assert torch.equal(data.signals(first, 0), expected[0])
-    # They are used once, and only for their epoch.
-    assert data.ahead == {}
-    data.read_ahead(first, 1)
-    assert torch.equal(data.signals(first, 0), expected[0])
-
-
 def test_a_process_reads_its_own_part_ahead(make_data):
     data = make_data(Distributed(1, 3), **{"augment.gain": 0.3})
     rows = data.batches(0)[0]
     own_rows = np.array_split(rows, 3)[1]
-    expected = data.signals(own_rows, 0)
+    expected = data.reader.signals(own_rows, 0)
     data.read_ahead(rows, 0)
-    assert list(data.ahead) == [(0, own_rows.tobytes())]
+    assert list(data.reader.ahead) == [(0, own_rows.tobytes())]
     assert torch.equal(data.batch(rows, 0).signals, expected)
-    assert data.ahead == {}
-
-
-def test_an_error_of_reading_ahead_is_raised_when_the_batch_is_used(make_data):
-    data = make_data()
-    rows = np.array([10**9])
-    data.read_ahead(rows, 0)
-    with pytest.raises(IndexError):
-        data.signals(rows, 0)
-
-
-LARGE = """
-import resource, sys
-import numpy as np, torch
-from ecg_siglip import config
-from ecg_siglip.datasets import ptbxl
-from ecg_siglip.training.data import TrainingData
-from ecg_siglip.vocabulary import findings
-
-n, path = 200_000, sys.argv[1]
-with open(path, "wb") as file:
-    file.truncate(n * 12 * 1000 * 2)  # a file of holes: 4.8 GB that take no space on disk
-signals = np.memmap(path, np.int16, "r", shape=(n, 12, 1000))
-codes = findings.task_codes("all")
-y_true = np.zeros((n, len(codes)), bool)
-y_true[:, 0] = True
-nothing = np.zeros(0)
-loaded = ptbxl.PtbXl(
-    np.arange(n), np.arange(n), np.repeat(np.arange(1, 11), n // 10), codes, y_true, nothing,
-    [""] * n, [], signals, 100.0, "large", 0, y_true[:, 0], y_true[:, 0],
-)
-settings = config.TrainConfig()
-settings.optim.batch_size = 512
-data = TrainingData(loaded, settings, torch.device("cpu"))
-batches = data.batches(0)
-data.signals(batches[0], 0)
-status = open("/proc/self/status").read()
-used = 1024 * int(status.split("VmData:")[1].split()[0])
-resource.setrlimit(resource.RLIMIT_DATA, (used + (768 << 20),) * 2)
-for batch, coming in zip(batches[1:9], batches[2:10]):
-    data.read_ahead(coming, 0)
-    assert data.signals(batch, 0).shape == (len(batch), 12, 1000)
-try:
-    np.array(signals)
-except MemoryError:
-    print("the whole set would not have fit")
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
-def test_batches_of_a_set_larger_than_memory_are_read_from_disk(tmp_path):
-    command = [sys.executable, "-c", LARGE, str(tmp_path / "signals.npy")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "the whole set would not have fit\n"
+    assert data.reader.ahead == {}

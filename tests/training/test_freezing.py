@@ -53,7 +53,7 @@ def test_records_without_augmentation_are_encoded_once(begin, monkeypatch):
     encoded = batch_loss(model, trainer.texts, data.batch(rows, 0))
     torch.testing.assert_close(cached, encoded, rtol=1e-4, atol=1e-4)
     data.features = features
-    monkeypatch.setattr(data, "signals", None)
+    monkeypatch.setattr(data.reader, "signals", None)
     monkeypatch.setattr(model.ecg, "forward", None)
     trainer.run_step(rows, 10)
 

@@ -52,8 +52,8 @@ def test_an_unknown_teacher_is_reported_before_the_data_are_read(train_config, m
 
 def test_unfinished_files_of_a_killed_process_are_removed(train_config, tmp_path):
     run = tmp_path / "run"
-    (run / "model.77.tmp").mkdir(parents=True)
-    (run / "state.pt.77.tmp").write_bytes(b"half")
+    (run / ".model.77.tmp").mkdir(parents=True)
+    (run / ".state.pt.77.tmp").write_bytes(b"half")
     (run / "log.jsonl").touch()
     make_run_folder(train_config(), run)
     assert {path.name for path in run.iterdir()} == {"config.yaml", "log.jsonl"}

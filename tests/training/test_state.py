@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 
-from ecg_siglip.training.state import clone_tensors, load_state, save_state
+from ecg_siglip.training.state import clone_tensors, load_state, save_state, weights, weights_of
 
 
 def test_a_state_is_loaded_as_it_was_saved(tmp_path):
@@ -45,3 +45,22 @@ def test_clones_do_not_change_with_their_originals():
     copy = clone_tensors(original)
     original["a"] += 1
     assert copy["a"].tolist() == [0, 0]
+
+
+def test_weights_are_parameters_and_running_statistics(make_trainer):
+    model = make_trainer().model
+    names = {name for name, _ in model.named_parameters()}
+    statistics = {name for name in weights(model) if name.endswith(("running_mean", "running_var"))}
+    assert set(weights(model)) == names | statistics
+    assert statistics
+    weights(model)["logit_bias"].fill_(3.0)
+    assert model.logit_bias.item() == 3.0
+
+
+def test_temporary_weights_are_replaced_by_the_models_own(make_trainer):
+    model = make_trainer().model
+    before = clone_tensors(weights(model))
+    other = {name: torch.full_like(w, 0.25) for name, w in before.items()}
+    with weights_of(model, other):
+        assert all(torch.equal(w, other[name]) for name, w in weights(model).items())
+    assert all(torch.equal(w, before[name]) for name, w in weights(model).items())

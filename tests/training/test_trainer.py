@@ -16,16 +16,10 @@ from ecg_siglip.metrics.summary import epoch_scores
 from ecg_siglip.models.ecg_encoders import BatchNorm
 from ecg_siglip.training.data import TrainingData
 from ecg_siglip.training.initialization import new_model
-from ecg_siglip.training.state import clone_tensors, load_state
+from ecg_siglip.training.state import clone_tensors, load_state, weights, weights_of
 from ecg_siglip.training.targets import bias_from_rate
 from ecg_siglip.training.text_cache import TextCache
-from ecg_siglip.training.trainer import (
-    Trainer,
-    batch_loss,
-    learning_rate,
-    weights,
-    weights_of,
-)
+from ecg_siglip.training.trainer import Trainer, batch_loss, learning_rate
 
 CPU = torch.device("cpu")
 TERMS = (
@@ -42,8 +36,8 @@ LOADED: dict[str, object] = {}  # data by task, loaded once per process
 def in_double_precision(data):
     """Make the data return tensors in double precision."""
     data.labels, data.weights = data.labels.double(), data.weights.double()
-    signals, texts = data.signals, data.texts
-    data.signals = lambda rows, epoch: signals(rows, epoch).double()
+    signals, texts = data.reader.signals, data.texts
+    data.reader.signals = lambda rows, epoch: signals(rows, epoch).double()
     data.texts = lambda *args: (*texts(*args)[:2], texts(*args)[2].double())
 
 
@@ -170,7 +164,7 @@ def test_without_text_the_loss_is_the_cross_entropy_of_a_linear_head(make_traine
     model, data = trainer.model.eval(), trainer.data
     rows = data.train_rows[:16]
     loss = batch_loss(model, trainer.texts, data.batch(rows, 0))
-    features, head = model.ecg(data.signals(rows, 0)), model.text
+    features, head = model.ecg(data.reader.signals(rows, 0)), model.text
     logits = features @ head.weight.T + head.bias
     labels = data.labels[torch.from_numpy(rows)]
     expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="sum")
@@ -234,15 +228,6 @@ def test_averaged_weights_move_by_a_part_of_each_step(make_trainer):
         # The decay grows with the number of steps: 1 / 10 after the first.
         expected = torch.lerp(before[name], current, 1 - 0.1)
         torch.testing.assert_close(trainer.averaged[name], expected)
-
-
-def test_temporary_weights_are_replaced_by_the_models_own(make_trainer):
-    trainer = make_trainer()
-    before = trainer.model.logit_bias.item()
-    other = {k: torch.full_like(w, 0.25) for k, w in trainer.averaged.items()}
-    with weights_of(trainer.model, other):
-        assert trainer.model.logit_bias.item() == 0.25
-    assert trainer.model.logit_bias.item() == before
 
 
 def test_the_first_process_scores_the_averaged_weights_on_the_tuning_fold(make_trainer):

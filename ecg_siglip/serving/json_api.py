@@ -35,7 +35,7 @@ Accepts files of any format that `predict` reads; of a WFDB record all of its fi
 `.dat`). The settings in the query are those of `predict` and have the same names."""
 
 EXAMPLE = {
-    "model": "r1 (0.1.0)",
+    "model": "r1 (0.2.0)",
     "predictions": [
         {
             "record": "00001_lr",
@@ -45,7 +45,7 @@ EXAMPLE = {
             ],
             "not_excluded": ["LVH"],
             "probabilities": {"SR": 0.98, "LVH": 0.12},
-            "model": "r1 (0.1.0)",
+            "model": "r1 (0.2.0)",
             "warnings": [],
             "questions": [
                 {"question": "left ventricular hypertrophy?",

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ecg_siglip.inference.prediction import Prediction
+from ecg_siglip.metrics.decision_rules import OPERATING_POINTS
 from ecg_siglip.reporting.html import load_template
 from ecg_siglip.serving.json_api import make_api
 from ecg_siglip.serving.prediction_service import PredictionService
 from ecg_siglip.serving.request_guard import RequestGuard, allowed_hosts
 from ecg_siglip.serving.web_handlers import TEMPLATES, Problem, WebHandlers
 
-OPERATING_POINTS = ("screening", "balanced", "confirm")
 # Files that could not be read stay for a second try (with a sampling rate, for example), but not
 # longer than this.
 KEPT_S, SWEEP_S = 600.0, 30.0

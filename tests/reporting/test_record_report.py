@@ -32,13 +32,13 @@ def example():
 
 def test_the_page_has_all_parts_and_no_external_ones(example, tmp_path):
     write_record_reports(
-        tmp_path / "deep" / "out.html", [example, example], "r1 (0.1.0)", "expected_f1"
+        tmp_path / "deep" / "out.html", [example, example], "r1 (0.2.0)", "expected_f1"
     )
     page = (tmp_path / "deep" / "out.html").read_text("utf-8")
     assert page.count("<h1>a/00001_lr</h1>") == 2
     assert page.count('class="bar present"') == 2 * 10
     assert page.count('class="bar') == 2 * N_SHOWN
-    for text in ("noise in V3", "r1 (0.1.0)", "Samples that support", "not for diagnosis", "0.72"):
+    for text in ("noise in V3", "r1 (0.2.0)", "Samples that support", "not for diagnosis", "0.72"):
         assert text in page, text
     assert "finding &lt;29&gt;" in page, "names are text, not markup"
     assert not re.search(r"(?:src|href)=\"(?!data:)", page)
@@ -64,7 +64,7 @@ def test_a_record_name_is_not_read_as_a_formula(example, tmp_path):
 
 
 def test_a_pdf_has_a_page_for_the_record_and_for_each_attribution(example, tmp_path):
-    write_record_reports(tmp_path / "out.pdf", [example], "r1 (0.1.0)", "expected_f1")
+    write_record_reports(tmp_path / "out.pdf", [example], "r1 (0.2.0)", "expected_f1")
     content = (tmp_path / "out.pdf").read_bytes()
     assert content.startswith(b"%PDF")
     assert len(re.findall(rb"/Type /Page\b", content)) == 2

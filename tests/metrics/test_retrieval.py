@@ -87,7 +87,7 @@ def test_evaluate_writes_retrieval_and_entailment(evaluated, simulated):
     entailment = pd.read_csv(evaluated / "entailment.csv")
     assert entailment["report_auroc"].is_monotonic_decreasing
     page = (evaluated / "report.html").read_text()
-    assert "Which prompts the reports entail" in page
+    assert "Prompts entailed by the reports" in page
     assert f"chance {rows[0]['recall_1/chance']:.3f}" in page
 
 

@@ -53,7 +53,7 @@ class Machine:
 class DataAccess:
     """Where the records are and how they are read."""
 
-    root: str | None = setting(None, "Folder of the data; null: the one of the training.")
+    root: str | None = setting(None, "Folder of the data; null: the folder used in training.")
     allow_missing: bool = setting(False, "Continue if listed records are missing on disk.")
     cache_dir: str | None = setting(None, "Folder of the waveform cache; null: root/cache.")
     n_workers: int | None = setting(None, "Processes that read files; null: one per core.", 1, 256)
@@ -64,7 +64,7 @@ class DecisionRule:
     """Which findings are reported as present."""
 
     threshold_rule: str = setting(
-        DEFAULT_RULE, "Rule that chose the thresholds.", choices=THRESHOLD_RULES
+        DEFAULT_RULE, "Rule that determines the thresholds.", choices=THRESHOLD_RULES
     )
     operating_point: str = setting(
         "balanced",
@@ -81,13 +81,13 @@ class DecisionRule:
 
 @dataclass
 class DataConfig:
-    root: str = setting(
-        "???", "Folder with ptbxl_database.csv, scp_statements.csv and records100/."
-    )
+    root: str = setting("???", "Folder with ptbxl_database.csv and records100/ or records500/.")
     fs: int = setting(
         100, "Sampling rate of the files to read, Hz: 100 (records100/) or 500.", 100, 500
     )
-    task: str = setting("all", "PTB-XL statements that are the findings.", choices=findings.TASKS)
+    task: str = setting(
+        "all", "Group of PTB-XL statements that are used as findings.", choices=findings.TASKS
+    )
     train_folds: list[int] = setting(
         [1, 2, 3, 4, 5, 6, 7, 8], "Values of strat_fold to train on.", 1, 10
     )
@@ -97,12 +97,12 @@ class DataConfig:
     )
     reports: str = setting(
         "all",
-        "Reports to use; validated: those of records checked by a person; written: those that are "
-        "not machine-generated.",
+        "Reports to train on; validated: of records that a person has checked; written: not "
+        "machine-generated.",
         choices=REPORTS,
     )
     tune_fold: int = setting(
-        9, "strat_fold that thresholds, calibration and the best epoch are chosen on.", 1, 10
+        9, "strat_fold for calibration, thresholds and the choice of the best epoch.", 1, 10
     )
     allow_missing: bool = same_setting(DataAccess, "allow_missing")
     cache_dir: str | None = same_setting(DataAccess, "cache_dir")
@@ -160,7 +160,7 @@ class EcgConfig:
     n_heads: int = setting(4, "Attention heads (transformer).", 1, 32)
     dropout: float = setting(0.2, "Dropout on the pooled features.", 0.0, 0.9)
     weights: str | None = setting(
-        None, "Finished run or model whose ECG encoder the training starts from; null: random."
+        None, "Finished run or model whose ECG encoder is the initial one; null: random weights."
     )
     locked: bool = setting(False, "Freeze the ECG encoder; only its projection is trained.")
     drop_path: float = setting(
@@ -180,7 +180,7 @@ class TextConfig:
     )
     language: str = setting(
         "en",
-        "Language of the prompts; mixed: another one in each step, English in inference.",
+        "Language of the prompts; mixed: a random one in each step, English for predictions.",
         choices=(*findings.LANGUAGES, "mixed"),
     )
     vocab_size: int = setting(2048, "Vocabulary size of the built-in tokenizer.", 300, 65536)
@@ -194,12 +194,12 @@ class TextConfig:
     )
     lora_rank: int = setting(
         0,
-        "Rank of the LoRA matrices, trained instead of a Hugging Face encoder's weights; 0: off.",
+        "LoRA rank (Hugging Face encoders); only the LoRA matrices are trained; 0: off.",
         0,
         512,
     )
     lora_alpha: int = setting(
-        16, "Scale of LoRA: its output times lora_alpha / lora_rank.", 1, 1024
+        16, "Scale of LoRA: its output is multiplied by lora_alpha / lora_rank.", 1, 1024
     )
 
 
@@ -211,17 +211,17 @@ class ObjectiveConfig:
     loss: str = setting(
         "sigmoid", "Pair loss: sigmoid (SigLIP) or softmax (CLIP).", choices=("sigmoid", "softmax")
     )
-    exclude: list[str] = setting([], "Findings that set-valued targets ignore.")
+    exclude: list[str] = setting([], "Findings to ignore in shared and Jaccard targets.")
     teachers: list[str] = setting(
-        [], "Finished runs for distillation, each on folds it was not trained on: [teacher_*]."
+        [], "Finished runs for distillation; each labels only folds it has not seen: [teacher_*]."
     )
-    teacher_share: float = setting(0.3, "Weight of the teachers in a label.", 0.0, 1.0)
+    teacher_share: float = setting(0.3, "Weight of the teachers' predictions in a label.", 0.0, 1.0)
     n_chunk: int | None = setting(
         None, "Texts per chunk of the pair matrix; null: as many as fit in memory.", 1
     )
     across: str = setting(
         "gather",
-        "How devices share their texts: gather all, or pass them around a ring.",
+        "How devices exchange texts; gather: all at once; ring: from one device to the next.",
         choices=("gather", "ring"),
     )
     logit_scale: float = setting(10.0, "Initial scale of the logits, exp(log_scale).", 0.1, 100.0)
@@ -241,11 +241,19 @@ class OptimConfig:
     final_lr: float = setting(
         0.5, "Learning rate of the last step, as a fraction of the peak.", 0.0, 1.0
     )
-    text_lr: float = setting(1.0, "Factor on the text encoder's learning rate.", 0.0, 10.0)
-    weight_decay: float = setting(0.05, "Decoupled weight decay, of matrices only.", 0.0, 1.0)
-    warmup: float = setting(0.1, "Fraction of the steps with a rising learning rate.", 0.0, 1.0)
+    text_lr: float = setting(
+        1.0, "Learning rate of the text encoder, as a multiple of lr.", 0.0, 10.0
+    )
+    weight_decay: float = setting(
+        0.05, "Decoupled weight decay; applied to matrices only.", 0.0, 1.0
+    )
+    warmup: float = setting(
+        0.1, "Fraction of the steps in which the learning rate rises.", 0.0, 1.0
+    )
     clip_norm: float = setting(1.0, "Largest norm of the gradient; 0: no clipping.", 0.0, 1e6)
-    ema: float = setting(0.999, "Decay per step of the averaged weights; 0: no average.", 0.0, 1.0)
+    ema: float = setting(
+        0.999, "Decay per step of the moving average of the weights; 0: no average.", 0.0, 1.0
+    )
 
 
 @dataclass
@@ -278,7 +286,12 @@ class TrainConfig:
     objective: ObjectiveConfig = group(ObjectiveConfig)
     optim: OptimConfig = group(OptimConfig)
     embed_dim: int = setting(128, "Dimension of the shared embedding.", 2, 8192)
-    seed: int = setting(0, "Seed of the weights, the order and the augmentation.", 0, 2**31 - 1)
+    seed: int = setting(
+        0,
+        "Seed of the initial weights, the order of the records and the augmentation.",
+        0,
+        2**31 - 1,
+    )
     device: str = same_setting(Machine, "device")
     precision: str = setting(
         "auto",
@@ -304,16 +317,16 @@ class EvaluateData(DataAccess):
 class EvaluatedData(EvaluateData):
     kind: str = setting(
         "ptbxl",
-        "What root contains: PTB-XL, or (set by data=challenge) one folder per hospital.",
+        "Contents of root: PTB-XL, or one folder per hospital (data=challenge sets this).",
         choices=("ptbxl", "challenge"),
     )
     ptbxl: str | None = setting(
         None,
-        "challenge: folder with the ptbxl_database.csv that has the folds of records HRnnnnn; "
-        "null: the folder of the training.",
+        "challenge: folder of the ptbxl_database.csv with the folds of the records HRnnnnn; "
+        "null: the folder used in training.",
     )
     min_positives: int = setting(
-        5, "challenge: fewest positive records of a set for which a finding is scored.", 1
+        5, "challenge: a finding is scored if a set has at least this many positive records.", 1
     )
 
 
@@ -392,8 +405,8 @@ class WindowsConfig:
     )
     sustained_s: float = setting(
         30.0,
-        "Long records: shortest time for which a finding has to be present, s; if not longer than "
-        "a window: present in any window.",
+        "Long records: shortest time for which a finding has to be present, s; with a value up to "
+        "the length of a window, one window is enough.",
         0.0,
         86400.0,
     )
@@ -409,17 +422,19 @@ class PredictConfig(DecisionRule, ModelSettings):
     )
     read: ReadConfig = group(ReadConfig)
     report: str | None = setting(
-        None, "Also write a report with one page per record: a name in .html or .pdf."
+        None, "Also write a report with one page per record to this .html or .pdf file."
     )
     n_attributions: int = setting(
-        0, "Findings of a record report for which attributions are plotted.", 0, 12
+        0, "Number of findings in a record report for which attributions are plotted.", 0, 12
     )
     language: str | None = setting(
         None,
-        "Language of the prompts; null: the one that the model was tuned with.",
+        "Language of the prompts; null: the language used for calibration.",
         choices=findings.LANGUAGES,
     )
-    n_similar: int = setting(0, "Most similar training ECGs to list, with their findings.", 0, 100)
+    n_similar: int = setting(
+        0, "Number of similar training ECGs to list, with their findings.", 0, 100
+    )
     questions: list[str] = setting(
         [], "Questions about each record, in English, German or Japanese."
     )
@@ -445,7 +460,7 @@ class ExportConfig(ModelSettings):
 @dataclass
 class AppConfig(DecisionRule, ModelSettings):
     host: str = setting(
-        "127.0.0.1", "Address to listen on; any other than the default accepts other machines."
+        "127.0.0.1", "Address to listen on; the default accepts connections from this machine only."
     )
     port: int = setting(7860, "Port to listen on; 0: any free port.", 0, 65535)
     hosts: list[str] = setting([], "Further host names that requests may use; '*': any.")
@@ -456,7 +471,7 @@ class AppConfig(DecisionRule, ModelSettings):
     )
     timeout_s: float = setting(60.0, "Longest time that a request may wait, s.", 0.1, 3600.0)
     language: str | None = same_setting(PredictConfig, "language")
-    n_similar: int = setting(3, "Most similar training ECGs to show.", 0, 100)
+    n_similar: int = setting(3, "Number of similar training ECGs to show.", 0, 100)
     n_threads: int | None = same_setting(Machine, "n_threads")
     device: str = same_setting(Machine, "device")
 

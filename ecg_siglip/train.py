@@ -13,7 +13,7 @@ from ecg_siglip.training.run import prepare_run
 
 
 def train(settings: config.TrainConfig) -> None:
-    """Train a run, or resume it; write the model to ``runs/<name>/model/``."""
+    """Train a model, or resume an interrupted run; write it to runs/<name>/model/."""
     check_train_settings(settings)
     run = Path(settings.run.root) / settings.run.name
     check_same_settings(run, settings)

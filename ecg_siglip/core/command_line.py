@@ -51,15 +51,15 @@ def help_page(command: str, schema: type, summary: str) -> str:
         lines += [f"  {f'{name}={shown}':34} {meaning}"]
     lines += [
         "",
-        "???: required. A list: 'data.train_folds=[1,2]'. Several runs: seed=0,1,2 -m.",
-        "The composed configuration: --cfg job. Hydra's own flags: --hydra-help.",
+        "???: required. A list: 'name=[a,b]'. One run for each of several values: name=a,b -m.",
+        "To print the composed configuration: --cfg job. Hydra's own flags: --hydra-help.",
     ]
     return "\n".join(lines)
 
 
 def _option_lines(schema: type) -> list[str]:
     """Return the groups of settings of ``train`` that are chosen by name, with their options."""
-    lines = ["Groups of settings by name, each option a file of conf/, with the defaults:"]
+    lines = ["Groups of settings with their defaults and options; each option is a file in conf/:"]
     groups = (*typing.get_type_hints(schema), "freeze", "experiment")
     train_yaml = (CONF_DIR / "train.yaml").read_text("utf-8")
     for name in [name for name in groups if (CONF_DIR / name).is_dir()]:

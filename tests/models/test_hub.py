@@ -335,7 +335,7 @@ def test_a_classifier_fitted_elsewhere_can_be_shared(server, trained):
 
 
 def test_whoever_may_not_is_told_what_to_do(server, push, monkeypatch, tmp_path):
-    with pytest.raises(ValueError, match=r"repo is missing"):
+    with pytest.raises(ValueError, match=r"repo is missing: say where on the hub"):
         push(repo=None)
     with pytest.raises(ValueError, match=r"repo=ecg: expected owner/name, got 'ecg'"):
         push(repo="ecg")

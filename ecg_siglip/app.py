@@ -81,7 +81,6 @@ def serve(application: Any, listening: Any, uploads: Path) -> None:
 
 
 def main() -> None:
-    """Run the command."""
     run_command("app", config.AppConfig, app)
 
 

@@ -13,7 +13,6 @@ def ensemble(settings: config.EnsembleConfig) -> None:
 
 
 def main() -> None:
-    """Run the command."""
     run_command("ensemble", config.EnsembleConfig, ensemble)
 
 

@@ -55,7 +55,6 @@ def export(settings: config.ExportConfig) -> None:
 
 
 def main() -> None:
-    """Run the command."""
     run_command("export", config.ExportConfig, export)
 
 

@@ -119,7 +119,6 @@ def write_report(
 
 
 def main() -> None:
-    """Run the command."""
     run_command("predict", config.PredictConfig, predict)
 
 

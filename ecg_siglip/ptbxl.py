@@ -47,7 +47,6 @@ def prepare_ptbxl(settings: config.PtbxlConfig) -> None:
 
 
 def main() -> None:
-    """Run the command."""
     run_command("ptbxl", config.PtbxlConfig, prepare_ptbxl)
 
 

@@ -21,7 +21,6 @@ def simulate(settings: config.SimulateConfig) -> None:
 
 
 def main() -> None:
-    """Run the command."""
     run_command("simulate", config.SimulateConfig, simulate)
 
 

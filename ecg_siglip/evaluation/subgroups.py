@@ -123,7 +123,7 @@ LAYOUTS = {
     "entailment": Layout(
         "Prompts entailed by the reports",
         "Similarity of each record's report with the prompt of each finding, against the labels; "
-        "0.5: the reports carry no information about the finding. For comparison, the ECG's.",
+        "0.5: no better than chance. For comparison, the AUROC of the ECGs.",
         {
             "code": "finding",
             "name": "name",

@@ -237,17 +237,24 @@ def _permuted(
             records = exchange([multilabel.record_f1(y_true, pred)[:, None] for pred in y_pred])
             add(f"{rule}/samples_f1", (records[0] - records[1])[0] / n_records)
 
-        ranks = [rankdata(run.y_prob, axis=0) for run in (one, other)]
-        differences = np.empty((n_resamples, 2, y_true.shape[1]))
-        for r in range(n_resamples):
-            swap = swap_NR[:, r, None] > 0
-            first = _areas(y_true, np.where(swap, ranks[1], ranks[0]))
-            second = _areas(y_true, np.where(swap, ranks[0], ranks[1]))
-            differences[r] = first - second
+        differences = _permuted_areas(y_true, one, other, swap_NR)
         for i, name in enumerate(("macro_auroc", "macro_auprc")):
             add(name, multilabel.mean(differences[:, i].T))
             add(name + suffix, multilabel.mean(differences[:, i].T[enough]))
     return total
+
+
+def _permuted_areas(y_true: Bool, one: ModelOutput, other: ModelOutput, swap_NR: Float) -> Float:
+    """Compute the differences of AUROC and average precision with ranks exchanged, (R, 2, F)."""
+    ranks = [rankdata(run.y_prob, axis=0) for run in (one, other)]
+    n_resamples = swap_NR.shape[1]
+    differences = np.empty((n_resamples, 2, y_true.shape[1]))
+    for r in range(n_resamples):
+        swap = swap_NR[:, r, None] > 0
+        first = _areas(y_true, np.where(swap, ranks[1], ranks[0]))
+        second = _areas(y_true, np.where(swap, ranks[0], ranks[1]))
+        differences[r] = first - second
+    return differences
 
 
 def _areas(y_true: Bool, score: Float) -> Float:

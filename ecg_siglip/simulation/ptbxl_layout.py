@@ -40,10 +40,10 @@ def database(people: pd.DataFrame, rows: list[dict[str, Any]], seed: int) -> pd.
     """Make the table ``ptbxl_database.csv``: the 28 columns of PTB-XL, in its order and formats."""
     rng = np.random.default_rng([seed, 2])
     n = len(people)
-    drawn = pd.DataFrame(rows)
+    metadata = pd.DataFrame(rows)
     devices, shares = list(DEVICES), np.array(list(DEVICES.values()))
     ecg_id = list(range(1, n + 1))
-    is_infarct = drawn["scp_codes"].str.contains("MI'")
+    is_infarct = metadata["scp_codes"].str.contains("MI'")
     is_validated = rng.random(n) < 0.74
     columns = {
         "ecg_id": ecg_id,
@@ -57,9 +57,9 @@ def database(people: pd.DataFrame, rows: list[dict[str, Any]], seed: int) -> pd.
         "site": rng.integers(0, 51, n).astype(float),
         "device": rng.choice(devices, n, p=shares / shares.sum()),
         "recording_date": people["recording_date"].dt.strftime("%Y-%m-%d %H:%M:%S"),
-        "report": drawn["report"],
-        "scp_codes": drawn["scp_codes"],
-        "heart_axis": drawn["heart_axis"].where(rng.random(n) < 0.6),
+        "report": metadata["report"],
+        "scp_codes": metadata["scp_codes"],
+        "heart_axis": metadata["heart_axis"].where(rng.random(n) < 0.6),
         "infarction_stadium1": ["unknown" if has_infarct else None for has_infarct in is_infarct],
         "infarction_stadium2": None,
         "validated_by": np.where(rng.random(n) < 0.57, rng.integers(0, 12, n), np.nan),
@@ -68,10 +68,10 @@ def database(people: pd.DataFrame, rows: list[dict[str, Any]], seed: int) -> pd.
         "validated_by_human": is_validated,
     }
     for name in ("baseline_drift", "static_noise", "burst_noise", "electrodes_problems"):
-        columns[name] = drawn.get(name)
+        columns[name] = metadata.get(name)
     columns |= {
-        "extra_beats": drawn["extra_beats"],
-        "pacemaker": drawn["pacemaker"],
+        "extra_beats": metadata["extra_beats"],
+        "pacemaker": metadata["pacemaker"],
         # In PTB-XL folds 9 and 10 have the best labels; here all are equally good.
         "strat_fold": people["strat_fold"],
         "filename_lr": [file_name(i, 100, "lr") for i in ecg_id],

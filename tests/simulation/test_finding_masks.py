@@ -1,4 +1,4 @@
-"""Masks of simulated records are where the findings are; attributions are compared with them."""
+"""Masks of simulated records are where the findings are."""
 
 import numpy as np
 import pytest

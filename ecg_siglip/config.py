@@ -261,6 +261,7 @@ class TrainConfig:
     # Settings that change where and how fast a run trains, not its result: they may differ within
     # one run or recipe.
     FREE: ClassVar[tuple[str, ...]] = (
+        "run.root",
         "data.n_workers",
         "data.cache_dir",
         "device",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import re
 import shlex
 import sys
@@ -136,6 +137,78 @@ def _renamed(schema: type, overrides: list[str]) -> str:
     return ""
 
 
+def _groups(command: str) -> list[str]:
+    """Return the groups of settings that a command chooses by name, folders of ``conf/``."""
+    import yaml
+
+    own = yaml.safe_load((CONF_DIR / f"{command}.yaml").read_text("utf-8")) or {}
+    names = [name for entry in own.get("defaults", []) if isinstance(entry, dict) for name in entry]
+    return [name for name in names if (CONF_DIR / name).is_dir()]
+
+
+def _value_mistake(schema: type, field: dataclasses.Field[Any], override: str) -> str:
+    """Return an error for a value that Hydra would not take; empty if there is none.
+
+    Lists are checked by `_list_mistake`, values of several runs (``-m``) when each run starts.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import ValidationError
+
+    name, _, value = override.lstrip("+").partition("=")
+    kinds = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+    expected = kinds.get(str(field.type).partition(" ")[0], "")
+    text = value.replace('"', "'")
+    quoted = shlex.quote(f'{name}="{text}"')
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+        if parsed.is_sweep_override():
+            if {"-m", "--multirun"} & set(sys.argv[1:]):
+                return ""
+            return (
+                f"{override}: expected one value; several runs need -m, a comma within a value "
+                f"needs quotes, for the shell: {quoted}"
+            )
+        if expected and "${" not in value:
+            OmegaConf.update(OmegaConf.structured(schema), name, parsed.value())
+    except ValidationError:
+        return f"{override}: expected {expected}"
+    except HydraException:
+        return f"{override}: expected a value in quotes, for the shell: {quoted}"
+    return ""
+
+
+def _override_mistake(command: str, schema: type, overrides: list[str]) -> str:
+    """Return an error for the first override that Hydra would reject; empty if there is none.
+
+    Hydra's own messages take several lines and name neither similar settings nor what is expected.
+    """
+    settings, groups = dict(setting_fields(schema)), _groups(command)
+    parents = {name.rpartition(".")[0] for name in settings} | {"hydra"}
+    for previous, override in zip(["", *overrides], overrides, strict=False):
+        name, equals, value = override.lstrip("+").partition("=")
+        if override.startswith(("-", "~")) or "@" in name or name.startswith("hydra."):
+            continue
+        if not equals and previous.startswith("-"):  # the value of a flag: --cfg job
+            continue
+        if not equals:
+            return f"{override}: expected SETTING=VALUE, see --help"
+        if name in groups:
+            options = sorted(path.stem for path in (CONF_DIR / name).glob("*.yaml"))
+            is_plain = re.fullmatch(r"[\w.-]+", value) and value != "null"
+            if is_plain and value not in options:
+                return f"{override}: expected one of {', '.join(options)}"
+        elif name in settings:
+            if mistake := _value_mistake(schema, settings[name], override):
+                return mistake
+        elif name not in parents:
+            nearest = difflib.get_close_matches(name, [*settings, *groups], n=1)
+            hint = f"did you mean {nearest[0]}?" if nearest else "see --help"
+            return f"{name}: expected a setting of {command}; {hint}"
+    return ""
+
+
 def run_command(command: str, schema: type, function: Callable[[Any], int | None]) -> None:
     """Compose ``conf/<command>.yaml`` with the command line, check it, run ``function(config)``.
 
@@ -146,7 +219,9 @@ def run_command(command: str, schema: type, function: Callable[[Any], int | None
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(help_page(command, schema, (function.__doc__ or "").strip().splitlines()[0]))
         return
-    if mistake := _renamed(schema, sys.argv[1:]) or _list_mistake(schema, sys.argv[1:]):
+    overrides = sys.argv[1:]
+    mistake = _renamed(schema, overrides) or _list_mistake(schema, overrides)
+    if mistake := mistake or _override_mistake(command, schema, overrides):
         print(f"{command}: {mistake}", file=sys.stderr)
         raise SystemExit(1)
     import hydra

@@ -78,6 +78,7 @@ def from_yaml(schema: type, path: Path) -> Any:
     ValueError
         If the file has a setting that this version does not know, or a value of another type.
     """
+    import yaml
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -87,7 +88,7 @@ def from_yaml(schema: type, path: Path) -> Any:
             if OmegaConf.select(stored, name) is None:
                 OmegaConf.update(stored, name, value)
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), stored))
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, yaml.YAMLError) as error:
         raise ValueError(
             f"{path}: not a configuration of this version: {one_line(error)}"
         ) from error

@@ -183,13 +183,16 @@ def predict_long_record(
     Raises
     ------
     ValueError
-        If none of its windows can be used.
+        If its leads or all of its windows cannot be used.
     """
     source = long.source
     window_s = float(predictor.artifact.waveform["duration_s"])
-    leads = source.piece(0, 1).leads
+    first_sample = source.piece(0, 1)
+    leads = first_sample.leads
     available = available_leads(leads)
-    lead_set = nearest_lead_set(available)
+    if not available.any():
+        order_leads(first_sample.signal, leads, source.name)  # its error lists the channels
+    lead_set = nearest_lead_set(available, source.name)
 
     def prepare(record: Record) -> np.ndarray:
         return predictor.prepare(record, **vars(settings.waveform))

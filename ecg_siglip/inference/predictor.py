@@ -192,8 +192,9 @@ class Predictor:
             record = replace(record, signal=record.signal[nonflat], leads=leads)
             spec["allow_missing_leads"] = True
         if spec["allow_missing_leads"]:
+            lead_set = nearest_lead_set(available_leads(record.leads), record.name)
             try:
-                self.artifact.tuning(nearest_lead_set(available_leads(record.leads)))
+                self.artifact.tuning(lead_set)
             except ValueError as error:
                 raise ValueError(f"record {record.name}: {error}") from error
         prepared = prepare_record(record, spec)

@@ -18,6 +18,7 @@ from ecg_siglip.signals.leads import LEADS, lead_name
 # Size limit of a file, before and after it is unzipped.
 MAX_BYTES = 1 << 28
 HEAD_BYTES = 4096
+MAX_MESSAGE = 300  # characters of an error of a reader
 GZIP = b"\x1f\x8b"
 # Name, pattern at the beginning of the content, reader.
 Reader = Callable[[bytes], Stated | DeviceStated]
@@ -75,7 +76,8 @@ def run_reader(reader: Reader, content: bytes, kind: str) -> Stated | DeviceStat
     Raises
     ------
     ValueError
-        For every error that the reader or its library raises; the message names the format.
+        For every error that the reader or its library raises; the message names the format and
+        quotes the content only in short.
     """
     try:
         with warnings.catch_warnings():
@@ -83,10 +85,16 @@ def run_reader(reader: Reader, content: bytes, kind: str) -> Stated | DeviceStat
             warnings.simplefilter("ignore")
             return reader(content)
     except ValueError as error:
-        raise ValueError(f"{kind}: {one_line(error)}") from error
+        raise ValueError(f"{kind}: {_shortened(one_line(error))}") from error
     except Exception as error:
-        cause = f"{type(error).__name__}: {one_line(error)}"
+        cause = f"{type(error).__name__}: {_shortened(one_line(error))}"
         raise ValueError(f"malformed {kind} ({cause})") from error
+
+
+def _shortened(message: str) -> str:
+    """Return a message without its middle if it is long: float() quotes all of a bad number."""
+    n_half = MAX_MESSAGE // 2
+    return message if len(message) <= MAX_MESSAGE else f"{message[:n_half]} ... {message[-n_half:]}"
 
 
 def is_record(path: Path) -> bool:

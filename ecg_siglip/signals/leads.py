@@ -211,7 +211,7 @@ def mask_leads(signals: np.ndarray, name: str) -> np.ndarray:
     return np.where(in_set[None, :, None], signals, np.zeros((), signals.dtype))
 
 
-def nearest_lead_set(available: np.ndarray) -> str:
+def nearest_lead_set(available: np.ndarray, record: str = "") -> str:
     """Return the largest of ``LEAD_SETS`` that is available.
 
     Its calibration and thresholds are those that fit the record best.
@@ -220,6 +220,8 @@ def nearest_lead_set(available: np.ndarray) -> str:
     ----------
     available : ndarray of shape (12,), bool
         See ``leads.available_leads``.
+    record : str
+        Name of the record, for messages.
 
     Returns
     -------
@@ -239,10 +241,8 @@ def nearest_lead_set(available: np.ndarray) -> str:
     for name, leads in LEAD_SETS.items():
         if names >= set(leads):
             return name
-    raise ValueError(
-        f"leads {', '.join(lead for lead in LEADS if lead in names) or 'none'}: expected at least "
-        "lead I or II"
-    )
+    got = ", ".join(lead for lead in LEADS if lead in names) or "none"
+    raise ValueError(f"{record_prefix(record)}leads {got}: expected at least lead I or II")
 
 
 def not_assessable(codes: Sequence[str], available: Iterable[bool]) -> np.ndarray:

@@ -61,6 +61,9 @@ def test_a_configuration_is_read_back_from_yaml(tmp_path: Path):
     path.write_text(to_yaml(settings) + "unknown_setting: 1\n")
     with pytest.raises(ValueError, match="unknown_setting"):
         from_yaml(config.TrainConfig, path)
+    path.write_text("seed: [")
+    with pytest.raises(ValueError, match=r"config\.yaml: not a configuration of this version"):
+        from_yaml(config.TrainConfig, path)
 
 
 def test_a_setting_of_later_versions_gets_the_value_that_was_in_effect(tmp_path: Path):
@@ -77,6 +80,7 @@ def test_a_run_is_resumed_with_the_same_settings_only(tmp_path):
     run = make_run(tmp_path, "r")
     settings = from_yaml(config.TrainConfig, run / "config.yaml")
     settings.device, settings.n_threads = "cpu", 1  # free to differ
+    settings.run.root = "moved"
     check_same_settings(run, settings)
     settings.optim.lr = 0.5
     with pytest.raises(ValueError, match=r"optim\.lr \(was 0\.002, now 0\.5\)"):

@@ -1,9 +1,11 @@
 """From paths to predictions: order, errors of single records, warnings, operating points."""
 
 import json
+import re
 
 import numpy as np
 import pytest
+import wfdb
 from helpers import rewritten
 
 from ecg_siglip import config
@@ -50,6 +52,26 @@ def test_records_that_fail_are_reported_and_the_others_keep_their_order(
     assert [p.timeline is not None for p in predictions] == [False, True, False]
     ((path, error),) = errors
     assert path == missing and "missing" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["ECG1", "ECG2"], r"record holter: expected each of the 12 leads .*\(leads: ECG1, ECG2\)"),
+        (["V1", "V2"], "record holter: leads V1, V2: expected at least lead I or II"),
+    ],
+)
+def test_a_long_record_without_usable_leads_is_named(predictor, paths, tmp_path, names, expected):
+    signal = np.tile(read_record(paths[0]).signal[:2], 3).T.astype(float)
+    settings = {"units": ["mV"] * 2, "sig_name": names, "fmt": ["16"] * 2}
+    path = tmp_path / "holter"
+    wfdb.wrsamp("holter", 100, p_signal=signal, write_dir=str(tmp_path), **settings)
+    errors = []
+    predict_records(
+        predictor, [path], config.PredictConfig(), lambda _, error: errors.append(str(error))
+    )
+    (error,) = errors
+    assert re.match(expected, error)
 
 
 def test_a_batch_gives_the_predictions_of_its_records(predictor, paths):

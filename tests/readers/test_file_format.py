@@ -1,6 +1,7 @@
 """The content of a file decides its format; damaged and oversized files are refused."""
 
 import gzip
+import re
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,15 @@ def test_truncated_files(tmp_path: Path, kind: str, share: float):
         assert_refused(path, **GIVEN.get(kind, {}))
     assert_refused(write(tmp_path, gzip.compress(content)[:-100]), **GIVEN.get(kind, {}))
     assert_refused(write(tmp_path, b""), "empty")
+
+
+def test_an_error_does_not_quote_the_content_at_length(tmp_path: Path):
+    content = WRITERS["aecg.xml"](ecg(), FS)
+    head, digits, tail = re.split(rb"(<digits>[^<]*)", content, maxsplit=1)
+    path = write(tmp_path, head + digits.replace(b" ", b",") + tail)
+    with pytest.raises(ValueError, match="^record rec: XML: could not convert string") as error:
+        read_record(path)
+    assert len(str(error.value)) < file_format.MAX_MESSAGE + 40
 
 
 def test_a_file_above_the_limit_is_not_read(tmp_path: Path):

@@ -96,6 +96,8 @@ def test_the_nearest_lead_set_is_the_largest_available(names: tuple[str, ...], l
 def test_chest_leads_alone_have_no_lead_set():
     with pytest.raises(ValueError, match="leads V1, V2: expected at least lead I or II"):
         nearest_lead_set(available_leads(["V1", "V2"]))
+    with pytest.raises(ValueError, match="^record r: leads none: expected"):
+        nearest_lead_set(available_leads([]), "r")
 
 
 @pytest.mark.parametrize("name", LEAD_SETS)

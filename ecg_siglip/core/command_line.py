@@ -185,10 +185,10 @@ def _override_mistake(command: str, schema: type, overrides: list[str]) -> str:
     Hydra's own messages take several lines and name neither similar settings nor what is expected.
     """
     settings, groups = dict(setting_fields(schema)), _groups(command)
-    parents = {name.rpartition(".")[0] for name in settings} | {"hydra"}
+    parents = {name.rpartition(".")[0] for name in settings}
     for previous, override in zip(["", *overrides], overrides, strict=False):
         name, equals, value = override.lstrip("+").partition("=")
-        if override.startswith(("-", "~")) or "@" in name or name.startswith("hydra."):
+        if override.startswith(("-", "~")) or "@" in name or name.startswith("hydra"):
             continue
         if not equals and previous.startswith("-"):  # the value of a flag: --cfg job
             continue

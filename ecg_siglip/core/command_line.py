@@ -149,7 +149,7 @@ def _groups(command: str) -> list[str]:
 def _value_mistake(schema: type, field: dataclasses.Field[Any], override: str) -> str:
     """Return an error for a value that Hydra would not take; empty if there is none.
 
-    Lists are checked by `_list_mistake`, values of several runs (``-m``) when each run starts.
+    Lists are checked by ``_list_mistake``, values of several runs (``-m``) when each run starts.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException

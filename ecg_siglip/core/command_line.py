@@ -184,6 +184,9 @@ def _override_mistake(command: str, schema: type, overrides: list[str]) -> str:
 
     Hydra's own messages take several lines and name neither similar settings nor what is expected.
     """
+    # A folder of the user's own adds groups and options, which only Hydra knows.
+    if any(arg.startswith(("--config-dir", "-cd", "hydra.searchpath")) for arg in overrides):
+        return ""
     settings, groups = dict(setting_fields(schema)), _groups(command)
     parents = {name.rpartition(".")[0] for name in settings}
     for previous, override in zip(["", *overrides], overrides, strict=False):

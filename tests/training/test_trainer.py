@@ -77,6 +77,7 @@ def cases(n_processes=3):
 
 def one_of_several(rank, folder, settings):
     """Run as one of 2, then of 3, then of 4 processes."""
+    torch.set_num_threads(1)  # more would compete for the cores with the other processes
     for n in (2, 3, 4):
         if rank < n:
             meet = f"file://{folder}/meet{n}"

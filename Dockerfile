@@ -37,7 +37,7 @@ RUN pip install --constraint /src/constraints.txt "/src[$EXTRAS]" && rm -rf /src
 # Runs, data and downloaded models are read from and written to the mounted folder. Matplotlib and
 # the Hugging Face client need a folder that any user may write to.
 RUN useradd --create-home ecg && install --directory --owner=ecg /workspace
-ENV MPLCONFIGDIR=/tmp/matplotlib HF_HOME=/workspace/.huggingface PYTHONUNBUFFERED=1
+ENV MPLCONFIGDIR=/workspace/.matplotlib HF_HOME=/workspace/.huggingface PYTHONUNBUFFERED=1
 USER ecg
 WORKDIR /workspace
 ENTRYPOINT ["ecg-siglip"]

@@ -35,8 +35,8 @@ def app(settings: config.AppConfig) -> None:
         listening = open_socket(settings.host, settings.port)
         if settings.host not in LOOPBACK:
             print(
-                f"app: warning: listening on {settings.host}: whoever reaches this machine can "
-                "send ECGs, there is no password and no encryption",
+                f"app: warning: listening on {settings.host}: anyone who can reach this machine "
+                "can send ECGs; there is no password and no encryption",
                 file=sys.stderr,
             )
         host = f"[{settings.host}]" if ":" in settings.host else settings.host

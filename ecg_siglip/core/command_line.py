@@ -217,7 +217,7 @@ def run_command(command: str, schema: type, function: Callable[[Any], int | None
 
     An error that the user can correct (``ValueError``, ``OSError``) becomes one line on stderr and
     exit code 1; any other is a bug and keeps its traceback. An integer that the function returns
-    is the exit code. ``--help`` prints `help_page` instead of Hydra's page, which has no units.
+    is the exit code. ``--help`` prints ``help_page`` instead of Hydra's page, which has no units.
     """
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(help_page(command, schema, (function.__doc__ or "").strip().splitlines()[0]))

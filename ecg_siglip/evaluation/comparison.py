@@ -424,7 +424,7 @@ def _read_runs(settings: config.CompareConfig) -> list[Run]:
 
 
 def _find_baseline(recipes: list[Recipe], name: str | None) -> Recipe:
-    """Return the recipe of this name; the first one without a name."""
+    """Return the recipe with this name, or the first recipe if no name is given."""
     for recipe in recipes:
         if recipe.name == (name or recipes[0].name):
             return recipe

@@ -68,8 +68,8 @@ def ecg_figure(
     -----
     The standard layout: four columns of 2.5 s, one after the other in time, above lead II in full.
     Each lead is centred on its median, which is close to the isoelectric line. Of a longer signal
-    the first 10 s are drawn; the columns of a shorter one are a quarter of it. The distance between
-    rows depends on their traces, up to 45 mm.
+    the first 10 s are drawn. If the signal is shorter, each column is a quarter of its length. The
+    distance between rows depends on their traces, up to 45 mm.
     """
     whole, marks = _checked(signal, fs, marked)
     whole_s = whole.shape[1] / fs

@@ -118,12 +118,13 @@ class TrainingData:
         soft_labels: np.ndarray | None = None,
         distributed: Distributed | None = None,
     ):
-        assert data.signals is not None
         self.device, self.settings = device, settings
         self.distributed = distributed or Distributed()
+        self.reader = SignalReader(data, settings, device)
+        self.to_device = self.reader.to_device
         self.terms = parse_terms(settings.objective.terms)
         self.ecg_id, self.codes = data.ecg_id, data.codes
-        self.mapped, self.version = data.signals, data.version
+        self.version = data.version
         self.reports = usable_reports(data, settings.data.reports)
         language = settings.text.language
         self.languages = list(findings.LANGUAGES if language == "mixed" else (language,))
@@ -144,7 +145,6 @@ class TrainingData:
         self.is_augmented = any(getattr(augment, f.name) for f in dataclasses.fields(augment))
         # (n_records, n_features) of a frozen ECG encoder, see ``Trainer.cache_ecg_features``.
         self.features: Tensor | None = None
-        self.reader = SignalReader(data, settings, device)
 
     def _check_step_size(self) -> None:
         n_records, batch_size = len(self.train_rows), self.settings.optim.batch_size
@@ -165,10 +165,6 @@ class TrainingData:
         if code not in self.codes:
             raise ValueError(f"objective.exclude: {code} is no finding of this task")
         return self.codes.index(code)
-
-    def to_device(self, values: np.ndarray) -> Tensor:
-        """Copy an array to the device without waiting for the device's current work."""
-        return torch.from_numpy(values).to(self.device, non_blocking=True)
 
     def batches(self, epoch: int) -> list[np.ndarray]:
         """Return the rows of each step: every training record once, in steps of equal size."""

@@ -35,7 +35,7 @@ def save_artifact_for_run(training: Trainer, loaded: ptbxl.PtbXl, run: Path) -> 
     tune_rows = loaded.fold(settings.data.tune_fold)
     y_tune = loaded.y_true[tune_rows]
     with weights_of(training.model, training.best["weights"]):
-        signals, predict = data.mapped[tune_rows], training.tune_probabilities
+        signals, predict = data.reader.mapped[tune_rows], training.tune_probabilities
         calibration, thresholds, calibrated = tune_fold(y_tune, predict(signals))
         fewer_leads = settings.augment.fewer_leads > 0
         scores = multilabel.scores(y_tune, calibrated, thresholds, n_bootstrap=0)

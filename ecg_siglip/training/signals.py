@@ -76,7 +76,7 @@ class SignalReader:
         """
         microvolts, params = self._read_or_take(rows, epoch)
         if self.resident is not None:
-            microvolts = self.resident[self._to_device(rows)]
+            microvolts = self.resident[self.to_device(rows)]
         assert microvolts is not None
         # From pinned memory a copy does not hold up the host.
         signal_BLS = microvolts.to(self.device, non_blocking=True).float() / UV_PER_MV
@@ -90,12 +90,12 @@ class SignalReader:
         signal_BLS = self.signals(rows, epoch)
         if mixup is None:
             return signal_BLS
-        share_B = self._to_device(mixup.share_B).to(signal_BLS.dtype)
+        share_B = self.to_device(mixup.share_B).to(signal_BLS.dtype)
         order = np.argsort(rows)
         place = order[np.searchsorted(rows, mixup.partners, sorter=order).clip(max=len(rows) - 1)]
         if np.array_equal(rows[place], mixup.partners):
             # All partners are among these rows, with the same augmentation: read nothing again.
-            partner_BLS = signal_BLS[self._to_device(place)]
+            partner_BLS = signal_BLS[self.to_device(place)]
         else:
             partner_BLS = self.signals(mixup.partners, epoch)
         return torch.lerp(partner_BLS, signal_BLS, share_B[:, None, None])
@@ -131,6 +131,6 @@ class SignalReader:
         )
         return {name: torch.from_numpy(p) for name, p in params.items()}
 
-    def _to_device(self, values: np.ndarray) -> Tensor:
+    def to_device(self, values: np.ndarray) -> Tensor:
         """Copy an array to the device without waiting for the device's current work."""
         return torch.from_numpy(values).to(self.device, non_blocking=True)

@@ -361,15 +361,15 @@ class Trainer:
     def neighbors(self, tune_rows: np.ndarray) -> Neighbors:
         """Return the embeddings of the training records, with the current weights."""
         data, rows = self.data, self.data.train_rows
-        _, train_ND = self.forward(data.mapped[rows])
-        _, tune_MD = self.forward(data.mapped[tune_rows])
+        _, train_ND = self.forward(data.reader.mapped[rows])
+        _, tune_MD = self.forward(data.reader.mapped[tune_rows])
         return Neighbors.from_embeddings(train_ND, data.ecg_id[rows], data.y_true[rows], tune_MD)
 
     def tune_scores(self) -> dict[str, float]:
         """Score the averaged weights on the tuning fold; keep the best of the run so far."""
         rows = self.data.tune_rows
         with weights_of(self.model, self.averaged):
-            y_prob = self.tune_probabilities(self.data.mapped[rows])
+            y_prob = self.tune_probabilities(self.data.reader.mapped[rows])
         scores = epoch_scores(self.data.y_true[rows], y_prob)
         if scores["macro_auprc"] >= self.best.get("macro_auprc", -1.0):
             best = clone_tensors(self.averaged)

@@ -18,7 +18,7 @@ def test_a_new_run_has_its_folder_and_configuration(train_config, capsys):
     trainer, loaded = prepare_run(settings, run)
     assert from_yaml(config.TrainConfig, run / "config.yaml") == settings
     assert (trainer.epoch, trainer.step) == (0, 0)
-    assert trainer.data.mapped is loaded.signals
+    assert trainer.data.reader.mapped is loaded.signals
     first_line = capsys.readouterr().out.splitlines()[0]
     assert first_line == describe_run(trainer)
     assert first_line.startswith("r: 123 records, 71 findings, bank/present, 0.0")

@@ -236,7 +236,7 @@ def test_the_first_process_scores_the_averaged_weights_on_the_tuning_fold(make_t
     data = trainer.data
     trainer.run_step(data.train_rows[:32], 1)
     with weights_of(trainer.model, trainer.averaged):
-        y_prob = trainer.tune_probabilities(data.mapped[data.tune_rows])
+        y_prob = trainer.tune_probabilities(data.reader.mapped[data.tune_rows])
     expected = epoch_scores(data.y_true[data.tune_rows], y_prob)
     loss = trainer.losses[0].item()
     line = trainer.end_epoch()

@@ -19,6 +19,7 @@ from ecg_siglip.metrics.decision_rules import (
     SENSITIVITY,
     THRESHOLD_RULES,
 )
+from ecg_siglip.signals.preprocessing import BASELINES
 from ecg_siglip.vocabulary import findings
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -118,6 +119,11 @@ class WaveformConfig:
     )
     high_hz: float | None = setting(
         None, "Corner frequency of a zero-phase low-pass filter, Hz; null: none.", 10.0, 250.0
+    )
+    baseline: str = setting(
+        "median",
+        "Baseline of each lead: median subtracts its median, keep leaves electrode offsets in.",
+        choices=BASELINES,
     )
     allow_short: bool = setting(False, "Pad short records with zeros instead of rejecting them.")
     allow_flat: bool = setting(False, "Accept records with a flat lead instead of rejecting them.")
@@ -276,7 +282,11 @@ class TrainConfig:
         "tune": "freeze",
     }
     # Values of settings that a stored configuration of an earlier version does not have.
-    BEFORE: ClassVar[dict[str, Any]] = {"optim.final_lr": 0.0, "augment.mixup": 0.0}
+    BEFORE: ClassVar[dict[str, Any]] = {
+        "optim.final_lr": 0.0,
+        "augment.mixup": 0.0,
+        "waveform.baseline": "keep",
+    }
 
     run: RunConfig = group(RunConfig)
     data: DataConfig = group(DataConfig)
@@ -389,10 +399,15 @@ class ReadConfig:
         None, "Sampling rate of files that do not state one, Hz (tables, .npy).", 50.0, 20000.0
     )
     units: str | None = setting(
-        None, "Units of files that do not state them.", choices=("uV", "mV", "V")
+        None, "Units of files that do not state them.", choices=("nV", "uV", "mV", "V")
+    )
+    gain: float | None = setting(
+        None, "Counts per mV of files with counts of the converter.", 1e-6, 1e9
     )
     leads: list[str] = setting(
-        [], "Leads of files that do not name them, in the order of the file: [I,II,...]."
+        [],
+        "Leads of files whose channels have no names or names that say nothing, in the order of "
+        "the file: [I,II,...]; - for a channel to leave out.",
     )
 
 

@@ -13,8 +13,8 @@ import pytest
 import wfdb
 
 from ecg_siglip.readers import xml_formats
+from ecg_siglip.readers.channels import LEAD_CODES
 from ecg_siglip.readers.record import Record, read_record
-from ecg_siglip.readers.stated import LEAD_CODES
 from ecg_siglip.signals.leads import LEADS, LEADS_FROM_ELECTRODES
 from ecg_siglip.signals.preprocessing import prepare_signal, to_int16
 

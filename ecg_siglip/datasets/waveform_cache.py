@@ -35,7 +35,7 @@ from ecg_siglip.readers.record import read_record
 
 # Increase it when record.read_record or preprocessing.prepare_signal return other numbers for the
 # same file and settings.
-PREPARATION = 1
+PREPARATION = 2
 N_CHUNK = 64  # records prepared, written and checksummed together
 MIN_RECORDS_PER_PROCESS = 200  # starting a process takes about as long as preparing these
 

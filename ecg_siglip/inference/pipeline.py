@@ -116,7 +116,7 @@ def prepare_records(
     window_s = predictor.artifact.waveform["duration_s"]
     for path in paths:
         try:
-            source = open_record(path, stated.fs, stated.units, stated.leads)
+            source = open_record(path, stated.fs, stated.units, stated.leads, stated.gain)
             if is_long(source.duration_s, window_s):
                 yield LongRecord(str(path), source)
                 continue
@@ -129,7 +129,7 @@ def prepare_records(
         if allowed.allow_flat:
             leads = tuple(leads[i] for i in nonflat_leads(record.signal, leads))
         warnings = length_warnings(prepared.duration_s, window_s)
-        warnings += lead_warnings(leads) + window_warnings(record, window_s)
+        warnings += [*record.warnings, *lead_warnings(leads), *window_warnings(record, window_s)]
         yield replace(prepared, record=str(path), warnings=warnings)
 
 
@@ -217,7 +217,7 @@ def predict_long_record(
     signal = prepare(source.piece(first, first + round(window_s * source.fs)))
     present = _present_in_windows(windows, findings)
     timeline = Timeline(windows, predictor.artifact.codes, present, best, shown)
-    warnings = [*lead_warnings(leads), *windows.warnings]
+    warnings = [*first_sample.warnings, *lead_warnings(leads), *windows.warnings]
     prediction = Prediction(
         long.record, signal, findings, warnings, timeline=timeline, available=available
     )

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ecg_siglip.readers.stated import (
+from ecg_siglip.readers.channels import (
     LEAD_CODES,
     MAX_PARSED_BYTES,
-    DeviceStated,
+    Channel,
+    Stated,
     import_reader,
-    longest_group,
+    join_groups,
+    make_channels,
 )
 
 # SOP classes 12-lead, general, ambulatory and general 32-bit ECG (DICOM PS3.4 B.5).
@@ -23,7 +25,7 @@ SAMPLE_TYPES = {
 }  # fmt: skip
 
 
-def read_dicom(content: bytes) -> DeviceStated:
+def read_dicom(content: bytes) -> Stated:
     """Read a DICOM ECG waveform: the original multiplex group with most samples.
 
     Parameters
@@ -32,7 +34,7 @@ def read_dicom(content: bytes) -> DeviceStated:
 
     Returns
     -------
-    DeviceStated
+    Stated
         Signal: ``sample * sensitivity * correction factor + baseline``, NaN where padded; comments:
         annotations in words.
 
@@ -68,10 +70,12 @@ def read_dicom(content: bytes) -> DeviceStated:
     ]
     notes = dataset.get("WaveformAnnotationSequence", None) or []
     comments = [str(note.UnformattedTextValue) for note in notes if "UnformattedTextValue" in note]
-    return longest_group(groups)._replace(comments=comments)
+    if not groups:
+        raise ValueError("expected an original rhythm recording, got none")
+    return Stated(join_groups(groups), comments)
 
 
-def _multiplex_group(group: Any, byte_order: str) -> DeviceStated:
+def _multiplex_group(group: Any, byte_order: str) -> list[Channel]:
     """Read a multiplex group, in the units of its channels."""
     n_leads, n_samples = int(group.NumberOfWaveformChannels), int(group.NumberOfWaveformSamples)
     kind = (int(group.WaveformBitsAllocated), str(group.WaveformSampleInterpretation))
@@ -100,7 +104,7 @@ def _multiplex_group(group: Any, byte_order: str) -> DeviceStated:
         row += float(channel.get("ChannelBaseline", 0.0))
         units.append(str(unit[0].CodeValue))
         leads.append(_dicom_lead(channel))
-    return DeviceStated(signal, float(group.SamplingFrequency), units, leads, [])
+    return make_channels(signal, float(group.SamplingFrequency), units, leads)
 
 
 def _dicom_lead(channel: Any) -> str:

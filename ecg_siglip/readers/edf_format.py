@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 
 import numpy as np
 
-from ecg_siglip.readers.stated import (
-    VOLTS,
-    DeviceStated,
-    import_reader,
-)
+from ecg_siglip.readers.channels import Channel, Stated, import_reader
 
 
-def read_edf(content: bytes) -> DeviceStated:
+def read_edf(content: bytes) -> Stated:
     """Read an EDF or continuous EDF+ file: its signals in uV, mV or V.
 
     Parameters
@@ -23,7 +18,7 @@ def read_edf(content: bytes) -> DeviceStated:
 
     Returns
     -------
-    DeviceStated
+    Stated
         Without comments.
 
     Raises
@@ -50,22 +45,17 @@ def read_edf(content: bytes) -> DeviceStated:
     if n_bytes != len(content):
         raise ValueError(f"the header states {n_bytes} bytes, the file has {len(content)}")
     edf = edfio.read_edf(content, header_encoding="latin-1")
-    ecg = [s for s in edf.signals if re.fullmatch(VOLTS, s.physical_dimension.strip())]
-    rates = sorted({float(signal.sampling_frequency) for signal in ecg})
-    if len(rates) != 1:
-        got = ", ".join(f"{rate:g} Hz" for rate in rates) or "no signal in uV, mV or V"
-        raise ValueError(f"expected leads of one sampling rate, got {got}")
-    rows = []
-    for signal in ecg:
+    channels = []
+    for signal in edf.signals:
         low, high = signal.digital_range
         physical_low, physical_high = signal.physical_range
         gain = (physical_high - physical_low) / (high - low) if high > low else 0.0
         if not math.isfinite(gain) or gain == 0:
             raise ValueError(f"lead {signal.label} has no gain: its range is empty")
-        rows.append((signal.digital.astype(np.float64) - low) * gain + physical_low)
-    units = [signal.physical_dimension for signal in ecg]
-    leads = [signal.label for signal in ecg]
-    return DeviceStated(np.stack(rows), rates[0], units, leads, [])
+        samples = (signal.digital.astype(np.float64) - low) * gain + physical_low
+        fs = float(signal.sampling_frequency)
+        channels.append(Channel(signal.label, samples, signal.physical_dimension.strip(), fs))
+    return Stated(channels)
 
 
 def _positive_integer(field: bytes) -> int:

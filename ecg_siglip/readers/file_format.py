@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ecg_siglip.core.files import one_line
 from ecg_siglip.readers import dicom_format, edf_format, tabular_formats, xml_formats
-from ecg_siglip.readers.stated import DeviceStated, Stated
+from ecg_siglip.readers.channels import Stated
 from ecg_siglip.signals.leads import LEADS, lead_name
 
 # Size limit of a file, before and after it is unzipped.
@@ -21,7 +21,7 @@ HEAD_BYTES = 4096
 MAX_MESSAGE = 300  # characters of an error of a reader
 GZIP = b"\x1f\x8b"
 # Name, pattern at the beginning of the content, reader.
-Reader = Callable[[bytes], Stated | DeviceStated]
+Reader = Callable[[bytes], Stated]
 FORMATS: tuple[tuple[str, bytes, Reader], ...] = (
     ("EDF", rb"0 {7}", edf_format.read_edf),
     ("DICOM", rb"(?s).{128}DICM", dicom_format.read_dicom),
@@ -70,7 +70,7 @@ def detect_format(head: bytes) -> tuple[str, Reader | None]:
     return "file", None
 
 
-def run_reader(reader: Reader, content: bytes, kind: str) -> Stated | DeviceStated:
+def run_reader(reader: Reader, content: bytes, kind: str) -> Stated:
     """Run a reader on the content of a file.
 
     Raises

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from ecg_siglip.core.files import one_line
-from ecg_siglip.readers import tabular_formats, wfdb_format
+from ecg_siglip.readers import wfdb_format
+from ecg_siglip.readers.channels import Stated
 from ecg_siglip.readers.file_format import (
     FORMATS,
     HEAD_BYTES,
@@ -25,22 +26,10 @@ from ecg_siglip.readers.file_format import (
     read_content,
     run_reader,
 )
-from ecg_siglip.readers.stated import DeviceStated, Stated
-from ecg_siglip.signals.leads import lead_name
-from ecg_siglip.signals.preprocessing import FLAT_MV
+from ecg_siglip.readers.selection import agreed_fs, select_leads
 
 WHOLE_S = 60.0  # longer WFDB records are read in pieces
-# Below, QRS complexes are lost; no device records above.
-FS_HZ = (50.0, 20_000.0)
-MV_PER_UNIT = {
-    "uv": 1e-3, "\u00b5v": 1e-3, "\u03bcv": 1e-3, "mv": 1.0, "v": 1e3,
-    "microvolt": 1e-3, "microvolts": 1e-3, "millivolt": 1.0, "millivolts": 1.0,
-    "volt": 1e3, "volts": 1e3,
-}  # fmt: skip
 WFDB_SUFFIXES = (".hea", ".dat", ".mat")
-# A lead with a signal in at most this share of the record is a strip of a print layout.
-STRIP = 0.35
-N_STRIPS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +47,8 @@ class Record:
         As spelled in the file, or as stated by the caller.
     comments : tuple of str
         Lines of the header that begin with ``#``, without it; statements of the device.
+    warnings : tuple of str
+        What the user should know about the recording, one sentence each.
     """
 
     name: str
@@ -65,6 +56,7 @@ class Record:
     fs: float
     leads: tuple[str, ...]
     comments: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def read_record(
@@ -72,6 +64,7 @@ def read_record(
     fs: float | None = None,
     units: str | None = None,
     leads: Sequence[str] | None = None,
+    gain: float | None = None,
 ) -> Record:
     """Read a record.
 
@@ -84,9 +77,12 @@ def read_record(
     fs : float, Hz, 50 to 20000, optional
         Sampling rate, if the file states none.
     units : str, optional
-        uV, mV or V, if the file states none.
+        nV, uV, mV or V, if the file states none.
     leads : sequence of str, optional
-        Names in the order of the file, if it has none.
+        Names of the channels that can be leads, in the order of the file, if it has none or has
+        names that say nothing; ``-`` for a channel to leave out.
+    gain : float, counts per mV, optional
+        If the samples are counts of the converter and the file does not state their size.
 
     Returns
     -------
@@ -111,7 +107,6 @@ def read_record(
     name = _record_name(path)
     with _errors_name_record(name):
         base, header, is_wfdb = _wfdb_header(path)
-        stated: Stated | DeviceStated
         if is_wfdb:
             stated = wfdb_format.read_wfdb(header)
         elif not path.is_file():
@@ -125,7 +120,7 @@ def read_record(
                 known = ", ".join(["WFDB", *(name for name, *_ in FORMATS)])
                 raise ValueError(f"content of no known format, expected one of {known}")
             stated = run_reader(reader, content, kind)
-        return _make_record(name, stated, fs, units, leads)
+        return _make_record(name, stated, fs, units, leads, gain)
 
 
 @dataclass(frozen=True)
@@ -158,12 +153,13 @@ def open_record(
     fs: float | None = None,
     units: str | None = None,
     leads: Sequence[str] | None = None,
+    gain: float | None = None,
 ) -> Source:
     """Open a record to read it in pieces.
 
     Parameters
     ----------
-    path, fs, units, leads
+    path, fs, units, leads, gain
         As in ``read_record``.
 
     Returns
@@ -183,7 +179,7 @@ def open_record(
         _, header, is_wfdb = _wfdb_header(path)
         extent = wfdb_format.extent(header, WHOLE_S) if is_wfdb else None
     if extent is None:
-        whole = read_record(path, fs, units, leads)
+        whole = read_record(path, fs, units, leads, gain)
 
         def cut(first: int, last: int) -> Record:
             return replace(whole, signal=whole.signal[:, first:last])
@@ -193,10 +189,10 @@ def open_record(
     def piece(first: int, last: int) -> Record:
         with _errors_name_record(name):
             stated = wfdb_format.read_wfdb(header, (first, last))
-            return _make_record(name, stated, fs, units, leads)
+            return _make_record(name, stated, fs, units, leads, gain)
 
     with _errors_name_record(name):
-        return Source(name, _agreed_fs(extent[0], fs), extent[1], piece)
+        return Source(name, agreed_fs(extent[0], fs), extent[1], piece)
 
 
 def _wfdb_header(path: Path) -> tuple[Path, Path, bool]:
@@ -259,94 +255,16 @@ def _iterate_records(folder: str) -> Iterator[str]:
 
 def _make_record(
     name: str,
-    stated: Stated | DeviceStated,
+    stated: Stated,
     fs: float | None,
     units: str | None,
     leads: Sequence[str] | None,
+    gain: float | None,
 ) -> Record:
     """Combine what the file and the caller state into a record in mV."""
-    fs = _agreed_fs(stated.fs, fs)
-    names = _agreed_leads(stated.leads, leads)
-    signal = stated.signal
-    if stated.leads is None:
-        signal = tabular_formats.orient_signal(signal, len(names))
-    if signal.shape[1] == 0:
-        raise ValueError("0 s of signal, expected some")
-    stated_units = stated.units * len(names) if len(stated.units) == 1 else stated.units
-    mv = [_mv_per_unit(unit, units, lead) for unit, lead in zip(stated_units, names, strict=True)]
-    with np.errstate(over="ignore", invalid="ignore"):
-        signal = np.ascontiguousarray(signal * np.array(mv)[:, None], dtype=np.float32)
-    _check_layout(signal)
-    return Record(name, signal, fs, tuple(names), tuple(stated.comments))
-
-
-def _agreed_fs(stated: float | None, given: float | None) -> float:
-    """Return the sampling rate that the file or the caller states; refuse a contradiction."""
-    fs = given if stated is None else stated
-    if fs is None:
-        raise ValueError("the file states no sampling rate: give read.fs=... in Hz")
-    low, high = FS_HZ
-    if not low <= fs <= high:
-        raise ValueError(f"expected a sampling rate of {low:g} to {high:g} Hz, got {fs:g} Hz")
-    if given is not None and not abs(given - fs) <= 1e-3 * fs:
-        raise ValueError(f"the file states {fs:g} Hz, which contradicts read.fs={given:g}")
-    return float(fs)
-
-
-def _agreed_leads(stated: list[str] | None, given: Sequence[str] | None) -> list[str]:
-    """Return the leads that the file or the caller states; refuse a contradiction."""
-    names = list(given or []) if stated is None else stated
-    if not names:
-        raise ValueError(
-            "the file does not name its leads: give read.leads=[I,II,...] in the order of the file"
-        )
-    if given and list(map(lead_name, names)) != list(map(lead_name, given)):
-        raise ValueError(
-            f"the file states leads {', '.join(names)}, which contradicts "
-            f"read.leads=[{','.join(given)}]"
-        )
-    return names
-
-
-def _mv_per_unit(stated: str, given: str | None, lead: str) -> float:
-    """Return the size of a lead's unit in mV; refuse a contradiction of file and caller."""
-    unit = stated or given
-    if not unit:
-        raise ValueError(f"the file states no units for lead {lead}: give read.units=uV, mV or V")
-    mv = MV_PER_UNIT.get(unit.strip().lower())
-    if mv is None:
-        raise ValueError(f"expected units uV, mV or V, got {unit} for lead {lead}")
-    if given and MV_PER_UNIT.get(given.strip().lower()) != mv:
-        raise ValueError(
-            f"the file states {unit} for lead {lead}, which contradicts read.units={given}"
-        )
-    return mv
-
-
-def _check_layout(signal: np.ndarray) -> None:
-    """Refuse print layouts: four times 2.5 s in 10 s, each lead in its own quarter.
-
-    Time is divided into 40 pieces; a lead lasts from the first to the last piece in which it has a
-    signal. Leads that all end at the same time are a short record: in a print layout, another lead
-    has a signal elsewhere.
-    """
-    n_pieces = min(40, signal.shape[1] // 2)
-    if n_pieces < 8 or len(signal) < N_STRIPS:
-        return
-    pieces = signal[:, : signal.shape[1] // n_pieces * n_pieces].reshape(len(signal), n_pieces, -1)
-    low, high, finite = pieces, pieces, np.isfinite(pieces)
-    if not finite.all():
-        low, high = np.where(finite, pieces, np.inf), np.where(finite, pieces, -np.inf)
-    has_signal = high.max(axis=2) - low.min(axis=2) >= FLAT_MV
-    first = has_signal.argmax(axis=1)
-    stop = n_pieces - has_signal[:, ::-1].argmax(axis=1)
-    is_strip = has_signal.any(axis=1) & (stop - first <= STRIP * n_pieces)
-    in_any_lead = np.flatnonzero(has_signal.any(axis=0))
-    if is_strip.sum() >= N_STRIPS and np.ptp(in_any_lead) > n_pieces / 2:
-        raise ValueError(
-            f"{is_strip.sum()} of {len(signal)} leads have signal in a third of the record or "
-            "less: a print layout of short strips, expected every lead over the whole length"
-        )
+    chosen = select_leads(stated.channels, fs, units, leads, gain)
+    warnings = (*stated.warnings, *chosen.warnings)
+    return Record(name, chosen.signal, chosen.fs, chosen.names, tuple(stated.comments), warnings)
 
 
 def _missing_file(path: Path, header: Path) -> str:

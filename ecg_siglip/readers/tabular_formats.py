@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ecg_siglip.readers.stated import Stated
+from ecg_siglip.readers.channels import Stated, make_channels
 
 # Largest content that a header may promise, or that is unpacked: 256 MiB, of samples as float64.
 MAX_BYTES = 1 << 28
@@ -186,7 +186,7 @@ def read_npy(content: bytes) -> Stated:
         If the array is not two-dimensional, does not contain real numbers, or is not as long as its
         header states.
     """
-    return Stated(_signal(_array(content)), None, [""], None, [])
+    return Stated(make_channels(_oriented(_signal(_array(content))), None, ""))
 
 
 def read_npz(content: bytes) -> Stated:
@@ -227,11 +227,12 @@ def read_npz(content: bytes) -> Stated:
     fs = arrays.get("fs")
     if fs is not None and (fs.size != 1 or fs.dtype.kind not in "iuf"):
         raise ValueError(f"expected one number as fs, got {fs.dtype} of shape {fs.shape}")
-    if leads and len(units) not in (1, len(leads)):
-        raise ValueError(f"expected a unit for each of {len(leads)} leads, got {len(units)}")
-    if leads:
-        signal = orient_signal(signal, len(leads))
-    return Stated(signal, None if fs is None else float(fs.ravel()[0]), units, leads, [])
+    signal = orient_signal(signal, len(leads)) if leads else _oriented(signal)
+    units = units * len(signal) if len(units) == 1 else units
+    if len(units) != len(signal):
+        raise ValueError(f"expected a unit for each of {len(signal)} leads, got {len(units)}")
+    rate = None if fs is None else float(fs.ravel()[0])
+    return Stated(make_channels(signal, rate, units, leads))
 
 
 def orient_signal(signal: np.ndarray, n_leads: int) -> np.ndarray:
@@ -256,6 +257,13 @@ def orient_signal(signal: np.ndarray, n_leads: int) -> np.ndarray:
     if n_leads not in signal.shape:
         raise ValueError(f"expected {n_leads} leads as named, got shape {signal.shape}")
     return signal if signal.shape[0] == n_leads else signal.T
+
+
+def _oriented(signal: np.ndarray) -> np.ndarray:
+    """Return a signal with one row per lead: an ECG has fewer leads than samples."""
+    if signal.shape[0] == signal.shape[1]:
+        raise ValueError(f"shape {signal.shape} does not distinguish leads from samples")
+    return signal if signal.shape[0] < signal.shape[1] else signal.T
 
 
 def first_row(head: bytes) -> list[str]:
@@ -304,7 +312,7 @@ def _columns(
     fs = next((_parse_rate(notes[key]) for key in FS_KEYS if key in notes), None)
     unit = next((notes[key].strip() for key in UNIT_KEYS if key in notes), "")
     if names is None:
-        return Stated(values, fs, [unit], None, comments)
+        return Stated(make_channels(values, fs, unit), comments)
     leads, units, lead_columns = [], [], []
     for i, name in enumerate(names):
         time = TIME.fullmatch(name.strip())
@@ -329,7 +337,7 @@ def _columns(
             leads.append(lead)
             units.append(own_unit or unit)
             lead_columns.append(i)
-    return Stated(values[lead_columns], fs, units, leads, comments)
+    return Stated(make_channels(values[lead_columns], fs, units, leads), comments)
 
 
 def _parse_rate(text: str) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ecg_siglip.readers.stated import DeviceStated
+from ecg_siglip.readers.channels import Stated, make_channels
 
 # Largest record that a header may describe: 256 MiB of files, and of samples as float64.
 MAX_BYTES = 1 << 28
@@ -37,7 +37,7 @@ PLAIN_LEAD = (
 )
 
 
-def read_wfdb(header: Path, piece: tuple[int, int] | None = None) -> DeviceStated:
+def read_wfdb(header: Path, piece: tuple[int, int] | None = None) -> Stated:
     """Read a WFDB record, or a piece of it.
 
     Parameters
@@ -50,7 +50,7 @@ def read_wfdb(header: Path, piece: tuple[int, int] | None = None) -> DeviceState
 
     Returns
     -------
-    DeviceStated
+    Stated
         Signal in the units of the header, NaN where the file marks a sample as invalid; units and
         leads as the header spells them; comments: its lines that begin with ``#``, without it.
 
@@ -72,11 +72,12 @@ def read_wfdb(header: Path, piece: tuple[int, int] | None = None) -> DeviceState
     plain = _plain_record(base, lines, piece)
     if plain is not None:
         samples, fs, leads = plain
-        return DeviceStated(samples.T, fs, units, leads, comments)
+        return Stated(make_channels(samples.T, fs, units, leads), comments)
     record = _wfdb_record(base, lines) if piece is None else _rdpiece(base, piece)
     if None in record.sig_name:
         raise ValueError(f"lead {record.sig_name.index(None) + 1} has no name")
-    return DeviceStated(record.p_signal.T, float(record.fs), units, list(record.sig_name), comments)
+    channels = make_channels(record.p_signal.T, float(record.fs), units, record.sig_name)
+    return Stated(channels, comments)
 
 
 def extent(header: Path, longer_than_s: float) -> tuple[float, int] | None:

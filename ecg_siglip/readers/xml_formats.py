@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ecg_siglip.readers.stated import (
+from ecg_siglip.readers.channels import (
     MAX_PARSED_BYTES,
-    DeviceStated,
+    Channel,
+    Stated,
     import_reader,
-    longest_group,
-    stack_rows,
+    join_groups,
 )
 
 MAX_XML_TAGS = 1 << 19
@@ -22,7 +22,7 @@ SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 FROM_I_II = {"III": (-1.0, 1.0), "aVR": (-0.5, -0.5), "aVL": (1.0, -0.5), "aVF": (-0.5, 1.0)}
 
 
-def read_xml(content: bytes) -> DeviceStated:
+def read_xml(content: bytes) -> Stated:
     """Read an HL7 aECG (``AnnotatedECG``) or a GE MUSE export (``RestingECG``).
 
     Parameters
@@ -32,7 +32,7 @@ def read_xml(content: bytes) -> DeviceStated:
 
     Returns
     -------
-    DeviceStated
+    Stated
         Comments: statements of the device (MUSE).
 
     Raises
@@ -65,18 +65,18 @@ def _no_attributes(element: str, *_: Any) -> None:
     raise ValueError(f"the file defines attributes of <{element[:40]}>, expected none")
 
 
-def _aecg(root: Any) -> DeviceStated:
+def _aecg(root: Any) -> Stated:
     """Read the longest set of sequences of an AnnotatedECG that is not derived from another."""
-    groups = []
+    groups: list[list[Channel]] = []
     for series in root.findall("component/series"):
         code = series.find("code")
         if code is not None and code.get("code") == "REPRESENTATIVE_BEAT":
             continue
         groups += [_sequence_set(each) for each in series.findall("component/sequenceSet")]
-    return longest_group(groups)
+    return Stated(join_groups([group for group in groups if group]))
 
 
-def _sequence_set(sequences: Any) -> DeviceStated:
+def _sequence_set(sequences: Any) -> list[Channel]:
     """Read a set of sequences: one with the time and one for each lead."""
     fs, units, leads, rows = None, [], [], []
     for sequence in sequences.findall("component/sequence"):
@@ -99,7 +99,7 @@ def _sequence_set(sequences: Any) -> DeviceStated:
         leads.append(name)
     if fs is None:
         raise ValueError("expected a sequence of time with an increment, got none")
-    return DeviceStated(stack_rows(rows), fs, units, leads, [])
+    return [Channel(*each, fs) for each in zip(leads, rows, units, strict=True)]
 
 
 def _quantity(value: Any, tag: str) -> tuple[float, str]:
@@ -110,7 +110,7 @@ def _quantity(value: Any, tag: str) -> tuple[float, str]:
     return _number(element.get("value"), tag), str(element.get("unit", ""))
 
 
-def _muse(root: Any) -> DeviceStated:
+def _muse(root: Any) -> Stated:
     """Read the rhythm waveform of a RestingECG and add the four leads that it does not store."""
     rhythms = [
         waveform
@@ -137,19 +137,22 @@ def _muse(root: Any) -> DeviceStated:
         rows.append(np.frombuffer(data, "<i2") * step)
         units.append((lead.findtext("LeadAmplitudeUnits") or "").strip())
         leads.append((lead.findtext("LeadID") or "").strip())
-    signal = stack_rows(rows)
-    stored = {lead.upper(): row for lead, row in zip(leads, signal, strict=True)}
+    channels = [
+        Channel(*each, base * 10**exponent) for each in zip(leads, rows, units, strict=True)
+    ]
+    stored = {channel.name.upper(): channel for channel in channels}
     if "I" in stored and "II" in stored:
-        if units[leads.index("I")] != units[leads.index("II")]:
+        one, two = stored["I"], stored["II"]
+        if one.unit != two.unit:
             raise ValueError("expected leads I and II in one unit, got two")
+        n = min(len(one.samples), len(two.samples))
         for lead, (weight_i, weight_ii) in FROM_I_II.items():
             if lead.upper() not in stored:
-                signal = np.vstack([signal, weight_i * stored["I"] + weight_ii * stored["II"]])
-                leads.append(lead)
-                units.append(units[leads.index("I")])
+                samples = weight_i * one.samples[:n] + weight_ii * two.samples[:n]
+                channels.append(one._replace(name=lead, samples=samples))
     statements = root.findall("Diagnosis/DiagnosisStatement/StmtText")
     comments = [statement.text.strip() for statement in statements if statement.text]
-    return DeviceStated(signal, base * 10**exponent, units, leads, comments)
+    return Stated(channels, comments)
 
 
 XML_READERS = {"AnnotatedECG": _aecg, "RestingECG": _muse}

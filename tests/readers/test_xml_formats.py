@@ -7,8 +7,8 @@ import pytest
 from writers import aecg, assert_refused, ecg, muse, write
 
 from ecg_siglip.readers import xml_formats
+from ecg_siglip.readers.channels import MAX_PARSED_BYTES
 from ecg_siglip.readers.record import read_record
-from ecg_siglip.readers.stated import MAX_PARSED_BYTES
 from ecg_siglip.signals.leads import LEADS
 
 

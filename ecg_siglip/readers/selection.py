@@ -1,0 +1,328 @@
+"""Choose the leads of an ECG among the channels of a file, and bring them to mV.
+
+Leads are chosen by their names first. Units, sampling rates and lengths are checked of these alone,
+so that a blood pressure or a respiration channel in the same file does not matter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ecg_siglip.readers.channels import Channel
+from ecg_siglip.signals.leads import LEADS, lead_name
+from ecg_siglip.signals.preprocessing import FLAT_MV
+
+# Below, QRS complexes are lost; no device records above.
+FS_HZ = (50.0, 20_000.0)
+MV_PER_UNIT = {
+    "nv": 1e-6, "uv": 1e-3, "mv": 1.0, "v": 1e3,
+    "nanovolt": 1e-6, "microvolt": 1e-3, "millivolt": 1.0, "volt": 1e3,
+}  # fmt: skip
+# Units that mean "a count of the converter", whose size read.gain states.
+COUNTS = {"", "1", "nu", "adu", "adc", "count", "counts", "digit", "digits", "lsb", "raw", "none"}
+# Signals of monitors and sleep laboratories that are no ECG, by the beginning of their names.
+OTHER_SIGNALS = re.compile(
+    r"(?:eeg|eog|emg|resp|pleth|ppg|spo2|sao2|abp|art|pap|cvp|icp|nbp|bp|pulse|pr|hr|temp|airflow|"
+    r"flow|thor|abdo|chest|snore|position|sound|event|annotation|edf annotation|bdf annotation|"
+    r"status|trigger|marker|acc|gyro|co2|leg|chin|light|nasal|imp)(?![a-z0-9]*v[1-6]\b)",
+    re.I,
+)
+# IEC 60601-2-25 names the chest leads C1 to C6; so does the 10-20 system of the EEG.
+IEC_CHEST = re.compile(r"(?:lead|ecg|ekg)?[\s_.:-]*c([1-6])", re.I)
+EEG = re.compile(r"(?:eeg\b.*|(?:fp|[fopatm])\d\b.*|[fcpo]z\b.*|c\d-.*)", re.I)
+SKIPPED = "-"  # in read.leads, for a channel that is no lead
+# Leads whose lengths differ by at most this share are cut to the shortest.
+UNEVEN = 0.01
+# Groups of leads that begin later than this after the first, s, are strips of a print layout.
+LATE_S = 0.1
+# A lead with a signal in at most this share of the record is a strip of a print layout.
+STRIP = 0.35
+N_STRIPS = 6
+STRIPS_ERROR = "a print layout of short strips, expected every lead over the whole length"
+N_LISTED = 16  # names in a message
+
+
+class Leads(NamedTuple):
+    """The leads of an ECG.
+
+    Attributes
+    ----------
+    signal : ndarray of shape (n_leads, n_samples), float32, mV
+    fs : float, Hz
+    names : tuple of str, length n_leads
+        As spelled in the file, or as given by the caller.
+    warnings : list of str
+    """
+
+    signal: np.ndarray
+    fs: float
+    names: tuple[str, ...]
+    warnings: list[str]
+
+
+def select_leads(
+    channels: Sequence[Channel],
+    fs: float | None = None,
+    units: str | None = None,
+    leads: Sequence[str] | None = None,
+    gain: float | None = None,
+) -> Leads:
+    """Choose the leads of an ECG among the channels of a file, and bring them to mV.
+
+    Parameters
+    ----------
+    channels : sequence of Channel
+    fs : float, Hz, optional
+        Sampling rate, if the file states none.
+    units : str, optional
+        nV, uV, mV or V, if the file states none.
+    leads : sequence of str, optional
+        Names of the channels that can be leads, in the order of the file, if it has none or has
+        names that say nothing; ``-`` for a channel to leave out.
+    gain : float, counts per mV, optional
+        If the samples are counts of the converter and the file does not state their size.
+
+    Returns
+    -------
+    Leads
+        The twelve leads as far as the file has them, and other voltages at the same rate and of
+        the same length.
+
+    Raises
+    ------
+    ValueError
+        If there is no channel that can be a lead; if rate, units or leads are stated neither by
+        the file nor by the caller, or differently by both; if the leads differ in rate or length,
+        or were cut into strips for printing.
+    """
+    channels = _named(_with_chest_names(channels), leads)
+    is_lead = [lead_name(channel.name) in LEADS for channel in channels]
+    if any(is_lead):
+        first = channels[is_lead.index(True)]
+        channels = [
+            channel
+            for channel, is_one in zip(channels, is_lead, strict=True)
+            if is_one or _goes_with(channel, first, units, gain)
+        ]
+    else:
+        channels = [channel for channel in channels if _may_be_lead(channel)]
+    rate = agreed_fs(_common_fs(channels), fs)
+    rows, warnings = _common_length(channels)
+    mv = [_mv_per_unit(channel.unit, units, gain, channel.name) for channel in channels]
+    with np.errstate(over="ignore", invalid="ignore"):
+        signal = np.ascontiguousarray(np.stack(rows) * np.array(mv)[:, None], dtype=np.float32)
+    check_layout(signal)
+    return Leads(signal, rate, tuple(channel.name for channel in channels), warnings)
+
+
+def is_voltage(unit: str) -> bool:
+    """Return whether a unit is a voltage."""
+    return _normalized_unit(unit) in MV_PER_UNIT
+
+
+def _normalized_unit(unit: str) -> str:
+    """Return a unit in lower case, without plural; a micro sign in any encoding is ``u``."""
+    unit = re.sub("(?:\u00c2|\u00ce)?[\u00b5\u03bc\ufffd\u00bc]", "u", unit.strip()).lower()
+    unit = unit.removeprefix("mdc_dim_").replace("_", "").replace(" ", "")
+    return unit.removesuffix("s") if unit.endswith("volts") else unit
+
+
+def _may_be_lead(channel: Channel) -> bool:
+    """Return whether a channel with a name that is no lead's may be one."""
+    unit = _normalized_unit(channel.unit)
+    return (unit in MV_PER_UNIT or unit in COUNTS) and not OTHER_SIGNALS.match(channel.name)
+
+
+def _goes_with(channel: Channel, lead: Channel, units: str | None, gain: float | None) -> bool:
+    """Return whether a channel with another name is a voltage recorded together with a lead."""
+    return (
+        _may_be_lead(channel)
+        and channel.fs == lead.fs
+        and len(channel.samples) == len(lead.samples)
+        and (is_voltage(channel.unit) or channel.unit == lead.unit)
+    )
+
+
+def _with_chest_names(channels: Sequence[Channel]) -> Sequence[Channel]:
+    """Return the channels with C1 to C6 as V1 to V6, unless these are electrodes of an EEG."""
+    numbers = [IEC_CHEST.fullmatch(channel.name.strip()) for channel in channels]
+    has_limb_lead = any(lead_name(channel.name) in LEADS[:6] for channel in channels)
+    is_eeg = any(EEG.fullmatch(channel.name.strip()) for channel in channels)
+    has_all = len({number[1] for number in numbers if number}) == 6
+    if not has_all and (is_eeg or not has_limb_lead):
+        return channels
+    return [
+        channel._replace(name=f"V{number[1]}") if number else channel
+        for channel, number in zip(channels, numbers, strict=True)
+    ]
+
+
+def _named(channels: Sequence[Channel], given: Sequence[str] | None) -> list[Channel]:
+    """Return the channels with the names that the file or the caller states."""
+    if not channels:
+        raise ValueError("expected channels with signals, got none")
+    candidates = [
+        i
+        for i, channel in enumerate(channels)
+        if lead_name(channel.name) in LEADS or _may_be_lead(channel)
+    ]
+    if not candidates:
+        raise ValueError(f"no channel that can be a lead of an ECG: {_listed(channels)}")
+    if not given:
+        if not any(channels[i].name for i in candidates):
+            raise ValueError(
+                f"the file does not name its {len(candidates)} leads: give read.leads=[I,II,...] "
+                "in the order of the file"
+            )
+        return list(channels)
+    keys = [lead_name(channels[i].name) for i in candidates]
+    if [lead_name(name) for name in given] in (keys, [key for key in keys if key in LEADS]):
+        return list(channels)
+    if len(given) != len(candidates):
+        raise ValueError(
+            f"{len(given)} names in read.leads for {len(candidates)} channels: "
+            f"{_listed([channels[i] for i in candidates])}; expected a name for each, in this "
+            f"order, {SKIPPED} for one to leave out"
+        )
+    named = []
+    for i, key, name in zip(candidates, keys, given, strict=True):
+        if key in LEADS and name != SKIPPED and lead_name(name) != key:
+            raise ValueError(
+                f"the file states leads {_listed([channels[i] for i in candidates])}, which "
+                f"contradicts read.leads=[{','.join(given)}]"
+            )
+        if name != SKIPPED:
+            named.append(channels[i]._replace(name=name))
+    if not named:
+        raise ValueError("read.leads leaves out every channel, expected at least one lead")
+    return named
+
+
+def _listed(channels: Sequence[Channel]) -> str:
+    """Return the names of channels for a message."""
+    names = [channel.name or "(no name)" for channel in channels]
+    shown = ", ".join(names[:N_LISTED])
+    return f"{shown} and {len(names) - N_LISTED} more" if len(names) > N_LISTED else shown
+
+
+def _common_fs(channels: Sequence[Channel]) -> float | None:
+    """Return the sampling rate of leads; None where the file states none."""
+    rates = {channel.fs for channel in channels}
+    if len(rates) > 1:
+        stated = [
+            f"{channel.name} {f'{channel.fs:g} Hz' if channel.fs else 'without a rate'}"
+            for channel in channels
+        ]
+        raise ValueError(f"expected leads of one sampling rate, got {', '.join(stated)}")
+    return rates.pop()
+
+
+def agreed_fs(stated: float | None, given: float | None) -> float:
+    """Return the sampling rate that the file or the caller states, Hz.
+
+    Raises
+    ------
+    ValueError
+        If neither states one, both state different ones, or it is outside ``FS_HZ``.
+    """
+    fs = given if stated is None else stated
+    if fs is None:
+        raise ValueError("the file states no sampling rate: give read.fs=... in Hz")
+    low, high = FS_HZ
+    if not low <= fs <= high:
+        raise ValueError(f"expected a sampling rate of {low:g} to {high:g} Hz, got {fs:g} Hz")
+    if given is not None and not abs(given - fs) <= 1e-3 * fs:
+        raise ValueError(f"the file states {fs:g} Hz, which contradicts read.fs={given:g}")
+    return float(fs)
+
+
+def _common_length(channels: Sequence[Channel]) -> tuple[list[np.ndarray], list[str]]:
+    """Return the samples of leads, cut to the shortest if they are of nearly equal length."""
+    lengths = [len(channel.samples) for channel in channels]
+    shortest, longest = min(lengths), max(lengths)
+    if shortest == 0:
+        raise ValueError("0 s of signal, expected some")
+    starts_s = [channel.start_s for channel in channels]
+    is_late = max(starts_s) - min(starts_s) > LATE_S
+    if is_late or longest - shortest > UNEVEN * longest:
+        got = f"leads of {shortest} to {longest} samples"
+        if is_late:
+            got = f"leads that begin up to {max(starts_s) - min(starts_s):g} s apart"
+        raise ValueError(f"{got}: {STRIPS_ERROR}")
+    rows = [channel.samples[:shortest] for channel in channels]
+    if shortest == longest:
+        return rows, []
+    return rows, [f"leads of {shortest} to {longest} samples, cut to the shortest"]
+
+
+def _mv_per_unit(stated: str, given: str | None, gain: float | None, lead: str) -> float:
+    """Return the size of a lead's unit in mV; refuse a contradiction of file and caller."""
+    mv = MV_PER_UNIT.get(_normalized_unit(stated))
+    if mv is None and _normalized_unit(stated) not in COUNTS:
+        raise ValueError(f"expected units nV, uV, mV or V, got {stated[:40]} for lead {lead}")
+    if mv is not None:
+        if gain is not None:
+            raise ValueError(
+                f"the file states {stated} for lead {lead}, which contradicts read.gain={gain:g}"
+            )
+        if given and MV_PER_UNIT.get(_normalized_unit(given)) != mv:
+            raise ValueError(
+                f"the file states {stated} for lead {lead}, which contradicts read.units={given}"
+            )
+        return mv
+    if gain is not None and given:
+        raise ValueError(f"expected read.units or read.gain, got {given} and {gain:g} per mV")
+    if gain is not None:
+        if not gain > 0:
+            raise ValueError(f"expected read.gain above 0 counts per mV, got {gain:g}")
+        return 1.0 / gain
+    if not given:
+        raise ValueError(
+            f"the file states no units for lead {lead}: give read.units=uV, mV or V, or "
+            "read.gain=... in counts per mV"
+        )
+    mv = MV_PER_UNIT.get(_normalized_unit(given))
+    if mv is None:
+        raise ValueError(f"expected read.units of nV, uV, mV or V, got {given}")
+    return mv
+
+
+def check_layout(signal: np.ndarray) -> None:
+    """Refuse print layouts: four times 2.5 s in 10 s, each lead in its own quarter.
+
+    Parameters
+    ----------
+    signal : ndarray of shape (n_leads, n_samples), mV
+
+    Raises
+    ------
+    ValueError
+        If many leads have a signal only in a part of the record, each in its own.
+
+    Notes
+    -----
+    Time is divided into 40 pieces; a lead lasts from the first to the last piece in which it has a
+    signal. Leads that all end at the same time are a short record: in a print layout, another lead
+    has a signal elsewhere.
+    """
+    n_pieces = min(40, signal.shape[1] // 2)
+    if n_pieces < 8 or len(signal) < N_STRIPS:
+        return
+    pieces = signal[:, : signal.shape[1] // n_pieces * n_pieces].reshape(len(signal), n_pieces, -1)
+    low, high, finite = pieces, pieces, np.isfinite(pieces)
+    if not finite.all():
+        low, high = np.where(finite, pieces, np.inf), np.where(finite, pieces, -np.inf)
+    has_signal = high.max(axis=2) - low.min(axis=2) >= FLAT_MV
+    first = has_signal.argmax(axis=1)
+    stop = n_pieces - has_signal[:, ::-1].argmax(axis=1)
+    is_strip = has_signal.any(axis=1) & (stop - first <= STRIP * n_pieces)
+    in_any_lead = np.flatnonzero(has_signal.any(axis=0))
+    if is_strip.sum() >= N_STRIPS and np.ptp(in_any_lead) > n_pieces / 2:
+        raise ValueError(
+            f"{is_strip.sum()} of {len(signal)} leads have signal in a third of the record or "
+            f"less: {STRIPS_ERROR}"
+        )

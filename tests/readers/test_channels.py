@@ -1,0 +1,34 @@
+"""Helpers of the readers: optional libraries, groups of leads."""
+
+import sys
+
+import numpy as np
+import pytest
+from writers import FS, WRITERS, assert_refused, ecg, write
+
+from ecg_siglip.readers.channels import Channel, join_groups, make_channels
+
+
+@pytest.mark.parametrize(
+    ("kind", "package"),
+    [("edf", "edfio"), ("dcm", "pydicom"), ("aecg.xml", "defusedxml"), ("muse.xml", "defusedxml")],
+)
+def test_a_missing_library_is_named(tmp_path, monkeypatch, kind: str, package: str):
+    for name in (package, f"{package}.ElementTree"):
+        monkeypatch.setitem(sys.modules, name, None)
+    path = write(tmp_path, WRITERS[kind](ecg(), FS))
+    assert_refused(path, f"needs the package {package}: pip install 'ecg_siglip[formats]'")
+
+
+def group(n_samples: int, *leads: str) -> list[Channel]:
+    return make_channels(np.zeros((len(leads), n_samples)), 500.0, "mV", leads)
+
+
+def test_the_longest_group_with_all_leads_is_taken():
+    beat, rhythm = group(600, "I", "II"), group(5000, "I", "II")
+    assert join_groups([beat, rhythm]) is rhythm
+
+
+def test_groups_with_different_leads_are_joined():
+    limb, chest = group(5000, "I", "II"), group(5000, "V1")
+    assert [channel.name for channel in join_groups([limb, chest])] == ["I", "II", "V1"]

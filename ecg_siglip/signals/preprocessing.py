@@ -22,6 +22,8 @@ UV_PER_MV = 1000
 BASELINES = ("median", "keep")
 # -32768 marks an invalid sample in WFDB files.
 INT16_LIMIT = 32767
+# Share of the samples of a lead that may exceed the range of 16 bits.
+SPIKE = 0.01
 
 
 def nonflat_leads(signal: np.ndarray, names: Sequence[str]) -> list[int]:
@@ -370,7 +372,8 @@ def prepare_signal(
     ------
     ValueError
         As the steps ``order_leads``, ``check_signal``, ``resample``, ``bandpass`` and
-        ``fit_length``; or if a lead exceeds the range of 16 bits, 32.767 mV in either direction.
+        ``fit_length``; or if a lead exceeds the range of 16 bits, 32.767 mV in either direction,
+        for more than ``SPIKE`` of the time. Shorter spikes are clipped.
 
     Notes
     -----
@@ -388,13 +391,14 @@ def prepare_signal(
 
 
 def _check_range(signal: np.ndarray, record: str) -> None:
-    """Refuse what ``to_int16`` would clip."""
+    """Refuse leads of which ``to_int16`` would clip more than a spike."""
     limit_mv = INT16_LIMIT / UV_PER_MV
-    largest_mv = np.abs(signal).max(axis=1)
-    if (largest_mv > limit_mv).any():
+    magnitude_mv = np.abs(signal)
+    exceeds = (magnitude_mv > limit_mv).mean(axis=1) > SPIKE
+    if exceeds.any():
         raise ValueError(
-            f"{record_prefix(record)}{_lead_list(largest_mv > limit_mv)} up to "
-            f"{largest_mv.max():.4g} mV from the baseline, expected at most {limit_mv:g} mV"
+            f"{record_prefix(record)}{_lead_list(exceeds)} up to {magnitude_mv.max():.4g} mV from "
+            f"the baseline, expected at most {limit_mv:g} mV"
         )
 
 

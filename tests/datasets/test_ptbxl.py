@@ -10,13 +10,12 @@ from ecg_siglip.datasets import ptbxl
 SPEC = {
     "to_fs": 100,
     "duration_s": 10.0,
-    "low_hz": None,
+    "low_hz": 0.5,
     "high_hz": None,
-    "baseline": "median",
     "allow_short": False,
     "allow_flat": False,
 }
-AS_STORED = SPEC | {"baseline": "keep"}
+AS_STORED = SPEC | {"low_hz": None}
 
 
 def write_table(root, table):

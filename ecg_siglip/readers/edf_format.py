@@ -157,7 +157,9 @@ def _count_records(layout: _Layout, content: bytes) -> tuple[int, list[str]]:
     n_records, rest = divmod(n_bytes, layout.record_bytes)
     warnings = []
     if layout.n_records is None:
-        warnings.append(f"the number of data records is not stated, {n_records} found by the size")
+        warnings.append(
+            f"the number of data records is not stated, {n_records} follow from the size"
+        )
     elif n_records == layout.n_records - 1 and rest:
         warnings.append(f"the last of {layout.n_records} data records is not whole and left out")
     elif n_records < layout.n_records:

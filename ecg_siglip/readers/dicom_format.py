@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import zlib
 from collections.abc import Sequence
@@ -34,7 +35,7 @@ LEAD_CODE = re.compile(r"(?:2:|5\.6\.3-9-)([1-9]\d*)")
 # Codes of ISO/IEEE 11073-10101 for units, within their partition.
 MDC_UNITS = {"4256": "V", "4274": "mV", "4275": "uV", "4276": "nV"}
 BEAT = re.compile("median|representative|average", re.I)
-# Each item becomes an object: the first limit is for the annotations of many beats.
+# Each item and element becomes an object: the first limit is for the annotations of many beats.
 ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 MAX_ITEMS, MAX_GROUPS, MAX_CHANNELS = 100_000, 64, 512
 # A derived group that is shorter is a beat.
@@ -117,7 +118,13 @@ def _read_dataset(content: bytes) -> tuple[Any, str]:
         file = io.BytesIO(body)
     if max(map(file.getvalue().count, ITEM_TAGS)) > MAX_ITEMS:
         raise ValueError(f"more than {MAX_ITEMS} items in sequences")
-    dataset = read(file, syntax == IMPLICIT, syntax != BIG_ENDIAN)
+    n_elements = itertools.count()
+    dataset = read(
+        file,
+        syntax == IMPLICIT,
+        syntax != BIG_ENDIAN,
+        stop_when=lambda *_: next(n_elements) > MAX_ITEMS,
+    )
     if not dataset.get("WaveformSequence"):
         raise ValueError(_other_content(dataset, pydicom.uid.UID(_sop_class(dataset, meta))))
     if syntax not in UNCOMPRESSED:

@@ -49,14 +49,29 @@ def edf(uv: np.ndarray, fs: int = FS, unit: str = "uV", **header: str) -> bytes:
     return edfio.Edf(signals, **header).to_bytes()
 
 
+def bdf(uv: np.ndarray, fs: int = FS) -> bytes:
+    """Write a BDF file, whose samples have 24 bits; each is 1/4 uV."""
+    signals = [
+        edfio.BdfSignal(
+            row.astype(float), fs, label=lead, physical_dimension="uV",
+            physical_range=(-2097150, 2097150), digital_range=(-8388600, 8388600),
+        )
+        for row, lead in zip(uv, LEADS, strict=True)
+    ]  # fmt: skip
+    return edfio.Bdf(signals).to_bytes()
+
+
 def dicom_group(
-    uv: np.ndarray, fs: int, leads: tuple[str, ...] = LEADS, origin: str = "ORIGINAL"
-) -> "pydicom.Dataset":
+    uv: np.ndarray, fs: int, leads: tuple[str, ...] = LEADS, origin: str = "ORIGINAL",
+    byte_order: str = "<", start_ms: int | None = None,
+) -> "pydicom.Dataset":  # fmt: skip
     """Return a multiplex group; lead I is stored with an offset, V1 in mV."""
     group = pydicom.Dataset()
     group.WaveformOriginality = origin
     group.NumberOfWaveformChannels, group.NumberOfWaveformSamples = uv.shape
     group.SamplingFrequency = str(fs)
+    if start_ms is not None:
+        group.MultiplexGroupTimeOffset = str(start_ms)
     codes = {lead: code for code, lead in LEAD_CODES.items()}
     channels, stored = [], []
     for row, lead in zip(uv, leads, strict=True):
@@ -75,16 +90,17 @@ def dicom_group(
         stored.append(row - 100 if lead == "I" else row)
     group.ChannelDefinitionSequence = channels
     group.WaveformBitsAllocated, group.WaveformSampleInterpretation = 16, "SS"
-    group.WaveformData = np.array(stored).T.astype("<i2").tobytes()
+    group.WaveformData = np.array(stored).T.astype(f"{byte_order}i2").tobytes()
     return group
 
 
 def dicom(
     uv: np.ndarray, fs: int = FS, groups: list | None = None, sop_class: str = "9.1.1",
-    syntax: str = "1.2.840.10008.1.2.1",
+    syntax: str = "1.2.840.10008.1.2.1", charset: str = "ISO_IR 6",
 ) -> bytes:  # fmt: skip
     """Write a DICOM file; by default it has a shorter derived group before the original one."""
     dataset = pydicom.Dataset()
+    dataset.SpecificCharacterSet = charset
     dataset.SOPClassUID = f"1.2.840.10008.5.1.4.1.1.{sop_class}"
     dataset.SOPInstanceUID = "1.2.3"
     dataset.Modality = "ECG"
@@ -99,6 +115,20 @@ def dicom(
     file = io.BytesIO()
     pydicom.dcmwrite(file, dataset, enforce_file_format=True)
     return file.getvalue()
+
+
+def dicom_groups(uv: np.ndarray, fs: int = FS) -> bytes:
+    """Write a DICOM file with three leads per group, big-endian, with padding at the end."""
+    padding = np.zeros((3, fs // 2), np.int16)
+    groups = []
+    for i in range(0, 12, 3):
+        leads = LEADS[i : i + 3]
+        # Lead I is stored with an offset; its padding is that of the others as stored.
+        offset = np.array([[100 if lead == "I" else 0] for lead in leads])
+        rows = np.hstack([uv[i : i + 3], padding + offset])
+        groups.append(dicom_group(rows, fs, leads, byte_order=">", start_ms=0))
+        groups[-1].WaveformPaddingValue = bytes(2)
+    return dicom(uv, fs, groups, "9.1.2", "1.2.840.10008.1.2.2")
 
 
 def aecg(uv: np.ndarray, fs: int = FS, head: str = "", leads: tuple[str, ...] = LEADS) -> bytes:
@@ -189,8 +219,8 @@ def npy(uv: np.ndarray, fs: int = FS) -> bytes:
 
 
 WRITERS: dict[str, Callable[[np.ndarray, int], bytes]] = {
-    "edf": edf, "dcm": dicom, "aecg.xml": aecg, "muse.xml": muse, "csv": csv, "tsv": tsv,
-    "parquet": parquet, "npz": npz, "npy": npy,
+    "edf": edf, "bdf": bdf, "dcm": dicom, "groups.dcm": dicom_groups, "aecg.xml": aecg,
+    "muse.xml": muse, "csv": csv, "tsv": tsv, "parquet": parquet, "npz": npz, "npy": npy,
 }  # fmt: skip
 # What the caller has to state for a format.
 GIVEN = {"npy": {"fs": FS, "units": "uV", "leads": LEADS}}

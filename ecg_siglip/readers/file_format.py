@@ -20,11 +20,19 @@ MAX_BYTES = 1 << 28
 HEAD_BYTES = 4096
 MAX_MESSAGE = 300  # characters of an error of a reader
 GZIP = b"\x1f\x8b"
+# With a preamble; or from group 2, the meta information; or, as sent over a network, from group 8
+# with a short first element.
+DICOM = (
+    rb"(?s).{128}DICM|\x02\x00[\x00-\x02]\x00[A-Z]{2}|"
+    rb"\x08\x00[\x00-\x18]\x00(?:[A-Z]{2}|.\x00{3})"
+)
 # Name, pattern at the beginning of the content, reader.
 Reader = Callable[[bytes], Stated]
 FORMATS: tuple[tuple[str, bytes, Reader], ...] = (
-    ("EDF", rb"0 {7}", edf_format.read_edf),
-    ("DICOM", rb"(?s).{128}DICM", dicom_format.read_dicom),
+    # With the number of signals, which a table of numbers with blanks between them has not there.
+    ("EDF", rb"0[ \x00]{7}[^\n]{244}[\d \x00]{4}", edf_format.read_edf),
+    ("BDF", rb"\xffBIOSEMI", edf_format.read_edf),
+    ("DICOM", DICOM, dicom_format.read_dicom),
     ("NumPy", rb"\x93NUMPY", tabular_formats.read_npy),
     ("NumPy archive", rb"PK\x03\x04", tabular_formats.read_npz),
     ("Parquet", rb"PAR1", tabular_formats.read_parquet),

@@ -15,7 +15,8 @@ from ecg_siglip.readers.record import read_record
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
-        *[("edf", "EDF"), ("dcm", "DICOM"), ("aecg.xml", "XML"), ("muse.xml", "XML")],
+        *[("edf", "EDF"), ("bdf", "BDF"), ("dcm", "DICOM"), ("groups.dcm", "DICOM")],
+        *[("aecg.xml", "XML"), ("muse.xml", "XML")],
         *[("csv", "table"), ("tsv", "table"), ("parquet", "Parquet")],
         *[("npz", "NumPy archive"), ("npy", "NumPy")],
     ],
@@ -45,6 +46,11 @@ def test_truncated_files(tmp_path: Path, kind: str, share: float):
         assert_refused(path, **GIVEN.get(kind, {}))
     assert_refused(write(tmp_path, gzip.compress(content)[:-100]), **GIVEN.get(kind, {}))
     assert_refused(write(tmp_path, b""), "empty")
+
+
+def test_a_table_of_columns_is_no_edf():
+    table = b"\n".join(b"0       %7d %7d" % (i, 2 * i) for i in range(100))
+    assert detect_format(table)[0] == "table"
 
 
 def test_an_error_does_not_quote_the_content_at_length(tmp_path: Path):

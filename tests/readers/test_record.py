@@ -160,7 +160,7 @@ def test_pieces_are_parts_of_the_whole_record(tmp_path: Path, duration_s: int):
 
 def test_unknown_content_lists_the_known_formats(tmp_path: Path):
     (tmp_path / "rec.xyz").write_bytes(bytes(range(256)))
-    assert_refused(tmp_path / "rec.xyz", "WFDB, EDF, DICOM, NumPy")
+    assert_refused(tmp_path / "rec.xyz", "WFDB, EDF, BDF, DICOM, NumPy")
     assert_refused(tmp_path / "rec.abc", "no such file", error=FileNotFoundError)
 
 

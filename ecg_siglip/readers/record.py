@@ -71,7 +71,7 @@ def read_record(
     Parameters
     ----------
     path : str or Path
-        WFDB, also in segments, with or without the suffix ``.hea``, ``.dat`` or ``.mat``; EDF, EDF+; a
+        WFDB with or without one of the suffixes ``.hea``, ``.dat``, ``.mat``; EDF and EDF+; a
         DICOM ECG waveform; HL7 aECG or GE MUSE as XML; CSV, TSV, Parquet, ``.npy`` or ``.npz``.
         The format is detected by the content, whatever the suffix; gzip files are unzipped.
     fs : float, Hz, 50 to 20000, optional

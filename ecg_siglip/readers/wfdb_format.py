@@ -1,6 +1,6 @@
 """Read WFDB records: a ``.hea`` header with samples in ``.dat`` or, in the challenges, ``.mat``.
 
-``wfdb_header`` parses the header. Samples of format 16 are read by NumPy, those of the other
+``wfdb_header`` parses the header. Samples of whole 16 bits are read by NumPy, those of the other
 formats by the package wfdb, from a header that states only where they are.
 """
 
@@ -33,6 +33,8 @@ MAX_BYTES = 1 << 28
 MAX_SEGMENT_HEADER_BYTES = 16 * MAX_HEADER_BYTES
 # Bytes of a sample where they differ from the resolution.
 BYTES_PER_SAMPLE = {"8": 1.0, "212": 1.5, "310": 4 / 3, "311": 4 / 3}
+# Formats that NumPy reads; wfdb fails with the samples of 61 as whole numbers.
+DTYPES = {"16": "<i2", "61": ">i2"}
 FLAC = ("508", "516", "524")
 SAME_RATE = 1e-6  # relative difference of two spellings of a sampling rate
 
@@ -462,10 +464,10 @@ def _check_sums(file: SignalFile, digital: Sequence[np.ndarray]) -> None:
 def _read_file(file: SignalFile, first: int, stop: int) -> list[np.ndarray]:
     """Return the samples of each signal of a file between two frames, in counts."""
     fmt, offset = file.signals[0].fmt, file.signals[0].offset
-    if fmt == "16":
+    if fmt in DTYPES:
         frame = file.frame
         values = np.fromfile(
-            file.path, "<i2", (stop - first) * frame, offset=offset + 2 * first * frame
+            file.path, DTYPES[fmt], (stop - first) * frame, offset=offset + 2 * first * frame
         )
         frames, rows, at = values.reshape(stop - first, frame), [], 0
         for signal in file.signals:

@@ -144,21 +144,6 @@ def read_header(path: Path) -> Header:
     return Header(n_signals, fs, total, [], segments, comments)
 
 
-def segment_names(path: Path) -> list[str]:
-    """Return the names of the segments of a header, without ``.hea``; none if it has signals.
-
-    Records in a folder that are segments of another one are found with it. Malformed headers have
-    no segments.
-    """
-    try:
-        with path.open("rb") as file:
-            if b"/" not in file.read(4096):
-                return []
-        return [name for name, _ in read_header(path).segments if name != NO_FILE]
-    except (OSError, ValueError):
-        return []
-
-
 def _decode(raw: bytes) -> str:
     """Decode a header; older ones have micro signs and umlauts in Latin-1."""
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -229,15 +214,16 @@ def _parse_signal_line(line: str) -> Signal:
         raise _signal_line_error(line)
     _check_file_name(fields["file"])
     fmt, per_frame = fields["fmt"], int(fields["per_frame"] or 1)
+    lead = (name or fields["file"])[:60]
     if fmt not in BITS:
-        raise ValueError(f"format {fmt[:20]} of lead {name or fields['file']} is no WFDB format")
+        raise ValueError(f"format {fmt} of lead {lead} is no WFDB format")
     if per_frame == 0:
-        raise ValueError(f"expected samples in a frame of lead {name or fields['file']}, got 0")
+        raise ValueError(f"expected samples in a frame of lead {lead}, got 0")
     zero = fields["zero"] or "0"
     gain, baseline = float(fields["gain"] or 0), float(fields["baseline"] or zero)
     if not (math.isfinite(gain) and math.isfinite(baseline)):
         raise ValueError(
-            f"expected a gain as in 1000(0)/mV, got {gain:g}({baseline:g}) for lead {name}"
+            f"expected a gain as in 1000(0)/mV, got {gain:g}({baseline:g}) for lead {lead}"
         )
     checksum = _whole(fields["checksum"] or "0") & 0xFFFF
     return Signal(
@@ -275,7 +261,7 @@ def _signal_line_error(line: str) -> ValueError:
 
 def _check_file_name(name: str) -> None:
     """Refuse files in another folder, and packed ones."""
-    if Path(name).name != name or "\\" in name or name == "..":
+    if "/" in name or "\\" in name or name in (".", ".."):
         raise ValueError(f"expected files in the folder of the header, got the path {name[:60]}")
     if name.lower().endswith(PACKED):
         raise ValueError(f"the header names the packed file {name[:60]}: unpack it and rename it")

@@ -8,7 +8,7 @@ import pytest
 from helpers import SHARED
 
 from ecg_siglip.readers import wfdb_header
-from ecg_siglip.readers.wfdb_header import Header, Signal, read_header, segment_names
+from ecg_siglip.readers.wfdb_header import Header, Signal, read_header
 
 LINE = "rec.dat 16 1000(5)/mV 16 0 -119 1508 0 I"
 
@@ -169,10 +169,7 @@ def test_segments(tmp_path: Path):
     header = parse(tmp_path, "rec/3 2 500 5000\n a  2500\n~ 100\n b c 2400\n")
     assert header.segments == [("a", 2500), ("~", 100), ("b c", 2400)]
     assert (header.n_signals, header.n_frames, header.signals) == (2, 5000, [])
-    assert segment_names(tmp_path / "rec.hea") == ["a", "b c"]
     assert parse(tmp_path, "rec/1 2 500\na 2500\n").n_frames == 2500
-    parse(tmp_path, f"one 1 500 5000\n{LINE}\n", "one")
-    assert segment_names(tmp_path / "one.hea") == segment_names(tmp_path / "none.hea") == []
 
 
 def test_no_line_takes_long(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -226,13 +227,44 @@ WRITERS: dict[str, Callable[[np.ndarray, int], bytes]] = {
 GIVEN = {"npy": {"fs": FS, "units": "uV", "leads": LEADS}}
 
 
-def write_wfdb(folder: Path, uv: np.ndarray, fs: int = FS, fmt: str = "16") -> Path:
-    """Write a WFDB record ``rec`` to a folder and return the path of its header."""
+def write_wfdb(
+    folder: Path, uv: np.ndarray, fs: int = FS, fmt: str = "16", name: str = "rec"
+) -> Path:
+    """Write a WFDB record to a folder and return the path of its header."""
     wfdb.wrsamp(
-        "rec", fs=fs, units=["mV"] * 12, sig_name=list(LEADS), d_signal=uv.T.astype(np.int64),
+        name, fs=fs, units=["mV"] * 12, sig_name=list(LEADS), d_signal=uv.T.astype(np.int64),
         fmt=[fmt] * 12, adc_gain=[1000.0] * 12, baseline=[0] * 12, write_dir=str(folder),
     )  # fmt: skip
-    return folder / "rec.hea"
+    return folder / f"{name}.hea"
+
+
+def write_wfdb_segments(folder: Path, uv: np.ndarray, fs: int = FS) -> Path:
+    """Write a WFDB record ``rec`` of two segments and return the path of its header."""
+    half = uv.shape[1] // 2
+    for name, part in (("rec_1", uv[:, :half]), ("rec_2", uv[:, half:])):
+        write_wfdb(folder, part, fs, name=name)
+    lines = [f"rec/2 12 {fs} {uv.shape[1]}", f"rec_1 {half}", f"rec_2 {uv.shape[1] - half}"]
+    header = folder / "rec.hea"
+    header.write_text("\n".join(lines) + "\n")
+    return header
+
+
+def write_wfdb_frames(folder: Path, uv: np.ndarray, fs: int = FS, per_frame: int = 4) -> Path:
+    """Write a WFDB record ``rec`` with several samples of a lead, and one of Resp, in a frame."""
+    n_frames = uv.shape[1] // per_frame
+    frames = uv[:, : n_frames * per_frame].reshape(12, n_frames, per_frame).transpose(1, 0, 2)
+    frames = np.hstack([frames.reshape(n_frames, -1), np.full((n_frames, 1), 7)])
+    (folder / "rec.dat").write_bytes(frames.astype("<i2").tobytes())
+    lines = [f"rec 13 {fs / per_frame:g} {n_frames}"]
+    lines += [f"rec.dat 16x{per_frame} 1000/mV 16 0 0 0 0 {lead}" for lead in LEADS]
+    header = folder / "rec.hea"
+    header.write_text("\n".join([*lines, "rec.dat 16 10/pm 16 0 0 0 0 Resp"]) + "\n")
+    return header
+
+
+def without_checksums(header: bytes) -> bytes:
+    """Return a WFDB header whose checksums are 0: not stated, so that no damage contradicts it."""
+    return re.sub(rb"(?m)(-?\d+ )-?\d+( 0 [A-Za-z]\w*)$", rb"\g<1>0\2", header)
 
 
 def write(folder: Path, content: bytes, suffix: str = "bin") -> Path:

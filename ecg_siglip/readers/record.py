@@ -26,7 +26,7 @@ from ecg_siglip.readers.file_format import (
     read_content,
     run_reader,
 )
-from ecg_siglip.readers.selection import agreed_fs, select_leads
+from ecg_siglip.readers.selection import select_leads
 
 WHOLE_S = 60.0  # longer WFDB records are read in pieces
 WFDB_SUFFIXES = (".hea", ".dat", ".mat")
@@ -166,7 +166,8 @@ def open_record(
     -------
     Source
         A WFDB record longer than ``WHOLE_S`` stays on disk, and only the requested samples are
-        read. Any other record is read at once.
+        read; checksums of its header, which are those of all samples, are not compared. Any other
+        record is read at once. Rate and length are those of the leads.
 
     Raises
     ------
@@ -177,28 +178,55 @@ def open_record(
     name = _record_name(path)
     with _errors_name_record(name):
         _, header, is_wfdb = _wfdb_header(path)
-        extent = wfdb_format.extent(header, WHOLE_S) if is_wfdb else None
-    if extent is None:
+        opened = wfdb_format.open_wfdb(header) if is_wfdb else None
+        rate = opened and (opened.fs or fs)
+        if opened and rate and opened.n_frames > WHOLE_S * rate:
+            return _open_in_pieces(name, opened, rate, (fs, units, leads, gain))
+        if opened:
+            stated = opened.read(0, opened.n_frames)
+            whole = _make_record(name, stated, fs, units, leads, gain)
+    if opened is None:
         whole = read_record(path, fs, units, leads, gain)
 
-        def cut(first: int, last: int) -> Record:
-            return replace(whole, signal=whole.signal[:, first:last])
+    def cut(first: int, last: int) -> Record:
+        return replace(whole, signal=whole.signal[:, first:last])
 
-        return Source(name, whole.fs, whole.signal.shape[1], cut)
+    return Source(name, whole.fs, whole.signal.shape[1], cut)
+
+
+def _open_in_pieces(
+    name: str,
+    opened: wfdb_format.WfdbRecord,
+    frames_hz: float,
+    stated: tuple[float | None, str | None, Sequence[str] | None, float | None],
+) -> Source:
+    """Return a source that reads pieces of a WFDB record.
+
+    Its leads can have several samples in a frame; other channels can have another number of them.
+    """
+
+    def read(first: int, stop: int) -> Record:
+        return _make_record(name, opened.read(first, min(stop, opened.n_frames)), *stated)
+
+    per_frame = round(read(0, 1).fs / frames_hz)
 
     def piece(first: int, last: int) -> Record:
         with _errors_name_record(name):
-            stated = wfdb_format.read_wfdb(header, (first, last))
-            return _make_record(name, stated, fs, units, leads, gain)
+            frame = first // per_frame
+            record = read(frame, -(-last // per_frame))
+        start = frame * per_frame
+        return replace(record, signal=record.signal[:, first - start : last - start])
 
-    with _errors_name_record(name):
-        return Source(name, agreed_fs(extent[0], fs), extent[1], piece)
+    return Source(name, per_frame * frames_hz, per_frame * opened.n_frames, piece)
 
 
 def _wfdb_header(path: Path) -> tuple[Path, Path, bool]:
     """Return a path without a WFDB suffix, the header there, and whether the path is WFDB."""
     base = path.with_suffix("") if path.suffix.lower() in WFDB_SUFFIXES else path
-    header = base.with_name(f"{base.name}.hea")
+    if path.suffix.lower() == ".hea" and path.is_file():
+        return base, path, True
+    headers = [base.with_name(base.name + suffix) for suffix in (".hea", ".HEA")]
+    header = next((each for each in headers if each.is_file()), headers[0])
     return base, header, header.is_file() and (base is not path or not path.is_file())
 
 

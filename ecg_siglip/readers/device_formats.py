@@ -10,11 +10,11 @@ import base64
 import re
 import struct
 import tempfile
+import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import tostring
 
 import numpy as np
 
@@ -26,13 +26,14 @@ MAX_LEADS = 64
 MAX_SCP_BYTES = 1 << 21
 MAX_BEATS = 1000
 MAX_SAMPLES = 1 << 22  # of all leads of a resting ECG
-# Of an MFER file, and of the definitions in it, which the library reads more than once.
+MAX_TEXT = 1 << 20  # characters of a lead's samples in Mortara's XML
+# Of MFER.
 MAX_MFER_BYTES = 1 << 26
-MAX_MFER_SAMPLES = 1 << 25
-MAX_DEFINITIONS = 1 << 16
-MAX_NESTED_BYTES = 1 << 16
-MAX_NESTED = 64
-MFER_WAVEFORM, MFER_CHANNELS, MFER_TYPE, MFER_END = 0x1E, 0x05, 0x0A, 0x80
+MFER_LIMITS = {
+    "definitions": 1 << 16, "nested bytes": 1 << 16, "open definitions": 64, "channels": MAX_LEADS,
+    "samples": 1 << 25, "frames of channels": 1 << 16, "is little-endian": 1,
+}  # fmt: skip
+MFER_ORDER, MFER_CHANNELS, MFER_WAVEFORM, MFER_END = 0x01, 0x05, 0x1E, 0x80
 MFER_CHANNEL, MFER_SET = 0x3F, 0x67
 ISHNE_HEADER = 522
 MAX_ISHNE_COMMENT = 1 << 20
@@ -41,20 +42,26 @@ XLI_CODES = 1022  # entries of the dictionary; a higher code ends the data
 # Warnings of the library about what is not used.
 OTHER_WARNINGS = re.compile(r"median|representative|typical_cycle|section 5|recordedat", re.I)
 MAX_WARNINGS = 5
+LOCK = threading.Lock()  # warnings are collected for the whole process
+PREFIX = re.compile(r"(?:[: ]*(?:MFER|SCP-ECG|ISHNE|Sierra XML):)?[: ]*")  # of its messages
 
 
 def _parse(module: str, parser: str, content: bytes) -> tuple[Any, list[str]]:
     """Return the record that a parser of ecgdatakit reads, and its warnings."""
     parsers = import_reader(f"ecgdatakit.parsing.parsers.{module}")
     failure = import_reader("ecgdatakit.exceptions").ECGDataKitError
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(record=True) as caught:
+    with (
+        LOCK,
+        tempfile.TemporaryDirectory() as folder,
+        warnings.catch_warnings(record=True) as caught,
+    ):
         warnings.simplefilter("always")
         path = Path(folder) / "record"
         path.write_bytes(content)
 
         def cleaned(message: object) -> str:
             text = re.sub(rf"(?: (?:in|of))? ?{re.escape(str(path))}:?", "", str(message))
-            return text.removeprefix(": ").strip()[:200]
+            return PREFIX.sub("", text, count=1).strip()[:200]
 
         try:
             record = getattr(parsers, parser)().parse(path)
@@ -63,6 +70,11 @@ def _parse(module: str, parser: str, content: bytes) -> tuple[Any, list[str]]:
         messages = [cleaned(each.message) for each in caught]
     notes = [message for message in messages if not OTHER_WARNINGS.search(message)]
     return record, notes[:MAX_WARNINGS]
+
+
+def _xml(root: Any) -> bytes:
+    """Return an element as XML, without document type, namespaces and comments."""
+    return import_reader("xml.etree.ElementTree").tostring(root)
 
 
 def _stated(record: Any, notes: list[str], rates: float | Sequence[float]) -> Stated:
@@ -122,7 +134,7 @@ def read_sierra(root: Any) -> Stated:
     methods = (waveform.get("compression"), waveform.get("compressmethod"))
     if any((method or "").upper() == "XLI" for method in methods):
         _check_xli(waveform.text or "", round(duration_ms * fs / 1000))
-    record, notes = _parse("sierra_xml", "SierraXMLParser", tostring(root))
+    record, notes = _parse("sierra_xml", "SierraXMLParser", _xml(root))
     return _stated(record, notes, fs)
 
 
@@ -193,12 +205,19 @@ def read_mortara(root: Any) -> Stated:
         If it has no channels, a rate is no number, or the library refuses it.
     """
     leads = root.findall("CHANNEL")
-    if not leads:
-        raise ValueError("<ECG> without CHANNEL is not an export of Mortara ELI")
+    if not 1 <= len(leads) <= MAX_LEADS:
+        raise ValueError(f"an export of Mortara ELI has 1 to {MAX_LEADS} CHANNEL, got {len(leads)}")
+    beats = root.findall("TYPICAL_CYCLE/TYPICAL_CYCLE_CHANNEL")
+    if len(beats) > MAX_LEADS or any(
+        len(text or "") > MAX_TEXT
+        for lead in leads + beats
+        for text in (lead.get("DATA"), lead.text)
+    ):
+        raise ValueError(f"expected at most {MAX_TEXT} characters of samples for each lead")
     for lead in leads:
         if parse_number(lead.get("OFFSET") or "0", "OFFSET") != 0:
             raise ValueError("a CHANNEL with an OFFSET other than 0, whose meaning is not known")
-    record, notes = _parse("mortara_el250", "MortaraEL250Parser", tostring(root))
+    record, notes = _parse("mortara_el250", "MortaraEL250Parser", _xml(root))
     return _stated(
         record, notes, [parse_number(e.get("SAMPLE_FREQ"), "SAMPLE_FREQ") for e in leads]
     )
@@ -281,41 +300,47 @@ def _check_mfer(content: bytes) -> None:
     """
     if len(content) > MAX_MFER_BYTES:
         raise ValueError(f"{len(content)} bytes, expected at most {MAX_MFER_BYTES}")
-    at = n_definitions = n_nested = n_open = n_samples = 0
-    while at < len(content) and content[at] != MFER_END:
+    _count_mfer(content, 0, len(content), dict.fromkeys(MFER_LIMITS, 0) | {"channels": 1})
+
+
+def _count_mfer(content: bytes, at: int, end: int, n: dict[str, int]) -> None:
+    """Count what is defined in a part of an MFER file; refuse what is above ``MFER_LIMITS``."""
+    while at < end and (content[at] != MFER_END or n["open definitions"]):
         tag, at = content[at], at + 1
-        n_definitions += 1
-        if tag == 0:
-            continue
-        while tag == MFER_CHANNEL and at < len(content) and content[at] & 0x80:
-            at += 1
-        at += tag == MFER_CHANNEL
-        first = content[at] if at < len(content) else 0
-        n_bytes = first & 0x7F if first > 0x80 else 0
-        length = int.from_bytes(content[at + 1 : at + 1 + n_bytes], "big") if n_bytes else first
-        at += 1 + n_bytes
-        value = content[at : at + 4]
-        if first == 0x80:  # ends with two zeros; what is in it is counted one by one
-            n_open, length = n_open + 1, 0
-        elif tag in (MFER_CHANNEL, MFER_SET):
-            n_nested += length
-        elif tag == MFER_WAVEFORM:
-            n_samples += length // 2
-        if tag == MFER_CHANNELS and first <= 4:
-            n_channels = min(int.from_bytes(value[:first], order) for order in ("big", "little"))
-            if n_channels > MAX_LEADS:
-                raise ValueError(f"{n_channels} channels, expected at most {MAX_LEADS}")
-        at += length
-        if (
-            n_definitions > MAX_DEFINITIONS
-            or n_nested > MAX_NESTED_BYTES
-            or n_open > MAX_NESTED
-            or n_samples > MAX_MFER_SAMPLES
-        ):
-            raise ValueError(
-                f"more than {MAX_DEFINITIONS} definitions or {MAX_MFER_SAMPLES} samples, which is "
-                "the most that is read"
-            )
+        n["definitions"] += 1
+        if tag:
+            while tag == MFER_CHANNEL and at < end and content[at] & 0x80:
+                at += 1
+            length, at, is_open = _mfer_length(content, at + (tag == MFER_CHANNEL))
+            stop = min(at + length, end)
+            value = content[at : min(stop, at + 4)]
+            n["open definitions"] += is_open  # what is in one is counted as if it were outside
+            if tag in (MFER_CHANNEL, MFER_SET):
+                n["nested bytes"] += length
+            elif tag == MFER_WAVEFORM:
+                n["samples"] += length // 2
+                n["frames of channels"] += n["channels"]
+            elif tag == MFER_ORDER:
+                n["is little-endian"] = int(value[:1] == b"\1")
+            elif tag == MFER_CHANNELS:
+                order = value[::-1] if n["is little-endian"] else value
+                n["channels"] = int.from_bytes(order, "big") or 1
+        for what, most in MFER_LIMITS.items():
+            if n[what] > most:
+                raise ValueError(f"{n[what]} {what}, expected at most {most}")
+        if tag:
+            if tag in (MFER_CHANNEL, MFER_SET):
+                _count_mfer(content, at, stop, n)
+            at = stop
+
+
+def _mfer_length(content: bytes, at: int) -> tuple[int, int, bool]:
+    """Return the length of a value, where it begins, and whether the length is left open."""
+    first = content[at] if at < len(content) else 0
+    if first <= 0x80:
+        return first & 0x7F, at + 1, first == 0x80
+    end = at + 1 + (first & 0x7F)
+    return int.from_bytes(content[at + 1 : end], "big"), end, False
 
 
 def read_ishne(content: bytes) -> Stated:

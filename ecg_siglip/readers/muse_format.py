@@ -41,11 +41,11 @@ def read_muse(root: Any) -> Stated:
     """
     waveforms = root.findall("Waveform")
     kinds = [(waveform.findtext("WaveformType") or "").strip().lower() for waveform in waveforms]
-    warnings: list[str] = []
+    bad: list[str] = []
     groups = [
         group
         for waveform, kind in zip(waveforms, kinds, strict=True)
-        if kind == "rhythm" and (group := _rhythm(waveform, warnings))
+        if kind == "rhythm" and (group := _rhythm(waveform, bad))
     ]
     if not groups:
         found = ", ".join(sorted({kind[:20] for kind in kinds if kind})) or "none"
@@ -53,25 +53,27 @@ def read_muse(root: Any) -> Stated:
             f"expected a waveform of type Rhythm, got {found}: export the ECG with its rhythm, not "
             "only its median beats"
         )
-    warnings += several_recordings(groups)
+    warnings = several_recordings(groups)
+    if bad:
+        warnings.append(f"the checksum is not that of the samples of {', '.join(bad[:16])}")
     channels = _with_limb_leads(join_groups(groups))
     statements = root.findall("Diagnosis/DiagnosisStatement/StmtText")
     comments = [statement.text.strip() for statement in statements if statement.text]
     return Stated(channels, comments, warnings)
 
 
-def _rhythm(waveform: Any, warnings: list[str]) -> list[Channel]:
+def _rhythm(waveform: Any, bad_checksums: list[str]) -> list[Channel]:
     """Return the stored leads of a waveform."""
     base = parse_number(waveform.findtext("SampleBase"), "SampleBase")
     exponent = parse_number(waveform.findtext("SampleExponent") or "0", "SampleExponent")
     if not abs(exponent) <= 9:
         raise ValueError(f"expected a sampling rate, got {base:g} times 10 to the {exponent:g}")
     fs = base * 10**exponent
-    return [_lead(lead, fs, warnings) for lead in waveform.findall("LeadData")]
+    return [_lead(lead, fs, bad_checksums) for lead in waveform.findall("LeadData")]
 
 
-def _lead(lead: Any, fs: float, warnings: list[str]) -> Channel:
-    """Return a stored lead."""
+def _lead(lead: Any, fs: float, bad_checksums: list[str]) -> Channel:
+    """Return a stored lead; add its name to ``bad_checksums`` if its checksum is not right."""
     name = (lead.findtext("LeadID") or "").strip()
     size = parse_number(lead.findtext("LeadSampleSize") or "2", "LeadSampleSize")
     if size != 2:
@@ -89,7 +91,7 @@ def _lead(lead: Any, fs: float, warnings: list[str]) -> Channel:
         raise ValueError(f"expected samples of 2 bytes, got {len(data)} bytes of lead {name[:20]}")
     checksum = (lead.findtext("LeadDataCRC32") or "").strip()
     if re.fullmatch(r"[0-9]{1,10}", checksum) and int(checksum) not in (0, zlib.crc32(data)):
-        warnings.append(f"the checksum of lead {name[:20]} is not that of its samples")
+        bad_checksums.append(name[:20])
     offset = parse_number(lead.findtext("LeadOffsetFirstSample") or "0", "LeadOffsetFirstSample")
     counts = np.frombuffer(data, "<i2").astype(np.float64)
     start_s = offset / fs if fs > 0 else 0.0

@@ -113,8 +113,11 @@ def select_leads(
     rate = agreed_fs(_common_fs(channels), fs)
     rows, warnings = _common_length(channels)
     mv = [_mv_per_unit(channel.unit, units, gain, channel.name) for channel in channels]
+    # Lead by lead: all leads of a day in float64 would not fit into memory once more.
+    signal = np.empty((len(rows), len(rows[0])), np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
-        signal = np.ascontiguousarray(np.stack(rows) * np.array(mv)[:, None], dtype=np.float32)
+        for lead, row, size in zip(signal, rows, mv, strict=True):
+            np.multiply(row, size, out=lead, casting="unsafe")
     check_layout(signal)
     return Leads(signal, rate, tuple(channel.name for channel in channels), warnings)
 
@@ -313,10 +316,10 @@ def check_layout(signal: np.ndarray) -> None:
     if n_pieces < 8 or len(signal) < N_STRIPS:
         return
     pieces = signal[:, : signal.shape[1] // n_pieces * n_pieces].reshape(len(signal), n_pieces, -1)
-    low, high, finite = pieces, pieces, np.isfinite(pieces)
-    if not finite.all():
-        low, high = np.where(finite, pieces, np.inf), np.where(finite, pieces, -np.inf)
-    has_signal = high.max(axis=2) - low.min(axis=2) >= FLAT_MV
+    with np.errstate(invalid="ignore"):
+        # These two ignore NaN, and a piece of NaN has no signal.
+        ranges = np.fmax.reduce(pieces, axis=2) - np.fmin.reduce(pieces, axis=2)
+    has_signal = ranges >= FLAT_MV
     first = has_signal.argmax(axis=1)
     stop = n_pieces - has_signal[:, ::-1].argmax(axis=1)
     is_strip = has_signal.any(axis=1) & (stop - first <= STRIP * n_pieces)

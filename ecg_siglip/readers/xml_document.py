@@ -12,6 +12,7 @@ from ecg_siglip.readers.channels import MAX_PARSED_BYTES, import_reader
 
 MAX_XML_TAGS = 1 << 19
 MAX_ATTRIBUTES = 1 << 20
+MAX_NAMESPACE = 1000  # characters
 # Encodings of one byte or more per character in which ASCII is ASCII.
 ASCII_BASED = re.compile(
     r"utf-?8|(?:us-)?ascii|latin-?1|iso[-_]?8859[-_]\d{1,2}|windows-\d{3,4}|cp(?:125|93|94|95)\d|"
@@ -116,6 +117,7 @@ def parse_xml(content: bytes) -> Any:
         )
     parser = xml.XMLParser()
     parser.parser.AttlistDeclHandler = _no_attributes
+    parser.parser.StartNamespaceDeclHandler = _short_namespace
     parser.feed(text)
     root = parser.close()
     for element in root.iter():
@@ -126,6 +128,12 @@ def parse_xml(content: bytes) -> Any:
 def _no_attributes(element: str, *_: Any) -> None:
     # A defined attribute of a megabyte would be added to each of a million elements.
     raise ValueError(f"the file defines attributes of <{element[:40]}>, expected none")
+
+
+def _short_namespace(prefix: str | None, uri: str | None) -> None:
+    # Expat copies the name of the namespace into the name of every element in it.
+    if len(prefix or "") + len(uri or "") > MAX_NAMESPACE:
+        raise ValueError(f"expected namespaces of at most {MAX_NAMESPACE} characters, got longer")
 
 
 def parse_number(text: str | None, field: str) -> float:
@@ -170,7 +178,10 @@ def parse_samples(text: str | None, name: str) -> np.ndarray:
                 f"the samples of lead {name} have commas and other delimiters, which can mean "
                 "decimal commas; expected one delimiter and decimal points"
             )
-        text = re.sub(r"[,;]\s*\Z", "", text).replace(",", " ").replace(";", " ")
+        text = re.sub(r"[,;]\s*\Z", "", text)
+        if re.search(r"\A\s*[,;]|[,;]\s*[,;]", text):
+            raise ValueError(f"the samples of lead {name}: expected one between two commas")
+        text = text.replace(",", " ").replace(";", " ")
     try:
         samples = np.array(text.split(), np.float64)
     except ValueError as error:

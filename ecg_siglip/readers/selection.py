@@ -113,7 +113,7 @@ def select_leads(
     rate = agreed_fs(_common_fs(channels), fs)
     rows, warnings = _common_length(channels)
     mv = [_mv_per_unit(channel.unit, units, gain, channel.name) for channel in channels]
-    # Lead by lead: all leads of a day in float64 would not fit into memory once more.
+    # Lead by lead: a second copy of a day of all leads in float64 would not fit into memory.
     signal = np.empty((len(rows), len(rows[0])), np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         for lead, row, size in zip(signal, rows, mv, strict=True):

@@ -30,12 +30,19 @@ MAX_TEXT = 1 << 20  # characters of a lead's samples in Mortara's XML
 # Of MFER.
 MAX_MFER_BYTES = 1 << 26
 MFER_LIMITS = {
-    "definitions": 1 << 16, "nested bytes": 1 << 16, "open definitions": 64, "channels": MAX_LEADS,
-    "samples": 1 << 25, "frames of channels": 1 << 16, "is little-endian": 1,
+    "definitions": 1 << 17, "bytes of text": 1 << 22, "nested bytes": 1 << 16,
+    "open definitions": 64, "channels": MAX_LEADS, "samples": 1 << 25,
+    "frames of channels": 1 << 16, "is little-endian": 1,
 }  # fmt: skip
-MFER_ORDER, MFER_CHANNELS, MFER_WAVEFORM, MFER_END = 0x01, 0x05, 0x1E, 0x80
-MFER_CHANNEL, MFER_SET = 0x3F, 0x67
+MFER_ORDER, MFER_CHARACTERS, MFER_CHANNELS, MFER_WAVEFORM = 0x01, 0x03, 0x05, 0x1E
+MFER_CHANNEL, MFER_SET, MFER_END = 0x3F, 0x67, 0x80
+# Encodings of texts; Python has others, such as punycode, that take quadratic time.
+MFER_ENCODINGS = re.compile(
+    rb"\s*(?:\Z|\0|us-ascii|ascii|ansi|iso|utf|unicode|jis|shift|euc|rfc|latin|windows|cp\d|gb|big)",
+    re.I,
+)
 ISHNE_HEADER = 522
+ISHNE_ANNOTATIONS = b"ANN  1.0"
 MAX_ISHNE_COMMENT = 1 << 20
 XLI_HEADER = 8
 XLI_CODES = 1022  # entries of the dictionary; a higher code ends the data
@@ -320,7 +327,11 @@ def _count_mfer(content: bytes, at: int, end: int, n: dict[str, int]) -> None:
             elif tag == MFER_WAVEFORM:
                 n["samples"] += length // 2
                 n["frames of channels"] += n["channels"]
-            elif tag == MFER_ORDER:
+            else:
+                n["bytes of text"] += length
+            if tag == MFER_CHARACTERS and not MFER_ENCODINGS.match(content[at:stop]):
+                raise ValueError(f"texts in the unknown encoding {content[at:stop][:40]!r}")
+            if tag == MFER_ORDER:
                 n["is little-endian"] = int(value[:1] == b"\1")
             elif tag == MFER_CHANNELS:
                 order = value[::-1] if n["is little-endian"] else value
@@ -358,7 +369,7 @@ def read_ishne(content: bytes) -> Stated:
     Raises
     ------
     ValueError
-        If the header is malformed or the file is cut off.
+        If the header is malformed, the file is cut off or has annotations instead of a signal.
 
     Notes
     -----
@@ -366,6 +377,8 @@ def read_ishne(content: bytes) -> Stated:
     verifies its checksum; samples are 16-bit counts of all leads in turn. A sample of -32768 is
     none.
     """
+    if content.startswith(ISHNE_ANNOTATIONS):
+        raise ValueError("the beats of a recording, give the file .ecg next to it for its signal")
     if len(content) < ISHNE_HEADER:
         raise ValueError(f"expected a header of {ISHNE_HEADER} bytes, got {len(content)}")
     comment, n_leads = (
@@ -394,16 +407,3 @@ def read_ishne(content: bytes) -> Stated:
         name = "" if re.fullmatch(r"Lead \d+", channel.name) else channel.name
         channels.append(channel._replace(name=name, samples=samples))
     return stated._replace(channels=channels, warnings=notes)
-
-
-def refuse_ishne_annotations(content: bytes) -> Stated:
-    """Refuse the annotations of an ISHNE Holter recording, which are beats without a signal.
-
-    Raises
-    ------
-    ValueError
-        Always; the message names the file that has the signal.
-    """
-    raise ValueError(
-        "the beats of a Holter recording, give the file .ecg next to it for its signal"
-    )

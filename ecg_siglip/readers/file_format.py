@@ -38,8 +38,7 @@ FORMATS: tuple[tuple[str, bytes, Reader], ...] = (
     ("NumPy archive", rb"PK\x03\x04", tabular_formats.read_npz),
     ("Parquet", rb"PAR1", tabular_formats.read_parquet),
     ("SCP-ECG", rb"(?s).{8}\0\0.{12}\0\0.{4}\x07\0\0\0", device_formats.read_scp),
-    ("ISHNE Holter", rb"ISHNE1\.0", device_formats.read_ishne),
-    ("ISHNE annotations", rb"ANN  1\.0", device_formats.refuse_ishne_annotations),
+    ("ISHNE Holter", rb"(?:ISHNE|ANN  )1\.0", device_formats.read_ishne),
     ("MFER", rb"(?s)@.MFR |\x01\x01[\x00\x01]\x02\x03", device_formats.read_mfer),
     ("XML", XML, xml_formats.read_xml),
     ("JSON", rb"(?:\xef\xbb\xbf)?\s*(?:\{|\[\s*\{)", json_formats.read_json),
@@ -131,4 +130,4 @@ def is_record(path: Path) -> bool:
         names = {lead_name(tabular_formats.split_unit(cell)[0]) for cell in cells}
         is_numeric = len(cells) > 1 and all(map(tabular_formats.is_number, cells))
         return is_numeric or not names.isdisjoint(LEADS)
-    return reader not in (None, device_formats.refuse_ishne_annotations)
+    return reader is not None and not head.startswith(device_formats.ISHNE_ANNOTATIONS)

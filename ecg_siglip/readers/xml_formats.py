@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ecg_siglip.core.files import one_line
 from ecg_siglip.readers import aecg_format, device_formats, muse_format
 from ecg_siglip.readers.channels import Channel, Stated, join_groups
 from ecg_siglip.readers.xml_document import parse_number, parse_samples, parse_xml, root_name
@@ -71,7 +72,11 @@ def read_xml(content: bytes) -> Stated:
     root = parse_xml(content)
     kind = root.tag.lower()
     if kind in XML_READERS:
-        return XML_READERS[kind](root)
+        name, reader = XML_READERS[kind]
+        try:
+            return reader(root)
+        except ValueError as error:
+            raise ValueError(f"{name}: {one_line(error)}") from error
     if kind in OTHER_ROOTS:
         what, help_ = OTHER_ROOTS[kind]
         raise ValueError(f"{what} (<{root.tag}>), which is not read: {help_}")
@@ -102,7 +107,7 @@ def read_cardiosoft(root: Any) -> Stated:
     groups = [_cardiosoft_strip(strip) for strip in strips]
     groups += [] if any(groups) else map(_full_disclosure, root.findall("FullDisclosure"))
     if not any(groups):
-        raise ValueError("a GE CardioSoft export without samples (WaveformData), expected some")
+        raise ValueError("expected samples (WaveformData), got none")
     return Stated(join_groups([group for group in groups if group]))
 
 
@@ -145,9 +150,9 @@ def _cardiosoft_channel(strip: Any, name: str, counts: Any) -> Channel:
 
 
 XML_READERS = {
-    "annotatedecg": aecg_format.read_aecg,
-    "restingecg": muse_format.read_muse,
-    "cardiologyxml": read_cardiosoft,
-    "restingecgdata": device_formats.read_sierra,
-    "ecg": device_formats.read_mortara,
+    "annotatedecg": ("HL7 aECG", aecg_format.read_aecg),
+    "restingecg": ("GE MUSE", muse_format.read_muse),
+    "cardiologyxml": ("GE CardioSoft", read_cardiosoft),
+    "restingecgdata": ("Philips Sierra", device_formats.read_sierra),
+    "ecg": ("Mortara ELI", device_formats.read_mortara),
 }

@@ -58,7 +58,9 @@ def test_an_error_does_not_quote_the_content_at_length(tmp_path: Path):
     content = WRITERS["aecg.xml"](ecg(), FS)
     head, digits, tail = re.split(rb"(<digits>[^<]*)", content, maxsplit=1)
     path = write(tmp_path, head + digits.replace(b" ", b"_") + tail)
-    with pytest.raises(ValueError, match="^record rec: XML: the samples of lead") as error:
+    with pytest.raises(
+        ValueError, match="^record rec: XML: HL7 aECG: the samples of lead"
+    ) as error:
         read_record(path)
     assert len(str(error.value)) < 200
 

@@ -43,8 +43,8 @@ def test_entities_are_refused(tmp_path: Path):
         (b"<examdescript/>", ["Schiller"]),
         (b"<gpx/>", ["sports watch"]),
         (b"<" + b"a" * 1000 + b"/>", ["expected AnnotatedECG or RestingECG"]),
-        (b"<ECG/>", ["1 to 64 CHANNEL, got 0"]),
-        (b"<CardiologyXML/>", ["CardioSoft", "without samples"]),
+        (b"<ECG/>", ["Mortara ELI", "1 to 64 CHANNEL, got 0"]),
+        (b"<CardiologyXML/>", ["GE CardioSoft", "expected samples"]),
     ],
 )
 def test_other_xml_is_named(tmp_path: Path, content: bytes, words: list[str]):
@@ -107,6 +107,6 @@ def test_a_malformed_cardiosoft_export_is_refused(tmp_path: Path, old: str, new:
 def test_stubs_are_named(name: str):
     if not CASES.is_dir():
         pytest.skip(f"needs {CASES}")
-    words = {"mortara": "CHANNEL I", "cardiosoft": "CardioSoft export without samples"}
+    words = {"mortara": "Mortara ELI: CHANNEL I", "cardiosoft": "GE CardioSoft: expected samples"}
     with pytest.raises(ValueError, match=words[name]):
         read_record(CASES / f"{name}.xml")

@@ -11,7 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ecg_siglip.core.files import one_line
-from ecg_siglip.readers import dicom_format, edf_format, tabular_formats, xml_formats
+from ecg_siglip.readers import (
+    device_formats,
+    dicom_format,
+    edf_format,
+    json_formats,
+    tabular_formats,
+    xml_formats,
+)
 from ecg_siglip.readers.channels import Stated
 from ecg_siglip.signals.leads import LEADS, lead_name
 
@@ -26,6 +33,8 @@ DICOM = (
     rb"(?s).{128}DICM|\x02\x00[\x00-\x02]\x00[A-Z]{2}|"
     rb"\x08\x00[\x00-\x18]\x00(?:[A-Z]{2}|.\x00{3})"
 )
+# With a byte order mark or in EBCDIC.
+XML = rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\x00\xfe\xff]*<|\x4c\x6f\xa7\x94"
 # Name, pattern at the beginning of the content, reader.
 Reader = Callable[[bytes], Stated]
 FORMATS: tuple[tuple[str, bytes, Reader], ...] = (
@@ -36,7 +45,11 @@ FORMATS: tuple[tuple[str, bytes, Reader], ...] = (
     ("NumPy", rb"\x93NUMPY", tabular_formats.read_npy),
     ("NumPy archive", rb"PK\x03\x04", tabular_formats.read_npz),
     ("Parquet", rb"PAR1", tabular_formats.read_parquet),
-    ("XML", rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\x00]*<", xml_formats.read_xml),
+    ("SCP-ECG", rb"(?s).{8}\0\0.{12}\0\0.{4}\x07\0\0\0", device_formats.read_scp),
+    ("ISHNE Holter", rb"(?:ISHNE|ANN  )1\.0", device_formats.read_ishne),
+    ("MFER", rb"(?s)@.MFR |\x01\x01[\x00\x01]\x02\x03", device_formats.read_mfer),
+    ("XML", XML, xml_formats.read_xml),
+    ("JSON", rb"(?:\xef\xbb\xbf)?\s*(?:\{|\[\s*\{)", json_formats.read_json),
     ("table", rb"[^\x00-\x08\x0e-\x1f]+\Z", tabular_formats.read_text),
 )
 
@@ -117,11 +130,12 @@ def is_record(path: Path) -> bool:
         return False
     kind, reader = detect_format(head)
     if kind == "XML":
-        root = rb"<(\w+:)?(AnnotatedECG|RestingECG)\b"
-        return re.search(root, head.replace(b"\0", b"")) is not None
+        return xml_formats.is_ecg_xml(head)
+    if kind == "JSON":
+        return json_formats.is_ecg_json(head)
     if kind == "table":
         cells = tabular_formats.first_row(head)
         names = {lead_name(tabular_formats.split_unit(cell)[0]) for cell in cells}
         is_numeric = len(cells) > 1 and all(map(tabular_formats.is_number, cells))
         return is_numeric or not names.isdisjoint(LEADS)
-    return reader is not None
+    return reader is not None and not head.startswith(device_formats.ISHNE_ANNOTATIONS)

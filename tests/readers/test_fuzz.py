@@ -263,6 +263,8 @@ def test_damaged_real_files_are_predicted_or_refused(
 BEGINNINGS = (
     b"0       ", bytes(128) + b"DICM", b"\x93NUMPY\x01\x00", b"PK\x03\x04", b"PAR1",
     b"<AnnotatedECG", b"<RestingECG", b"I,II,V1\n", b"# fs: 500\n", b"\x1f\x8b\x08", b"",
+    b"<restingecgdata", b"<ECG", b"<CardiologyXML", b"ISHNE1.0", b"@\x04MFR ", b'{"data":',
+    b"ANN  1.0", bytes(10) + b"$" + bytes(17) + b"\x07\0\0\0",
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ecg_siglip.readers.channels import Stated, make_channels
+from ecg_siglip.readers.limits import check_regular
 
 # Largest record that a header may describe: 256 MiB of files, and of samples as float64.
 MAX_BYTES = 1 << 28
@@ -136,6 +137,8 @@ def _size_of_files(header: Path, lines: list[str]) -> int:
     for file in _file_names(lines):
         path = header.with_name(file)
         if not path.is_file():
+            if path.exists():
+                check_regular(path)
             raise FileNotFoundError(f"the header names {file}, which is not in {header.parent}")
         n_bytes += path.stat().st_size
     return n_bytes

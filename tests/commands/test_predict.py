@@ -16,7 +16,8 @@ from ecg_siglip.datasets import ptbxl
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.predict import predict
-from ecg_siglip.readers.record import expand_paths, read_record
+from ecg_siglip.readers.folders import expand_paths
+from ecg_siglip.readers.record import read_record
 from ecg_siglip.signals.preprocessing import resample
 
 
@@ -131,7 +132,7 @@ def test_a_record_can_be_without_findings(trained, path):
 def test_a_folder_is_expanded_to_its_records_and_the_batch_size_changes_nothing(run_predict, path):
     _, together, _ = run_predict(path.parent)
     _, alone, _ = run_predict(path.parent, batch_size=1)
-    assert len(together) == len(expand_paths([str(path.parent)])) > 10
+    assert len(together) == len(expand_paths([str(path.parent)]).paths) > 10
     for a, b in zip(together, alone, strict=True):
         assert a["record"] == b["record"]
         assert a["probabilities"] == pytest.approx(b["probabilities"], abs=1e-5)

@@ -23,7 +23,8 @@ from writers import (
     write_wfdb,
 )
 
-from ecg_siglip.readers.record import expand_paths, find_records, open_record, read_record
+from ecg_siglip.readers.folders import expand_paths, find_records
+from ecg_siglip.readers.record import open_record, read_record
 from ecg_siglip.signals.leads import LEADS
 
 

@@ -101,9 +101,10 @@ class Skipped:
         texts = []
         for kind, n in sorted(self.counts.items(), key=lambda item: (item[0] is OTHER, -item[1])):
             if kind.is_ecg == is_ecg:
-                names = ", ".join(self.examples[kind]) + (", ..." if n > N_EXAMPLES else "")
+                examples = self.examples.get(kind, [])
+                names = ", ".join([*examples, *["..."] * (n > N_EXAMPLES)])
                 advice = f": {kind.advice}" if kind.is_ecg and kind.advice else ""
-                texts.append(count_of(kind.name, n) + (f" ({names})" if names else "") + advice)
+                texts.append(count_of(kind.name, n) + (f" ({names})" if examples else "") + advice)
         return "; ".join(texts)
 
 

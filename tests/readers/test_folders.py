@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -215,12 +216,14 @@ def test_a_very_deep_tree(tmp_path: Path, table: bytes):
     """Deeper than Python's stack, and than the longest path that the system opens."""
     (tmp_path / "z.csv").write_bytes(table)
     folder = os.open(tmp_path, os.O_RDONLY)
-    for depth in range(3000):
-        os.mkdir("d", dir_fd=folder)
-        deeper = os.open("d", os.O_RDONLY, dir_fd=folder)
+    n_deep = sys.getrecursionlimit() + 50
+    for depth in range(n_deep + 12):
+        name = "d" if depth < n_deep else "d" * 200
+        os.mkdir(name, dir_fd=folder)
+        deeper = os.open(name, os.O_RDONLY, dir_fd=folder)
         os.close(folder)
         folder = deeper
-        if depth == 1500:
+        if depth == n_deep:
             with open(os.open("x.csv", os.O_CREAT | os.O_WRONLY, dir_fd=folder), "wb") as file:
                 file.write(table)
     os.close(folder)

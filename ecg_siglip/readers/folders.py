@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections import Counter, defaultdict
@@ -23,11 +24,12 @@ from ecg_siglip.readers.tabular_formats import first_row
 
 MAX_HEADER_BYTES = 1 << 20
 N_EXAMPLES = 3
+N_KINDS = 8  # in a message
 # What cannot be reached or is never opened.
 UNREADABLE_FOLDER = Other("an unreadable folder", "", True)
 UNREADABLE_FILE = Other("an unreadable file", "", True)
 BROKEN_LINK = Other("a broken link", "", True)
-REPEATED_LINK = Other("a link to a folder that was searched by another path", "")
+REPEATED_LINK = Other("a link to a folder that is searched already or contains this one", "")
 SPECIAL = Other("a special file", "")
 # Files that belong to records, are usual next to them, or are of no known kind.
 PART = Other("a part of a record", "")
@@ -55,7 +57,11 @@ COMMON_NAMES = re.compile(
 # An empty file with one of these suffixes was to become a table or a document with an ECG.
 TABLE_SUFFIXES = (".csv", ".tsv", ".xml", ".json", ".xlsx", ".h5", ".hdf5")
 ECG_ROOT = re.compile(rb"<(?:\w+:)?\w*(?:ecg|ekg|cardio|holter|waveform)", re.IGNORECASE)
-ECG_KEY = re.compile(rb'"\w*(?:ecg|ekg|waveform|voltage)\w*"\s*:', re.IGNORECASE)
+ECG_KEY = re.compile(
+    rb'"valueSampledData"|"[\w ]*(?:ecg|ekg|wave|volt|sample|lead|signal)[\w ]*"\s*:\s*\[\s*'
+    rb"(?:[-+\d.eE]+\s*,\s*){8}",
+    re.IGNORECASE,
+)
 # Text below the names of columns and notes, in a file that is long enough for an ECG.
 NUMERIC = re.compile(rb'[-+\d\s.,;:eE"]*\d[-+\d\s.,;:eE"]*')
 APPLE_DOUBLE = b"\x00\x05\x16"
@@ -98,13 +104,17 @@ class Skipped:
         >>> skipped.in_words(is_ecg=True)
         '2 GDF recordings (a.gdf, b.gdf): export it as EDF'
         """
+        counts = [item for item in self.counts.items() if item[0].is_ecg == is_ecg]
+        counts.sort(key=lambda item: (item[0] == OTHER, -item[1]))
         texts = []
-        for kind, n in sorted(self.counts.items(), key=lambda item: (item[0] is OTHER, -item[1])):
-            if kind.is_ecg == is_ecg:
-                examples = self.examples.get(kind, [])
-                names = ", ".join([*examples, *["..."] * (n > N_EXAMPLES)])
-                advice = f": {kind.advice}" if kind.is_ecg and kind.advice else ""
-                texts.append(count_of(kind.name, n) + (f" ({names})" if examples else "") + advice)
+        for kind, n in counts[:N_KINDS]:
+            examples = self.examples.get(kind, [])
+            names = ", ".join([*examples, *["..."] * (n > N_EXAMPLES)])
+            has_advice = kind.is_ecg and kind.advice and kind.name != UNKNOWN.name
+            advice = f": {kind.advice}" if has_advice else ""
+            texts.append(count_of(kind.name, n) + (f" ({names})" if examples else "") + advice)
+        if n_further := sum(n for _, n in counts[N_KINDS:]):
+            texts.append(f"{n_further:,} of {len(counts) - N_KINDS} further kinds")
         return "; ".join(texts)
 
 
@@ -199,7 +209,11 @@ def named_files(header: str | Path) -> tuple[set[str], bool]:
 def _iterate_records(root: str, skipped: Skipped) -> Iterator[str]:
     """Yield the records of a folder; count everything else."""
     # Strings, not Path: for a hundred thousand records those take more memory than a model.
-    seen: set[tuple[int, int]] = set()
+    # A link to a folder around this one would lead to everything else on the disk.
+    seen = set()
+    for around in Path(os.path.realpath(root)).parents:
+        with contextlib.suppress(OSError):
+            seen.add(_identity(around))
     # Links follow at the end, so that a folder within the tree has its own name, not a link's.
     starts = [root]
     for start in starts:
@@ -221,6 +235,12 @@ def _iterate_records(root: str, skipped: Skipped) -> Iterator[str]:
                 skipped.add(kind, _within(entry.path, root))
 
 
+def _identity(path: str | Path) -> tuple[int, int]:
+    """Return the device and the number of a folder, the same by whatever path."""
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
@@ -238,11 +258,11 @@ def _open_folder(
 ) -> _Folder | None:
     """List a folder; count it as skipped if it cannot be read or was listed before."""
     try:
-        status = os.stat(path)
-        if (status.st_dev, status.st_ino) in seen:
+        identity = _identity(path)
+        if identity in seen:
             skipped.add(REPEATED_LINK, _within(path, root))
             return None
-        seen.add((status.st_dev, status.st_ino))
+        seen.add(identity)
         return _Folder(path)
     except OSError as error:
         if path != root:  # the error of the folder itself is that of the record of its name

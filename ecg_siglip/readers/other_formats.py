@@ -186,7 +186,7 @@ RECORDINGS = (
 # Annotations of recordings.
 ANNOTATIONS = "an annotation file"
 MARKS = ((rb"ANN  1\.0", "an ISHNE annotation file", MARKS_ONLY),)
-# Where the content says nothing, the name may.
+# By the suffix, where the content has no mark.
 SUFFIXES = {
     **dict.fromkeys(
         (".atr", ".qrs", ".ari", ".man", ".aux", ".xws", ".ann", ".epi", ".st", ".wabp", ".wqrs",

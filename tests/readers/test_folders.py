@@ -14,6 +14,7 @@ from writers import FS, csv, ecg, edf, write_wfdb
 
 from ecg_siglip.readers import folders
 from ecg_siglip.readers.folders import Skipped, expand_paths, find_records, named_files
+from ecg_siglip.readers.other_formats import KINDS
 from ecg_siglip.readers.record import read_record
 
 
@@ -50,8 +51,10 @@ def test_files_are_counted_by_kind_and_the_important_ones_apart(tmp_path: Path, 
         "RECORDS": b"rec\n",
         ".hidden": b"\0",
         "__init__.py": b"",
-        "config.json": b'{"leads": 12}',
-        "kardia.json": b'{"ecg": [1, 2]}',
+        "config.json": b'{"leads": 12, "ecg": {"width": 8}, "thresholds": ['
+        + b"0.5, " * 99
+        + b"]}",
+        "kardia.json": b'{"ecg": [' + b"1.5, " * 99 + b"0]}",
         "page.xml": b"<page/>",
         "cart.xml": b'<?xml version="1.0"?><CardioXML/>',
         "numbers.txt": b"ch1 ch2\n" + b"1.5 -2e-3\n" * 500,
@@ -87,6 +90,18 @@ def test_many_files_of_a_kind_are_counted_and_three_named(tmp_path: Path):
     skipped = expand_paths([str(tmp_path)]).skipped
     assert skipped.in_words(is_ecg=False) == "5 PDF documents (0.pdf, 1.pdf, 2.pdf, ...)"
     assert Skipped().in_words(is_ecg=True) == ""
+
+
+def test_the_most_frequent_kinds_are_named():
+    skipped = Skipped()
+    kinds = {kind.name: kind for _, kind in KINDS if kind.is_ecg}
+    for i, kind in enumerate(kinds.values()):
+        for _ in range(i + 1):
+            skipped.add(kind, "x" * 300)
+    words = skipped.in_words(is_ecg=True)
+    assert words.count(";") == 8
+    assert words.endswith(f"of {len(kinds) - 8} further kinds")
+    assert len(words) < 3000
 
 
 def test_the_parts_of_wfdb_records_are_not_counted(tmp_path: Path):
@@ -153,8 +168,11 @@ def test_links_are_followed_and_no_folder_is_searched_twice(tmp_path: Path, tabl
     assert names(root) == ["file.csv", "z/a.csv", "b_link/deeper/a.csv"]
     assert tally(root) == {
         "a broken link": (2, True),
-        "a link to a folder that was searched by another path": (4, False),
+        "a link to a folder that is searched already or contains this one": (4, False),
     }
+    (root / "up").symlink_to("..")
+    (root / "top").symlink_to("/")
+    assert names(root) == ["file.csv", "z/a.csv", "b_link/deeper/a.csv"]
 
 
 def test_special_files_are_never_opened(tmp_path: Path, table: bytes):

@@ -55,7 +55,7 @@ def test_entities_and_oversized_files_are_refused(tmp_path: Path):
         (lambda: replaced(muse(ecg()), "MICROVOLTS", "MILLIVOLTS"), "in one unit, got two"),
         (lambda: replaced(aecg(ecg()), 'value="0.002"', 'value="0"'), "increment"),
         (lambda: replaced(aecg(ecg()), '"100" unit="uV"', '"1" unit="mV"'), "one unit, got two"),
-        (lambda: b"<page><body/></html>", "expected AnnotatedECG or RestingECG, got <page>"),
+        (lambda: b"<page><body/></page>", "expected AnnotatedECG or RestingECG, got <page>"),
     ],
 )  # fmt: skip
 def test_malformed_files_are_refused(tmp_path: Path, make: Callable, message: str):

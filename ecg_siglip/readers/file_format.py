@@ -38,7 +38,7 @@ FORMATS: tuple[tuple[str, bytes, Reader], ...] = (
     ("table", rb"[^\x00-\x08\x0e-\x1f]+\Z", tabular_formats.read_text),
 )
 # Formats with so general a pattern that files of other kinds match it.
-GENERAL = ("XML", "table")
+GENERAL = ("XML", "JSON", "table")
 WFDB_HEADER = Other("a compressed WFDB header", "unpack it and the files that it names", True)
 UNKNOWN = Other(
     "a file of unknown content",
@@ -202,20 +202,24 @@ def short_message(error: BaseException) -> str:
     return shorten(message, MAX_MESSAGE)
 
 
-def is_record(path: Path) -> bool:
-    """Return whether a file in a folder is a record, by the beginning of its content."""
-    try:
-        return begins_record(read_head(path))
-    except (OSError, ValueError):
-        return False
-
-
-def begins_record(head: bytes) -> bool:
-    """Return whether the beginning of a file is that of a record.
+def is_record(path: str | os.PathLike[str], head: bytes | None = None) -> bool:
+    """Return whether a file in a folder is a record, by the beginning of its content.
 
     A table is one if a column has the name of a lead, or if all cells of its first row are numbers;
     an XML file, if its root is known.
+
+    Parameters
+    ----------
+    path : str or path
+    head : bytes, optional
+        What ``read_head`` returns of it; None: it is read, and a file that cannot be read is no
+        record.
     """
+    if head is None:
+        try:
+            head = read_head(path)
+        except (OSError, ValueError):
+            return False
     kind, reader = detect_format(head)
     if kind == "XML":
         root = rb"<(\w+:)?(AnnotatedECG|RestingECG)\b"

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from ecg_siglip.core.files import shown
 from ecg_siglip.readers.file_format import (
+    GENERAL,
     UNKNOWN,
-    begins_record,
     describe_other,
     detect_format,
+    is_record,
     read_head,
 )
 from ecg_siglip.readers.limits import HEAD_BYTES, check_regular
@@ -309,7 +310,7 @@ class _Folder:
         if is_header and not head.startswith(APPLE_DOUBLE):
             is_segment = self._has_segments and f"{stem}.hea" in self._named_files()
             return PART if is_segment else None
-        if begins_record(head):
+        if is_record(entry.path, head):
             return None
         if n_bytes == 0:
             kind = EMPTY if suffix in TABLE_SUFFIXES or suffix in ECG_SUFFIXES else OTHER
@@ -331,7 +332,7 @@ class _Folder:
         if not is_certain and name.lower() in self._named_files():
             return PART
         content = detect_format(head)[0]
-        if is_certain or content not in ("XML", "table"):
+        if is_certain or content not in GENERAL:
             return kind
         if content == "XML":
             return XML_ECG if ECG_ROOT.search(head.replace(b"\0", b"")) else XML

@@ -19,6 +19,7 @@ from ecg_siglip.metrics.decision_rules import (
     SENSITIVITY,
     THRESHOLD_RULES,
 )
+from ecg_siglip.readers.limits import MAX_HOURS
 from ecg_siglip.vocabulary import findings
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -400,7 +401,7 @@ class ReadConfig:
     )
     leads: list[str] = setting(
         [],
-        "Leads of files whose channels have no names or names that say nothing, in the order of "
+        "Leads of files whose channels have no names or names without a meaning, in the order of "
         "the file: [I,II,...]; - for a channel to leave out.",
     )
 
@@ -419,6 +420,9 @@ class WindowsConfig:
         "the length of a window, one window is enough.",
         0.0,
         86400.0,
+    )
+    max_hours: float = setting(
+        MAX_HOURS, "Longest record, h; a longer one is refused before it is read.", 0.1, 744.0
     )
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ecg_siglip.core.files import shorten
 from ecg_siglip.readers.channels import Channel
 from ecg_siglip.signals.leads import LEADS, lead_name
 from ecg_siglip.signals.preprocessing import FLAT_MV
@@ -43,7 +44,7 @@ LATE_S = 0.1
 STRIP = 0.35
 N_STRIPS = 6
 STRIPS_ERROR = "a print layout of short strips, expected every lead over the whole length"
-N_LISTED = 16  # names in a message
+N_LISTED, MAX_LISTED = 16, 160  # names in a message, and their characters
 
 
 class Leads(NamedTuple):
@@ -82,7 +83,7 @@ def select_leads(
         nV, uV, mV or V, if the file states none.
     leads : sequence of str, optional
         Names of the channels that can be leads, in the order of the file, if it has none or has
-        names that say nothing; ``-`` for a channel to leave out.
+        names without a meaning; ``-`` for a channel to leave out.
     gain : float, counts per mV, optional
         If the samples are counts of the converter and the file does not state their size.
 
@@ -209,8 +210,8 @@ def _named(channels: Sequence[Channel], given: Sequence[str] | None) -> list[Cha
 def _listed(channels: Sequence[Channel]) -> str:
     """Return the names of channels for a message."""
     names = [channel.name or "(no name)" for channel in channels]
-    shown = ", ".join(names[:N_LISTED])
-    return f"{shown} and {len(names) - N_LISTED} more" if len(names) > N_LISTED else shown
+    listed = shorten(", ".join(names[:N_LISTED]), MAX_LISTED)
+    return f"{listed} and {len(names) - N_LISTED} more" if len(names) > N_LISTED else listed
 
 
 def _common_fs(channels: Sequence[Channel]) -> float | None:

@@ -26,7 +26,8 @@ from writers import (
 )
 
 from ecg_siglip.readers import tabular_formats
-from ecg_siglip.readers.record import find_records, read_record
+from ecg_siglip.readers.folders import find_records
+from ecg_siglip.readers.record import read_record
 from ecg_siglip.signals.leads import LEADS, lead_name
 
 

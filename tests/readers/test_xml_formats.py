@@ -7,7 +7,8 @@ import pytest
 from helpers import SHARED
 from writers import aecg, assert_refused, cardiosoft, ecg, write
 
-from ecg_siglip.readers.record import find_records, read_record
+from ecg_siglip.readers.folders import find_records
+from ecg_siglip.readers.record import read_record
 from ecg_siglip.readers.xml_formats import OTHER_ROOTS
 from ecg_siglip.signals.leads import LEADS
 

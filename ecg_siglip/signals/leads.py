@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -134,6 +135,18 @@ def order_leads(
 def record_prefix(record: str) -> str:
     """Return the beginning of an error message about a record; "" if it has no name."""
     return f"record {record}: " if record else ""
+
+
+def lead_list(is_listed: Iterable[Any]) -> str:
+    """Return the names of some of the twelve leads.
+
+    Examples
+    --------
+    >>> lead_list([True, True, *[False] * 10])
+    'leads I, II'
+    """
+    names = [lead for lead, listed in zip(LEADS, is_listed, strict=True) if listed]
+    return f"lead{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 
 # Largest first. Eight leads (I, II, V1 to V6) give all twelve, two (I, II) give the six limb leads.

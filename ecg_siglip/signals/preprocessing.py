@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ecg_siglip.signals.leads import LEADS, available_leads, order_leads, record_prefix
+from ecg_siglip.signals.gaps import GAPS_ALLOWED, fill_gaps, gap_error, level_padding
+from ecg_siglip.signals.leads import available_leads, lead_list, order_leads, record_prefix
 
 # Range of the amplitude (`amplitude_mv`) of anything that can be a 12-lead ECG in mV.
 PLAUSIBLE_MV = (0.02, 10.0)
@@ -105,12 +106,10 @@ def check_signal(
     """
     if signal.shape[-1] == 0:
         raise ValueError(f"{record_prefix(record)}0 s of signal, expected at least one sample")
-    finite = np.isfinite(signal).all(axis=1)
-    if not finite.all():
-        n_bad = int((~np.isfinite(signal)).any(axis=0).sum())
+    is_gap = ~np.isfinite(signal)
+    if is_gap.any():
         raise ValueError(
-            f"{record_prefix(record)}expected finite samples, got NaN or infinity in "
-            f"{_lead_list(~finite)} ({n_bad} of {signal.shape[1]} samples)"
+            f"{gap_error(is_gap, record)}; waveform.allow_gaps=true interpolates {GAPS_ALLOWED}"
         )
     is_constant = np.ptp(signal, axis=1) == 0
     amplitude = amplitude_mv(signal)
@@ -126,7 +125,7 @@ def check_signal(
     if flat.all() or (flat.any() and not allow_flat):
         hint = "" if flat.all() else "; accept with waveform.allow_flat=true"
         raise ValueError(
-            f"{record_prefix(record)}flat {_lead_list(flat)}, expected a signal in each{hint}"
+            f"{record_prefix(record)}flat {lead_list(flat)}, expected a signal in each{hint}"
         )
 
 
@@ -341,6 +340,7 @@ def prepare_signal(
     baseline: str = "keep",
     allow_short: bool = False,
     allow_flat: bool = False,
+    allow_gaps: bool = False,
     allow_missing_leads: bool = False,
     record: str = "",
 ) -> np.ndarray:
@@ -356,9 +356,12 @@ def prepare_signal(
     low_hz, high_hz : float, Hz, optional
         Corners of the zero-phase filter.
     baseline : str
-        One of ``BASELINES``: "median" subtracts the median of each lead, "keep" does not.
+        One of ``BASELINES``: "median" subtracts the median of each lead and brings padded ends to
+        0, "keep" does neither.
     allow_short, allow_flat : bool
         Pad shorter records; accept leads without signal.
+    allow_gaps : bool
+        Interpolate a few invalid samples, see ``fill_gaps``.
     allow_missing_leads : bool
         Compute missing limb leads from two others; set all other missing leads to 0.
     record : str
@@ -371,16 +374,20 @@ def prepare_signal(
     Raises
     ------
     ValueError
-        As the steps ``order_leads``, ``check_signal``, ``resample``, ``bandpass`` and
-        ``fit_length``; or if a lead exceeds the range of 16 bits, 32.767 mV in either direction,
-        for more than ``SPIKE`` of the time. Shorter spikes are clipped.
+        As the steps ``order_leads``, ``fill_gaps``, ``check_signal``, ``resample``, ``bandpass``
+        and ``fit_length``; or if a lead exceeds the range of 16 bits, 32.767 mV in either
+        direction, for more than ``SPIKE`` of the time. Shorter spikes are clipped.
 
     Notes
     -----
     A 16-bit record with a gain of 1000/mV at ``to_fs`` comes out unchanged if no filter is set.
     """
     signal = order_leads(signal, leads, record, allow_missing_leads)
+    if allow_gaps:
+        signal = fill_gaps(signal, fs, record)
     check_signal(signal, record, allow_flat, available_leads(leads))
+    if baseline == "median":
+        signal = level_padding(signal, fs)
     signal = resample(signal, fs, to_fs)
     signal = bandpass(signal, to_fs, low_hz, high_hz)
     if baseline == "median":
@@ -397,12 +404,6 @@ def _check_range(signal: np.ndarray, record: str) -> None:
     exceeds = (magnitude_mv > limit_mv).mean(axis=1) > SPIKE
     if exceeds.any():
         raise ValueError(
-            f"{record_prefix(record)}{_lead_list(exceeds)} up to {magnitude_mv.max():.4g} mV from "
+            f"{record_prefix(record)}{lead_list(exceeds)} up to {magnitude_mv.max():.4g} mV from "
             f"the baseline, expected at most {limit_mv:g} mV"
         )
-
-
-def _lead_list(is_listed: np.ndarray) -> str:
-    """Return the names of some of the twelve leads, as in "lead V1" or "leads I, II"."""
-    names = [lead for lead, listed in zip(LEADS, is_listed, strict=True) if listed]
-    return f"lead{'s' if len(names) > 1 else ''} {', '.join(names)}"

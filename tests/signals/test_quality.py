@@ -65,7 +65,7 @@ def test_exchanged_arms_are_suspected(clean):
     swapped = clean.copy()
     swapped[LEAD["I"]] *= -1
     swapped[[1, 2, 3, 4]] = clean[[2, 1, 4, 3]]
-    assert quality_warnings(swapped, 500) == ["lead I runs against V6: arm electrodes exchanged?"]
+    assert quality_warnings(swapped, 500) == ["arm electrodes exchanged, or dextrocardia?"]
 
 
 def test_a_lead_without_any_signal_is_flat(clean):

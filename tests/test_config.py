@@ -56,7 +56,8 @@ SETTINGS = {
     "ptbxl": """
         data.allow_missing data.cache_dir data.fs data.n_workers data.root download
         n_downloads n_retries timeout_s url waveform.allow_flat waveform.allow_gaps
-        waveform.allow_short waveform.baseline waveform.duration_s waveform.fs waveform.high_hz waveform.low_hz
+        waveform.allow_short waveform.baseline waveform.duration_s waveform.fs
+        waveform.high_hz waveform.low_hz
     """,
     "simulate": """
         data.root n_records n_workers records500 seed
@@ -78,7 +79,8 @@ SETTINGS = {
         text.language text.locked text.lora_alpha text.lora_rank text.max_tokens text.n_heads
         text.name text.pool
         text.vocab_size text.width waveform.allow_flat waveform.allow_gaps
-        waveform.allow_short waveform.baseline waveform.duration_s waveform.fs waveform.high_hz waveform.low_hz
+        waveform.allow_short waveform.baseline waveform.duration_s waveform.fs
+        waveform.high_hz waveform.low_hz
     """,
 }
 

@@ -107,7 +107,8 @@ def electrode_warnings(
     than the order in which the leads really are. Electrodes of left arm and left leg that are
     exchanged, or those of the two legs, are not recognized.
     """
-    if not available[:3].all():
+    is_clear = is_clear & available
+    if not is_clear[:3].all():
         return []
     signal = signal - np.median(signal, axis=1, keepdims=True)
     warnings = _contradiction(signal)
@@ -121,7 +122,7 @@ def electrode_warnings(
         return [FLAT_LIMB_LEAD[relative.argmin()]]
     # A lead without a signal is like no other.
     correlation = (slopes @ slopes.T) / (slopes.shape[1] * np.outer(size, size).clip(1e-12))
-    if (available & is_clear).all() and size.all():
+    if is_clear.all() and size.all():
         warnings = _misplaced(signal, correlation)
         if not warnings and _is_upside_down(signal):
             warnings = ["all leads seem to be upside down"]

@@ -98,7 +98,7 @@ def recorded_span(signal: np.ndarray, fs: float) -> slice:
     changes = (np.diff(signal, axis=1) != 0).any(axis=0)
     if not changes.any():
         return slice(0, n_samples)
-    n_first, n_last = int(changes.argmax()), int(changes[::-1].argmax())
+    n_first, n_last = int(changes.argmax()) + 1, int(changes[::-1].argmax()) + 1
     return slice(
         n_first if n_first > PADDING_S * fs else 0,
         n_samples - n_last if n_last > PADDING_S * fs else n_samples,

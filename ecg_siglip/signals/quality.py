@@ -214,8 +214,9 @@ def _calibration(signal: np.ndarray, is_available: np.ndarray) -> list[str]:
         for fall in falls[np.abs(step_mv[falls] + step_mv[rise]) <= 0.15 * size_mv[rise]]:
             top = signal[leads, rise + EDGE : fall + 1]
             if np.ptp(top, axis=1).max() <= 0.15 * size_mv[rise]:
+                pulse_mv = np.median(np.median(top, axis=1) - signal[leads, rise])
                 return [
-                    f"a calibration pulse ({size_mv[rise]:.1f} mV, {rise / FS:.1f} s after the "
+                    f"a calibration pulse ({abs(pulse_mv):.1f} mV, {rise / FS:.1f} s after the "
                     "beginning): no part of the ECG"
                 ]
     return []

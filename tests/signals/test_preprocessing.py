@@ -37,6 +37,49 @@ def test_a_single_bad_sample_is_refused(bad: float):
         prepare(signal)
 
 
+def test_few_bad_samples_are_interpolated_if_allowed():
+    signal = ecg()
+    signal[7, 123:126] = np.nan
+    with pytest.raises(ValueError, match=r"; waveform.allow_gaps=true interpolates gaps of at"):
+        prepare(signal)
+    expected = signal.copy()
+    expected[7, 123:126] = np.linspace(signal[7, 122], signal[7, 126], 5)[1:4]
+    np.testing.assert_allclose(prepare(signal, allow_gaps=True), expected, atol=1e-3)
+    signal[7, 100:200] = np.nan
+    with pytest.raises(ValueError, match="^record r7: .* in lead V2 .*expected gaps of at most"):
+        prepare(signal, allow_gaps=True)
+
+
+@pytest.mark.parametrize("offset_mv", [0.3, 1.0, 10.0, 300.0])
+def test_a_constant_offset_changes_nothing_without_the_baseline(offset_mv: float):
+    offsets = np.random.default_rng(0).uniform(-offset_mv, offset_mv, (12, 1))
+    expected = prepare(ecg(), baseline="median")
+    shifted = prepare((ecg() + offsets).astype(np.float32), baseline="median")
+    np.testing.assert_allclose(shifted, expected, atol=0.002)
+    assert np.abs(np.median(expected, axis=1)).max() <= 0.001
+    kept = prepare(ecg() + np.float32(0.5))
+    np.testing.assert_allclose(kept, ecg() + np.float32(0.5), atol=0.001)
+
+
+def test_padding_and_an_offset_are_no_step_without_the_baseline():
+    signal = ecg() + np.float32(20)
+    signal[:, 800:] = 0
+    prepared = prepare(signal, baseline="median")
+    np.testing.assert_allclose(
+        prepared[:, :800], prepare(ecg()[:, :800], baseline="median", duration_s=8.0), atol=0.05
+    )
+    assert not prepared[:, 800:].any()
+
+
+def test_spikes_are_clipped_and_longer_excesses_refused():
+    signal = ecg()
+    signal[6, 500] = 40.0
+    assert prepare(signal)[6, 500] == np.float32(32.767)
+    signal[6, 500:520] = 40.0
+    with pytest.raises(ValueError, match="^record r7: lead V1 up to 40 mV from the baseline"):
+        prepare(signal)
+
+
 @pytest.mark.parametrize("level", [0.0, 1.7])
 def test_flat_leads_are_refused_unless_allowed(level: float):
     signal = ecg()
@@ -94,6 +137,12 @@ def test_a_sine_keeps_amplitude_and_phase(hz: float, fs: int, to_fs: int):
 def test_resampling_does_not_alias():
     fast = np.sin(2 * np.pi * 70 * np.arange(5000) / 500)[None]
     assert np.abs(resample(fast, 500, 100)[:, 100:-100]).max() < 0.01
+
+
+@pytest.mark.parametrize("fs", [125, 250, 257, 360, 500, 1000])
+def test_mains_hum_at_half_of_the_sampling_rate_is_removed(fs: int):
+    hum = np.sin(2 * np.pi * 50 * np.arange(10 * fs) / fs + 1)[None]
+    assert np.abs(resample(hum, fs, 100)[:, 100:-100]).max() < 0.005
 
 
 def test_an_odd_rate_needs_no_filter_of_gigabytes():

@@ -92,17 +92,17 @@ def recorded_span(signal: np.ndarray, fs: float) -> slice:
     -------
     slice
         Without the ends in which all leads are constant for longer than ``PADDING_S``; all samples
-        if the whole signal is constant.
+        if nothing would remain.
     """
     n_samples = signal.shape[1]
     changes = (np.diff(signal, axis=1) != 0).any(axis=0)
     if not changes.any():
         return slice(0, n_samples)
     n_first, n_last = int(changes.argmax()) + 1, int(changes[::-1].argmax()) + 1
-    return slice(
-        n_first if n_first > PADDING_S * fs else 0,
-        n_samples - n_last if n_last > PADDING_S * fs else n_samples,
-    )
+    first = n_first if n_first > PADDING_S * fs else 0
+    last = n_samples - n_last if n_last > PADDING_S * fs else n_samples
+    # A single step between two levels is no recording between padded ends.
+    return slice(first, last) if first < last else slice(0, n_samples)
 
 
 def level_padding(signal: np.ndarray, fs: float) -> np.ndarray:

@@ -95,4 +95,6 @@ def test_constant_leads_and_short_ends_are_no_padding():
     signal[:, :15] = 0
     assert recorded_span(signal, FS) == slice(0, 1000)
     assert level_padding(signal, FS) is signal
-    assert recorded_span(np.zeros((12, 1000)), FS) == slice(0, 1000)
+    step = np.repeat([[0.0] * 500 + [1.0] * 500], 12, axis=0)
+    for nothing in (np.zeros((12, 1000)), step, np.zeros((12, 1))):
+        assert recorded_span(nothing, FS) == slice(0, nothing.shape[1])

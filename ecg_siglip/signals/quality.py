@@ -1,8 +1,8 @@
 """Warnings about the quality of a recording: noise, baseline, gaps, calibration, electrodes.
 
-The limits were set on PTB-XL, folds 1-7 (docs/LOG.md): of its records, 3,835 at 100 Hz and 100 at
-500 Hz, each warning names less than 1 %, but for those of noise and of a moving baseline, about
-half of whose records its annotators noted as noisy or drifting.
+The limits were set on PTB-XL, folds 1-7 (docs/LOG.md). Of its 2,932 records at 100 Hz each warning
+names less than 1 %, but for those of noise and of a moving baseline, about half of whose records
+its annotators noted as noisy or drifting.
 """
 
 from __future__ import annotations

@@ -126,6 +126,9 @@ class WaveformConfig:
     )
     allow_short: bool = setting(False, "Pad short records with zeros instead of rejecting them.")
     allow_flat: bool = setting(False, "Accept records with a flat lead instead of rejecting them.")
+    allow_gaps: bool = setting(
+        False, "Interpolate invalid samples: gaps of at most 0.1 s that are at most 5 % of a lead."
+    )
 
 
 @dataclass
@@ -383,6 +386,7 @@ class EnsembleConfig:
 class PredictWaveform:
     allow_short: bool = same_setting(WaveformConfig, "allow_short")
     allow_flat: bool = same_setting(WaveformConfig, "allow_flat")
+    allow_gaps: bool = same_setting(WaveformConfig, "allow_gaps")
     allow_missing_leads: bool = setting(
         False, "Accept records with missing leads; needs a model trained with augment.fewer_leads."
     )
@@ -410,7 +414,8 @@ class ReadConfig:
 class WindowsConfig:
     step_s: float | None = setting(
         None,
-        "Long records: step between windows, s; null: the length of a window, no overlap.",
+        "Long records: step between windows, s; null: the length of a window, no overlap. With a "
+        "longer step, stretches of sustained_s are predicted at each step.",
         0.1,
         86400.0,
     )

@@ -49,14 +49,15 @@ SETTINGS = {
     "predict": """
         batch_size device language model n_attributions n_similar operating_point precision
         questions read.fs read.gain read.leads read.units records report run.name run.root
-        sensitivity
-        threshold_rule waveform.allow_flat waveform.allow_missing_leads waveform.allow_short
-        windows.step_s windows.sustained_s windows.max_hours
+        sensitivity threshold_rule waveform.allow_flat waveform.allow_gaps
+        waveform.allow_missing_leads waveform.allow_short
+        windows.max_hours windows.step_s windows.sustained_s
     """,
     "ptbxl": """
         data.allow_missing data.cache_dir data.fs data.n_workers data.root download
-        n_downloads n_retries timeout_s url waveform.allow_flat waveform.allow_short
-        waveform.duration_s waveform.fs waveform.high_hz waveform.low_hz
+        n_downloads n_retries timeout_s url waveform.allow_flat waveform.allow_gaps
+        waveform.allow_short waveform.duration_s waveform.fs
+        waveform.high_hz waveform.low_hz
     """,
     "simulate": """
         data.root n_records n_workers records500 seed
@@ -77,8 +78,9 @@ SETTINGS = {
         optim.weight_decay precision run.name run.root save_every_s seed text.depth
         text.language text.locked text.lora_alpha text.lora_rank text.max_tokens text.n_heads
         text.name text.pool
-        text.vocab_size text.width waveform.allow_flat waveform.allow_short
-        waveform.duration_s waveform.fs waveform.high_hz waveform.low_hz
+        text.vocab_size text.width waveform.allow_flat waveform.allow_gaps
+        waveform.allow_short waveform.duration_s waveform.fs
+        waveform.high_hz waveform.low_hz
     """,
 }
 

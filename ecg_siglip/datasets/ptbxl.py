@@ -16,6 +16,7 @@ import pandas as pd
 
 from ecg_siglip import config
 from ecg_siglip.datasets.waveform_cache import WaveformCache, file_stamp
+from ecg_siglip.signals.preprocessing import VERSION
 from ecg_siglip.vocabulary import findings
 from ecg_siglip.vocabulary.report_text import is_machine_report
 
@@ -337,4 +338,4 @@ def _report_missing(names: pd.Series, present: np.ndarray, root: Path, allow_mis
 def waveform_spec(settings: config.WaveformConfig) -> dict[str, Any]:
     """Return the settings ``waveform`` as keyword arguments of ``preprocessing.prepare_signal``."""
     spec = dataclasses.asdict(settings)
-    return {"to_fs": spec.pop("fs"), **spec}
+    return {"to_fs": spec.pop("fs"), "version": VERSION, **spec}

@@ -33,6 +33,7 @@ from ecg_siglip.signals.leads import (
 )
 from ecg_siglip.signals.preprocessing import nonflat_leads
 from ecg_siglip.signals.quality import quality_warnings
+from ecg_siglip.vocabulary.exclusive import exclusive_pairs
 
 LONG = 1.2  # times the model's window; a shorter record is cropped to its middle
 OnError = Callable[[Path, Exception], None]
@@ -138,7 +139,8 @@ def prepare_records(
         if allowed.allow_flat:
             leads = tuple(leads[i] for i in nonflat_leads(record.signal, leads))
         warnings = length_warnings(prepared.duration_s, window_s)
-        warnings += [*record.warnings, *lead_warnings(leads), *window_warnings(record, window_s)]
+        warnings += [*record.warnings, *lead_warnings(leads)]
+        warnings += window_warnings(record, window_s, removes_offset(predictor))
         yield replace(prepared, record=str(path), warnings=warnings)
 
 
@@ -156,12 +158,18 @@ def length_warnings(duration_s: float, window_s: float) -> list[str]:
     return []
 
 
-def window_warnings(record: Record, duration_s: float) -> list[str]:
+def removes_offset(predictor: Predictor) -> bool:
+    """Return whether the preparation of a model takes a constant offset off the signal."""
+    spec = predictor.artifact.waveform
+    return spec["low_hz"] is not None
+
+
+def window_warnings(record: Record, duration_s: float, offset_removed: bool = False) -> list[str]:
     """Return the quality warnings of the part of a record that the model sees."""
     n_spare = max(0, record.signal.shape[1] - round(duration_s * record.fs))
     window = slice(n_spare // 2, record.signal.shape[1] - (n_spare - n_spare // 2))
     ordered = order_leads(record.signal[:, window], record.leads, record.name, True)
-    return quality_warnings(ordered, record.fs, available_leads(record.leads))
+    return quality_warnings(ordered, record.fs, available_leads(record.leads), offset_removed)
 
 
 def _predict_batch(
@@ -213,10 +221,11 @@ def predict_long_record(
         settings.batch_size,
         prepare,
         lambda signals: predictor.probabilities(signals, lead_set=lead_set),
-        lambda record: window_warnings(record, window_s),
+        lambda record: window_warnings(record, window_s, removes_offset(predictor)),
+        settings.windows.sustained_s,
     )
-    overall, best = windows.overall(settings.windows.sustained_s)
-    findings = predictor.decide(overall, *decision_settings(settings), available)
+    sustained_s = settings.windows.sustained_s
+    findings, best = _decide_long(predictor, windows, settings, available, sustained_s)
     shown = representative_window(
         windows.probabilities,
         np.array([finding.threshold for finding in findings]),
@@ -225,7 +234,8 @@ def predict_long_record(
     first = round(windows.starts_s[shown] * source.fs)
     signal = prepare(source.piece(first, first + round(window_s * source.fs)))
     present = _present_in_windows(windows, findings)
-    timeline = Timeline(windows, predictor.artifact.codes, present, best, shown)
+    codes = predictor.artifact.codes
+    timeline = Timeline(windows, codes, present, best, shown, sustained_s)
     warnings = [*first_sample.warnings, *lead_warnings(leads), *windows.warnings]
     prediction = Prediction(
         long.record, signal, findings, warnings, timeline=timeline, available=available
@@ -235,11 +245,44 @@ def predict_long_record(
     return add_neighbors(prediction, predictor, embedding_BD[0], is_complete, settings.n_similar)
 
 
+def _decide_long(
+    predictor: Predictor,
+    windows: Windows,
+    settings: config.PredictConfig,
+    available: np.ndarray | None,
+    sustained_s: float,
+) -> tuple[list[Finding], np.ndarray]:
+    """Decide which findings of a long record are present; return also their likeliest windows.
+
+    A finding that reaches its threshold only where a likelier finding excludes it is not present:
+    of two rhythms in the same half minute, the likelier one is. Its probability stays, and it is
+    among the possible findings.
+    """
+    overall, _ = windows.overall(sustained_s)
+    findings = predictor.decide(overall, *decision_settings(settings), available)
+    exclusive_FF = exclusive_pairs([finding.code for finding in findings])
+    is_sustained, best = windows.sustained(
+        lambda y_prob: _present(y_prob, findings), exclusive_FF, sustained_s
+    )
+    decided = [
+        finding
+        if is_one or not finding.present
+        else replace(finding, present=False, certainty=finding.certainty and "possible")
+        for finding, is_one in zip(findings, is_sustained, strict=True)
+    ]
+    return decided, best
+
+
 def _present_in_windows(windows: Windows, findings: Sequence[Finding]) -> np.ndarray:
     """Return which findings are present in each window, (n_windows, n_findings) bool."""
+    return _present(windows.probabilities, findings)
+
+
+def _present(y_prob: np.ndarray, findings: Sequence[Finding]) -> np.ndarray:
+    """Return which probabilities (n, n_findings) reach the threshold of an assessable finding."""
     thresholds = np.array([finding.threshold for finding in findings])
     assessable = np.array([finding.assessable for finding in findings])
-    return multilabel.apply_thresholds(windows.probabilities, thresholds) & assessable
+    return np.asarray(multilabel.apply_thresholds(y_prob, thresholds) & assessable)
 
 
 def add_neighbors(
@@ -307,9 +350,14 @@ def apply_decision_rule(
 
     The window that is shown of a long record does not change.
     """
-    y_prob = np.array([finding.probability for finding in prediction.findings])
-    findings = predictor.decide(y_prob, *decision_settings(settings), prediction.available)
     timeline = prediction.timeline
-    if timeline:
-        timeline = replace(timeline, present=_present_in_windows(timeline.windows, findings))
+    if timeline is None:
+        y_prob = np.array([finding.probability for finding in prediction.findings])
+        findings = predictor.decide(y_prob, *decision_settings(settings), prediction.available)
+        return replace(prediction, findings=findings)
+    windows = timeline.windows
+    findings, best = _decide_long(
+        predictor, windows, settings, prediction.available, timeline.sustained_s
+    )
+    timeline = replace(timeline, present=_present_in_windows(windows, findings), best=best)
     return replace(prediction, findings=findings, timeline=timeline)

@@ -165,6 +165,7 @@ class Predictor:
         record: Record,
         allow_short: bool = False,
         allow_flat: bool = False,
+        allow_gaps: bool = False,
         allow_missing_leads: bool = False,
     ) -> PreparedRecord:
         """Prepare a record for this model.
@@ -172,7 +173,7 @@ class Predictor:
         Parameters
         ----------
         record : Record
-        allow_short, allow_flat, allow_missing_leads : bool
+        allow_short, allow_flat, allow_gaps, allow_missing_leads : bool
             See ``preprocessing.prepare_signal``.
 
         Raises
@@ -184,6 +185,7 @@ class Predictor:
         spec = dict(self.artifact.waveform)
         spec["allow_short"] |= allow_short
         spec["allow_flat"] |= allow_flat
+        spec["allow_gaps"] = allow_gaps or spec.get("allow_gaps", False)
         spec["allow_missing_leads"] = allow_missing_leads
         nonflat = nonflat_leads(record.signal, record.leads) if spec["allow_flat"] else []
         leads = tuple(record.leads[i] for i in nonflat)

@@ -5,10 +5,11 @@ Shape letters: W windows, F findings.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ TOLERANCE_S = 0.05  # a shorter rest at the end of a record is a rounding error
 SUSTAINED_S = 30.0
 N_WARNINGS = 3
 # The parts of a warning that differ from window to window.
-NUMBERS = re.compile(r" \([^)]*\)| for [\d.]+ s| at -?[\d.]+ mV")
+NUMBERS = re.compile(r" \([^)]*\)| for [\d.]+ s( or less)?| at -?[\d.]+ mV( or less)?")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Windows:
         Starts of the windows that could not be used, s, each with the reason.
     warnings : sequence of str
     step_s : float, s, optional
-        Time from one window to the next; null: the length of a window.
+        Time from one window to the next within a stretch; null: the length of a window.
     """
 
     starts_s: np.ndarray
@@ -59,6 +60,18 @@ class Windows:
         """Length of the record: its last window ends where the record ends."""
         starts = [*self.starts_s.tolist(), *(start for start, _ in self.skipped)]
         return float(max(starts)) + self.window_s
+
+    @property
+    def n_used(self) -> int:
+        """Number of windows that were predicted."""
+        return len(self.starts_s)
+
+    def has_stretch(self, sustained_s: float) -> bool:
+        """Return whether there are windows without a gap for ``sustained_s``."""
+        step_s = self.step_s or self.window_s
+        n_run = run_length(sustained_s, self.window_s, step_s)
+        extent_s = self.starts_s[n_run - 1 :] - self.starts_s[: max(0, self.n_used - n_run + 1)]
+        return bool((extent_s <= (n_run - 1) * step_s + TOLERANCE_S).any())
 
     def overall(self, sustained_s: float = SUSTAINED_S) -> tuple[np.ndarray, np.ndarray]:
         """Compute the probability of each finding in the record, and its most likely window.
@@ -82,30 +95,101 @@ class Windows:
         all windows misses findings that are present in a part of it:
         docs/decisions/0011-longer-records.md.
         """
-        log_odds_WF = _log_odds(self.probabilities)
-        n_run, firsts = self._runs(sustained_s)
-        sums_WF = np.cumsum(np.vstack([np.zeros_like(log_odds_WF[:1]), log_odds_WF]), axis=0)
-        runs_RF = (sums_WF[firsts + n_run] - sums_WF[firsts]) / n_run
-        first_F = firsts[runs_RF.argmax(axis=0)]
-        run_WF = first_F + np.arange(n_run)[:, None]
-        best_F = first_F + np.take_along_axis(log_odds_WF, run_WF, axis=0).argmax(axis=0)
+        runs_RF, windows_RN = self._runs(sustained_s)
+        best_F = self._likeliest(windows_RN[runs_RF.argmax(axis=0)])
         return expit(runs_RF.max(axis=0)), best_F
 
-    def _runs(self, sustained_s: float) -> tuple[int, np.ndarray]:
-        """Return the number of windows in a stretch of that length, and where stretches begin.
+    def sustained(
+        self,
+        present: Callable[[np.ndarray], np.ndarray],
+        exclusive_FF: np.ndarray,
+        sustained_s: float = SUSTAINED_S,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Decide which findings are sustained, without those that a likelier finding excludes.
+
+        Parameters
+        ----------
+        present : function of ndarray (n, F) to ndarray (n, F), bool
+            Decides from the probabilities of stretches.
+        exclusive_FF : ndarray of shape (F, F), bool
+            Findings that cannot be present at the same time, see ``vocabulary.exclusive``.
+        sustained_s : float, s
+
+        Returns
+        -------
+        ndarray of shape (F,), bool
+            Findings that are present in a stretch of that length in which no finding that excludes
+            them is present and more probable.
+        ndarray of shape (F,), int
+            The most likely window of that stretch; of other findings, as in ``overall``.
+
+        Notes
+        -----
+        Two findings that exclude each other are both sustained only in different stretches. A
+        record of which fewer stretches are predicted has no finding that it would not have with
+        more of them: each stretch is decided by itself.
+        """
+        runs_RF, windows_RN = self._runs(sustained_s)
+        is_sustained_RF = present(expit(runs_RF)) & ~excluded(
+            runs_RF, present(expit(runs_RF)), exclusive_FF
+        )
+        sustained_F = is_sustained_RF.any(axis=0)
+        candidates_RF = np.where(is_sustained_RF | ~sustained_F, runs_RF, -np.inf)
+        return sustained_F, self._likeliest(windows_RN[candidates_RF.argmax(axis=0)])
+
+    def _likeliest(self, windows_FN: np.ndarray) -> np.ndarray:
+        """Return the most likely of some windows of each finding, (F,)."""
+        columns_F = np.arange(len(windows_FN))
+        log_odds_FN = _log_odds(self.probabilities)[windows_FN, columns_F[:, None]]
+        return np.asarray(windows_FN[columns_F, log_odds_FN.argmax(axis=1)])
+
+    def _runs(self, sustained_s: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the stretches of that length: mean log-odds (R, F), and windows of each (R, N).
 
         A stretch has no gap. If none is that long because windows were skipped, the longest
         stretches are returned.
         """
         starts_s = self.starts_s
         step_s = self.step_s or self.window_s
-        n_run = int((sustained_s - self.window_s) / step_s + 1e-6) + 1
-        for n in range(int(np.clip(n_run, 1, len(starts_s))), 0, -1):
+        n_run = run_length(sustained_s, self.window_s, step_s)
+        for n in range(min(n_run, len(starts_s)), 0, -1):
             extent_s = starts_s[n - 1 :] - starts_s[: len(starts_s) - n + 1]
             firsts = np.flatnonzero(extent_s <= (n - 1) * step_s + TOLERANCE_S)
             if len(firsts):
                 break
-        return n, firsts
+        log_odds_WF = _log_odds(self.probabilities)
+        sums_WF = np.cumsum(np.vstack([np.zeros_like(log_odds_WF[:1]), log_odds_WF]), axis=0)
+        return (sums_WF[firsts + n] - sums_WF[firsts]) / n, firsts[:, None] + np.arange(n)
+
+
+def run_length(sustained_s: float, window_s: float, step_s: float) -> int:
+    """Return the number of windows in a stretch of ``sustained_s``, at least one."""
+    return max(1, int((sustained_s - window_s) / step_s + 1e-6) + 1)
+
+
+def excluded(
+    log_odds_RF: np.ndarray, present_RF: np.ndarray, exclusive_FF: np.ndarray
+) -> np.ndarray:
+    """Return the present findings that a likelier one excludes, stretch by stretch.
+
+    Parameters
+    ----------
+    log_odds_RF : ndarray of shape (R, F)
+    present_RF : ndarray of shape (R, F), bool
+    exclusive_FF : ndarray of shape (F, F), bool
+
+    Returns
+    -------
+    ndarray of shape (R, F), bool
+        Of equally likely findings the first in the order of the model stays.
+    """
+    excluded_RF = np.zeros_like(present_RF)
+    for f, g in zip(*np.nonzero(exclusive_FF), strict=True):
+        is_likelier = log_odds_RF[:, g] > log_odds_RF[:, f]
+        if g < f:
+            is_likelier |= log_odds_RF[:, g] == log_odds_RF[:, f]
+        excluded_RF[:, f] |= present_RF[:, f] & present_RF[:, g] & is_likelier
+    return excluded_RF
 
 
 @dataclass(frozen=True)
@@ -118,9 +202,11 @@ class Timeline:
     codes : sequence of str, length F
     present : ndarray of shape (W, F), bool
     best : ndarray of shape (F,), int
-        The most likely window of each finding, see ``Windows.overall``.
+        The most likely window of each finding, see ``Windows.sustained``.
     shown : int
         The representative window of the record, see ``representative_window``.
+    sustained_s : float, s
+        For how long a finding had to be present.
     """
 
     windows: Windows
@@ -128,6 +214,7 @@ class Timeline:
     present: np.ndarray
     best: np.ndarray
     shown: int
+    sustained_s: float = SUSTAINED_S
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return one object per window, in the order of time, with findings and probabilities."""
@@ -228,6 +315,33 @@ def window_starts(n_samples: int, size: int, step: int, tolerance: int = 0) -> n
     return starts if last - starts[-1] <= tolerance else np.append(starts, last)
 
 
+def chosen_windows(n_windows: int, n_run: int, n_step: int) -> np.ndarray:
+    """Return which windows are predicted with a step longer than a window.
+
+    Parameters
+    ----------
+    n_windows : int
+    n_run : int
+        Windows in a stretch.
+    n_step : int
+        Windows from the beginning of a stretch to that of the next.
+
+    Returns
+    -------
+    ndarray of int
+        Windows of the stretches; the last stretch ends where the record ends.
+
+    Examples
+    --------
+    >>> chosen_windows(17, n_run=3, n_step=6)
+    array([ 0,  1,  2,  6,  7,  8, 14, 15, 16])
+    """
+    last = max(0, n_windows - n_run)
+    stretches = np.append(np.arange(0, last + 1, n_step), last)
+    chosen = np.unique(stretches[:, None] + np.arange(n_run))
+    return chosen[chosen < n_windows]
+
+
 def predict_windows(
     source: Source,
     window_s: float,
@@ -236,19 +350,24 @@ def predict_windows(
     prepare: Callable[[Record], np.ndarray],
     probabilities: Callable[[np.ndarray], np.ndarray],
     warnings: Callable[[Record], list[str]],
+    sustained_s: float = SUSTAINED_S,
 ) -> Windows:
-    """Predict every window of a record, with at most one batch of them in memory.
+    """Predict the windows of a record, with at most one batch of them in memory.
 
     Parameters
     ----------
     source : Source
         A record that is at least as long as a window.
     window_s, step_s : float, s
+        With a step longer than a window, stretches of adjacent windows are predicted, one at each
+        step; the step is rounded down to whole windows.
     batch_size : int
         Windows at one time.
     prepare : function of Record to ndarray of shape (12, n_samples)
     probabilities : function of ndarray (n, 12, n_samples) to ndarray (n, F)
     warnings : function of Record to list of str
+    sustained_s : float, s
+        Length of a stretch.
 
     Returns
     -------
@@ -258,10 +377,49 @@ def predict_windows(
     ------
     ValueError
         If no window can be used, with the reason of the first.
+
+    Notes
+    -----
+    If windows of every stretch have to be skipped, all windows are predicted.
     """
     size = round(window_s * source.fs)
-    step = max(1, round(step_s * source.fs))
+    step = max(1, round(min(step_s, window_s) * source.fs))
     firsts = window_starts(source.n_samples, size, step, round(TOLERANCE_S * source.fs))
+    predict = functools.partial(
+        _predict_at,
+        source,
+        size=size,
+        batch_size=batch_size,
+        prepare=prepare,
+        probabilities=probabilities,
+        warnings=warnings,
+    )
+    every = np.arange(len(firsts))
+    n_run = run_length(sustained_s, window_s, window_s)
+    chosen = every
+    if step_s > window_s:
+        chosen = chosen_windows(len(firsts), n_run, int(step_s / window_s + 1e-6))
+    windows = predict(firsts[chosen])
+    if len(chosen) < len(every) and not windows.has_stretch(sustained_s):
+        windows = predict(firsts)
+    if not windows.n_used:
+        raise ValueError(
+            f"record {source.name}: none of its {len(firsts)} windows can be used; the first: "
+            f"{windows.skipped[0][1]}"
+        )
+    return replace(windows, step_s=min(step_s, window_s))
+
+
+def _predict_at(
+    source: Source,
+    firsts: np.ndarray,
+    size: int,
+    batch_size: int,
+    prepare: Callable[[Record], np.ndarray],
+    probabilities: Callable[[np.ndarray], np.ndarray],
+    warnings: Callable[[Record], list[str]],
+) -> Windows:
+    """Predict the windows that begin at some samples; see ``predict_windows``."""
     counts: Counter[str] = Counter()
     starts_s: list[float] = []
     skipped: list[tuple[float, str]] = []
@@ -277,13 +435,9 @@ def predict_windows(
             y_prob.append(probabilities(np.stack(prepared)))
         bar.update(len(batch))
     bar.close()
-    if not y_prob:
-        raise ValueError(
-            f"record {source.name}: none of its {len(firsts)} windows can be used; the first: "
-            f"{skipped[0][1]}"
-        )
     summary = _summarize_warnings(counts, skipped, len(firsts))
-    return Windows(np.array(starts_s), window_s, np.concatenate(y_prob), skipped, summary, step_s)
+    y_prob_WF = np.concatenate(y_prob) if y_prob else np.empty((0, 0))
+    return Windows(np.array(starts_s), size / source.fs, y_prob_WF, skipped, summary)
 
 
 def _usable_windows(

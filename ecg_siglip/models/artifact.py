@@ -154,7 +154,7 @@ def load_artifact(name: str | Path) -> Artifact:
             model=model,
             codes=codes,
             prompts=list(config["prompts"]),
-            waveform=dict(config["waveform"]),
+            waveform={"version": 1, **config["waveform"]},  # earlier models state no version
             **vars(Tuning.from_json(config)),
             provenance=Provenance.from_json(config["about"]),
             fewer_leads={

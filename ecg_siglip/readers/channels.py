@@ -8,14 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ecg_siglip.signals.leads import LEAD_CODES as LEAD_CODES
+
 # DICOM and XML become objects in memory, many times their size.
 MAX_PARSED_BYTES = 1 << 24
-# Leads of DICOM's context group 3001 by the last part of their code, the same in the schemes MDC
-# (2:1) and SCPECG (5.6.3-9-1).
-LEAD_CODES = {
-    "1": "I", "2": "II", "3": "V1", "4": "V2", "5": "V3", "6": "V4", "7": "V5", "8": "V6",
-    "61": "III", "62": "aVR", "63": "aVL", "64": "aVF",
-}  # fmt: skip
 
 
 class Channel(NamedTuple):

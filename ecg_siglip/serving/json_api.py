@@ -24,8 +24,9 @@ MAX_QUESTIONS = 20  # per request: each occupies the model for a moment
 # Settings of `predict` that a request may set.
 SETTINGS = (
     *("questions", "operating_point", "threshold_rule", "sensitivity", "precision", "n_similar"),
-    *("read.fs", "read.units", "read.leads"),
-    *("waveform.allow_short", "waveform.allow_flat", "waveform.allow_missing_leads"),
+    *("read.fs", "read.units", "read.gain", "read.leads"),
+    *("waveform.allow_short", "waveform.allow_flat", "waveform.allow_gaps"),
+    "waveform.allow_missing_leads",
     *("windows.step_s", "windows.sustained_s"),
 )
 DESCRIPTION = """\
@@ -218,9 +219,11 @@ def _request_settings(service: PredictionService) -> Callable[..., Any]:
         precision: Annotated[float | None, setting("precision")] = None,
         fs: Annotated[float | None, setting("read.fs")] = None,
         units: Annotated[str | None, setting("read.units")] = None,
+        gain: Annotated[float | None, setting("read.gain")] = None,
         leads: Annotated[str | None, setting("read.leads", "I,II,...")] = None,
         allow_short: Annotated[bool, setting("waveform.allow_short")] = False,
         allow_flat: Annotated[bool, setting("waveform.allow_flat")] = False,
+        allow_gaps: Annotated[bool, setting("waveform.allow_gaps")] = False,
         allow_missing_leads: Annotated[bool, setting("waveform.allow_missing_leads")] = False,
         step_s: Annotated[float | None, setting("windows.step_s")] = None,
         sustained_s: Annotated[float | None, setting("windows.sustained_s")] = None,
@@ -237,9 +240,11 @@ def _request_settings(service: PredictionService) -> Callable[..., Any]:
                 "precision": precision,
                 "read.fs": fs,
                 "read.units": units,
+                "read.gain": gain,
                 "read.leads": split_leads(leads),
                 "waveform.allow_short": allow_short,
                 "waveform.allow_flat": allow_flat,
+                "waveform.allow_gaps": allow_gaps,
                 "waveform.allow_missing_leads": allow_missing_leads,
                 "windows.step_s": step_s,
                 "windows.sustained_s": sustained_s,

@@ -231,9 +231,11 @@ def request_settings(
     point: str,
     fs: str,
     units: str,
+    gain: str,
     leads: str,
     allow_short: bool,
     allow_flat: bool,
+    allow_gaps: bool,
     allow_missing_leads: bool,
     sustained_s: str,
 ) -> config.PredictConfig:
@@ -244,9 +246,11 @@ def request_settings(
             "operating_point": point,
             "read.fs": parse_number("read.fs", fs),
             "read.units": units,
+            "read.gain": parse_number("read.gain", gain),
             "read.leads": split_leads(leads),
             "waveform.allow_short": allow_short,
             "waveform.allow_flat": allow_flat,
+            "waveform.allow_gaps": allow_gaps,
             "waveform.allow_missing_leads": allow_missing_leads,
             "windows.sustained_s": parse_number("windows.sustained_s", sustained_s),
         }

@@ -267,14 +267,21 @@ def _file_settings(gr: Any) -> list[Any]:
                 min_width=130,
             )
             units = gr.Dropdown(
-                [("as in the file", ""), "uV", "mV", "V"],
+                [("as in the file", ""), "nV", "uV", "mV", "V"],
                 value="",
                 label="Units (read.units)",
+                min_width=130,
+            )
+            gain = gr.Textbox(
+                "",
+                label="Counts per mV (read.gain)",
+                placeholder="as in the file",
                 min_width=130,
             )
         leads = gr.Textbox("", label="Leads (read.leads)", placeholder="I, II, III, aVR, ...")
         allow_short = gr.Checkbox(False, label="Pad a record that is too short")
         allow_flat = gr.Checkbox(False, label="Accept a lead without any signal")
+        allow_gaps = gr.Checkbox(False, label="Interpolate a few invalid samples")
         allow_missing_leads = gr.Checkbox(
             False, label="Accept missing leads, if the model was trained for that"
         )
@@ -283,7 +290,8 @@ def _file_settings(gr: Any) -> list[Any]:
             label="Shortest duration of a finding in a long record, s (windows.sustained_s)",
             placeholder="30",
         )
-    return [fs, units, leads, allow_short, allow_flat, allow_missing_leads, sustained_s]
+    allowed = [allow_short, allow_flat, allow_gaps, allow_missing_leads]
+    return [fs, units, gain, leads, *allowed, sustained_s]
 
 
 def _only_uploads(drop: Any) -> None:

@@ -7,21 +7,45 @@ The input of a model always has twelve leads: missing limb leads are computed fr
 
 from __future__ import annotations
 
+import functools
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
-# What devices write before the name proper: "Lead I", "ECG II", "EKG_V1", "MDC_ECG_LEAD_aVR". The
-# hyphen of "ECG-II" separates, that of "Lead -aVR" is the sign of another lead.
-PREFIX = re.compile(r"(?:mdc_ecg_lead_|(?:lead|ecg|ekg)(?:[\s_.:]|(?<=\w)-|-(?!\w))*)*")
-# ML: limb electrodes on the torso (Holter, MIT-BIH); D: derivation, in the Romance languages.
-SPELLINGS = {
-    **{lead.lower(): lead for lead in LEADS},
-    **{f"{mark}{lead.lower()}": lead for mark in ("ml", "d") for lead in ("I", "II", "III")},
-    **{f"d{i}": lead for i, lead in enumerate(("I", "II", "III"), 1)},
-}
+# Last part of the codes of the leads in ISO/IEEE 11073 (MDC) and in SCP-ECG.
+LEAD_CODES = {
+    "1": "I", "2": "II", "3": "V1", "4": "V2", "5": "V3", "6": "V4", "7": "V5", "8": "V6",
+    "61": "III", "62": "aVR", "63": "aVL", "64": "aVF",
+}  # fmt: skip
+MDC_PARTITION = 2 << 16  # 131073 is code 1 of partition 2
+# "lead" in the languages of devices, without accents; what is measured; who described the leads.
+LEAD_WORDS = (
+    "lead|ecg|ekg|mdc_ecg_lead|ableitung|abl|derivation|derivacion|derivazione|derivacao|deriv|"
+    "afleiding|avledning|afledning|odprowadzenie|svod|отведение|derivasyon|einthoven|goldberger|"
+    "wilson|第|제"
+)
+WORD_BEHIND = "lead|ableitung|отведение|誘導|導聯|导联|導程|导程|유도"
+# A minus before a name inverts the lead: one hyphen is a separator only if it follows a word.
+BEFORE = re.compile(rf"(?:{LEAD_WORDS})(?:-|\s+-\s+|[\s_.:]*)")
+BEHIND = re.compile(rf"[\s_.-]*(?:{WORD_BEHIND})$")
+# Within a name: "aV R", "V-1", "D II". ML: limb electrodes on the torso (Holter, MIT-BIH); D:
+# derivation, in the Romance languages.
+GAP = r"[\s_.]?"
+PATTERNS = (
+    (re.compile(r"(?:(?:ml|d)[\s_.-]?)?(i{1,3})"), str.upper),
+    (re.compile(r"d[\s_.-]?([1-3])"), lambda number: "I" * int(number)),
+    (re.compile(rf"a{GAP}v{GAP}([rlf])"), lambda letter: f"aV{letter.upper()}"),
+    (re.compile(r"v[\s_.-]?0?([1-6])"), lambda number: f"V{number}"),
+    (re.compile(r"(?:mdc:|2:|5\.6\.3-9-)(\d+)"), lambda code: LEAD_CODES.get(code, "")),
+    (re.compile(r"(131\d\d\d)"), lambda code: LEAD_CODES.get(str(int(code) - MDC_PARTITION), "")),
+)
+# Around a name: quotes, and punctuation that separates the names of a list.
+AROUND = " \t\r\n'\"`´‘’“”„«»"
+AFTER = AROUND + ",;:."
 
 # Each lead as a sum of the potentials at the electrodes RA, LA, LL, V1 ... V6.
 LIMBS = 0.5 * np.array([[-2, 2, 0], [-2, 0, 2], [0, -2, 2], [2, -1, -1], [-1, 2, -1], [-1, -1, 2]])
@@ -31,25 +55,41 @@ LEADS_FROM_ELECTRODES = np.vstack(
 MISSING_HINT = "; `predict` accepts that with waveform.allow_missing_leads=true"
 
 
+@functools.lru_cache(4096)
 def lead_name(name: str) -> str:
     """Return a lead's name as in ``LEADS``, whichever device wrote it.
 
     Parameters
     ----------
     name : str
+        The spellings that are recognized are in docs/how-to/file-formats.md.
 
     Returns
     -------
     str
-        One of ``LEADS``; any other name is returned as it is, without spaces around it.
+        One of ``LEADS``; any other name is returned as it is, without spaces around it. An
+        inverted lead (``-aVR``), a number of a channel (``ECG1``) and electrodes such as ``C1``
+        are no names of leads.
 
     Examples
     --------
     >>> [lead_name(name) for name in ("AVR", "Lead I", "EKG II", "MDC_ECG_LEAD_V1", "MLII", "X")]
     ['aVR', 'I', 'II', 'V1', 'II', 'X']
     """
-    key = name.strip().lower()
-    return SPELLINGS.get(PREFIX.sub("", key, count=1), name.strip())
+    # Full-width letters and Roman numerals as plain letters, and no accents.
+    letters = unicodedata.normalize("NFKD", name).casefold()
+    key = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    key = unicodedata.normalize("NFKC", key).lstrip(AROUND).rstrip(AFTER)
+    is_numbered = key.startswith(("第", "제"))
+    while (word := BEFORE.match(key)) and word.end() < len(key):
+        key = key[word.end() :]
+    key = BEHIND.sub("", key)
+    if is_numbered and key in ("1", "2", "3"):
+        return "I" * int(key)
+    for pattern, canonical in PATTERNS:
+        if match := pattern.fullmatch(key):
+            return canonical(match[1]) or name.strip()
+    return name.strip()
 
 
 def available_leads(names: Sequence[str]) -> np.ndarray:
@@ -135,6 +175,18 @@ def order_leads(
 def record_prefix(record: str) -> str:
     """Return the beginning of an error message about a record; "" if it has no name."""
     return f"record {record}: " if record else ""
+
+
+def lead_list(is_listed: Iterable[Any]) -> str:
+    """Return the names of some of the twelve leads.
+
+    Examples
+    --------
+    >>> lead_list([True, True, *[False] * 10])
+    'leads I, II'
+    """
+    names = [lead for lead, listed in zip(LEADS, is_listed, strict=True) if listed]
+    return f"lead{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 
 # Largest first. Eight leads (I, II, V1 to V6) give all twelve, two (I, II) give the six limb leads.

@@ -12,8 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ecg_siglip.signals.leads import LEADS, available_leads, order_leads, record_prefix
+from ecg_siglip.signals.gaps import GAPS_ALLOWED, fill_gaps, gap_error, level_padding
+from ecg_siglip.signals.leads import available_leads, lead_list, order_leads, record_prefix
 
+# Version of the preparation. A model keeps the one that it was trained with: 1 resamples with
+# SciPy's own filter and leaves padded ends where they are.
+VERSION = 2
 # Range of the amplitude (`amplitude_mv`) of anything that can be a 12-lead ECG in mV.
 PLAUSIBLE_MV = (0.02, 10.0)
 # An electrocardiograph must resolve 5 uV: a lead with a smaller range has no signal.
@@ -21,6 +25,10 @@ FLAT_MV = 0.005
 UV_PER_MV = 1000
 # -32768 marks an invalid sample in WFDB files.
 INT16_LIMIT = 32767
+# The low-pass of ``resample``: half its length in periods of the lower rate, and where it halves
+# the amplitude, of half that rate. With a Kaiser window of 5 its transition is 0.16 wide.
+LOW_PASS_PERIODS = 20
+LOW_PASS_CORNER = 0.92
 # Share of the samples of a lead that may exceed the range of 16 bits.
 SPIKE = 0.01
 
@@ -104,12 +112,10 @@ def check_signal(
     """
     if signal.shape[-1] == 0:
         raise ValueError(f"{record_prefix(record)}0 s of signal, expected at least one sample")
-    finite = np.isfinite(signal).all(axis=1)
-    if not finite.all():
-        n_bad = int((~np.isfinite(signal)).any(axis=0).sum())
+    is_gap = ~np.isfinite(signal)
+    if is_gap.any():
         raise ValueError(
-            f"{record_prefix(record)}expected finite samples, got NaN or infinity in "
-            f"{_lead_list(~finite)} ({n_bad} of {signal.shape[1]} samples)"
+            f"{gap_error(is_gap, record)}; waveform.allow_gaps=true interpolates {GAPS_ALLOWED}"
         )
     is_constant = np.ptp(signal, axis=1) == 0
     amplitude = amplitude_mv(signal)
@@ -125,11 +131,11 @@ def check_signal(
     if flat.all() or (flat.any() and not allow_flat):
         hint = "" if flat.all() else "; accept with waveform.allow_flat=true"
         raise ValueError(
-            f"{record_prefix(record)}flat {_lead_list(flat)}, expected a signal in each{hint}"
+            f"{record_prefix(record)}flat {lead_list(flat)}, expected a signal in each{hint}"
         )
 
 
-def resample(signal: np.ndarray, fs: float, to_fs: float) -> np.ndarray:
+def resample(signal: np.ndarray, fs: float, to_fs: float, steep: bool = True) -> np.ndarray:
     """Resample a signal to another sampling rate.
 
     Parameters
@@ -137,6 +143,8 @@ def resample(signal: np.ndarray, fs: float, to_fs: float) -> np.ndarray:
     signal : ndarray of shape (n_leads, n_samples)
     fs, to_fs : float, Hz
         Sampling rate of the signal and of the result.
+    steep : bool
+        To a lower rate, use a low-pass that removes what is at half of that rate.
 
     Returns
     -------
@@ -151,21 +159,27 @@ def resample(signal: np.ndarray, fs: float, to_fs: float) -> np.ndarray:
     Notes
     -----
     Polyphase filter with a linear-phase Kaiser low-pass (``scipy.signal.resample_poly``): no shift
-    in time, no aliases. The line from the first to the last sample is subtracted before and added
-    again after resampling, so that the ends do not ring.
+    in time, no aliases. The steep one passes up to 0.84 and stops from 1.0 of half the lower rate:
+    mains hum of 50 Hz is at half of 100 Hz, where SciPy's own filter only halves it. The line from
+    the first to the last sample is subtracted before and added again after resampling, so that the
+    ends do not ring.
     """
     if not (fs > 0 and to_fs > 0):
         raise ValueError(f"expected sampling rates above 0 Hz, got {fs:g} and {to_fs:g}")
     if fs == to_fs:
         return signal
     # scipy.signal takes longer to import than a prediction takes.
-    from scipy.signal import resample_poly
+    from scipy.signal import firwin, resample_poly
 
     ratio = Fraction(to_fs).limit_denominator(1000) / Fraction(fs).limit_denominator(1000)
     # A rate such as 499.973 Hz must not need a filter of gigabytes.
     ratio = ratio.limit_denominator(20_000)
+    up, down = ratio.numerator, ratio.denominator
+    window: Any = ("kaiser", 5.0)
+    if steep and up < down:
+        window = firwin(2 * LOW_PASS_PERIODS * down + 1, LOW_PASS_CORNER / down, window=window)
     resampled = resample_poly(
-        signal.astype(np.float64), ratio.numerator, ratio.denominator, axis=1, padtype="line"
+        signal.astype(np.float64), up, down, axis=1, padtype="line", window=window
     )
     return resampled.astype(np.float32)
 
@@ -320,7 +334,9 @@ def prepare_signal(
     high_hz: float | None = None,
     allow_short: bool = False,
     allow_flat: bool = False,
+    allow_gaps: bool = False,
     allow_missing_leads: bool = False,
+    version: int = VERSION,
     record: str = "",
 ) -> np.ndarray:
     """Turn the signal of a record into the input of a model.
@@ -336,8 +352,12 @@ def prepare_signal(
         Corners of the zero-phase filter.
     allow_short, allow_flat : bool
         Pad shorter records; accept leads without signal.
+    allow_gaps : bool
+        Interpolate a few invalid samples, see ``fill_gaps``.
     allow_missing_leads : bool
         Compute missing limb leads from two others; set all other missing leads to 0.
+    version : int
+        See ``VERSION``.
     record : str
         Name of the record, for messages.
 
@@ -348,17 +368,22 @@ def prepare_signal(
     Raises
     ------
     ValueError
-        As the steps ``order_leads``, ``check_signal``, ``resample``, ``bandpass`` and
-        ``fit_length``; or if a lead exceeds the range of 16 bits, 32.767 mV in either direction,
-        for more than ``SPIKE`` of the time. Shorter spikes are clipped.
+        As the steps ``order_leads``, ``fill_gaps``, ``check_signal``, ``resample``, ``bandpass``
+        and ``fit_length``; or if a lead exceeds the range of 16 bits, 32.767 mV in either
+        direction, for more than ``SPIKE`` of the time. Shorter spikes are clipped.
 
     Notes
     -----
     A 16-bit record with a gain of 1000/mV at ``to_fs`` comes out unchanged if no filter is set.
+    With a high-pass filter, padded ends are brought to the baseline first (``level_padding``).
     """
     signal = order_leads(signal, leads, record, allow_missing_leads)
+    if allow_gaps:
+        signal = fill_gaps(signal, fs, record)
+    if version >= 2 and low_hz is not None:
+        signal = level_padding(signal, fs)
     check_signal(signal, record, allow_flat, available_leads(leads))
-    signal = resample(signal, fs, to_fs)
+    signal = resample(signal, fs, to_fs, steep=version >= 2)
     signal = bandpass(signal, to_fs, low_hz, high_hz)
     signal = fit_length(signal, round(to_fs * duration_s), allow_short, record, to_fs)
     _check_range(signal, record)
@@ -372,12 +397,6 @@ def _check_range(signal: np.ndarray, record: str) -> None:
     exceeds = (magnitude_mv > limit_mv).mean(axis=1) > SPIKE
     if exceeds.any():
         raise ValueError(
-            f"{record_prefix(record)}{_lead_list(exceeds)} up to {magnitude_mv.max():.4g} mV from "
+            f"{record_prefix(record)}{lead_list(exceeds)} up to {magnitude_mv.max():.4g} mV from "
             f"the baseline, expected at most {limit_mv:g} mV"
         )
-
-
-def _lead_list(is_listed: np.ndarray) -> str:
-    """Return the names of some of the twelve leads, as in "lead V1" or "leads I, II"."""
-    names = [lead for lead, listed in zip(LEADS, is_listed, strict=True) if listed]
-    return f"lead{'s' if len(names) > 1 else ''} {', '.join(names)}"

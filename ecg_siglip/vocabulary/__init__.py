@@ -10,6 +10,7 @@ _MODULE_OF = {
     "STATEMENTS": "findings",
     "TASKS": "findings",
     "clean_report": "report_text",
+    "exclusive_pairs": "exclusive",
     "label_matrix": "snomed",
     "label_queries": "snomed",
     "match_question": "question_matching",

@@ -187,4 +187,5 @@ def test_a_missing_or_unusable_table_is_an_error(root, tmp_path):
 
 
 def test_the_default_settings_are_arguments_of_prepare_signal():
-    assert ptbxl.waveform_spec(config.WaveformConfig()) == SPEC
+    spec = ptbxl.waveform_spec(config.WaveformConfig())
+    assert spec == SPEC | {"allow_gaps": False, "version": 2}

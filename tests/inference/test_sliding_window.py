@@ -4,15 +4,17 @@ import json
 
 import numpy as np
 import pytest
-from helpers import configured, rewritten
+from helpers import SHARED, configured, rewritten
 from scipy.special import expit, logit
 
 from ecg_siglip.config import PredictConfig
 from ecg_siglip.datasets import ptbxl
+from ecg_siglip.inference.pipeline import apply_decision_rule, predict_records
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.inference.sliding_window import (
     Timeline,
     Windows,
+    chosen_windows,
     predict_windows,
     representative_window,
     window_starts,
@@ -234,3 +236,163 @@ def test_a_stretch_does_not_extend_over_a_gap():
     alone = Windows(np.array([0.0, 100.0, 200.0]), 10.0, p[:3])
     probability, best = alone.overall(30.0)
     assert (probability[0], best[0]) == (pytest.approx(0.99), 2)
+
+
+def look(log_odds, step_s, sustained_s=30.0, unusable=()):
+    """Predict windows of 10 s with known log-odds (W, F), some of which cannot be used."""
+
+    def piece(first, last):
+        if first // 1000 in unusable:
+            raise ValueError("record r: flat lead V1")
+        return Record("r", np.full((12, 1000), first, np.float32), 100.0, LEADS, ())
+
+    def probabilities(signals):
+        return expit(log_odds[signals[:, 0, 0].astype(int) // 1000])
+
+    source = Source("r", 100.0, 1000 * len(log_odds), piece)
+    return predict_windows(
+        source, 10.0, step_s, 16, lambda record: record.signal, probabilities, lambda record: [],
+        sustained_s,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("n_windows", [2, 3, 7, 60, 61])
+@pytest.mark.parametrize(("n_run", "n_step"), [(1, 6), (3, 2), (3, 6), (6, 6), (30, 6), (3, 600)])
+def test_stretches_of_a_long_step_are_whole_and_reach_both_ends(n_windows, n_run, n_step):
+    chosen = chosen_windows(n_windows, n_run, n_step)
+    assert chosen[0] == 0 and chosen[-1] == n_windows - 1
+    assert (np.diff(chosen) > 0).all()
+    runs = np.split(chosen, np.flatnonzero(np.diff(chosen) > 1) + 1)
+    assert min(map(len, runs)) >= min(n_run, n_windows)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_longer_step_reports_nothing_that_the_default_does_not(seed):
+    """Neither more findings nor a larger probability, also with gaps and findings that exclude."""
+    rng = np.random.default_rng(seed)
+    n_windows, n_findings = int(rng.integers(2, 90)), 5
+    log_odds = rng.normal(-1, 2, (n_windows, n_findings)).round(1)
+    sustained_s = float(rng.choice([0, 10, 20, 30, 60, 300]))
+    unusable = set(np.flatnonzero(rng.random(n_windows) < rng.choice([0, 0.1, 0.5])).tolist())
+    unusable.discard(int(rng.integers(n_windows)))
+    exclusive = np.triu(rng.random((n_findings, n_findings)) < 0.4, 1)
+    exclusive |= exclusive.T
+    thresholds = rng.uniform(0.1, 0.9, n_findings)
+    default = look(log_odds, 10.0, sustained_s, unusable)
+    everywhere, _ = default.sustained(lambda p: p >= thresholds, exclusive, sustained_s)
+    for step_s in (10.0, 15.0, 20.0, 45.0, 60.0, 600.0, 86400.0):
+        windows = look(log_odds, step_s, sustained_s, unusable)
+        p = windows.overall(sustained_s)[0]
+        assert (p <= default.overall(sustained_s)[0] + 1e-12).all()
+        sustained, _ = windows.sustained(lambda p: p >= thresholds, exclusive, sustained_s)
+        assert (sustained <= everywhere).all()
+        assert (windows.n_used <= default.n_used) and windows.duration_s == default.duration_s
+
+
+def test_a_moment_between_two_steps_is_no_finding_and_half_a_minute_at_a_step_is():
+    log_odds = np.full((60, 2), -3.0)
+    log_odds[12, 0] = 5.0
+    log_odds[12:15, 1] = 3.0
+    overall, best = look(log_odds, 60.0).overall()
+    assert overall[0] < 0.5 and overall[1] > 0.9 and best[1] in (6, 7, 8)
+    assert look(log_odds, 60.0).n_used == 33
+
+
+def test_all_windows_are_predicted_if_no_stretch_is_whole():
+    log_odds = np.full((60, 1), 2.0)
+    unusable = set(range(0, 60, 6)) | {57, 58, 59}
+    windows = look(log_odds, 60.0, 30.0, unusable)
+    assert windows.n == 60
+    with pytest.raises(ValueError, match="none of its 60 windows can be used"):
+        look(log_odds, 60.0, 30.0, set(range(60)))
+
+
+AFIB_OR_SR = np.array([[False, True], [True, False]])
+
+
+def sustained(log_odds, sustained_s=30.0):
+    windows = make_windows(log_odds)
+    return windows.sustained(lambda p: p >= 0.4, AFIB_OR_SR, sustained_s)
+
+
+def test_of_two_rhythms_in_the_same_half_minute_the_likelier_is_present():
+    present, _ = sustained(np.tile([1.0, 2.0], (3, 1)))
+    assert present.tolist() == [False, True]
+    present, _ = sustained(np.tile([1.0, 1.0], (3, 1)))
+    assert present.tolist() == [True, False]
+    # Over the threshold together for minutes, and one is always less likely.
+    present, _ = sustained(np.tile([1.0, 2.0], (30, 1)))
+    assert present.tolist() == [False, True]
+
+
+def test_two_rhythms_in_different_half_minutes_are_both_present_each_in_its_own():
+    log_odds = np.tile([-3.0, 4.0], (30, 1))
+    log_odds[10:15] = [3.0, 2.0]
+    present, best = sustained(log_odds)
+    assert present.tolist() == [True, True]
+    assert best[0] in range(10, 15) and best[1] not in range(10, 15)
+
+
+def test_the_window_of_a_rhythm_is_one_in_which_it_is_the_likelier():
+    """Its likeliest stretch belongs to the other rhythm; another one is its own."""
+    log_odds = np.tile([-3.0, -3.0], (30, 1))
+    log_odds[0:3] = [3.0, 4.0]
+    log_odds[20:23] = [1.0, -3.0]
+    present, best = sustained(log_odds)
+    assert present.tolist() == [True, True]
+    assert best[0] in (20, 21, 22) and best[1] in (0, 1, 2)
+    assert make_windows(log_odds).overall()[1][0] in (0, 1, 2)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_in_no_stretch_two_findings_that_exclude_each_other_are_sustained(seed):
+    rng = np.random.default_rng(seed)
+    log_odds = rng.normal(0, 2, (12, 4)).round(1)
+    exclusive = np.triu(rng.random((4, 4)) < 0.6, 1)
+    exclusive |= exclusive.T
+    windows = make_windows(log_odds)
+    alone, _ = windows.sustained(lambda p: p >= 0.5, np.zeros((4, 4), bool))
+    present, best = windows.sustained(lambda p: p >= 0.5, exclusive)
+    assert (present <= alone).all()
+    np.testing.assert_array_equal(present[~exclusive.any(axis=0)], alone[~exclusive.any(axis=0)])
+    assert present.any() == alone.any()
+    means = np.array([log_odds[i : i + 3].mean(axis=0) for i in range(10)])
+    for f in np.flatnonzero(present):
+        rivals = np.flatnonzero(exclusive[f])
+        is_likeliest = (means[:, rivals] <= np.maximum(means[:, [f]], 0)).all(axis=1)
+        own = np.flatnonzero((means[:, f] >= 0) & is_likeliest)
+        assert any(best[f] in range(i, i + 3) for i in own)
+
+
+def test_excluded_findings_keep_their_probability_and_stay_possible(trained, joined, monkeypatch):
+    """Also if the decision is made again at another operating point."""
+    from ecg_siglip.inference import pipeline
+
+    predictor = Predictor.load(trained / "model", "cpu")
+    settings = configured(PredictConfig, {"run.name": "r", "operating_point": "screening"})
+    n = len(predictor.artifact.codes)
+    monkeypatch.setattr(pipeline, "exclusive_pairs", lambda codes: np.zeros((n, n), bool))
+    (free,) = predict_records(predictor, [joined], settings)
+    monkeypatch.setattr(pipeline, "exclusive_pairs", lambda codes: ~np.eye(n, dtype=bool))
+    (prediction,) = predict_records(predictor, [joined], settings)
+    likeliest = max(free.findings, key=lambda f: f.probability * f.present)
+    assert [f.code for f in prediction.findings if f.present] == [likeliest.code]
+    for ours, theirs in zip(prediction.findings, free.findings, strict=True):
+        assert ours.probability == theirs.probability
+        if theirs.present and not ours.present:
+            assert ours.certainty in ("possible", "")
+    again = apply_decision_rule(predictor, free, settings)
+    assert [f.present for f in again.findings] == [f.present for f in prediction.findings]
+
+
+def test_the_shared_ten_minutes_have_no_finding_more_with_a_longer_step(run_predict):
+    path = SHARED / "cases" / "windows" / "tenmin"
+    if not path.with_suffix(".hea").is_file():
+        pytest.skip("needs cases/ in a folder `shared` next to the checkout")
+    found = []
+    for step_s in (None, 60.0):
+        _, (prediction,), _ = run_predict(
+            path, **{"windows.step_s": step_s, "operating_point": "screening"}
+        )
+        found.append({finding["code"] for finding in prediction["findings"]})
+    assert found[1] <= found[0]

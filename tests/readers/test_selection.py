@@ -98,7 +98,7 @@ def test_leads_of_two_rates_are_refused():
         select_leads([channel("I"), channel("V1", fs=250.0)])
 
 
-def test_names_that_say_nothing_are_given():
+def test_names_without_a_meaning_are_replaced():
     channels = [channel("ECG1"), channel("Resp", "V"), channel("ECG2")]
     assert select_leads(channels, leads=["II", "V1"]).names == ("II", "V1")
     assert select_leads(channels, leads=["-", "V1"]).names == ("V1",)

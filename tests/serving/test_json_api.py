@@ -14,7 +14,7 @@ from ecg_siglip.core.settings import setting_names
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.predict import predict
-from ecg_siglip.serving.json_api import make_api, split_leads
+from ecg_siglip.serving.json_api import SETTINGS, make_api, split_leads
 from ecg_siglip.serving.prediction_service import PredictionService
 from ecg_siglip.serving.request_guard import RequestGuard, allowed_hosts
 
@@ -94,6 +94,14 @@ def test_settings_have_the_names_of_predict(client, paths, folders):
     response = client.post("/predict", files=files, params={"read.fs": 200, "read.units": "mV"})
     assert response.status_code == 200, response.text
     assert response.json()["predictions"][0]["record"] == "a.csv"
+    counts = {"read.fs": 200, "read.gain": 1.0, "waveform.allow_gaps": True}
+    again = client.post("/predict", files=files, params=counts)
+    assert again.json()["predictions"] == response.json()["predictions"]
+
+
+def test_a_request_may_set_what_the_page_sets():
+    per_record = {name for name in setting_names(config.PredictConfig) if "." in name}
+    assert per_record - set(SETTINGS) == {"run.name", "run.root"}
 
 
 def test_questions_are_matched_to_findings(client, paths, folders):

@@ -22,11 +22,12 @@ from ecg_siglip.serving.web_handlers import (
     Table,
     WebHandlers,
     parse_number,
+    request_settings,
     run_in_turn,
     sweep,
 )
 
-FILE_SETTINGS = ("", "", "", False, False, False, "")  # all fields of the page are empty
+FILE_SETTINGS = ("", "", "", "", False, False, False, False, "")  # all fields of the page are empty
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +102,8 @@ def test_the_likeliest_specific_finding_is_explained_first(view):
         ((0, 1, 2, 3), {}, FILE_SETTINGS, "8 files; expected 6 at most"),
         ((0,), {}, ("fast", *FILE_SETTINGS[1:]), "read.fs=fast: expected a number"),
         ((0,), {}, ("1", *FILE_SETTINGS[1:]), "read.fs=1"),
+        ((0,), {}, ("", "", "200", *FILE_SETTINGS[3:]), "contradicts read.gain=200"),
+        ((0,), {}, ("", "", "many", *FILE_SETTINGS[3:]), "read.gain=many: expected a number"),
     ],
 )
 def test_an_error_is_shown_and_the_upload_stays(
@@ -111,6 +114,14 @@ def test_an_error_is_shown_and_the_upload_stays(
     assert isinstance(problem, Problem) and not problem.was_read
     assert message in problem.html and 'role="alert"' in problem.html
     assert all(Path(path).exists() for path in paths)
+
+
+def test_every_field_of_the_page_is_a_setting(handlers):
+    fields = ("250", "", "200", "I, II", True, True, True, True, "60")
+    settings = request_settings(handlers.service, "confirm", *fields)
+    assert (settings.read.fs, settings.read.gain, settings.read.leads) == (250, 200, ["I", "II"])
+    assert all(vars(settings.waveform).values())
+    assert (settings.windows.sustained_s, settings.operating_point) == (60, "confirm")
 
 
 def test_deleted_uploads_are_reported(handlers, tmp_path):

@@ -1,5 +1,7 @@
 """Leads are ordered by name, missing limb leads are computed, and warnings name the others."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,22 +23,92 @@ from ecg_siglip.signals.leads import (
 )
 from ecg_siglip.vocabulary import findings
 
+ROOT = Path(__file__).resolve().parents[2]
 LIMB = LEADS[:6]
 
 
-@pytest.mark.parametrize(
-    ("spell", "lead"),
-    [
-        *[(word, "II") for word in ("ii", "MLII", "Lead II", "ECG II", "EKG II", "ECG_II", "DII")],
-        *[(word, "aVR") for word in ("AVR", "avr", "MDC_ECG_LEAD_AVR", "lead aVR", " aVR ")],
-        *[(word, "V1") for word in ("v1", "ECG V1", "EKG-V1", "ECG Lead V1", "MDC_ECG_LEAD_V1")],
-        *[(word, word) for word in ("X", "V7", "-aVR", "MDC_ECG_LEAD_X", "EEG C3", "D", "")],
-        *[(word, "II") for word in ("ECG-II", "ECG - II", "Lead - II", "EKG_II")],
-        *[(word, word) for word in ("Lead -aVR", "ECG -aVR")],  # upside down
+SPELLINGS = {
+    "I": [
+        *("I", "i", " I ", "DI", "D1", "D-I", "MLI", "Lead I", "Lead_I", "Lead: I", "I lead"),
+        *("I-lead", "EKG I", "Einthoven I", "Ableitung I", "'I'", '"I"', "I,", "I."),
+        *("MDC_ECG_LEAD_I", "MDC:1", "2:1", "131073", "5.6.3-9-1"),
+        *(
+            "\u2160",
+            "\uff29",
+            "\u7b2cI\u8a98\u5c0e",
+            "\u7b2c1\u8a98\u5c0e",
+            "I\u5bfc\u8054",
+            "\uc81c1\uc720\ub3c4",
+        ),
     ],
+    "II": [
+        *(
+            "ii",
+            "MLII",
+            "ML II",
+            "DII",
+            "D II",
+            "D2",
+            "Lead II",
+            "ECG II",
+            "EKG II",
+            "ECG_II",
+            "II,",
+        ),
+        *("EKG Abl. II", "Derivaci\u00f3n II", "D\u00e9rivation DII", "\u2161", "131074"),
+    ],
+    "III": ["iii", "D3", "2:61", "131133"],
+    "aVR": [
+        *("aVR", "AVR", "avr", "A VR", "aV R", "a.V.R", "lead aVR", "ECG-aVR", "Goldberger aVR"),
+        *("MDC_ECG_LEAD_AVR", "131134", "aVR \u5c0e\u806f", "\uff41\uff36\uff32"),
+    ],
+    "V1": [
+        *("v1", "V 1", "V-1", "V01", "V1:", "V1 lead", "ECG V1", "EKG-V1", "EKG_V1", "ECG Lead V1"),
+        *(
+            "Wilson V1",
+            "D\u00e9rivation V1",
+            "V1\u8a98\u5c0e",
+            "MDC_ECG_LEAD_V1",
+            "5.6.3-9-3",
+            "131075",
+        ),
+    ],
+    "V5": ["ECG V5", "ECG - V5", "v5;", "`V5`"],
+}
+OTHERS = (
+    *("-aVR", "ECG -aVR", "\u2212aVR", "-I", "aVR-", "inverted aVR", "aVR inv"),
+    *("ECG1", "ECG", "Lead", "Lead 1", "1", "Ch I", "\u7b2c4\u8a98\u5c0e", "2:99", "131072"),
+    *("V", "V0", "V7", "V10", "V3R", "VR", "VI", "MCL1", "aV", "C1", "D", "D4", "IV", "IIII", "X"),
+    *("I+II", "I-II", "V1-V2", "II V1", "EEG C3", "ICG", "IBI", "LI", "MDC_ECG_LEAD_X", ""),
+)
+
+
+@pytest.mark.parametrize(
+    ("spell", "lead"), [(spell, lead) for lead, words in SPELLINGS.items() for spell in words]
 )
 def test_spellings_of_leads(spell: str, lead: str):
     assert lead_name(spell) == lead
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_names_stay_as_they_are(name: str):
+    assert lead_name(name) == name
+
+
+def test_the_documented_spellings_are_recognized():
+    page = (ROOT / "docs" / "how-to" / "file-formats.md").read_text(encoding="utf-8")
+    section = page.split("## Names of leads")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `?([^|`]+)`? \| (.*) \|$", section, re.M)[1:]
+    assert len(rows) >= 8
+    n_names = 0
+    for lead, cell in rows:
+        for name in re.findall(r"`([^`]+)`", cell):
+            n_names += 1
+            if lead == "no lead":
+                assert lead_name(name) not in LEADS, name
+            else:
+                assert lead_name(name) == lead, name
+    assert n_names >= 50
 
 
 @pytest.mark.parametrize("spell", [str, str.upper, str.lower, lambda name: f" {name} "])

@@ -37,6 +37,60 @@ def test_a_single_bad_sample_is_refused(bad: float):
         prepare(signal)
 
 
+def test_few_bad_samples_are_interpolated_if_allowed():
+    signal = ecg()
+    signal[7, 123:126] = np.nan
+    with pytest.raises(ValueError, match=r"; waveform.allow_gaps=true interpolates gaps of at"):
+        prepare(signal)
+    expected = signal.copy()
+    expected[7, 123:126] = np.linspace(signal[7, 122], signal[7, 126], 5)[1:4]
+    np.testing.assert_allclose(prepare(signal, allow_gaps=True), expected, atol=1e-3)
+    signal[7, 100:200] = np.nan
+    with pytest.raises(ValueError, match="^record r7: .* in lead V2 .*expected gaps of at most"):
+        prepare(signal, allow_gaps=True)
+
+
+@pytest.mark.parametrize("offset_mv", [0.3, 1.0, 10.0, 300.0])
+def test_a_constant_offset_changes_nothing_with_a_high_pass(offset_mv: float):
+    offsets = np.random.default_rng(0).uniform(-offset_mv, offset_mv, (12, 1))
+    expected = prepare(ecg(), low_hz=0.5)
+    shifted = prepare((ecg() + offsets).astype(np.float32), low_hz=0.5)
+    np.testing.assert_allclose(shifted, expected, atol=0.002)
+    kept = prepare(ecg() + np.float32(0.5))
+    np.testing.assert_allclose(kept, ecg() + np.float32(0.5), atol=0.001)
+
+
+def test_padding_and_an_offset_are_no_step_with_a_high_pass():
+    signal = ecg() + np.float32(20)
+    signal[:, 800:] = 0
+    prepared = prepare(signal, low_hz=0.5)
+    shorter = prepare(ecg()[:, :800], low_hz=0.5, duration_s=8.0)
+    np.testing.assert_allclose(prepared[:, :750], shorter[:, :750], atol=0.05)
+    assert np.abs(prepared[:, 850:]).max() < 0.1
+
+
+def test_a_model_of_version_1_keeps_its_resampling():
+    hum = np.tile(0.1 * np.sin(2 * np.pi * 50 * np.arange(5000) / 500 + 0.7), (12, 1))
+    signal = (ecg(5000) + hum).astype(np.float32)
+    from scipy.signal import resample_poly
+
+    def resampled(version: int) -> np.ndarray:
+        return prepare_signal(signal, 500, LEADS, to_fs=100, duration_s=10.0, version=version)
+
+    expected = resample_poly(signal.astype(np.float64), 1, 5, axis=1, padtype="line")
+    np.testing.assert_allclose(resampled(1), expected, atol=0.001)
+    assert np.abs(resampled(2) - resampled(1)).max() > 0.02
+
+
+def test_spikes_are_clipped_and_longer_excesses_refused():
+    signal = ecg()
+    signal[6, 500] = 40.0
+    assert prepare(signal)[6, 500] == np.float32(32.767)
+    signal[6, 500:520] = 40.0
+    with pytest.raises(ValueError, match="^record r7: lead V1 up to 40 mV from the baseline"):
+        prepare(signal)
+
+
 @pytest.mark.parametrize("level", [0.0, 1.7])
 def test_flat_leads_are_refused_unless_allowed(level: float):
     signal = ecg()
@@ -94,6 +148,12 @@ def test_a_sine_keeps_amplitude_and_phase(hz: float, fs: int, to_fs: int):
 def test_resampling_does_not_alias():
     fast = np.sin(2 * np.pi * 70 * np.arange(5000) / 500)[None]
     assert np.abs(resample(fast, 500, 100)[:, 100:-100]).max() < 0.01
+
+
+@pytest.mark.parametrize("fs", [125, 250, 257, 360, 500, 1000])
+def test_mains_hum_at_half_of_the_sampling_rate_is_removed(fs: int):
+    hum = np.sin(2 * np.pi * 50 * np.arange(10 * fs) / fs + 1)[None]
+    assert np.abs(resample(hum, fs, 100)[:, 100:-100]).max() < 0.005
 
 
 def test_an_odd_rate_needs_no_filter_of_gigabytes():

@@ -42,7 +42,6 @@ MFER_ENCODINGS = re.compile(
     re.I,
 )
 ISHNE_HEADER = 522
-ISHNE_ANNOTATIONS = b"ANN  1.0"
 MAX_ISHNE_COMMENT = 1 << 20
 XLI_HEADER = 8
 XLI_CODES = 1022  # entries of the dictionary; a higher code ends the data
@@ -377,8 +376,6 @@ def read_ishne(content: bytes) -> Stated:
     verifies its checksum; samples are 16-bit counts of all leads in turn. A sample of -32768 is
     none.
     """
-    if content.startswith(ISHNE_ANNOTATIONS):
-        raise ValueError("the beats of a recording, give the file .ecg next to it for its signal")
     if len(content) < ISHNE_HEADER:
         raise ValueError(f"expected a header of {ISHNE_HEADER} bytes, got {len(content)}")
     comment, n_leads = (

@@ -52,7 +52,7 @@ FORMATS: tuple[tuple[str, bytes, Reader], ...] = (
     ("NumPy archive", rb"(?s)PK\x03\x04.{26}[^\x00]{1,200}?\.npy", tabular_formats.read_npz),
     ("Parquet", rb"PAR1", tabular_formats.read_parquet),
     ("SCP-ECG", rb"(?s).{8}\0\0.{12}\0\0.{4}\x07\0\0\0", device_formats.read_scp),
-    ("ISHNE Holter", rb"(?:ISHNE|ANN  )1\.0", device_formats.read_ishne),
+    ("ISHNE Holter", rb"ISHNE1\.0", device_formats.read_ishne),
     ("MFER", rb"(?s)@.MFR |\x01\x01[\x00\x01]\x02\x03", device_formats.read_mfer),
     ("XML", XML, xml_formats.read_xml),
     ("JSON", rb"(?:\xef\xbb\xbf)?\s*(?:\{|\[\s*\{)", json_formats.read_json),

@@ -15,10 +15,8 @@ from ecg_siglip.readers.xml_document import parse_number, parse_samples, parse_x
 
 EXPORT = "export the ECG as DICOM, HL7 aECG, SCP-ECG or GE MUSE XML"
 NO_ECG = "it contains no ECG"
-# Roots of other XML in lower case: what the file is, and what would help.
+# Roots of other XML in lower case (``other_formats`` knows HTML and SVG): what the file is, and what would help.
 OTHER_ROOTS = {
-    "html": ("a web page", "give the file of the ECG, not the page that shows it"),
-    "svg": ("a drawing (SVG)", "give the file of the ECG, not its picture"),
     "plist": ("a property list of Apple's", NO_ECG),
     "kml": ("a map (KML)", NO_ECG),
     "gpx": ("a track of a sports watch (GPX)", NO_ECG),

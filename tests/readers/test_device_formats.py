@@ -160,7 +160,6 @@ def test_leads_of_scp_begin_where_they_state(tmp_path: Path):
         (lambda: ishne(ecg())[:400], "a header of 522 bytes"),
         (lambda: ishne(ecg())[:530], "the file is cut off"),
         (lambda: replaced(ishne(ecg()), b"\x0c\0\5", b"\x63\0\5"), "1 to 12 leads"),
-        (lambda: b"ANN  1.0" + bytes(600), "give the file .ecg next to it"),
     ],
 )  # fmt: skip
 def test_malformed_files_are_refused(tmp_path: Path, make: Callable, message: str):

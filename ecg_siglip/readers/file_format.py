@@ -251,4 +251,4 @@ def is_record(path: str | os.PathLike[str], head: bytes | None = None) -> bool:
         names = {lead_name(tabular_formats.split_unit(cell)[0]) for cell in cells}
         is_numeric = len(cells) > 1 and all(map(tabular_formats.is_number, cells))
         return is_numeric or not names.isdisjoint(LEADS)
-    return reader is not None and not head.startswith(device_formats.ISHNE_ANNOTATIONS)
+    return reader is not None

@@ -15,7 +15,8 @@ from ecg_siglip.readers.xml_document import parse_number, parse_samples, parse_x
 
 EXPORT = "export the ECG as DICOM, HL7 aECG, SCP-ECG or GE MUSE XML"
 NO_ECG = "it contains no ECG"
-# Roots of other XML in lower case (``other_formats`` knows HTML and SVG): what the file is, and what would help.
+# Roots of other XML in lower case: what the file is, and what would help. HTML and SVG are in
+# ``other_formats``.
 OTHER_ROOTS = {
     "plist": ("a property list of Apple's", NO_ECG),
     "kml": ("a map (KML)", NO_ECG),

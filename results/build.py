@@ -65,6 +65,17 @@ GROUPS: dict[str, dict[str, Any]] = {
         ],
         "baseline": "best",
     },
+    # Preparation since 0.3, with the high-pass filter, against that of all other rows.
+    "filter": {
+        "runs": ["bank_s*", "bank_filtered_s*"],
+        "baseline": "bank",
+        "required": "bank_filtered_s*",
+    },
+    "filter_best": {
+        "runs": ["best_s*", "best_filtered_s*"],
+        "baseline": "best",
+        "required": "best_filtered_s*",
+    },
     "towers": {
         "runs": ["bank_s*", "minilm_s*", "minilm_locked_s*"],
         "baseline": "minilm",

@@ -11,25 +11,52 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ecg_siglip.core.files import one_line
-from ecg_siglip.readers import dicom_format, edf_format, tabular_formats, xml_formats
+from ecg_siglip.readers import (
+    arrays,
+    dicom_format,
+    edf_format,
+    excel_format,
+    hdf5_format,
+    json_exports,
+    matlab_format,
+    parquet_format,
+    text_tables,
+    xml_formats,
+)
 from ecg_siglip.readers.channels import Stated
-from ecg_siglip.signals.leads import LEADS, lead_name
 
 # Size limit of a file, before and after it is unzipped.
 MAX_BYTES = 1 << 28
 HEAD_BYTES = 4096
 MAX_MESSAGE = 300  # characters of an error of a reader
 GZIP = b"\x1f\x8b"
+# UTF-16, with or without byte order mark; otherwise no control characters but white space.
+TEXT = (
+    rb"\xff\xfe|\xfe\xff|(?:[\t\n\r -~]\0){8}|(?:\0[\t\n\r -~]){8}|"
+    rb"[^\x00-\x08\x0e-\x1f]+[\0\x1a]*\Z"
+)
+# A ZIP file with one of the parts of a workbook among its first files.
+EXCEL = rb"(?s)PK\x03\x04.{26}(?:.*?xl/|\[Content_Types\]\.xml(?!.*?(?:word|ppt)/))"
+# Level 5, or level 4, whose header has a type, two sizes, a flag and the length of a name.
+MATLAB = (
+    rb"(?s)MATLAB 5\.0 MAT-file|[\0\x0a\x14\x1e\x28\x32]\0\0\0.{8}[\0\1]\0\0\0[\2-\x40]\0\0\0"
+    rb"[A-Za-z]\w*\0|\0\0\x03[\xe8\xf2\xfc].{8}\0\0\0[\0\1]\0\0\0[\2-\x40][A-Za-z]\w*\0"
+)
 # Name, pattern at the beginning of the content, reader.
 Reader = Callable[[bytes], Stated]
 FORMATS: tuple[tuple[str, bytes, Reader], ...] = (
     ("EDF", rb"0 {7}", edf_format.read_edf),
     ("DICOM", rb"(?s).{128}DICM", dicom_format.read_dicom),
-    ("NumPy", rb"\x93NUMPY", tabular_formats.read_npy),
-    ("NumPy archive", rb"PK\x03\x04", tabular_formats.read_npz),
-    ("Parquet", rb"PAR1", tabular_formats.read_parquet),
+    ("NumPy", rb"\x93NUMPY", arrays.read_npy),
+    ("Excel workbook", EXCEL, excel_format.read_xlsx),
+    ("NumPy archive", rb"PK\x03\x04", arrays.read_npz),
+    ("Parquet", rb"PAR1", parquet_format.read_parquet),
+    ("Feather", rb"ARROW1", parquet_format.read_feather),
+    ("HDF5", rb"(?s)(?:MATLAB 7\.3.{505}|.{512})?\x89HDF\r\n\x1a\n", hdf5_format.read_hdf5),
+    ("MATLAB", MATLAB, matlab_format.read_mat),
     ("XML", rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\x00]*<", xml_formats.read_xml),
-    ("table", rb"[^\x00-\x08\x0e-\x1f]+\Z", tabular_formats.read_text),
+    ("JSON", rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\x00]*[{\[]", json_exports.read_json),
+    ("table", TEXT, text_tables.read_text),
 )
 
 
@@ -111,9 +138,13 @@ def is_record(path: Path) -> bool:
     if kind == "XML":
         root = rb"<(\w+:)?(AnnotatedECG|RestingECG)\b"
         return re.search(root, head.replace(b"\0", b"")) is not None
+    if kind == "JSON":
+        return json_exports.is_ecg_json(head)
+    if kind in ("Excel workbook", "MATLAB") and reader is not None:
+        content = read_content(path)
+        return (excel_format.is_ecg_xlsx if kind != "MATLAB" else matlab_format.is_ecg_mat)(content)
+    if kind == "NumPy archive":
+        return b".npy" in head
     if kind == "table":
-        cells = tabular_formats.first_row(head)
-        names = {lead_name(tabular_formats.split_unit(cell)[0]) for cell in cells}
-        is_numeric = len(cells) > 1 and all(map(tabular_formats.is_number, cells))
-        return is_numeric or not names.isdisjoint(LEADS)
+        return text_tables.is_ecg_table(head)
     return reader is not None

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ecg_siglip.core.files import one_line
-from ecg_siglip.readers import wfdb_format
+from ecg_siglip.readers import hdf5_format, wfdb_format
 from ecg_siglip.readers.channels import Stated
 from ecg_siglip.readers.file_format import (
     FORMATS,
@@ -109,6 +109,8 @@ def read_record(
         base, header, is_wfdb = _wfdb_header(path)
         if is_wfdb:
             stated = wfdb_format.read_wfdb(header)
+        elif (exam := hdf5_format.find_exam(path)) is not None:
+            stated = run_reader(lambda _: hdf5_format.read_exam(*exam), b"", "HDF5")
         elif not path.is_file():
             raise FileNotFoundError(_missing_file(path, header))
         else:
@@ -250,7 +252,7 @@ def _iterate_records(folder: str) -> Iterator[str]:
                 and is_record(Path(entry.path))
             )
         ):
-            yield entry.path
+            yield from hdf5_format.exam_paths(entry.path)
 
 
 def _make_record(
@@ -303,5 +305,5 @@ def expand_paths(paths: list[str]) -> list[str]:
     expanded: list[str] = []
     for path in map(Path, paths):
         # A folder without records stays in the list, so that reading it raises an error.
-        expanded += (find_records(path) if path.is_dir() else []) or [str(path)]
+        expanded += (find_records(path) if path.is_dir() else []) or hdf5_format.exam_paths(path)
     return expanded

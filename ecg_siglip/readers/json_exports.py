@@ -1,0 +1,190 @@
+"""Read JSON exports of watches and programs: Withings, Fitbit, Apple Health, and plain ones.
+
+A recording is an object with a list of samples and a sampling rate, anywhere in the file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ecg_siglip.readers.arrays import LEAD_KEYS, RATE_KEYS, SIGNAL_KEYS
+from ecg_siglip.readers.channels import MAX_PARSED_BYTES, Channel, Stated
+from ecg_siglip.readers.statements import UNIT_KEYS, normalized_key, parse_rate
+from ecg_siglip.readers.text_encoding import decode
+from ecg_siglip.signals.leads import LEADS, lead_name
+
+MAX_OBJECTS = 10_000
+MIN_SAMPLES = 50
+FITBIT_KEYS = ("scalingfactor", "millivoltsscalingfactor")
+# Lists of samples that only watches write, which record lead I.
+WATCH_KEYS = ("waveformsamples", "voltagemeasurements")
+SAMPLE_KEYS = (*WATCH_KEYS, "samples", *SIGNAL_KEYS, "leads", "voltages", "values")
+ECG_WORDS = re.compile(
+    r'"(?:waveform_?Samples|voltage_?Measurements|sampling_?(?:frequency|rate)(?:_?hz|hertz)?|'
+    r'sample_?rate|ecg\w*|leadI)"',
+    re.I,
+)
+WATCH_LEAD = "the file names no lead; a watch records lead I"
+
+
+def read_json(content: bytes) -> Stated:
+    """Read a JSON export with one recording.
+
+    Parameters
+    ----------
+    content : bytes
+        Withings: ``signal`` in uV and ``sampling_frequency``. Fitbit: ``waveformSamples``,
+        ``samplingFrequencyHz`` and ``scalingFactor``, counts per mV. Apple Health:
+        ``voltageMeasurements`` in V, or in the unit that they state. Others: ``fs``, ``units``,
+        and a list for each lead or ``signal`` with ``leads``.
+
+    Returns
+    -------
+    Stated
+
+    Raises
+    ------
+    ValueError
+        If it has no recording of a known form, or several; if it has more than 16 MiB.
+    """
+    if len(content) > MAX_PARSED_BYTES:
+        raise ValueError(f"{len(content)} bytes, expected at most {MAX_PARSED_BYTES}")
+    try:
+        document = json.loads(decode(content))
+    except RecursionError as error:
+        raise ValueError("lists or objects in too many levels") from error
+    found = [item for item in _objects(document) if _samples_key(item)]
+    if len(found) != 1:
+        has = f"{len(found)} recordings" if found else "none of a known form"
+        raise ValueError(
+            f"expected one recording with its samples, got {has}: store one of them in a file, "
+            'or {"fs": 500, "units": "mV", "leads": {"I": [...], "II": [...]}}'
+        )
+    return _read_recording(found[0])
+
+
+def is_ecg_json(head: bytes) -> bool:
+    """Return whether the beginning of a JSON file has a key of an ECG."""
+    return ECG_WORDS.search(decode(head)) is not None
+
+
+def _objects(document: Any) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a document, and those in them."""
+    waiting, n_objects = [document], 0
+    while waiting:
+        item = waiting.pop()
+        n_objects += 1
+        if n_objects > MAX_OBJECTS:
+            raise ValueError(f"expected at most {MAX_OBJECTS} objects, got more")
+        if isinstance(item, dict):
+            yield item
+            if _samples_key(item):
+                continue
+        inner = item.values() if isinstance(item, dict) else item
+        waiting += [each for each in inner if isinstance(each, dict) or _has_objects(each)]
+
+
+def _has_objects(item: Any) -> bool:
+    """Return whether a value is a list that begins with an object or list."""
+    return isinstance(item, list) and bool(item) and isinstance(item[0], (dict, list))
+
+
+def _samples_key(item: dict[str, Any]) -> str:
+    """Return the key of the samples in an object that is a recording; "" if it is none."""
+    keys = {normalized_key(str(key)): str(key) for key in item}
+    if sum(lead_name(str(key)) in LEADS and _is_samples(item[key]) for key in item):
+        return "*"
+    for name in SAMPLE_KEYS:
+        value = item.get(keys.get(name, ""))
+        if _is_samples(value) or (isinstance(value, dict) and _samples_key(value) == "*"):
+            return keys[name]
+    return ""
+
+
+def _is_samples(value: Any) -> bool:
+    """Return whether a value is a long list of numbers, or lists or objects with numbers."""
+    if not isinstance(value, list) or not value:
+        return False
+    if isinstance(value[0], list):
+        return len(value) >= MIN_SAMPLES or _is_samples(value[0])
+    if isinstance(value[0], dict):
+        return len(value) >= MIN_SAMPLES and any("volt" in str(key).lower() for key in value[0])
+    return len(value) >= MIN_SAMPLES and isinstance(value[0], (int, float, type(None)))
+
+
+def _read_recording(item: dict[str, Any]) -> Stated:
+    """Return what an object with samples states."""
+    keys = {normalized_key(str(key)): key for key in item}
+    found = _samples_key(item)
+    samples = item if found == "*" else item[found]
+    rates = [parse_rate(str(item[keys[key]])) for key in keys if key in RATE_KEYS]
+    if any(abs(rate - rates[0]) > 1e-3 * rates[0] for rate in rates):
+        raise ValueError(f"two sampling rates: {', '.join(f'{rate:g}' for rate in rates)} Hz")
+    fs = rates[0] if rates else None
+    unit = next((str(item[keys[key]]) for key in keys if key in UNIT_KEYS), "")
+    step_nv = item.get(keys.get("amplitudeResolution".casefold(), ""))
+    warnings: list[str] = []
+    if isinstance(samples, dict):
+        lists = {str(key): _numbers(value) for key, value in samples.items() if _is_samples(value)}
+        if step_nv is not None:  # AliveCor Kardia
+            lists = {key: row * _positive(step_nv) for key, row in lists.items()}
+            unit = "nV"
+        return Stated([Channel(key, row, unit, fs) for key, row in lists.items()])
+    names = next((item[keys[key]] for key in keys if key in LEAD_KEYS and key != found), None)
+    names = [names] if isinstance(names, str) else names
+    rows, unit = _rows(samples, unit, names)
+    key = normalized_key(found)
+    if key == "signal" and "wearposition" in keys and not unit:
+        unit = "uV"  # Withings' interface for developers
+    is_watch = key in WATCH_KEYS or "wearposition" in keys
+    scale = next((item[keys[each]] for each in FITBIT_KEYS if each in keys), None)
+    if scale is not None:
+        rows, unit = rows / _positive(scale), "mV"
+    if names is None and is_watch and len(rows) == 1:
+        names, warnings = ["I"], [WATCH_LEAD]
+    names = [""] * len(rows) if names is None else list(map(str, names))
+    if len(names) != len(rows):
+        raise ValueError(f"{len(names)} names of leads for {len(rows)} lists of samples")
+    channels = [Channel(name, row, unit, fs) for name, row in zip(names, rows, strict=True)]
+    return Stated(channels, (), warnings)
+
+
+def _positive(value: Any) -> float:
+    """Return the size of a step of the samples, or its inverse."""
+    if not isinstance(value, (int, float)) or not value > 0:
+        raise ValueError(f"expected a scale of the samples above 0, got {str(value)[:40]}")
+    return float(value)
+
+
+def _rows(samples: list[Any], unit: str, names: Any) -> tuple[np.ndarray, str]:
+    """Return a list of samples as rows of leads, and their unit."""
+    first = samples[0]
+    if isinstance(first, dict):
+        key = next(key for key in first if "volt" in str(key).lower())
+        units = {str(sample.get("units") or sample.get("unit") or "") for sample in samples}
+        if len(units) > 1:
+            raise ValueError(f"samples in several units: {', '.join(sorted(units))[:80]}")
+        return _numbers([sample.get(key) for sample in samples])[None], units.pop() or unit or "V"
+    if isinstance(first, list):
+        lengths = {len(row) for row in samples}
+        if len(lengths) > 1:
+            raise ValueError("lists of samples of different lengths")
+        rows = np.stack([_numbers(row) for row in samples])
+        if rows.shape[1] == 2 and names is None and rows.shape[0] > 2:
+            # Time in s and voltage in V, as programs write what Apple Health has.
+            return rows.T[1:], unit or "V"
+        return (rows if rows.shape[0] < rows.shape[1] else rows.T), unit
+    return _numbers(samples)[None], unit
+
+
+def _numbers(values: list[Any]) -> np.ndarray:
+    """Return a list of numbers as float64; NaN for null."""
+    kinds = {type(value) for value in values}
+    if not kinds <= {int, float, type(None)}:
+        raise ValueError(f"expected numbers, got {', '.join(kind.__name__ for kind in kinds)}")
+    return np.array(values, dtype=np.float64)

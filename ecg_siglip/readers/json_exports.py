@@ -5,9 +5,10 @@ A recording is an object with a list of samples and a sampling rate, anywhere in
 
 from __future__ import annotations
 
+import csv
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,15 @@ WATCH_KEYS = ("waveformsamples", "voltagemeasurements")
 SAMPLE_KEYS = (*WATCH_KEYS, "samples", *SIGNAL_KEYS, "leads", "voltages", "values")
 ECG_WORDS = re.compile(
     r'"(?:waveform_?Samples|voltage_?Measurements|sampling_?(?:frequency|rate)(?:_?hz|hertz)?|'
-    r'sample_?rate|ecg\w*|leadI)"',
+    r'sample_?rate|ecg\w*)"|"(?:lead\s?)?(?:I|II|V1)"\s*:\s*\[',
     re.I,
 )
+# `wearposition` of Withings: the right and the left wrist. What is worn on an arm measures blood
+# pressure as well, and its unit is another in some exports.
+WITHINGS_WRISTS = ("0", "1")
+LIST_CELL = re.compile(r"(?:^|[,;\t])\s*\"?\[\s*-?\d")
+MAX_LIST_AT = 2000  # characters before a list in a row
+MAX_LISTS = 300_000  # pairs of time and voltage, or samples of several leads
 WATCH_LEAD = "the file names no lead; a watch records lead I"
 
 
@@ -71,6 +78,46 @@ def read_json(content: bytes) -> Stated:
 def is_ecg_json(head: bytes) -> bool:
     """Return whether the beginning of a JSON file has a key of an ECG."""
     return ECG_WORDS.search(decode(head)) is not None
+
+
+def has_lists(lines: Sequence[str]) -> bool:
+    """Return whether the rows below the first line of a table have lists of samples in cells."""
+    return len(lines) > 1 and LIST_CELL.search(lines[1][:MAX_LIST_AT]) is not None
+
+
+def read_lists(text: str) -> Stated:
+    """Read a CSV file with one recording per row, whose samples are a list in a cell.
+
+    Raises
+    ------
+    ValueError
+        As ``read_json``.
+    """
+    if len(text) > MAX_PARSED_BYTES:
+        raise ValueError(f"{len(text)} characters, expected at most {MAX_PARSED_BYTES}")
+    lists: list[str] = []
+
+    def take(match: re.Match[str]) -> str:
+        lists.append(match[0])
+        return f"[{len(lists) - 1}]"
+
+    # The csv module does not read cells of the length of a recording.
+    lines = re.sub(r"\[[^\[\]]*\]", take, text).splitlines()
+    delimiter = max(",;\t", key=lines[0].count)
+    names, *rows = [row for row in csv.reader(lines[:MAX_OBJECTS], delimiter=delimiter) if row]
+    rows = [row for row in rows if any(cell.startswith("[") for cell in row)]
+    if len(rows) != 1 or len(rows[0]) != len(names):
+        raise ValueError(
+            f"{len(rows)} recordings, one in each row, expected one: store it in a file of its own"
+        )
+    cells = dict(zip(map(str.strip, names), rows[0], strict=True))
+    item: dict[str, Any] = {
+        name: json.loads(lists[int(cell[1:-1])]) if re.fullmatch(r"\[\d+\]", cell) else cell
+        for name, cell in cells.items()
+    }
+    if not _samples_key(item):
+        raise ValueError(f"no list of samples of a known name in columns {', '.join(names)[:100]}")
+    return _read_recording(item)
 
 
 def _objects(document: Any) -> Iterator[dict[str, Any]]:
@@ -139,9 +186,10 @@ def _read_recording(item: dict[str, Any]) -> Stated:
     names = [names] if isinstance(names, str) else names
     rows, unit = _rows(samples, unit, names)
     key = normalized_key(found)
-    if key == "signal" and "wearposition" in keys and not unit:
-        unit = "uV"  # Withings' interface for developers
-    is_watch = key in WATCH_KEYS or "wearposition" in keys
+    on_wrist = str(item.get(keys.get("wearposition", ""))) in WITHINGS_WRISTS
+    if on_wrist and not unit:
+        unit = "uV"
+    is_watch = key in WATCH_KEYS or on_wrist
     scale = next((item[keys[each]] for each in FITBIT_KEYS if each in keys), None)
     if scale is not None:
         rows, unit = rows / _positive(scale), "mV"
@@ -171,6 +219,8 @@ def _rows(samples: list[Any], unit: str, names: Any) -> tuple[np.ndarray, str]:
             raise ValueError(f"samples in several units: {', '.join(sorted(units))[:80]}")
         return _numbers([sample.get(key) for sample in samples])[None], units.pop() or unit or "V"
     if isinstance(first, list):
+        if len(samples) > MAX_LISTS:
+            raise ValueError(f"{len(samples)} lists of samples, expected at most {MAX_LISTS}")
         lengths = {len(row) for row in samples}
         if len(lengths) > 1:
             raise ValueError("lists of samples of different lengths")

@@ -24,7 +24,7 @@ MISSING = frozenset(
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\d*[.,]\d+)(?:e[+-]?\d+)?|[+-]?inf(?:inity)?", re.I)
 # A single column of numbers with decimal commas: no whole number begins with 0, or is -0.
 SINGLE_COLUMN = re.compile(r"[+-]?\d+(?:,\d+)?")
-LEADING_ZERO = re.compile(r"[+-]?\d+,0\d|[+-]0,\d")
+LEADING_ZERO = re.compile(r"[+-]?\d+,0\d+|[+-]0,\d+")
 COMMENT = re.compile(r"\s*(?:#|%|//|!)+")
 QUOTES = " \t'\"\u00a0"
 
@@ -133,6 +133,8 @@ def _find_columns(lines: Sequence[str]) -> Layout | None:
     # The last line may be cut off, or a footer.
     reference = [lines[i] for i in filled[-N_REFERENCE - 1 : -1] or filled]
     delimiter = _best_delimiter(reference)
+    if delimiter == "," and _has_decimal_commas(reference, lines):
+        delimiter = ""
     if delimiter is None:
         return None
     rows = [split_line(line, delimiter) for line in reference]
@@ -159,7 +161,7 @@ def _best_delimiter(lines: Sequence[str], n_names: int = 0) -> str | None:
     for delimiter in DELIMITERS:
         rows = [split_line(line, delimiter) for line in lines]
         n = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
-        if n_names and n < N_REFERENCE:
+        if n < (N_REFERENCE if n_names else 2) and delimiter:
             continue
         rows = [row for row in rows if len(row) == n or (n_names and row)]
         shares = [
@@ -167,19 +169,17 @@ def _best_delimiter(lines: Sequence[str], n_names: int = 0) -> str | None:
             for row in rows
         ]
         scores[delimiter] = sum(min(1.0, share) for share in shares) / max(1, len(lines))
-    if scores.get(",", 0) and _has_decimal_commas(lines):
-        del scores[","]
     # The first in DELIMITERS of those with the highest score.
     best = max(scores, key=lambda delimiter: round(scores[delimiter], 3), default=None)
     return best if best is not None and scores[best] >= 0.2 else None
 
 
-def _has_decimal_commas(lines: Sequence[str]) -> bool:
+def _has_decimal_commas(reference: Sequence[str], lines: Sequence[str]) -> bool:
     """Return whether lines such as ``-183,740`` are one number each, not two."""
-    texts = [line.strip(QUOTES) for line in lines]
-    return all(map(SINGLE_COLUMN.fullmatch, texts)) and (
-        any(map(LEADING_ZERO.fullmatch, texts)) or len({"," in text for text in texts}) == 2
-    )
+    if not all(SINGLE_COLUMN.fullmatch(line.strip(QUOTES)) for line in reference):
+        return False
+    texts = [text for line in lines if SINGLE_COLUMN.fullmatch(text := line.strip(QUOTES))]
+    return any(map(LEADING_ZERO.fullmatch, texts)) or len({"," in text for text in texts}) == 2
 
 
 def _first_row(
@@ -194,7 +194,9 @@ def _first_row(
         if len(cells) != len(is_numeric):
             return False
         numeric = [cell for cell, is_one in zip(cells, is_numeric, strict=True) if is_one]
-        return any(map(NUMBER.fullmatch, numeric)) and all(map(is_number, numeric))
+        # A word among the numbers is a defect or a remark, not a name.
+        n_words = sum(not is_number(cell) for cell in numeric)
+        return sum(NUMBER.fullmatch(cell) is not None for cell in numeric) > n_words
 
     for i, after in zip(filled, [*filled[1:], filled[-1]], strict=True):
         if is_row(i) and is_row(after):
@@ -209,10 +211,13 @@ def _read_header(
     names, units = [""] * n_columns, [""] * n_columns
     above = list(lines)
     rows: list[tuple[int, list[str]]] = []
-    for i in range(len(lines) - 1, max(-1, len(lines) - 4), -1):
-        cells = _fitted(split_line(COMMENT.sub("", lines[i]), delimiter), n_columns)
+    filled = [i for i, line in enumerate(lines) if line.strip()]
+    for i in filled[:-4:-1]:
+        cells = _fitted(split_line(COMMENT.sub("", lines[i]), delimiter), delimiter, n_columns)
         if cells is None or not _may_be_names(lines[i], cells, len(rows)):
             break
+        if i + 1 + len(rows) < len(lines) and not any(map(is_lead, cells)):
+            break  # empty lines below it
         rows.append((i, cells))
     with_units = [row for row in rows if _are_units(row[1])]
     if with_units:
@@ -227,8 +232,11 @@ def _read_header(
     return above, names, units
 
 
-def _fitted(cells: list[str], n_columns: int) -> list[str] | None:
+def _fitted(cells: list[str], delimiter: str, n_columns: int) -> list[str] | None:
     """Return the cells of a row of names, one for each column; None if their numbers differ."""
+    n_more = len(cells) - n_columns
+    if delimiter == " " and 0 < n_more < 3:
+        return [" ".join(cells[: n_more + 1]), *cells[n_more + 1 :]]  # "Elapsed time"
     if len(cells) == n_columns + 1 and not cells[-1]:
         return cells[:-1]
     if len(cells) == n_columns - 1 and n_columns > 2:

@@ -17,6 +17,7 @@ import numpy as np
 from ecg_siglip.readers.channels import Stated
 from ecg_siglip.readers.clock import TIME_NAME
 from ecg_siglip.readers.columns import Column, is_lead, read_columns, split_unit
+from ecg_siglip.readers.json_exports import has_lists, is_ecg_json, read_lists
 from ecg_siglip.readers.selection import is_voltage
 from ecg_siglip.readers.statements import is_unit, read_statements
 from ecg_siglip.readers.table_layout import (
@@ -46,8 +47,14 @@ WITHOUT_SAMPLES = (
         "Samsung offers",
     ),
 )
-TIME_OF_DAY = r"(?:^|[T\s])(?:(?P<h>\d{1,3}):)?(?P<m>\d{1,2}):(?P<s>\d{1,2}(?:[.,]\d+)?)"
+TIME_OF_DAY = r"(?:^['\"]?|[T\s])(?:(?P<h>\d{1,3}):)?(?P<m>\d{1,2}):(?P<s>\d{1,2}(?:[.,]\d+)?)"
 NUMBER_OF_ARROW = r"(?i)^[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf|infinity)$"
+ECG_NAME = re.compile(r"(?:ecg|ekg)[\s_]*\d*|.*\b(?:ecg|ekg) (?:signal|lead|data).*", re.I)
+MIN_ROWS = 8  # of numbers without names that may be an ECG
+N_HEAD = 1000  # rows by which the kind of a column is recognized
+MAX_CELL = 1000  # characters
+COMMA_NUMBER = r"^['\s]*[+-]?\d*,\d+['\s]*$"
+POINT_NUMBER = r"^['\s]*[+-]?\d*\.\d+['\s]*$"
 GROUPED = r"^[+-]?[1-9]\d{0,2}(,\d{3})+$"
 
 
@@ -103,7 +110,10 @@ def read_text(content: bytes) -> Stated:
         text = re.sub(r"\r+\n?", "\n", text)
     body = text.encode("utf-8", "replace")
     del text
-    layout = find_layout(_first_lines(body))
+    lines = _first_lines(body)
+    if has_lists(lines):
+        return read_lists(body.decode())
+    layout = find_layout(lines)
     header = read_statements([*layout.header, *([comment] for comment in layout.comments)])
     if layout.is_transposed:
         return read_columns(_rows_of_leads(body, layout), header, layout.comments)
@@ -115,33 +125,51 @@ def read_text(content: bytes) -> Stated:
 def is_ecg_table(head: bytes) -> bool:
     """Return whether the beginning of a text is that of a table with an ECG.
 
-    It is if a column has the name of a lead or a voltage as its unit, if the lines above state a
-    lead and a unit, or if all cells are numbers.
+    It is if a column has the name of a lead, the name ``ECG``, or a voltage as its unit, if a line
+    is a lead, if the lines above state a lead and a unit, or if there are only numbers.
     """
     text = re.sub(r"\r+\n?", "\n", decode(head))
     lines = text.split("\n")
+    if any(map(_is_row_of_lead, lines)):
+        return True
     if any(pattern.match(text) for pattern, _ in WITHOUT_SAMPLES):
         return False
-    if len(lines) == 1:
-        cells = split_line(lines[0], "," if "," in lines[0] else " ")
-        return len(cells) > 20 and is_lead(cells[0]) and all(map(is_number, cells[1:-1]))
+    if has_lists(lines):
+        return is_ecg_json(f'"{lines[0]}"'.replace(",", '","').encode())
     if len(lines) > 2:
         lines.pop()  # it may be cut off
     try:
         layout = find_layout(lines)
-        header = read_statements([*layout.header, *([comment] for comment in layout.comments)])
     except ValueError:
         return False
-    if layout.is_transposed:
+    if layout.is_transposed or any(map(is_lead, layout.names)):
         return True
-    if any(map(is_lead, layout.names)) or (header.lead and header.unit):
+    try:
+        header = read_statements(layout.header)
+    except ValueError:
+        return True  # reading it gives the contradiction
+    if header.lead and header.unit:
         return True
     units = [*layout.units, *(split_unit(name)[1] for name in layout.names)]
-    if any(map(is_voltage, units)):
+    if any(map(is_voltage, units)) or any(map(ECG_NAME.fullmatch, layout.names)):
         return True
-    cells = split_line(lines[layout.first_line], layout.delimiter)
-    has_words = any(layout.names) or layout.header or not all(map(is_number, cells))
-    return layout.n_columns > 1 and not has_words
+    rows = [line for line in lines[layout.first_line :] if line.strip()]
+    has_words = any(layout.names) or any(layout.header)
+    return (
+        layout.n_columns > 1
+        and len(rows) >= MIN_ROWS
+        and not has_words
+        and all(map(is_number, split_line(rows[0], layout.delimiter)))
+    )
+
+
+def _is_row_of_lead(line: str) -> bool:
+    """Return whether a line, which may be cut off, has the name of a lead and many numbers."""
+    for delimiter in ",;\t |":
+        cells = split_line(line, delimiter)[:-1]
+        if len(cells) > MIN_ROWS and is_lead(cells[0]) and all(map(is_number, cells[2:])):
+            return True
+    return False
 
 
 def _first_lines(body: bytes) -> list[str]:
@@ -152,17 +180,22 @@ def _first_lines(body: bytes) -> list[str]:
 
 def _columns(body: bytes, layout: Layout) -> tuple[list[Column], list[str]]:
     """Return the columns of a table, and warnings."""
-    table, warnings = _parse(_from_line(body, layout.first_line), layout)
+    table, warnings = _parse(_from_line(body, layout.first_line), layout, layout.first_line)
     arrays: list[Any] = [column.combine_chunks() for column in table.columns]
     del table
-    _check_decimals(arrays, layout.delimiter)
+    _check_cells(arrays)
+    _check_decimals(arrays)
     names = layout.names
-    if not names[0] and any(names) and arrays[-1].null_count == len(arrays[-1]):
+    is_empty = [array.null_count == len(array) for array in arrays]
+    if not names[0] and names[-1] and is_empty[-1] and not is_empty[0]:
         names = [*names[1:], ""]  # each row ends with a delimiter, the row of names does not
     has_leads = any(map(is_lead, names))
     columns: list[Column] = []
     for i, (name, unit) in enumerate(zip(names, layout.units, strict=True)):
-        cells = _numbers(arrays[i])
+        # Words of a column that is no lead are recognized by the first rows.
+        head = _numbers(arrays[i][:N_HEAD])
+        is_words = 2 * head.n_bad > head.n_filled and not is_lead(name)
+        cells = head if is_words else _numbers(arrays[i])
         is_needed = is_lead(name) or (
             2 * cells.n_bad < cells.n_filled and (not has_leads or _is_time_name(name))
         )
@@ -194,7 +227,7 @@ def _from_line(body: bytes, first: int) -> bytes:
     return body[start:]
 
 
-def _parse(data: bytes, layout: Layout) -> tuple[pa.Table, list[str]]:
+def _parse(data: bytes, layout: Layout, first_line: int = 0) -> tuple[pa.Table, list[str]]:
     """Return the cells of a table as text, and warnings; a last row that is cut off is left out."""
     import pyarrow as pa
     from pyarrow import csv
@@ -211,32 +244,38 @@ def _parse(data: bytes, layout: Layout) -> tuple[pa.Table, list[str]]:
 
     def skip(row: Any) -> str:
         bad_rows.append(row)
-        return "skip" if len(bad_rows) < 3 else "error"
+        return "skip" if len(bad_rows) < N_HEAD else "error"
 
-    table = csv.read_csv(
-        pa.BufferReader(data),
-        csv.ReadOptions(use_threads=False, column_names=names, block_size=1 << 24),
-        csv.ParseOptions(
-            # A byte that UTF-8 does not have delimits nothing: the table has one column.
-            delimiter=delimiter or "\x1f",
-            quote_char='"' if b'"' in data else False,
-            invalid_row_handler=skip,
-            ignore_empty_lines=n_columns > 1,
-        ),
-        csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()),
-            null_values=NULLS,
-            strings_can_be_null=True,
-        ),
-    )
+    n_rows = 0
+    try:
+        table = csv.read_csv(
+            pa.BufferReader(data),
+            csv.ReadOptions(use_threads=False, column_names=names, block_size=1 << 24),
+            csv.ParseOptions(
+                # The table of a single column has no unit separators.
+                delimiter=delimiter or "\x1f",
+                quote_char='"' if b'"' in data else False,
+                invalid_row_handler=skip,
+                ignore_empty_lines=n_columns > 1,
+            ),
+            csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()),
+                null_values=NULLS,
+                strings_can_be_null=True,
+            ),
+        )
+        n_rows = table.num_rows
+    except pa.ArrowInvalid:
+        if not bad_rows:
+            raise
     if not bad_rows:
         return table, []
     row = bad_rows[0]
-    if row.number == table.num_rows + 1 and row.actual_columns < n_columns:
+    if row.number == n_rows + 1 and row.actual_columns < n_columns:
         return table, ["the last row of the table is cut off and left out"]
+    line = first_line + _line_of_row(data, layout._replace(first_line=0), row.number - 1)
     raise ValueError(
-        f"line {_line_of_row(data, layout._replace(first_line=0), row.number - 1)} of the table: "
-        f"expected {n_columns} columns as in the other rows, got {row.actual_columns}"
+        f"line {line}: expected {n_columns} columns as in the other rows, got {row.actual_columns}"
     )
 
 
@@ -255,26 +294,41 @@ def _line_of_row(body: bytes, layout: Layout, row: int) -> int:
     return next(itertools.islice(rows, row, None), 0)
 
 
-def _check_decimals(arrays: Sequence[Any], delimiter: str) -> None:
+def _check_cells(arrays: Sequence[Any]) -> None:
+    """Refuse tables with long cells, as where a quote is not closed."""
+    import pyarrow.compute as pc
+
+    longest = max(pc.max(pc.binary_length(array)).as_py() or 0 for array in arrays)
+    if longest > MAX_CELL:
+        raise ValueError(f"a cell of {longest} characters, expected at most {MAX_CELL}")
+
+
+def _check_decimals(arrays: Sequence[Any]) -> None:
     """Refuse tables with decimal points and commas, and with commas between thousands."""
     import pyarrow.compute as pc
 
-    with_comma = [pc.filter(array, pc.match_substring(array, ",")) for array in arrays]
-    with_comma = [array for array in with_comma if len(array)]
-    number = r"^['\s]*[+-]?\d*,\d+['\s]*$"
-    with_comma = [
-        array for array in with_comma if pc.all(pc.match_substring_regex(array, number)).as_py()
+    commas = [pc.filter(array, pc.match_substring(array, ",")) for array in arrays]
+    commas = [
+        array
+        for array in commas
+        if len(array) and pc.all(pc.match_substring_regex(array[:N_HEAD], COMMA_NUMBER)).as_py()
     ]
-    if not with_comma:
+    if not commas:
         return
-    point = r"^['\s]*[+-]?\d*\.\d+['\s]*$"
-    if any(pc.any(pc.match_substring_regex(array, point)).as_py() for array in arrays):
-        raise ValueError("numbers with a decimal point and numbers with a comma, expected one kind")
-    if all(pc.all(pc.match_substring_regex(array, GROUPED)).as_py() for array in with_comma):
-        raise ValueError(
-            f"numbers such as {with_comma[0][0]}, whose comma may be between thousands: expected "
-            "numbers without commas"
-        )
+    for array in arrays:
+        points = pc.filter(array, pc.match_substring(array, "."))
+        if len(points) and pc.any(pc.match_substring_regex(points, POINT_NUMBER)).as_py():
+            raise ValueError(
+                f"numbers with a decimal point ({points[0]}) and with a comma ({commas[0][0]}), "
+                "expected one kind"
+            )
+    for n in (N_HEAD, None):
+        if not all(pc.all(pc.match_substring_regex(each[:n], GROUPED)).as_py() for each in commas):
+            return
+    raise ValueError(
+        f"numbers such as {commas[0][0]}, whose comma may be between thousands: expected numbers "
+        "without commas"
+    )
 
 
 def _numbers(array: Any) -> Cells:
@@ -282,18 +336,21 @@ def _numbers(array: Any) -> Cells:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    bad = np.empty(0, np.int64)
+    text = array
     try:
-        values = pc.cast(array, pa.float64())
+        values = pc.cast(text, pa.float64())
     except pa.ArrowInvalid:
-        text = pc.utf8_trim(array, characters=QUOTES)
-        text = pc.replace_substring(pc.replace_substring(text, ",", "."), "\u2212", "-")
-        is_missing = pc.is_in(pc.utf8_lower(text), value_set=pa.array(sorted(MISSING)))
-        is_number = pc.fill_null(pc.match_substring_regex(text, NUMBER_OF_ARROW), False)
-        is_bad = pc.and_not(pc.is_valid(text), pc.or_(is_number, is_missing))
-        values = pc.cast(pc.if_else(is_number, text, None), pa.float64())
-        bad = np.flatnonzero(is_bad.to_numpy(zero_copy_only=False))
-    else:
-        bad = np.empty(0, np.int64)
+        text = pc.replace_substring(array, ",", ".")
+        try:
+            values = pc.cast(text, pa.float64())
+        except pa.ArrowInvalid:
+            text = pc.replace_substring(pc.utf8_trim(text, characters=QUOTES), "\u2212", "-")
+            is_missing = pc.is_in(pc.utf8_lower(text), value_set=pa.array(sorted(MISSING)))
+            is_one = pc.fill_null(pc.match_substring_regex(text, NUMBER_OF_ARROW), False)
+            is_bad = pc.and_not(pc.is_valid(text), pc.or_(is_one, is_missing))
+            values = pc.cast(pc.if_else(is_one, text, None), pa.float64())
+            bad = np.flatnonzero(is_bad.to_numpy(zero_copy_only=False))
     n_filled = len(values) - values.null_count + bad.size
     first = int(bad[0]) if bad.size else -1
     return Cells(values.to_numpy(zero_copy_only=False), first, int(bad.size), n_filled)
@@ -304,6 +361,8 @@ def _times_of_day(array: Any) -> np.ndarray | None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if pc.extract_regex(array[:N_HEAD], TIME_OF_DAY).null_count:
+        return None
     parts = pc.extract_regex(array, TIME_OF_DAY)
     if parts.null_count:
         return None

@@ -17,7 +17,8 @@ from ecg_siglip.readers.record import read_record
     [
         *[("edf", "EDF"), ("dcm", "DICOM"), ("aecg.xml", "XML"), ("muse.xml", "XML")],
         *[("csv", "table"), ("tsv", "table"), ("parquet", "Parquet")],
-        *[("npz", "NumPy archive"), ("npy", "NumPy")],
+        *[("npz", "NumPy archive"), ("npy", "NumPy"), ("txt", "table"), ("rows.csv", "table")],
+        *[("xlsx", "Excel workbook"), ("hdf5", "HDF5"), ("mat", "MATLAB"), ("json", "JSON")],
     ],
 )
 def test_formats_are_detected_by_content(tmp_path: Path, kind: str, name: str):
@@ -39,7 +40,7 @@ def test_other_files_are_no_records(tmp_path: Path, content: bytes):
 def test_truncated_files(tmp_path: Path, kind: str, share: float):
     content = WRITERS[kind](ecg(), FS)
     path = write(tmp_path, content[: int(share * len(content))])
-    if kind in ("csv", "tsv"):  # a table does not state its length
+    if kind in ("csv", "tsv", "txt"):  # a table does not state its length
         assert read_record(path).signal.shape[1] < ecg().shape[1]
     else:
         assert_refused(path, **GIVEN.get(kind, {}))

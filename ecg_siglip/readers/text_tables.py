@@ -271,7 +271,8 @@ def _parse(data: bytes, layout: Layout, first_line: int = 0) -> tuple[pa.Table, 
     if not bad_rows:
         return table, []
     row = bad_rows[0]
-    if row.number == n_rows + 1 and row.actual_columns < n_columns:
+    is_last = row.number == n_rows + 1 and row.actual_columns < n_columns
+    if is_last and any(map(is_number, split_line(row.text[:MAX_CELL], delimiter))):
         return table, ["the last row of the table is cut off and left out"]
     line = first_line + _line_of_row(data, layout._replace(first_line=0), row.number - 1)
     raise ValueError(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime
 import io
 import zipfile
-from collections.abc import Iterator
 from typing import Any
 
 from ecg_siglip.readers.channels import Stated, import_reader
@@ -48,9 +47,8 @@ def read_xlsx(content: bytes) -> Stated:
         io.BytesIO(content), read_only=True, data_only=True, keep_links=False
     )
     for page in book.worksheets[:MAX_PAGES]:
-        head = "\n".join(_lines(page, N_HEAD_ROWS)).encode()
-        if is_ecg_table(head + b"\n"):
-            return read_text("\n".join(_lines(page, MAX_ROWS)).encode())
+        if is_ecg_table(_text(page, N_HEAD_ROWS)):
+            return read_text(_text(page, MAX_ROWS))
     names = ", ".join(page.title for page in book.worksheets)[:100]
     raise ValueError(f"no table with leads in the pages {names or '(none)'}")
 
@@ -62,10 +60,7 @@ def is_ecg_xlsx(content: bytes) -> bool:
         book = import_reader("openpyxl").load_workbook(
             io.BytesIO(content), read_only=True, data_only=True, keep_links=False
         )
-        return any(
-            is_ecg_table("\n".join(_lines(page, N_HEAD_ROWS)).encode() + b"\n")
-            for page in book.worksheets[:MAX_PAGES]
-        )
+        return any(is_ecg_table(_text(page, N_HEAD_ROWS)) for page in book.worksheets[:MAX_PAGES])
     except Exception:  # a damaged workbook, or one that is no ECG
         return False
 
@@ -89,29 +84,34 @@ def _check_parts(content: bytes) -> None:
                 raise ValueError(f"{part.filename[:80]} defines entities, which are not read")
 
 
-def _lines(page: Any, n_rows: int) -> Iterator[str]:
-    """Yield the first rows of a page as lines, with tabs between the cells.
+def _text(page: Any, n_rows: int) -> bytes:
+    """Return the first rows of a page as a text, with tabs between the cells.
 
     Raises
     ------
     ValueError
-        If there are more than ``MAX_CELLS`` cells: a cell far to the right or below stands for
-        all cells before it.
+        If there are more than ``MAX_ROWS`` or ``MAX_CELLS``: a cell far to the right or below
+        stands for all cells before it.
     """
     page.reset_dimensions()
+    rows: list[list[str]] = []
     n_cells = 0
-    for number, row in enumerate(page.iter_rows(values_only=True)):
-        if number >= n_rows:
-            if n_rows == MAX_ROWS:
-                raise ValueError(f"more than {MAX_ROWS} rows: save it as CSV")
-            return
+    for row in page.iter_rows(values_only=True):
+        if len(rows) == n_rows < MAX_ROWS:
+            break
         n_cells += len(row)
-        if n_cells > MAX_CELLS:
-            raise ValueError(f"more than {MAX_CELLS} cells: save it as CSV")
-        yield "\t".join(map(_text, row)).rstrip("\t")
+        if n_cells > MAX_CELLS or len(rows) == MAX_ROWS:
+            raise ValueError(f"more than {MAX_ROWS} rows or {MAX_CELLS} cells: save it as CSV")
+        rows.append(list(map(_cell, row)))
+    # A row ends with its last cell that is not empty.
+    width = max(map(len, rows), default=0)
+    if width * len(rows) > 2 * MAX_CELLS:
+        raise ValueError(f"more than {MAX_CELLS} cells: save it as CSV")
+    lines = ["\t".join([*row, *[""] * (width - len(row))]) for row in rows]
+    return "\n".join([*lines, ""]).encode()
 
 
-def _text(cell: Any) -> str:
+def _cell(cell: Any) -> str:
     """Return the value of a cell as text."""
     if cell is None:
         return ""
@@ -119,5 +119,4 @@ def _text(cell: Any) -> str:
         return cell.isoformat()
     if isinstance(cell, datetime.timedelta):
         return f"{cell.total_seconds():.6f}"
-    text = str(cell)
-    return " ".join(text.split()) if isinstance(cell, str) else text
+    return " ".join(cell.split()) if isinstance(cell, str) else str(cell)

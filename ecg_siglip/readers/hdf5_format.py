@@ -147,7 +147,7 @@ def _last(name: str) -> str:
 
 
 def _datasets(file: Any) -> dict[str, Any]:
-    """Return the datasets of a file by their names; those of other files are left out."""
+    """Return the datasets of a file by their names, but for empty ones and those of other files."""
     h5py = import_reader("h5py")
     found: dict[str, Any] = {}
     groups, n_objects = [("", file, 0)], 0
@@ -162,7 +162,7 @@ def _datasets(file: Any) -> dict[str, Any]:
                 continue
             item = group.get(name)
             if isinstance(item, h5py.Dataset):
-                found[prefix + name] = item
+                found |= {prefix + name: item} if item.shape is not None else {}
             elif isinstance(item, h5py.Group) and depth < MAX_DEPTH and not name.startswith("#"):
                 groups.append((f"{prefix}{name}/", item, depth + 1))
     return found
@@ -218,8 +218,6 @@ def _text(value: Any) -> Any:
 
 def _check_storage(data: Any) -> None:
     """Refuse datasets in other files, of other types, and with filters that might load code."""
-    if data.shape is None:
-        raise ValueError(f"the dataset {data.name} is empty")
     if data.is_virtual or data.external:
         raise ValueError(f"the dataset {data.name} is in another file, which is not opened")
     is_text = import_reader("h5py").check_string_dtype(data.dtype) is not None

@@ -27,7 +27,7 @@ WATCH_KEYS = ("waveformsamples", "voltagemeasurements")
 SAMPLE_KEYS = (*WATCH_KEYS, "samples", *SIGNAL_KEYS, "leads", "voltages", "values")
 ECG_WORDS = re.compile(
     r'"(?:waveform_?Samples|voltage_?Measurements|sampling_?(?:frequency|rate)(?:_?hz|hertz)?|'
-    r'sample_?rate|ecg\w*)"|"(?:lead\s?)?(?:I|II|V1)"\s*:\s*\[',
+    r'sample_?rate|ecg\w*)"|"(?:signal|(?:lead\s?)?(?:I|II|V1))"\s*:\s*\[',
     re.I,
 )
 # `wearposition` of Withings: the right and the left wrist. What is worn on an arm measures blood
@@ -82,7 +82,9 @@ def is_ecg_json(head: bytes) -> bool:
 
 def has_lists(lines: Sequence[str]) -> bool:
     """Return whether the rows below the first line of a table have lists of samples in cells."""
-    return len(lines) > 1 and LIST_CELL.search(lines[1][:MAX_LIST_AT]) is not None
+    names = map(normalized_key, re.split("[,;\t]", lines[0][:MAX_LIST_AT]))
+    is_list = len(lines) > 1 and LIST_CELL.search(lines[1][:MAX_LIST_AT]) is not None
+    return is_list and not set(SAMPLE_KEYS).isdisjoint(names)
 
 
 def read_lists(text: str) -> Stated:
@@ -116,7 +118,7 @@ def read_lists(text: str) -> Stated:
         for name, cell in cells.items()
     }
     if not _samples_key(item):
-        raise ValueError(f"no list of samples of a known name in columns {', '.join(names)[:100]}")
+        raise ValueError(f"no list of samples in columns {', '.join(names)[:100]}")
     return _read_recording(item)
 
 

@@ -18,8 +18,9 @@ NUMBERS = {
     "double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
 }  # fmt: skip
 MAX_VARIABLES = 200
-# Elements within the variables of a file with structures: more of them, nested or not, are no ECG.
-MAX_ELEMENTS = 5000
+# Elements within the variables of a file with structures. More of them are no ECG; thousands of
+# them within each other overflow the stack of scipy, which ends the process.
+MAX_ELEMENTS = 500
 COMPRESSED, MATRIX = 15, 14  # types of elements
 HEADER_BYTES = 128
 
@@ -57,7 +58,6 @@ def read_mat(content: bytes) -> Stated:
     structures = [name for name, kind in kinds.items() if kind == "struct"]
     has_matrix = any(kinds[name] in NUMBERS for name in wanted)
     if structures and not has_matrix:
-        # scipy reads nested elements recursively.
         if n_elements > MAX_ELEMENTS or len(structures) > 1:
             raise ValueError("structures that are no ECG: save the samples as a matrix `val`")
         loaded = loadmat(io.BytesIO(content), variable_names=structures)

@@ -89,7 +89,7 @@ def test_an_uneven_clock_does_not_matter_where_another_is_even():
 @pytest.mark.parametrize(
     ("columns", "header", "message"),
     [
-        ([Column("time (s)", TIME), Column("I", SIGNAL)], Statements(fs=250.0), "500 Hz, but the file"),
+        ([Column("t (s)", TIME), Column("I", SIGNAL)], Statements(fs=250.0), "but the file"),
         (
             [Column("time (s)", TIME), Column("time (ms)", 500 * TIME), Column("I", SIGNAL)],
             NOTHING,

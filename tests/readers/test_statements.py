@@ -10,12 +10,12 @@ from ecg_siglip.readers.statements import Statements, parse_rate, read_statement
     [
         ([["Sample Rate", "512 hertz"], [], ["Lead", "Lead I"], ["Unit", "µV"]], (512, "μV", "I")),
         (
-            [["Messrate", "511,422\u00a0Hertz"], [], ["Ableitung", "Ableitung I"], ["Einheit", "mV"]],
+            [["Rate", "511,422\u00a0Hertz"], [], ["Ableitung", "Ableitung I"], ["Einheit", "mV"]],
             (511.422, "mV", "I"),
         ),
         ([["采样率", "512 赫兹"], [], ["导联", "I导联"], ["单位", "µV"]], (512, "μV", "I")),
         ([["レート", "512ヘルツ"], [], ["誘導", "Ⅰ誘導"], ["単位", "µV"]], (512, "μV", "I")),
-        ([["Частота", "512 Гц"], [], ["Отведение", "Отведение II"], ["x", "мкВ"]], (512, "мкВ", "II")),
+        ([["x", "512 Гц"], [], ["Отведение", "Отведение V1"], ["y", "мкВ"]], (512, "мкВ", "V1")),
         # Words of no known language: by the values alone.
         ([["Foo", "512 hertz"], [], ["Bar", "Bar V2"], ["Baz", "mV"]], (512, "mV", "V2")),
         ([["Foo", "512 hertz"], [], ["Bar", "Qux I"], ["Baz", "mV"]], (512, "mV", "I")),

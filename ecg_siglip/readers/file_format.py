@@ -138,6 +138,8 @@ def is_record(path: Path) -> bool:
     if kind == "XML":
         root = rb"<(\w+:)?(AnnotatedECG|RestingECG)\b"
         return re.search(root, head.replace(b"\0", b"")) is not None
+    if kind == "HDF5":
+        return hdf5_format.is_ecg_hdf5(path)
     if kind == "JSON":
         return json_exports.is_ecg_json(head)
     if kind in ("Excel workbook", "MATLAB") and reader is not None:

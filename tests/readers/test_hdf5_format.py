@@ -147,6 +147,20 @@ def test_chunks_that_are_large_when_unpacked_are_refused(tmp_path: Path):
     assert_refused(saved(tmp_path, fill), "larger than stated when unpacked", **GIVEN)
 
 
+def test_files_on_which_the_library_hangs_or_ends_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(hdf5_format.HELPER, "limit_s", 2.0)
+    content = bytearray(hdf5(ecg()))
+    at = content.index(b"GCOL") + 24  # size of the first object of a heap
+    content[at : at + 8] = b"\xf0" + b"\xff" * 7
+    assert_refused(write(tmp_path, bytes(content)), "took too long: it is damaged")
+    monkeypatch.setattr(hdf5_format.HELPER, "module", "ecg_siglip.readers.hdf5_format")
+    assert_refused(write(tmp_path, hdf5(ecg())), "ended the process: it is damaged")
+    monkeypatch.undo()
+    np.testing.assert_array_equal(prepared_uv(read_record(tmp_path / "rec.bin")), ecg())
+
+
 @pytest.mark.parametrize(
     ("fill", "message"),
     [
@@ -171,6 +185,11 @@ def test_malformed_files_are_refused(tmp_path: Path, fill, message: str):
 def test_a_name_of_an_exam_in_a_file_of_one_recording_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="expected no name of an exam, got 5"):
         read_record(saved(tmp_path, one_dataset) / "5")
+
+
+def test_other_files_of_a_folder_are_no_records(tmp_path: Path):
+    saved(tmp_path, lambda file: file.create_group("layer").update({"kernel": np.zeros((3, 4))}))
+    assert find_records(tmp_path) == []
 
 
 def test_paths_of_other_files(tmp_path: Path):

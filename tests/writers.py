@@ -241,7 +241,7 @@ def hdf5(uv: np.ndarray, fs: int = FS, **changed: object) -> bytes:
 def mat(uv: np.ndarray, fs: int = FS) -> bytes:
     """Write a MATLAB file with a matrix `val` of counts, which states nothing else."""
     file = io.BytesIO()
-    scipy.io.savemat(file, {"val": uv}, do_compression=True)
+    scipy.io.savemat(file, {"val": uv})
     return file.getvalue()
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import IO
 
 N_LENGTH = 8  # bytes of the length before each message
-MAX_ADDRESS_SPACE = 3 << 30  # of the helper; libraries alone take about 1 GiB of it
+MAX_ADDRESS_SPACE = 2 << 30  # of the helper, its libraries included
 
 
 class HelperProcess:
@@ -49,9 +49,9 @@ class HelperProcess:
         with self._lock:
             process = self._running()
             assert process.stdin is not None and process.stdout is not None
+            start_s = time.monotonic()
             timer = threading.Timer(self.limit_s, process.kill)
             timer.start()
-            start_s = time.monotonic()
             try:
                 _write(process.stdin, message)
                 return _read(process.stdout)

@@ -26,6 +26,7 @@ from ecg_siglip.readers.statements import Statements
 from ecg_siglip.signals.leads import LEADS, lead_name
 
 MAX_COLUMNS = 1000
+MAX_NAME = 200  # characters; a longer one is no name of a lead
 # A column that has this many rows in even steps is a clock although it has no name.
 N_ROWS_OF_CLOCK = 50
 UNIT_IN_NAME = re.compile(
@@ -58,9 +59,10 @@ class Column(NamedTuple):
 
 def split_unit(column: str) -> tuple[str, str]:
     """Return name and unit of a column, as in ``II (mV)``, ``II [mV]`` or ``II_mV``; "" if none."""
-    match = UNIT_IN_NAME.fullmatch(column.strip())
+    column = column.strip()
+    match = UNIT_IN_NAME.fullmatch(column) if len(column) <= MAX_NAME else None
     if not match:
-        return column.strip(), ""
+        return column, ""
     return match[1], (match[2] or match[3] or match[4]).strip()
 
 

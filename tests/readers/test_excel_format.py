@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from writers import FS, assert_refused, ecg, prepared_uv, write, xlsx
 
-from ecg_siglip.readers import excel_format
+from ecg_siglip.readers import excel_format, excel_pages
 from ecg_siglip.readers.file_format import is_record
 from ecg_siglip.readers.record import read_record
 from ecg_siglip.signals.leads import LEADS
@@ -93,30 +93,36 @@ def test_workbooks_that_are_large_when_unpacked_are_refused(tmp_path: Path):
     assert_refused(write(tmp_path, content), "when unpacked, expected at most")
 
 
+def test_workbooks_that_take_long_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(excel_format.HELPER, "limit_s", 1.0)
+    nested = "<a>" * 5_000_000
+    assert_refused(write(tmp_path, cells(nested)), "took too long: save it as CSV")
+
+
 @pytest.mark.parametrize(
     ("xml", "message"),
     [
         # Cells and rows far away stand for all before them.
         ('<row r="1"><c r="A1"><v>1</v></c></row><row r="9999999999"/>', "no table with leads"),
-        ("".join(f'<row r="{i}"><c r="XFD{i}"><v>1</v></c></row>' for i in range(1, 400)), "cells"),
+        ("".join(f'<row r="{i}"><c r="XFD{i}"><v>1</v></c></row>' for i in range(1, 60)), "cells"),
         ('<row r="1"><c r="A1" t="s"><v>99</v></c></row>', "Excel workbook"),
-        ('<row r="1"><c r="A1"><v>1</v>', "malformed Excel workbook"),
+        ('<row r="1"><c r="A1"><v>1</v>', "Excel workbook: damaged"),
     ],
 )
-def test_malformed_pages_are_refused(
-    tmp_path: Path, xml: str, message: str, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(excel_format, "MAX_CELLS", 1 << 19)
+def test_malformed_pages_are_refused(tmp_path: Path, xml: str, message: str):
     assert_refused(write(tmp_path, cells(xml)), message)
 
 
 def test_rows_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(excel_format, "MAX_ROWS", 5000)
+    monkeypatch.setattr(excel_pages, "MAX_ROWS", 5000)
     rows = "".join(
         f'<row r="{i}"><c r="A{i}"><v>1</v></c><c r="B{i}"><v>2</v></c></row>' for i in range(2, 60)
     )
     head = '<row r="1"><c r="A1" t="str"><v>I</v></c><c r="B1" t="str"><v>II</v></c></row>'
-    assert_refused(write(tmp_path, cells(head + rows + '<row r="99999999999"/>')), "rows")
+    content = cells(head + rows + '<row r="99999999999"/>')
+    with pytest.raises(ValueError, match="more than 5000 rows"):
+        excel_pages.ecg_page(content, excel_pages.MAX_ROWS)
+    assert_refused(write(tmp_path, content), "rows")
 
 
 def test_entities_are_refused(tmp_path: Path):

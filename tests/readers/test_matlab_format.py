@@ -109,7 +109,7 @@ def test_many_elements_are_refused(tmp_path: Path):
         (saved(a=ecg(), b=ecg()), "expected an array `signal`, got a, b"),
         (saved(val=ecg().astype(complex)), "expected numbers of shape"),
         (saved(val=np.zeros((4, 12, 100))), "expected numbers of shape"),
-        (mat(ecg())[:-1000], "malformed MATLAB"),
+        (mat(ecg())[:-1000], "MATLAB: damaged"),
         (b"MATLAB 5.0 MAT-file" + b" " * 300, "MATLAB"),
     ],
 )

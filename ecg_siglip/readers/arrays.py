@@ -1,4 +1,4 @@
-"""Read ECGs from NumPy's ``.npy`` and ``.npz``, and tell apart leads and samples of an array.
+"""Read ECGs from NumPy's ``.npy`` and ``.npz``, and arrays with names of any other format.
 
 Every reader takes the bytes of a file and returns what the file states.
 """
@@ -34,8 +34,8 @@ LEAD_KEYS = {
 }  # fmt: skip
 # ZIP files by a file in them, and what helps.
 ZIP_KINDS = (
-    (r"word/", "a Word document: ask for the recording as a file of the device"),
-    (r"ppt/", "a PowerPoint presentation: ask for the recording as a file of the device"),
+    (r"word/", "a Word document: export the recording as a file of the device"),
+    (r"ppt/", "a PowerPoint presentation: export the recording as a file of the device"),
     (r"content\.xml", "an OpenDocument file: save it as CSV or as XLSX"),
     (r".*\.(?:dcm|xml|csv|edf|hea|dat|mat|scp)", "a ZIP archive of files: unpack it"),
 )

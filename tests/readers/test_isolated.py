@@ -33,7 +33,7 @@ def test_errors_are_those_of_the_reader():
     scipy.io.savemat(file, {"text": "Doe"})
     with pytest.raises(ValueError, match="expected a matrix of numbers"):
         isolated.isolated_mat(file.getvalue())
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(ValueError, match="Parquet magic bytes"):
         isolated.isolated_parquet(parquet(ecg(500))[:-100])
 
 

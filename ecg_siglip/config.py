@@ -19,7 +19,7 @@ from ecg_siglip.metrics.decision_rules import (
     SENSITIVITY,
     THRESHOLD_RULES,
 )
-from ecg_siglip.signals.preprocessing import BASELINES
+from ecg_siglip.readers.limits import MAX_HOURS
 from ecg_siglip.vocabulary import findings
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -115,15 +115,14 @@ class WaveformConfig:
     fs: int = setting(100, "Sampling rate of the model's input, Hz.", 50, 1000)
     duration_s: float = setting(10.0, "Length of the model's input, s.", 1.0, 60.0)
     low_hz: float | None = setting(
-        None, "Corner frequency of a zero-phase high-pass filter, Hz; null: none.", 0.01, 5.0
+        0.5,
+        "Corner frequency of a zero-phase high-pass filter, Hz, which takes off electrode offsets "
+        "and baseline wander; null: none.",
+        0.01,
+        5.0,
     )
     high_hz: float | None = setting(
         None, "Corner frequency of a zero-phase low-pass filter, Hz; null: none.", 10.0, 250.0
-    )
-    baseline: str = setting(
-        "median",
-        "Baseline of each lead: median subtracts its median, keep leaves electrode offsets in.",
-        choices=BASELINES,
     )
     allow_short: bool = setting(False, "Pad short records with zeros instead of rejecting them.")
     allow_flat: bool = setting(False, "Accept records with a flat lead instead of rejecting them.")
@@ -133,7 +132,7 @@ class WaveformConfig:
 class AugmentConfig:
     shift_s: float = setting(1.0, "Largest random shift in time, s.", 0.0, 10.0)
     gain: float = setting(0.2, "Largest random change of the amplitude, as a fraction.", 0.0, 0.9)
-    wander_mv: float = setting(0.1, "Largest random baseline wander, mV.", 0.0, 2.0)
+    wander_mv: float = setting(0.5, "Largest random baseline wander, mV.", 0.0, 2.0)
     lead_mask: float = setting(0.1, "Probability of masking each lead.", 0.0, 0.9)
     fewer_leads: float = setting(
         0.0,
@@ -282,11 +281,7 @@ class TrainConfig:
         "tune": "freeze",
     }
     # Values of settings that a stored configuration of an earlier version does not have.
-    BEFORE: ClassVar[dict[str, Any]] = {
-        "optim.final_lr": 0.0,
-        "augment.mixup": 0.0,
-        "waveform.baseline": "keep",
-    }
+    BEFORE: ClassVar[dict[str, Any]] = {"optim.final_lr": 0.0, "augment.mixup": 0.0}
 
     run: RunConfig = group(RunConfig)
     data: DataConfig = group(DataConfig)
@@ -406,7 +401,7 @@ class ReadConfig:
     )
     leads: list[str] = setting(
         [],
-        "Leads of files whose channels have no names or names that say nothing, in the order of "
+        "Leads of files whose channels have no names or names without a meaning, in the order of "
         "the file: [I,II,...]; - for a channel to leave out.",
     )
 
@@ -425,6 +420,9 @@ class WindowsConfig:
         "the length of a window, one window is enough.",
         0.0,
         86400.0,
+    )
+    max_hours: float = setting(
+        MAX_HOURS, "Longest record, h; a longer one is refused before it is read.", 0.1, 744.0
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -15,7 +16,7 @@ from ecg_siglip.core.run_folder import find_model
 from ecg_siglip.inference.pipeline import predict_records, threshold_rule
 from ecg_siglip.inference.prediction import Prediction
 from ecg_siglip.inference.predictor import Predictor
-from ecg_siglip.readers.record import expand_paths
+from ecg_siglip.readers.folders import OTHER, Found, expand_paths
 from ecg_siglip.reporting.record_report import (
     check_report_path,
     make_record_report,
@@ -72,9 +73,25 @@ def predict(settings: config.PredictConfig) -> int:
     Returns
     -------
     int
-        Exit code: 0, or 1 if a record could not be read.
+        Exit code: 0, or 1 if a record could not be read or used, or if a folder contains something
+        that may be an ECG and is not read: a recording in another format, a damaged or compressed
+        file, or a file or folder that cannot be reached. Documents, pictures, tables without leads
+        and the like do not count.
+
+    Notes
+    -----
+    Of several records or a folder, stderr gets two lines. Before the work: what was found next to
+    the records, by kind with some names, first what may be an ECG, then what was skipped::
+
+        predict: 996 records found; not read: 2 GDF recordings (a.gdf, b.gdf): export it as EDF or
+        CSV; skipped: 1 PDF document (report.pdf), 7 other files
+
+    At the end::
+
+        predict: 993 predicted, 3 unreadable, 2 not read, 8 skipped
     """
-    paths = expand_paths(settings.records)
+    found = expand_paths(settings.records)
+    paths, skipped = found.paths, found.skipped
     check_report(settings, len(paths))
     settings.questions = [check_question(question) for question in settings.questions]
     distributed = Distributed.join(settings.device)
@@ -82,24 +99,49 @@ def predict(settings: config.PredictConfig) -> int:
         raise ValueError("report: written by one process; expected no torchrun")
     predictor = load_predictor(settings)
     title = predictor.artifact.provenance.title
-    has_failed = False
+    n_predicted = n_failed = 0
+    if distributed.is_first and set(skipped.counts) - {OTHER}:
+        print(describe_search(found), file=sys.stderr)
     reported: list[Prediction] = []
     for start in range(0, len(paths), settings.batch_size * distributed.n):
         first = start + distributed.rank * settings.batch_size
         own_paths = list(map(Path, paths[first : first + settings.batch_size]))
         predictions = predict_records(predictor, own_paths, settings)
-        all_read = len(predictions) == len(own_paths)
+        n_bad = len(own_paths) - len(predictions)
         lines = [prediction.to_json(title) for prediction in predictions]
-        for part in distributed.all_gather_bytes(json.dumps([lines, all_read]).encode()):
-            lines, all_read = json.loads(part)
-            has_failed |= not all_read
+        for part in distributed.all_gather_bytes(json.dumps([lines, n_bad]).encode()):
+            lines, n_bad = json.loads(part)
+            n_predicted, n_failed = n_predicted + len(lines), n_failed + n_bad
             if distributed.is_first and lines:
-                print("\n".join(lines), flush=True)
+                print_lines(lines)
         reported += predictions if settings.report else []
     if reported:
         write_report(settings, predictor, reported, title)
+    n_unread, n_skipped = skipped.n(is_ecg=True), skipped.n(is_ecg=False)
+    if distributed.is_first and (len(paths) > 1 or n_unread or n_skipped):
+        counts = {"predicted": n_predicted, "unreadable": n_failed, "not read": n_unread}
+        counts["skipped"] = n_skipped
+        listed = [f"{n:,} {word}" for word, n in counts.items() if n or word == "predicted"]
+        print(f"predict: {', '.join(listed)}", file=sys.stderr)
     distributed.close()
-    return int(has_failed)
+    return int(n_failed + n_unread > 0)
+
+
+def describe_search(found: Found) -> str:
+    """Return what was found in folders next to records, on one line."""
+    parts = [f"predict: {len(found.paths):,} record{'s' * (len(found.paths) != 1)} found"]
+    for is_ecg, word in ((True, "not read"), (False, "skipped")):
+        if text := found.skipped.in_words(is_ecg):
+            parts.append(f"{word}: {text}")
+    return "; ".join(parts)
+
+
+def print_lines(lines: Sequence[str]) -> None:
+    """Print lines of JSON, in ASCII if stdout has no other characters."""
+    try:
+        print("\n".join(lines), flush=True)
+    except UnicodeEncodeError:
+        print("\n".join(json.dumps(json.loads(line)) for line in lines), flush=True)
 
 
 def write_report(

@@ -48,9 +48,10 @@ SETTINGS = {
     """,
     "predict": """
         batch_size device language model n_attributions n_similar operating_point precision
-        questions read.fs read.leads read.units records report run.name run.root sensitivity
+        questions read.fs read.gain read.leads read.units records report run.name run.root
+        sensitivity
         threshold_rule waveform.allow_flat waveform.allow_missing_leads waveform.allow_short
-        windows.step_s windows.sustained_s
+        windows.step_s windows.sustained_s windows.max_hours
     """,
     "ptbxl": """
         data.allow_missing data.cache_dir data.fs data.n_workers data.root download

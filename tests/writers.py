@@ -1,8 +1,11 @@
 """Write one ECG in every format, for the tests of the readers, and check what is read."""
 
 import base64
+import binascii
 import io
 import json
+import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +17,7 @@ import pytest
 import scipy.io
 import wfdb
 
-from ecg_siglip.readers import xml_formats
+from ecg_siglip.readers import muse_format
 from ecg_siglip.readers.channels import LEAD_CODES
 from ecg_siglip.readers.record import Record, read_record
 from ecg_siglip.signals.leads import LEADS, LEADS_FROM_ELECTRODES
@@ -23,6 +26,7 @@ from ecg_siglip.signals.preprocessing import prepare_signal, to_int16
 edfio = pytest.importorskip("edfio", reason="needs the extra [formats]")
 pydicom = pytest.importorskip("pydicom", reason="needs the extra [formats]")
 pytest.importorskip("defusedxml", reason="needs the extra [formats]")
+pytest.importorskip("ecgdatakit", reason="needs the extra [formats]")
 
 FS = 500
 
@@ -51,14 +55,29 @@ def edf(uv: np.ndarray, fs: int = FS, unit: str = "uV", **header: str) -> bytes:
     return edfio.Edf(signals, **header).to_bytes()
 
 
+def bdf(uv: np.ndarray, fs: int = FS) -> bytes:
+    """Write a BDF file, whose samples have 24 bits; each is 1/4 uV."""
+    signals = [
+        edfio.BdfSignal(
+            row.astype(float), fs, label=lead, physical_dimension="uV",
+            physical_range=(-2097150, 2097150), digital_range=(-8388600, 8388600),
+        )
+        for row, lead in zip(uv, LEADS, strict=True)
+    ]  # fmt: skip
+    return edfio.Bdf(signals).to_bytes()
+
+
 def dicom_group(
-    uv: np.ndarray, fs: int, leads: tuple[str, ...] = LEADS, origin: str = "ORIGINAL"
-) -> "pydicom.Dataset":
+    uv: np.ndarray, fs: int, leads: tuple[str, ...] = LEADS, origin: str = "ORIGINAL",
+    byte_order: str = "<", start_ms: int | None = None,
+) -> "pydicom.Dataset":  # fmt: skip
     """Return a multiplex group; lead I is stored with an offset, V1 in mV."""
     group = pydicom.Dataset()
     group.WaveformOriginality = origin
     group.NumberOfWaveformChannels, group.NumberOfWaveformSamples = uv.shape
     group.SamplingFrequency = str(fs)
+    if start_ms is not None:
+        group.MultiplexGroupTimeOffset = str(start_ms)
     codes = {lead: code for code, lead in LEAD_CODES.items()}
     channels, stored = [], []
     for row, lead in zip(uv, leads, strict=True):
@@ -77,16 +96,17 @@ def dicom_group(
         stored.append(row - 100 if lead == "I" else row)
     group.ChannelDefinitionSequence = channels
     group.WaveformBitsAllocated, group.WaveformSampleInterpretation = 16, "SS"
-    group.WaveformData = np.array(stored).T.astype("<i2").tobytes()
+    group.WaveformData = np.array(stored).T.astype(f"{byte_order}i2").tobytes()
     return group
 
 
 def dicom(
     uv: np.ndarray, fs: int = FS, groups: list | None = None, sop_class: str = "9.1.1",
-    syntax: str = "1.2.840.10008.1.2.1",
+    syntax: str = "1.2.840.10008.1.2.1", charset: str = "ISO_IR 6",
 ) -> bytes:  # fmt: skip
     """Write a DICOM file; by default it has a shorter derived group before the original one."""
     dataset = pydicom.Dataset()
+    dataset.SpecificCharacterSet = charset
     dataset.SOPClassUID = f"1.2.840.10008.5.1.4.1.1.{sop_class}"
     dataset.SOPInstanceUID = "1.2.3"
     dataset.Modality = "ECG"
@@ -101,6 +121,20 @@ def dicom(
     file = io.BytesIO()
     pydicom.dcmwrite(file, dataset, enforce_file_format=True)
     return file.getvalue()
+
+
+def dicom_groups(uv: np.ndarray, fs: int = FS) -> bytes:
+    """Write a DICOM file with three leads per group, big-endian, with padding at the end."""
+    padding = np.zeros((3, fs // 2), np.int16)
+    groups = []
+    for i in range(0, 12, 3):
+        leads = LEADS[i : i + 3]
+        # Lead I is stored with an offset; its padding is that of the others as stored.
+        offset = np.array([[100 if lead == "I" else 0] for lead in leads])
+        rows = np.hstack([uv[i : i + 3], padding + offset])
+        groups.append(dicom_group(rows, fs, leads, byte_order=">", start_ms=0))
+        groups[-1].WaveformPaddingValue = bytes(2)
+    return dicom(uv, fs, groups, "9.1.2", "1.2.840.10008.1.2.2")
 
 
 def aecg(uv: np.ndarray, fs: int = FS, head: str = "", leads: tuple[str, ...] = LEADS) -> bytes:
@@ -136,7 +170,7 @@ def muse(uv: np.ndarray, fs: int = FS, kind: str = "Rhythm", step: float = 2.0) 
     """Write a GE MUSE export with eight leads, from which readers compute the other four."""
     text = ""
     for row, lead in zip(uv, LEADS, strict=True):
-        if lead in xml_formats.FROM_I_II:
+        if lead in muse_format.FROM_I_II:
             continue
         data = base64.encodebytes((row / step).astype("<i2").tobytes()).decode()
         text += (
@@ -253,10 +287,155 @@ def json_export(uv: np.ndarray, fs: int = FS) -> bytes:
     ).encode()
 
 
+def cardiosoft(uv: np.ndarray, fs: int = FS) -> bytes:
+    """Write a GE CardioSoft export with counts of 0.5 uV as text."""
+    leads = "".join(
+        f'<WaveformData lead="{lead}">{",".join(map(str, 2 * row.astype(int)))}</WaveformData>'
+        for row, lead in zip(uv, LEADS, strict=True)
+    )
+    return (
+        '<?xml version="1.0" encoding="ISO-8859-1"?><CardiologyXML><StripData>'
+        f'<NumberOfLeads>12</NumberOfLeads><SampleRate units="Hz">{fs}</SampleRate>'
+        f"<ChannelSampleCountTotal>{uv.shape[1]}</ChannelSampleCountTotal>"
+        f'<Resolution units="uVperLsb">0.5</Resolution>{leads}</StripData></CardiologyXML>'
+    ).encode("latin-1")
+
+
+def xli(row: np.ndarray) -> bytes:
+    """Compress a lead as Philips does: second differences, high bytes first, codes of 10 bits."""
+    z = row.astype(np.int64)
+    stored = np.full(len(z), 64)
+    stored[:2] = z[:2]
+    stored[2:-1] += 2 * z[2:-1] - z[1:-2] - z[3:]
+    words = (stored & 0xFFFF).astype(">u2").tobytes()
+    bits = "".join(f"{byte:010b}" for byte in words[::2] + words[1::2])
+    bits += "0" * (-len(bits) % 8)
+    chunk = int(bits, 2).to_bytes(len(bits) // 8, "big")
+    return struct.pack("<ihh", len(chunk), 0, 2 * z[1] - z[0] - z[2]) + chunk
+
+
+def sierra(uv: np.ndarray, fs: int = FS, compressed: bool = True, resolution: str = "0.5") -> bytes:
+    """Write a Philips Sierra export of version 1.04 in UTF-16, by default compressed (XLI)."""
+    one, two, three, *_ = rows = 2 * uv.astype(int)
+    stored = rows.copy()
+    if compressed:  # leads that follow from others are stored as differences from them
+        stored[2] = two - one - three
+        stored[3] = -rows[3] - (one + two) // 2
+        stored[4] = (one - three) // 2 - rows[4]
+        stored[5] = (two + three) // 2 - rows[5]
+    data = b"".join(map(xli, stored)) if compressed else stored.astype("<i2").tobytes()
+    return (
+        '<?xml version="1.0" encoding="utf-16"?><restingecgdata xmlns="http://www3.medical.philips.'
+        'com"><documentinfo><documenttype>PhilipsECG</documenttype><documentversion>1.04'
+        "</documentversion></documentinfo><dataacquisition><signalcharacteristics>"
+        f"<samplingrate>{fs}</samplingrate></signalcharacteristics></dataacquisition><waveforms>"
+        f'<parsedwaveforms dataencoding="Base64" {"compression=" if compressed else "x="}"XLI" '
+        f'numberofleads="12" leadlabels="{" ".join(LEADS)}" samplespersecond="{fs}" '
+        f'durationperchannel="{1000 * uv.shape[1] // fs}" resolution="{resolution}">'
+        f"{base64.b64encode(data).decode()}</parsedwaveforms></waveforms></restingecgdata>"
+    ).encode("utf-16")
+
+
+def mortara(uv: np.ndarray, fs: int = FS) -> bytes:
+    """Write a Mortara ELI export with 2000 counts per mV."""
+    channels = "".join(
+        f'<CHANNEL OFFSET="0" BITS="16" FORMAT="SIGNED" UNITS_PER_MV="2000" DURATION="{len(row)}" '
+        f'SAMPLE_FREQ="{fs}" NAME="{lead.upper()}" ENCODING="BASE64" '
+        f'DATA="{base64.b64encode((2 * row).astype("<i2").tobytes()).decode()}"/>'
+        for row, lead in zip(uv, LEADS, strict=True)
+    )
+    return f'<ECG ACQUISITION_TIME="20200101120000">{channels}</ECG>'.encode()
+
+
+def huffman(row: np.ndarray) -> bytes:
+    """Compress the second differences of a lead with the default table of SCP-ECG."""
+    differences = np.concatenate([row[:2].astype(int), np.diff(row.astype(int), 2)])
+    bits = ""
+    for value in differences.tolist():
+        size = abs(value)
+        if size <= 8:
+            bits += "1" * size + ("0" if size == 0 else f"0{int(value < 0)}")
+        else:
+            bits += (
+                f"1111111110{value & 255:08b}" if size < 128 else f"{1023:b}{value & 65535:016b}"
+            )
+    bits += "0" * (-len(bits) % 8)
+    return int(bits, 2).to_bytes(len(bits) // 8, "big")
+
+
+def scp(uv: np.ndarray, fs: int = FS, compressed: bool = True) -> bytes:
+    """Write an SCP-ECG record with steps of 500 nV, by default compressed."""
+    codes = {lead: int(code) for code, lead in LEAD_CODES.items()}
+    leads = b"".join(struct.pack("<IIB", 1, uv.shape[1], codes[lead]) for lead in LEADS)
+    rows = [(2 * row).astype("<i2") for row in uv]
+    data = [huffman(row) if compressed else row.tobytes() for row in rows]
+    head = struct.pack("<HHBB", 500, round(1e6 / fs), 2 * compressed, 0)
+    sizes = struct.pack("<12H", *map(len, data))
+    bodies = {1: b"\xff\0\0", 3: b"\x0c\x84" + leads, 6: head + sizes + b"".join(data)}
+    if compressed:
+        bodies = {1: bodies[1], 2: struct.pack("<H", 19999), 3: bodies[3], 6: bodies[6]}
+
+    def section(number: int, body: bytes) -> bytes:
+        text = struct.pack("<HIBB6x", number, 16 + len(body), 20, 20) + body
+        return struct.pack("<H", binascii.crc_hqx(text, 0xFFFF)) + text
+
+    parts = {number: section(number, body) for number, body in bodies.items()}
+    at, pointers = 7 + 16 + 10 * (len(parts) + 1), b""
+    for number, part in parts.items():
+        pointers += struct.pack("<HII", number, len(part), at)
+        at += len(part)
+    first = struct.pack("<HII", 0, 16 + 10 + len(pointers), 7) + pointers
+    text = section(0, first) + b"".join(parts.values())
+    text = struct.pack("<I", len(text) + 6) + text
+    return struct.pack("<H", binascii.crc_hqx(text, 0xFFFF)) + text
+
+
+def mfer(uv: np.ndarray, fs: int = FS) -> bytes:
+    """Write an MFER file with steps of 500 nV, least significant bytes first."""
+    codes = {lead: int(code) for code, lead in LEAD_CODES.items()}
+    data = (2 * uv).astype("<i2").tobytes()
+    interval = struct.pack("<Bbi", 1, -6, round(1e6 / fs))
+    definitions = [
+        (b"\x40", b"MFR Standard 12 leads ECG"), (b"\x01", b"\x01"), (b"\x02", b"\x01\x02\x03"),
+        (b"\x08", b"\x01\0"), (b"\x0b", interval), (b"\x0c", struct.pack("<Bbh", 0, -9, 500)),
+        (b"\x05", b"\x0c"), (b"\x04", struct.pack("<I", uv.shape[1])), (b"\x06", b"\x01"),
+        *((b"\x3f" + bytes([i]), b"\x09\x02" + struct.pack("<H", codes[lead]))
+          for i, lead in enumerate(LEADS)),
+    ]  # fmt: skip
+    text = b"".join(tag + bytes([len(value)]) + value for tag, value in definitions)
+    return text + b"\x1e\x84" + struct.pack(">I", len(data)) + data + b"\x80\0"
+
+
+def ishne(uv: np.ndarray, fs: int = FS, codes: tuple[int, ...] = tuple(range(5, 17))) -> bytes:
+    """Write an ISHNE Holter recording with steps of 500 nV."""
+    n, n_samples = len(codes), uv.shape[1]
+    text = bytearray(522)
+    struct.pack_into("<4i", text, 10, 0, n_samples, 522, 522)
+    struct.pack_into("<h", text, 156, n)
+    struct.pack_into(f"<{n}h", text, 158, *codes)
+    struct.pack_into(f"<{n}h", text, 206, *[500] * n)
+    struct.pack_into("<h", text, 272, fs)
+    text[:8], text[8:10] = b"ISHNE1.0", struct.pack("<H", binascii.crc_hqx(text[10:], 0xFFFF))
+    return bytes(text) + (2 * uv[:n]).T.astype("<i2").tobytes()
+
+
+def kardia(uv: np.ndarray, fs: int = FS) -> bytes:
+    """Write a recording of AliveCor Kardia with steps of 500 nV."""
+    samples = {
+        f"lead{lead}" if lead in LEADS[:3] else lead.upper(): (2 * row.astype(int)).tolist()
+        for row, lead in zip(uv, LEADS, strict=True)
+    }
+    block = {"samples": samples, "frequency": fs, "amplitudeResolution": 500}
+    return json.dumps({"recordedAt": "2020-01-01T12:00:00Z", "data": {"raw": block}}).encode()
+
+
 WRITERS: dict[str, Callable[[np.ndarray, int], bytes]] = {
-    "edf": edf, "dcm": dicom, "aecg.xml": aecg, "muse.xml": muse, "csv": csv, "tsv": tsv,
-    "parquet": parquet, "npz": npz, "npy": npy, "txt": blanks, "rows.csv": rows, "xlsx": xlsx,
-    "hdf5": hdf5, "mat": mat, "json": json_export,
+    "edf": edf, "bdf": bdf, "dcm": dicom, "groups.dcm": dicom_groups, "aecg.xml": aecg,
+    "muse.xml": muse, "csv": csv, "tsv": tsv, "parquet": parquet, "npz": npz, "npy": npy,
+    "cardiosoft.xml": cardiosoft, "sierra.xml": sierra, "mortara.xml": mortara, "scp": scp,
+    "mwf": mfer, "ecg": ishne, "json": kardia,
+    "txt": blanks, "rows.csv": rows, "xlsx": xlsx, "hdf5": hdf5, "mat": mat,
+    "export.json": json_export,
 }  # fmt: skip
 # What the caller has to state for a format.
 GIVEN: dict[str, dict[str, object]] = {
@@ -265,13 +444,44 @@ GIVEN: dict[str, dict[str, object]] = {
 }
 
 
-def write_wfdb(folder: Path, uv: np.ndarray, fs: int = FS, fmt: str = "16") -> Path:
-    """Write a WFDB record ``rec`` to a folder and return the path of its header."""
+def write_wfdb(
+    folder: Path, uv: np.ndarray, fs: int = FS, fmt: str = "16", name: str = "rec"
+) -> Path:
+    """Write a WFDB record to a folder and return the path of its header."""
     wfdb.wrsamp(
-        "rec", fs=fs, units=["mV"] * 12, sig_name=list(LEADS), d_signal=uv.T.astype(np.int64),
+        name, fs=fs, units=["mV"] * 12, sig_name=list(LEADS), d_signal=uv.T.astype(np.int64),
         fmt=[fmt] * 12, adc_gain=[1000.0] * 12, baseline=[0] * 12, write_dir=str(folder),
     )  # fmt: skip
-    return folder / "rec.hea"
+    return folder / f"{name}.hea"
+
+
+def write_wfdb_segments(folder: Path, uv: np.ndarray, fs: int = FS) -> Path:
+    """Write a WFDB record ``rec`` of two segments and return the path of its header."""
+    half = uv.shape[1] // 2
+    for name, part in (("rec_1", uv[:, :half]), ("rec_2", uv[:, half:])):
+        write_wfdb(folder, part, fs, name=name)
+    lines = [f"rec/2 12 {fs} {uv.shape[1]}", f"rec_1 {half}", f"rec_2 {uv.shape[1] - half}"]
+    header = folder / "rec.hea"
+    header.write_text("\n".join(lines) + "\n")
+    return header
+
+
+def write_wfdb_frames(folder: Path, uv: np.ndarray, fs: int = FS, per_frame: int = 4) -> Path:
+    """Write a WFDB record ``rec`` with several samples of a lead, and one of Resp, in a frame."""
+    n_frames = uv.shape[1] // per_frame
+    frames = uv[:, : n_frames * per_frame].reshape(12, n_frames, per_frame).transpose(1, 0, 2)
+    frames = np.hstack([frames.reshape(n_frames, -1), np.full((n_frames, 1), 7)])
+    (folder / "rec.dat").write_bytes(frames.astype("<i2").tobytes())
+    lines = [f"rec 13 {fs / per_frame:g} {n_frames}"]
+    lines += [f"rec.dat 16x{per_frame} 1000/mV 16 0 0 0 0 {lead}" for lead in LEADS]
+    header = folder / "rec.hea"
+    header.write_text("\n".join([*lines, "rec.dat 16 10/pm 16 0 0 0 0 Resp"]) + "\n")
+    return header
+
+
+def without_checksums(header: bytes) -> bytes:
+    """Return a WFDB header whose checksums are 0: not stated, so that no damage contradicts it."""
+    return re.sub(rb"(?m)(-?\d+ )-?\d+( 0 [A-Za-z]\w*)$", rb"\g<1>0\2", header)
 
 
 def write(folder: Path, content: bytes, suffix: str = "bin") -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 import re
 import shlex
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ecg_siglip.core.files import one_line
+from ecg_siglip.core.files import one_line, visible
 from ecg_siglip.core.settings import check_settings, setting_fields
 
 PACKAGE_DIR = Path(__file__).resolve().parents[1]
@@ -107,23 +108,36 @@ def _list_mistake(schema: type, overrides: list[str]) -> str:
         name, equals, value = text.lstrip("+").partition("=")
         if not equals or name not in lists or value.startswith("${"):
             continue
+        in_brackets = value.startswith("[") and value.endswith("]")
+        inner = value[1:-1] if in_brackets else value
+        is_one_path = in_brackets and "," in inner and os.path.exists(inner)
         try:
             override = parser.parse_override(text)
-            if override.is_sweep_override() or isinstance(override.value(), list):
+            is_list = override.is_sweep_override() or isinstance(override.value(), list)
+            if is_list and not is_one_path:
                 continue
         except HydraException:  # characters that have to be in quotes
             pass
         # Within brackets a comma separates items; without them it belongs to the one item.
-        items = value.strip("[]").split(",") if value.startswith("[") else [value]
-        items = [item.strip(" '\"") for item in items if item not in ("", "null")]
-        plain = r"[\w./*-]+"
-        quoted = [
-            item if re.fullmatch(plain, item, re.ASCII) else '"' + item.replace('"', "'") + '"'
-            for item in items
-        ]
+        items = inner.split(",") if in_brackets and not is_one_path else [inner]
+        quoted = [_quoted(item) for item in items if item not in ("", "null")]
         corrected = shlex.quote(f"{name}=[{','.join(quoted)}]")
         return f"{name}={value}: expected a list, with quotes for the shell: {corrected}"
     return ""
+
+
+def _quoted(item: str) -> str:
+    """Return an item of a list in quotes, where Hydra needs them."""
+    item = item.strip()
+    for mark in "'\"":  # quotes that are there, around the whole item
+        if len(item) > 1 and item[0] == item[-1] == mark and mark not in item[1:-1]:
+            item = item[1:-1]
+    if re.fullmatch(r"[\w./*-]+", item, re.ASCII):
+        return item
+    item = item.replace("${", "\\${")
+    if '"' in item and "'" not in item:
+        return f"'{item}'"
+    return '"' + item.replace('"', '\\"') + '"'
 
 
 def _renamed(schema: type, overrides: list[str]) -> str:
@@ -225,7 +239,7 @@ def run_command(command: str, schema: type, function: Callable[[Any], int | None
     overrides = sys.argv[1:]
     mistake = _renamed(schema, overrides) or _list_mistake(schema, overrides)
     if mistake := mistake or _override_mistake(command, schema, overrides):
-        print(f"{command}: {mistake}", file=sys.stderr)
+        print(f"{command}: {visible(mistake)}", file=sys.stderr)
         raise SystemExit(1)
     import hydra
     from hydra.core.config_store import ConfigStore

@@ -22,6 +22,7 @@ from ecg_siglip.inference.sliding_window import (
 )
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.models.neighbors import NOVEL, Neighbors
+from ecg_siglip.readers.limits import MAX_HOURS
 from ecg_siglip.readers.preparation import PreparedRecord
 from ecg_siglip.readers.record import Record, Source, open_record
 from ecg_siglip.signals.leads import (
@@ -78,7 +79,9 @@ def predict_records(
     """
     predictions: list[Prediction | None] = []
     batch: dict[int, PreparedRecord] = {}
-    for record in prepare_records(predictor, paths, settings.waveform, settings.read, on_error):
+    for record in prepare_records(
+        predictor, paths, settings.waveform, settings.read, on_error, settings.windows.max_hours
+    ):
         if isinstance(record, PreparedRecord):
             batch[len(predictions)] = record
             predictions.append(None)
@@ -110,13 +113,19 @@ def prepare_records(
     allowed: config.PredictWaveform,
     read: config.ReadConfig | None = None,
     on_error: OnError = print_error,
+    max_hours: float = MAX_HOURS,
 ) -> Iterator[PreparedRecord | LongRecord]:
-    """Read and prepare records in order; ``on_error`` gets the errors of those that fail."""
+    """Read and prepare records in order; ``on_error`` gets the errors of those that fail.
+
+    Records longer than ``max_hours`` fail.
+    """
     stated = read or config.ReadConfig()
     window_s = predictor.artifact.waveform["duration_s"]
     for path in paths:
         try:
-            source = open_record(path, stated.fs, stated.units, stated.leads, stated.gain)
+            source = open_record(
+                path, stated.fs, stated.units, stated.leads, stated.gain, max_hours
+            )
             if is_long(source.duration_s, window_s):
                 yield LongRecord(str(path), source)
                 continue

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ecg_siglip.core.files import UNPRINTABLE
 from ecg_siglip.inference.sliding_window import Timeline
 from ecg_siglip.vocabulary.question_matching import Match
 
@@ -144,7 +145,12 @@ class Prediction:
     questions: list[QuestionResult] = field(default_factory=list)
 
     def to_json(self, model: str) -> str:
-        """Return the line that ``predict`` prints; the likeliest finding comes first."""
+        """Return the line that ``predict`` prints; the likeliest finding comes first.
+
+        Control and format characters are escaped as in JSON, so that any name of a record is on one
+        line. So are bytes of a name that are not UTF-8, as ``\\udc80`` to ``\\udcff``: of
+        ``json.loads(line)["record"]``, ``os.fsencode`` returns the bytes of the path.
+        """
         likely = sorted(self.findings, key=lambda f: -f.probability)
         present = [
             {
@@ -173,7 +179,8 @@ class Prediction:
             **({"questions": self._questions_json()} if self.questions else {}),
             **({"windows": self.timeline.to_json()} if self.timeline else {}),
         }
-        return json.dumps(content, ensure_ascii=False)
+        text = json.dumps(content, ensure_ascii=False)
+        return UNPRINTABLE.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
     def _questions_json(self) -> list[dict[str, Any]]:
         """Return the results of the questions, with the predictions of the matching findings."""

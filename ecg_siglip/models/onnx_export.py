@@ -61,7 +61,6 @@ def metadata(artifact: Artifact) -> dict[str, str]:
         "n_samples": n_samples(artifact),
         "low_hz": spec["low_hz"],
         "high_hz": spec["high_hz"],
-        "baseline": spec.get("baseline", "keep"),
         "codes": list(artifact.codes),
         "names": findings.names(artifact.codes),
         "thresholds": {rule: t.tolist() for rule, t in artifact.thresholds.items()},

@@ -7,7 +7,7 @@ _MODULE_OF = {
     "prepare_record": "preparation",
     "Record": "record",
     "Source": "record",
-    "find_records": "record",
+    "find_records": "folders",
     "open_record": "record",
     "read_record": "record",
 }

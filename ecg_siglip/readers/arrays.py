@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import io
 import math
-import re
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ecg_siglip.readers.channels import Channel, Stated, make_channels
+from ecg_siglip.readers.limits import MAX_BYTES
 from ecg_siglip.readers.selection import agreed_fs
 from ecg_siglip.readers.statements import FS_KEYS, UNIT_KEYS, normalized_key
 from ecg_siglip.signals.leads import LEADS, lead_name
 
-# Largest content that a header may promise, or that is unpacked: 256 MiB, of samples as float64.
-MAX_BYTES = 1 << 28
 MAX_NAMES = 1000
 # Names of arrays in an archive, normalized (`statements.normalized_key`); the first that occurs.
 SIGNAL_KEYS = (
@@ -32,13 +30,6 @@ LEAD_KEYS = {
     "leads", "lead", "leadnames", "leadname", "signame", "signames", "channels", "channelnames",
     "chnames", "names",
 }  # fmt: skip
-# ZIP files by a file in them, and what helps.
-ZIP_KINDS = (
-    (r"word/", "a Word document: export the recording as a file of the device"),
-    (r"ppt/", "a PowerPoint presentation: export the recording as a file of the device"),
-    (r"content\.xml", "an OpenDocument file: save it as CSV or as XLSX"),
-    (r".*\.(?:dcm|xml|csv|edf|hea|dat|mat|scp)", "a ZIP archive of files: unpack it"),
-)
 
 
 def read_npy(content: bytes) -> Stated:
@@ -90,7 +81,8 @@ def read_npz(content: bytes) -> Stated:
         names = [name for name in members if is_named(name)] or list(members)[:1]
         is_signal = any(normalized_key(name) in SIGNAL_KEYS for name in names)
         if not is_signal and len(members) != 1 and not any(map(_is_lead, names)):
-            raise ValueError(_other_zip(archive.namelist()))
+            listed = ", ".join(archive.namelist())[:100]
+            raise ValueError(f"expected an array `signal`, got {listed or 'nothing'}")
         n_bytes = sum(members[name].file_size for name in names)
         if n_bytes > MAX_BYTES:
             raise ValueError(f"{n_bytes} bytes when unpacked, expected at most {MAX_BYTES}")
@@ -244,13 +236,3 @@ def numeric_signal(array: np.ndarray) -> np.ndarray:
     if 8 * array.size > MAX_BYTES:
         raise ValueError(f"{array.size} samples, expected at most {MAX_BYTES // 8}")
     return array.astype(np.float64)
-
-
-def _other_zip(names: Sequence[str]) -> str:
-    """Return a message about a ZIP file that has no array ``signal``."""
-    if names and all(name.endswith(".npy") for name in names):
-        return f"expected an array `signal`, got {', '.join(names)[:100]}"
-    for pattern, kind in ZIP_KINDS:
-        if any(re.match(pattern, name, re.I) for name in names):
-            return f"this is {kind}"
-    return f"a ZIP archive without an array `signal`, with {', '.join(names)[:100] or 'no file'}"

@@ -16,7 +16,8 @@ import numpy as np
 
 from ecg_siglip.core.files import one_line
 from ecg_siglip.core.helper_process import serve
-from ecg_siglip.readers.arrays import MAX_BYTES, MAX_NAMES, SIGNAL_KEYS, is_named
+from ecg_siglip.readers.arrays import MAX_NAMES, SIGNAL_KEYS, is_named
+from ecg_siglip.readers.limits import MAX_BYTES
 from ecg_siglip.readers.statements import normalized_key
 
 MAX_OBJECTS = 2000

@@ -1,6 +1,7 @@
-"""Read JSON exports of watches and programs: Withings, Fitbit, Apple Health, and plain ones.
+"""Read exports with lists of samples, as JSON or in the cells of a table, by their keys.
 
-A recording is an object with a list of samples and a sampling rate, anywhere in the file.
+A recording is an object with a list of samples and a sampling rate, anywhere in a document. The
+documents of AliveCor, Fitbit and Withings have readers of their own (``json_formats``).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ WATCH_KEYS = ("waveformsamples", "voltagemeasurements")
 SAMPLE_KEYS = (*WATCH_KEYS, "samples", *SIGNAL_KEYS, "leads", "voltages", "values")
 ECG_WORDS = re.compile(
     r'"(?:waveform_?Samples|voltage_?Measurements|sampling_?(?:frequency|rate)(?:_?hz|hertz)?|'
-    r'sample_?rate|ecg\w*)"|"(?:signal|(?:lead\s?)?(?:I|II|V1))"\s*:\s*\[',
+    r'sample_?rate)"|"ecg\w*"\s*:\s*\[\s*\{|"(?:signal|(?:lead\s?)?(?:I|II|V1))"\s*:\s*\[',
     re.I,
 )
 # `wearposition` of Withings: the right and the left wrist. What is worn on an arm measures blood
@@ -39,40 +40,30 @@ MAX_LISTS = 300_000  # pairs of time and voltage, or samples of several leads
 WATCH_LEAD = "the file names no lead; a watch records lead I"
 
 
-def read_json(content: bytes) -> Stated:
-    """Read a JSON export with one recording.
+def read_document(document: Any) -> Stated | None:
+    """Return the recording in a JSON document.
 
     Parameters
     ----------
-    content : bytes
-        Withings: ``signal`` in uV and ``sampling_frequency``. Fitbit: ``waveformSamples``,
-        ``samplingFrequencyHz`` and ``scalingFactor``, counts per mV. Apple Health:
-        ``voltageMeasurements`` in V, or in the unit that they state. Others: ``fs``, ``units``,
-        and a list for each lead or ``signal`` with ``leads``.
+    document : dict or list
+        Apple Health: ``voltageMeasurements`` in V, or in the unit that they state. Google Health:
+        ``waveformSamples`` and ``millivoltsScalingFactor``, counts per mV. Others: ``fs``,
+        ``units``, and a list for each lead or ``signal`` with ``leads``.
 
     Returns
     -------
-    Stated
+    Stated or None
+        None if there is no recording of a known form.
 
     Raises
     ------
     ValueError
-        If it has no recording of a known form, or several; if it has more than 16 MiB.
+        If there are several, or one is malformed.
     """
-    if len(content) > MAX_PARSED_BYTES:
-        raise ValueError(f"{len(content)} bytes, expected at most {MAX_PARSED_BYTES}")
-    try:
-        document = json.loads(decode(content))
-    except RecursionError as error:
-        raise ValueError("lists or objects in too many levels") from error
     found = [item for item in _objects(document) if _samples_key(item)]
-    if len(found) != 1:
-        has = f"{len(found)} recordings" if found else "none of a known form"
-        raise ValueError(
-            f"expected one recording with its samples, got {has}: store one of them in a file, "
-            'or {"fs": 500, "units": "mV", "leads": {"I": [...], "II": [...]}}'
-        )
-    return _read_recording(found[0])
+    if len(found) > 1:
+        raise ValueError(f"{len(found)} recordings in one file, expected one: split it into files")
+    return _read_recording(found[0]) if found else None
 
 
 def is_ecg_json(head: bytes) -> bool:
@@ -93,7 +84,7 @@ def read_lists(text: str) -> Stated:
     Raises
     ------
     ValueError
-        As ``read_json``.
+        As ``read_document``, or if there is more than one row.
     """
     if len(text) > MAX_PARSED_BYTES:
         raise ValueError(f"{len(text)} characters, expected at most {MAX_PARSED_BYTES}")

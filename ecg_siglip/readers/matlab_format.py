@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ecg_siglip.readers.arrays import MAX_BYTES, is_named, read_arrays
+from ecg_siglip.readers.arrays import is_named, read_arrays
 from ecg_siglip.readers.channels import Stated
+from ecg_siglip.readers.limits import MAX_BYTES
 
 NUMBERS = {
     "double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ecg_siglip.readers.arrays import MAX_BYTES
 from ecg_siglip.readers.channels import Stated
 from ecg_siglip.readers.columns import MAX_COLUMNS, Column, is_lead, read_columns
+from ecg_siglip.readers.limits import MAX_BYTES
 from ecg_siglip.readers.statements import Statements, read_statements
 from ecg_siglip.readers.text_encoding import decode
 

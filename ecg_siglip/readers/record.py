@@ -12,24 +12,26 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from ecg_siglip.core.files import one_line
+from ecg_siglip.core.files import one_line, shown
 from ecg_siglip.readers import hdf5_format, wfdb_format
 from ecg_siglip.readers.channels import Stated
 from ecg_siglip.readers.file_format import (
-    FORMATS,
-    HEAD_BYTES,
-    detect_format,
-    is_record,
+    UnknownContentError,
+    choose_reader,
     read_content,
     run_reader,
+    short_message,
 )
-from ecg_siglip.readers.selection import agreed_fs, select_leads
+from ecg_siglip.readers.limits import HEAD_BYTES, MAX_HOURS, check_duration, check_regular
+from ecg_siglip.readers.selection import select_leads
 
 WHOLE_S = 60.0  # longer WFDB records are read in pieces
 WFDB_SUFFIXES = (".hea", ".dat", ".mat")
+MAX_NAME, MAX_PATH = 100, 300  # characters of a name and a path in an error
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +61,23 @@ class Record:
     warnings: tuple[str, ...] = ()
 
 
+class _Given(NamedTuple):
+    """What the caller states and allows, see ``read_record``."""
+
+    fs: float | None
+    units: str | None
+    leads: Sequence[str] | None
+    gain: float | None
+    max_hours: float
+
+
 def read_record(
     path: str | Path,
     fs: float | None = None,
     units: str | None = None,
     leads: Sequence[str] | None = None,
     gain: float | None = None,
+    max_hours: float = MAX_HOURS,
 ) -> Record:
     """Read a record.
 
@@ -80,9 +93,11 @@ def read_record(
         nV, uV, mV or V, if the file states none.
     leads : sequence of str, optional
         Names of the channels that can be leads, in the order of the file, if it has none or has
-        names that say nothing; ``-`` for a channel to leave out.
+        names without a meaning; ``-`` for a channel to leave out.
     gain : float, counts per mV, optional
         If the samples are counts of the converter and the file does not state their size.
+    max_hours : float, h
+        A longer record is refused.
 
     Returns
     -------
@@ -93,15 +108,17 @@ def read_record(
     FileNotFoundError
         If the file, or one that its header names, is missing.
     ValueError
-        If the content has no known format, is malformed, is no ECG, or is larger than 256 MiB,
-        packed or unpacked; if sampling rate, units or leads are stated neither by the file nor by
-        the caller, or differently by both; if the rate is outside 50 to 20000 Hz, units are not uV,
-        mV or V, or the leads were cut into strips for printing; if the package that reads the
-        format is not installed.
+        If the path is a pipe, a socket or a device, which are not opened; if the content has no
+        known format, is malformed, is no ECG, or is larger than 256 MiB, packed or unpacked, or
+        longer than ``max_hours``; if sampling rate, units or leads are stated neither by the file
+        nor by the caller, or differently by both; if the rate is outside 50 to 20000 Hz, units are
+        not nV, uV, mV or V, or the leads were cut into strips for printing; if the package that
+        reads the format is not installed.
 
     Notes
     -----
-    Reads local files only. Every error is one line that begins with the name of the record.
+    Reads local files only. Every error is one line that begins with the name of the record, with
+    control characters visible and the content of the file quoted in short.
     """
     path = Path(path)
     name = _record_name(path)
@@ -114,15 +131,17 @@ def read_record(
         elif not path.is_file():
             raise FileNotFoundError(_missing_file(path, header))
         else:
-            content = read_content(path)
-            kind, reader = detect_format(content[:HEAD_BYTES])
-            if not reader and base is not path:
-                raise FileNotFoundError(_missing_file(path, header))
-            if not reader:
-                known = ", ".join(["WFDB", *(name for name, *_ in FORMATS)])
-                raise ValueError(f"content of no known format, expected one of {known}")
+            content, notes = read_content(path)
+            try:
+                kind, reader = choose_reader(content[:HEAD_BYTES], path.name)
+            except UnknownContentError:
+                if base is path:
+                    raise
+                # A .dat or .mat file of unknown content is a part of a WFDB record.
+                raise FileNotFoundError(_missing_file(path, header)) from None
             stated = run_reader(reader, content, kind)
-        return _make_record(name, stated, fs, units, leads, gain)
+            stated = stated._replace(warnings=(*stated.warnings, *notes))
+        return _make_record(name, stated, _Given(fs, units, leads, gain, max_hours))
 
 
 @dataclass(frozen=True)
@@ -156,19 +175,21 @@ def open_record(
     units: str | None = None,
     leads: Sequence[str] | None = None,
     gain: float | None = None,
+    max_hours: float = MAX_HOURS,
 ) -> Source:
     """Open a record to read it in pieces.
 
     Parameters
     ----------
-    path, fs, units, leads, gain
+    path, fs, units, leads, gain, max_hours
         As in ``read_record``.
 
     Returns
     -------
     Source
         A WFDB record longer than ``WHOLE_S`` stays on disk, and only the requested samples are
-        read. Any other record is read at once.
+        read; checksums of its header, which are those of all samples, are not compared. Any other
+        record is read at once. Rate and length are those of the leads.
 
     Raises
     ------
@@ -176,134 +197,104 @@ def open_record(
         As ``read_record``.
     """
     path = Path(path)
-    name = _record_name(path)
+    name, given = _record_name(path), _Given(fs, units, leads, gain, max_hours)
     with _errors_name_record(name):
         _, header, is_wfdb = _wfdb_header(path)
-        extent = wfdb_format.extent(header, WHOLE_S) if is_wfdb else None
-    if extent is None:
-        whole = read_record(path, fs, units, leads, gain)
+        opened = wfdb_format.open_wfdb(header) if is_wfdb else None
+        rate = opened and (opened.fs or fs)
+        if opened and rate and opened.n_frames > WHOLE_S * rate:
+            check_duration(opened.n_frames, rate, max_hours)
+            return _open_in_pieces(name, opened, rate, given)
+        if opened:
+            whole = _make_record(name, opened.read(0, opened.n_frames), given)
+    if opened is None:
+        whole = read_record(path, fs, units, leads, gain, max_hours)
 
-        def cut(first: int, last: int) -> Record:
-            return replace(whole, signal=whole.signal[:, first:last])
+    def cut(first: int, last: int) -> Record:
+        return replace(whole, signal=whole.signal[:, first:last])
 
-        return Source(name, whole.fs, whole.signal.shape[1], cut)
+    return Source(name, whole.fs, whole.signal.shape[1], cut)
+
+
+def _open_in_pieces(
+    name: str,
+    opened: wfdb_format.WfdbRecord,
+    frames_hz: float,
+    given: _Given,
+) -> Source:
+    """Return a source that reads pieces of a WFDB record.
+
+    Its leads can have several samples in a frame; other channels can have another number of them.
+    """
+
+    def read(first: int, stop: int) -> Record:
+        return _make_record(name, opened.read(first, min(stop, opened.n_frames)), given)
+
+    per_frame = round(read(0, 1).fs / frames_hz)
 
     def piece(first: int, last: int) -> Record:
         with _errors_name_record(name):
-            stated = wfdb_format.read_wfdb(header, (first, last))
-            return _make_record(name, stated, fs, units, leads, gain)
+            frame = first // per_frame
+            record = read(frame, -(-last // per_frame))
+        start = frame * per_frame
+        return replace(record, signal=record.signal[:, first - start : last - start])
 
-    with _errors_name_record(name):
-        return Source(name, agreed_fs(extent[0], fs), extent[1], piece)
+    return Source(name, per_frame * frames_hz, per_frame * opened.n_frames, piece)
 
 
 def _wfdb_header(path: Path) -> tuple[Path, Path, bool]:
     """Return a path without a WFDB suffix, the header there, and whether the path is WFDB."""
     base = path.with_suffix("") if path.suffix.lower() in WFDB_SUFFIXES else path
-    header = base.with_name(f"{base.name}.hea")
+    if path.suffix.lower() == ".hea" and path.is_file():
+        return base, path, True
+    headers = [base.with_name(base.name + suffix) for suffix in (".hea", ".HEA")]
+    header = next((each for each in headers if each.is_file()), headers[0])
     return base, header, header.is_file() and (base is not path or not path.is_file())
 
 
 @contextlib.contextmanager
 def _errors_name_record(name: str) -> Iterator[None]:
     """Turn errors into one line that begins with the name of the record."""
+    record = f"record {shown(name, MAX_NAME)}"
     try:
         yield
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"record {name}: {one_line(error)}") from error
+        raise FileNotFoundError(f"{record}: {one_line(error)}") from error
     except OSError as error:
-        raise OSError(f"record {name}: {one_line(error)}") from error
+        raise OSError(f"{record}: {one_line(error)}") from error
     except ValueError as error:
-        raise ValueError(f"record {name}: {one_line(error)}") from error
+        raise ValueError(f"{record}: {short_message(error)}") from error
 
 
-def find_records(folder: str | Path) -> list[str]:
-    """Find every record in a folder and its subfolders.
-
-    Parameters
-    ----------
-    folder : str or Path
-
-    Returns
-    -------
-    list of str, sorted folder by folder
-        Paths; of a WFDB record its header. A table is a record if a column has the name of a lead
-        or all cells of its first row are numbers; an XML file, if ``read_record`` knows its kind.
-        Links to folders are not followed.
-    """
-    return list(_iterate_records(str(folder)))
-
-
-def _iterate_records(folder: str) -> Iterator[str]:
-    # Strings, not Path: for a hundred thousand records those take more memory than a model.
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:
-        return
-    names = {entry.name for entry in entries}
-    for entry in entries:
-        stem, suffix = os.path.splitext(entry.name)
-        if entry.is_dir(follow_symlinks=False):
-            yield from _iterate_records(entry.path)
-        elif entry.is_file() and (
-            suffix.lower() == ".hea"
-            or (
-                not (suffix.lower() in WFDB_SUFFIXES and f"{stem}.hea" in names)
-                and is_record(Path(entry.path))
-            )
-        ):
-            yield from hdf5_format.exam_paths(entry.path)
-
-
-def _make_record(
-    name: str,
-    stated: Stated,
-    fs: float | None,
-    units: str | None,
-    leads: Sequence[str] | None,
-    gain: float | None,
-) -> Record:
+def _make_record(name: str, stated: Stated, given: _Given) -> Record:
     """Combine what the file and the caller state into a record in mV."""
-    chosen = select_leads(stated.channels, fs, units, leads, gain)
+    chosen = select_leads(stated.channels, given.fs, given.units, given.leads, given.gain)
+    check_duration(chosen.signal.shape[1], chosen.fs, given.max_hours)
     warnings = (*stated.warnings, *chosen.warnings)
     return Record(name, chosen.signal, chosen.fs, chosen.names, tuple(stated.comments), warnings)
 
 
 def _missing_file(path: Path, header: Path) -> str:
-    """Return a message about a path without a record."""
+    """Return a message about a path without a record.
+
+    Raises
+    ------
+    OSError, ValueError
+        If there is something that cannot be opened.
+    """
     if path.is_dir():
-        return f"{path} is a folder without a record"
+        os.scandir(path).close()
+        return f"{shown(path, MAX_PATH)} is a folder without a record"
+    for each in (path, header):
+        if os.path.lexists(each) and not each.is_file():
+            check_regular(each)
     if path.suffix and path.suffix.lower() not in WFDB_SUFFIXES:
-        return f"no such file: {path}"
-    return f"no header, looked for {header}"
+        return f"no such file: {shown(path, MAX_PATH)}"
+    compressed = header.with_name(f"{header.name}.gz")
+    hint = f"; {shown(compressed.name)} has to be unpacked" if compressed.is_file() else ""
+    return f"no header, looked for {shown(header, MAX_PATH)}{hint}"
 
 
 def _record_name(path: Path) -> str:
     """Return the name of a file without its suffix; numbers in a DICOM UID are no suffixes."""
     return re.sub(r"(?<=.)\.[A-Za-z]\w*(\.gz)?$", "", path.name) or str(path)
-
-
-def expand_paths(paths: list[str]) -> list[str]:
-    """Replace folders in a list of paths by the records in them (``find_records``).
-
-    Parameters
-    ----------
-    paths : list of str
-        Records and folders.
-
-    Returns
-    -------
-    list of str
-
-    Raises
-    ------
-    ValueError
-        If the list is empty.
-    """
-    if not paths:
-        raise ValueError("no record named: expected records=[path/to/record, ...]")
-    expanded: list[str] = []
-    for path in map(Path, paths):
-        # A folder without records stays in the list, so that reading it raises an error.
-        expanded += (find_records(path) if path.is_dir() else []) or hdf5_format.exam_paths(path)
-    return expanded

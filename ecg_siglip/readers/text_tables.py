@@ -163,6 +163,12 @@ def is_ecg_table(head: bytes) -> bool:
     )
 
 
+def has_columns(head: bytes) -> bool:
+    """Return whether the first line of a text after its comments has delimited cells."""
+    lines = [line for line in decode(head).splitlines() if line.strip() and line[0] != "#"]
+    return bool(lines) and any(delimiter in lines[0] for delimiter in ",;\t|")
+
+
 def _is_row_of_lead(line: str) -> bool:
     """Return whether a line, which may be cut off, has the name of a lead and many numbers."""
     for delimiter in ",;\t |":

@@ -1,166 +1,158 @@
-"""Read ECGs in XML: HL7 aECG and GE MUSE."""
+"""Read ECGs in XML: HL7 aECG, GE MUSE, GE CardioSoft, Philips Sierra and Mortara ELI.
+
+Any other XML is refused by the name of its root, with what would help.
+"""
 
 from __future__ import annotations
 
-import base64
-import math
+import re
 from typing import Any
 
-import numpy as np
+from ecg_siglip.core.files import one_line
+from ecg_siglip.readers import aecg_format, device_formats, muse_format
+from ecg_siglip.readers.channels import Channel, Stated, join_groups
+from ecg_siglip.readers.xml_document import parse_number, parse_samples, parse_xml, root_name
 
-from ecg_siglip.readers.channels import (
-    MAX_PARSED_BYTES,
-    Channel,
-    Stated,
-    import_reader,
-    join_groups,
-)
-
-MAX_XML_TAGS = 1 << 19
-SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
-# Leads that MUSE does not store, as sums of leads I and II (Einthoven, Goldberger).
-FROM_I_II = {"III": (-1.0, 1.0), "aVR": (-0.5, -0.5), "aVL": (1.0, -0.5), "aVF": (-0.5, 1.0)}
+EXPORT = "export the ECG as DICOM, HL7 aECG, SCP-ECG or GE MUSE XML"
+NO_ECG = "it contains no ECG"
+# Roots of other XML in lower case: what the file is, and what would help.
+OTHER_ROOTS = {
+    "html": ("a web page", "give the file of the ECG, not the page that shows it"),
+    "svg": ("a drawing (SVG)", "give the file of the ECG, not its picture"),
+    "plist": ("a property list of Apple's", NO_ECG),
+    "kml": ("a map (KML)", NO_ECG),
+    "gpx": ("a track of a sports watch (GPX)", NO_ECG),
+    "trainingcenterdatabase": ("a training of a sports watch (TCX)", NO_ECG),
+    "healthdata": (
+        "the list of an Apple Health export",
+        "its ECGs are the CSV files in the folder electrocardiograms of that export",
+    ),
+    "clinicaldocument": ("an HL7 CDA document", EXPORT),
+    "observation": ("a FHIR resource", EXPORT),
+    "bundle": ("a FHIR resource", EXPORT),
+    "diagnosticreport": ("a FHIR resource", EXPORT),
+    "nativedicommodel": ("DICOM written as XML", "give the DICOM file itself"),
+    "file-format": ("DICOM written as XML", "give the DICOM file itself"),
+    "data-set": ("DICOM written as XML", "give the DICOM file itself"),
+    "schillerxml": ("an export of Schiller", EXPORT),
+    "schilleredi": ("an export of Schiller", EXPORT),
+    "com.xiriuz.sema.xml.schilleredi.schilleredi": ("an export of Schiller", EXPORT),
+    "examdescript": ("an export of Schiller", EXPORT),
+    "nihonkohden": ("an export of Nihon Kohden", f"{EXPORT} or MFER"),
+    "sapphire": ("an export of GE (Sapphire)", EXPORT),
+    "ihedocumentlist": ("a list of documents (IHE)", EXPORT),
+    "workbook": ("a spreadsheet of Excel 2003", "save it as CSV or XLSX"),
+    "schema": ("an XML schema", NO_ECG),
+    "rss": ("a news feed", NO_ECG),
+    "feed": ("a news feed", NO_ECG),
+}
 
 
 def read_xml(content: bytes) -> Stated:
-    """Read an HL7 aECG (``AnnotatedECG``) or a GE MUSE export (``RestingECG``).
+    """Read an ECG in XML.
 
     Parameters
     ----------
     content : bytes
-        At most 16 MiB, without definitions of entities or attributes.
+        At most 16 MiB, without definitions of entities or attributes. The root is
+        ``AnnotatedECG`` (HL7 aECG), ``RestingECG`` (GE MUSE), ``CardiologyXML`` (GE CardioSoft),
+        ``restingecgdata`` (Philips Sierra) or ``ECG`` (Mortara ELI).
 
     Returns
     -------
     Stated
-        Comments: statements of the device (MUSE).
+        Comments: statements of the device.
 
     Raises
     ------
     ValueError
-        If it is XML of another kind, is too large, defines entities or attributes, lacks parts of a
-        signal, or has leads of different length.
-
-    Notes
-    -----
-    HL7 V3 Annotated ECG R1. MUSE stores I, II and V1 to V6; III, aVR, aVL and aVF are computed
-    from I and II.
+        If it is XML of another kind, is too large, defines entities or attributes, or lacks parts
+        of a signal; and as the reader of the kind.
     """
-    xml = import_reader("defusedxml.ElementTree")
-    if len(content) > MAX_PARSED_BYTES or content.count(b"<") > MAX_XML_TAGS:
-        raise ValueError(f"larger than {MAX_PARSED_BYTES >> 20} MiB or {MAX_XML_TAGS} tags of XML")
-    parser = xml.XMLParser()
-    parser.parser.AttlistDeclHandler = _no_attributes
-    parser.feed(content)
-    root = parser.close()
-    for element in root.iter():
-        element.tag = str(element.tag).rpartition("}")[2]
-    if root.tag not in XML_READERS:
-        raise ValueError(f"expected AnnotatedECG or RestingECG, got <{root.tag[:40]}>")
-    return XML_READERS[root.tag](root)
+    root = parse_xml(content)
+    kind = root.tag.lower()
+    if kind in XML_READERS:
+        name, reader = XML_READERS[kind]
+        try:
+            return reader(root)
+        except ValueError as error:
+            raise ValueError(f"{name}: {one_line(error)}") from error
+    if kind in OTHER_ROOTS:
+        what, help_ = OTHER_ROOTS[kind]
+        raise ValueError(f"{what} (<{root.tag}>), which is not read: {help_}")
+    raise ValueError(
+        f"<{root.tag[:40]}> is not known, expected AnnotatedECG or RestingECG, CardiologyXML, "
+        "restingecgdata or ECG"
+    )
 
 
-def _no_attributes(element: str, *_: Any) -> None:
-    # A defined attribute of a megabyte would be added to each of a million elements.
-    raise ValueError(f"the file defines attributes of <{element[:40]}>, expected none")
+def is_ecg_xml(head: bytes) -> bool:
+    """Return whether the beginning of an XML document is that of an ECG."""
+    return root_name(head) in XML_READERS
 
 
-def _aecg(root: Any) -> Stated:
-    """Read the longest set of sequences of an AnnotatedECG that is not derived from another."""
-    groups: list[list[Channel]] = []
-    for series in root.findall("component/series"):
-        code = series.find("code")
-        if code is not None and code.get("code") == "REPRESENTATIVE_BEAT":
-            continue
-        groups += [_sequence_set(each) for each in series.findall("component/sequenceSet")]
+def read_cardiosoft(root: Any) -> Stated:
+    """Read the strips of a GE CardioSoft export, or its full disclosure if it has no strip.
+
+    Parameters
+    ----------
+    root : xml.etree.ElementTree.Element
+
+    Raises
+    ------
+    ValueError
+        If it has neither, rate or resolution are no numbers, or a lead is not as long as stated.
+    """
+    strips = [*root.findall("StripData"), *root.findall("Strip/StripData")]
+    groups = [_cardiosoft_strip(strip) for strip in strips]
+    groups += [] if any(groups) else map(_full_disclosure, root.findall("FullDisclosure"))
+    if not any(groups):
+        raise ValueError("expected samples (WaveformData), got none")
     return Stated(join_groups([group for group in groups if group]))
 
 
-def _sequence_set(sequences: Any) -> list[Channel]:
-    """Read a set of sequences: one with the time and one for each lead."""
-    fs, units, leads, rows = None, [], [], []
-    for sequence in sequences.findall("component/sequence"):
-        code, value = sequence.find("code"), sequence.find("value")
-        if code is None or value is None:
-            raise ValueError("a sequence has no code or no value")
-        name = str(code.get("code"))
-        if name.startswith("TIME_"):
-            step, unit = _quantity(value, "increment")
-            if unit not in SECONDS or not step > 0:
-                raise ValueError(f"expected an increment of time in s, ms or us, got {step} {unit}")
-            fs = round(1 / (step * SECONDS[unit]), 6)
-            continue
-        (origin, origin_unit), (scale, unit) = _quantity(value, "origin"), _quantity(value, "scale")
-        if origin != 0 and origin_unit != unit:
-            raise ValueError(f"expected origin and scale of {name} in one unit, got two")
-        digits = np.array((value.findtext("digits") or "").split(), np.float64)
-        rows.append(origin + scale * digits)
-        units.append(unit)
-        leads.append(name)
-    if fs is None:
-        raise ValueError("expected a sequence of time with an increment, got none")
-    return [Channel(*each, fs) for each in zip(leads, rows, units, strict=True)]
+def _cardiosoft_strip(strip: Any) -> list[Channel]:
+    """Return the channels of a strip: text with the counts of each lead."""
+    stated = strip.findtext("ChannelSampleCountTotal")
+    channels = []
+    for waveform in strip.findall("WaveformData"):
+        name = (waveform.get("lead") or "").strip()
+        channels.append(_cardiosoft_channel(strip, name, parse_samples(waveform.text, name)))
+        n_samples = len(channels[-1].samples)
+        if stated is not None and parse_number(stated, "ChannelSampleCountTotal") != n_samples:
+            raise ValueError(f"expected {stated[:20]} samples of lead {name}, got {n_samples}")
+    return channels
 
 
-def _quantity(value: Any, tag: str) -> tuple[float, str]:
-    """Return the number and the unit of an element."""
-    element = value.find(tag)
-    if element is None:
-        raise ValueError(f"a sequence has no {tag}")
-    return _number(element.get("value"), tag), str(element.get("unit", ""))
-
-
-def _muse(root: Any) -> Stated:
-    """Read the rhythm waveform of a RestingECG and add the four leads that it does not store."""
-    rhythms = [
-        waveform
-        for waveform in root.findall("Waveform")
-        if (waveform.findtext("WaveformType") or "").strip().lower() == "rhythm"
+def _full_disclosure(disclosure: Any) -> list[Channel]:
+    """Return the channels of the whole of an exercise test: one sample of each lead in turn."""
+    names = [name.strip() for name in (disclosure.findtext("LeadOrder") or "").split(",")]
+    samples = parse_samples(disclosure.findtext("FullDisclosureData"), "of the full disclosure")
+    if len(samples) % len(names):
+        raise ValueError(f"{len(samples)} samples are not a whole number for {len(names)} leads")
+    rows = samples.reshape(-1, len(names)).T
+    return [
+        _cardiosoft_channel(disclosure, name, row) for name, row in zip(names, rows, strict=True)
     ]
-    if len(rhythms) != 1:
-        raise ValueError(f"expected one waveform of type Rhythm, got {len(rhythms)}")
-    exponent = _number(rhythms[0].findtext("SampleExponent", "0"), "SampleExponent")
-    base = _number(rhythms[0].findtext("SampleBase"), "SampleBase")
-    if not abs(exponent) <= 9:
-        raise ValueError(f"expected a sampling rate, got {base:g} times 10 to the {exponent:g}")
-    units, leads, rows = [], [], []
-    for lead in rhythms[0].findall("LeadData"):
-        size = _number(lead.findtext("LeadSampleSize", "2"), "LeadSampleSize")
-        if size != 2:
-            raise ValueError(f"expected samples of 2 bytes, got {size:g}")
-        text = "".join((lead.findtext("WaveFormData") or "").split())
-        data = base64.b64decode(text, validate=True)
-        n_samples = _number(lead.findtext("LeadSampleCountTotal"), "LeadSampleCountTotal")
-        if len(data) != 2 * n_samples:
-            raise ValueError(f"expected {n_samples:g} samples of a lead, got {len(data) / 2:g}")
-        step = _number(lead.findtext("LeadAmplitudeUnitsPerBit"), "LeadAmplitudeUnitsPerBit")
-        rows.append(np.frombuffer(data, "<i2") * step)
-        units.append((lead.findtext("LeadAmplitudeUnits") or "").strip())
-        leads.append((lead.findtext("LeadID") or "").strip())
-    channels = [
-        Channel(*each, base * 10**exponent) for each in zip(leads, rows, units, strict=True)
-    ]
-    stored = {channel.name.upper(): channel for channel in channels}
-    if "I" in stored and "II" in stored:
-        one, two = stored["I"], stored["II"]
-        if one.unit != two.unit:
-            raise ValueError("expected leads I and II in one unit, got two")
-        n = min(len(one.samples), len(two.samples))
-        for lead, (weight_i, weight_ii) in FROM_I_II.items():
-            if lead.upper() not in stored:
-                samples = weight_i * one.samples[:n] + weight_ii * two.samples[:n]
-                channels.append(one._replace(name=lead, samples=samples))
-    statements = root.findall("Diagnosis/DiagnosisStatement/StmtText")
-    comments = [statement.text.strip() for statement in statements if statement.text]
-    return Stated(channels, comments)
 
 
-XML_READERS = {"AnnotatedECG": _aecg, "RestingECG": _muse}
+def _cardiosoft_channel(strip: Any, name: str, counts: Any) -> Channel:
+    """Return a channel of counts with the rate and the resolution of its strip."""
+    fs = parse_number(strip.findtext("SampleRate"), "SampleRate")
+    resolution = strip.find("Resolution")
+    if resolution is None:
+        return Channel(name, counts, "", fs)
+    step = parse_number(resolution.text, "Resolution")
+    if not step > 0:
+        raise ValueError(f"expected a Resolution above 0, got {step:g}")
+    unit = re.sub(r"\s*(?:per|/)\s*(?:lsb|bit)\Z", "", resolution.get("units") or "", flags=re.I)
+    return Channel(name, counts * step, unit, fs)
 
 
-def _number(text: str | None, field: str) -> float:
-    """Return the finite number in a field."""
-    number = float(text) if text is not None else math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"expected a number as {field}, got {text}")
-    return number
+XML_READERS = {
+    "annotatedecg": ("HL7 aECG", aecg_format.read_aecg),
+    "restingecg": ("GE MUSE", muse_format.read_muse),
+    "cardiologyxml": ("GE CardioSoft", read_cardiosoft),
+    "restingecgdata": ("Philips Sierra", device_formats.read_sierra),
+    "ecg": ("Mortara ELI", device_formats.read_mortara),
+}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ecg_siglip.core.files import replace_file
+from ecg_siglip.core.files import replace_file, visible
 from ecg_siglip.inference.prediction import Finding, Prediction
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.reporting.ecg_plot import ecg_figure
@@ -88,7 +88,7 @@ def make_record_report(
     assessable = [f for f in prediction.findings if f.assessable]
     signal = from_int16(prediction.signal)
     report = RecordReport(
-        prediction.record,
+        visible(prediction.record),
         signal,
         fs,
         assessable,

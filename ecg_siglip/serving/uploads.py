@@ -13,6 +13,7 @@ from typing import IO
 
 from ecg_siglip.core.files import one_line
 from ecg_siglip.inference.prediction import Prediction
+from ecg_siglip.readers.folders import named_files
 from ecg_siglip.readers.record import WFDB_SUFFIXES
 
 PREFIX = "ecg_siglip_"  # of every temporary folder
@@ -84,25 +85,26 @@ def records_among(folder: Path) -> list[Path]:
 
     Notes
     -----
-    Unlike ``record.find_records`` it ignores no file: each uploaded file gets a prediction or an
-    error.
+    Unlike ``folders.find_records`` it ignores no file: each uploaded file that is no part of a
+    WFDB record gets a prediction or an error.
     """
     paths = sorted(path for path in folder.iterdir() if path.is_file())
-    parts = set()
+    parts, masters = set[str](), set[str]()
     for header in paths:
         if header.suffix.lower() == ".hea":
-            stems = {header.with_suffix(suffix).name for suffix in (".dat", ".mat")}
-            lines = header.read_bytes()[: 1 << 20].decode("latin-1").splitlines()
-            parts |= stems | {line.split()[0] for line in lines[1:] if line.strip()}
-    return [path for path in paths if path.suffix.lower() == ".hea" or path.name not in parts]
+            names, has_segments = named_files(header)
+            parts |= names | {f"{header.stem}{suffix}".lower() for suffix in (".dat", ".mat")}
+            masters |= {header.name.lower()} if has_segments else set()
+    parts -= masters
+    return [path for path in paths if path.name.lower() not in parts]
 
 
 def hide_path(folder: Path, error: BaseException) -> str:
     """Return the message of an error on one line, without the folder of the upload."""
-    message = one_line(error)
+    message = str(error) or one_line(error)
     for path in {str(folder), str(folder.resolve())}:
         message = message.replace(f"{path}/", "").replace(path, "the upload")
-    return message
+    return one_line(ValueError(message))
 
 
 def record_name(path: Path) -> str:

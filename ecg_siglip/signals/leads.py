@@ -13,8 +13,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
-# What devices write before the name proper: "Lead I", "ECG II", "EKG_V1", "MDC_ECG_LEAD_aVR".
-PREFIX = re.compile(r"(?:mdc_ecg_lead_|(?:lead|ecg|ekg)[\s_.:-]*)*")
+# What devices write before the name proper: "Lead I", "ECG II", "EKG_V1", "MDC_ECG_LEAD_aVR". The
+# hyphen of "ECG-II" separates, that of "Lead -aVR" is the sign of another lead.
+PREFIX = re.compile(r"(?:mdc_ecg_lead_|(?:lead|ecg|ekg)(?:[\s_.:]|(?<=\w)-|-(?!\w))*)*")
 # ML: limb electrodes on the torso (Holter, MIT-BIH); D: derivation, in the Romance languages.
 SPELLINGS = {
     **{lead.lower(): lead for lead in LEADS},

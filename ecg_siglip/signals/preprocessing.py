@@ -19,7 +19,6 @@ PLAUSIBLE_MV = (0.02, 10.0)
 # An electrocardiograph must resolve 5 uV: a lead with a smaller range has no signal.
 FLAT_MV = 0.005
 UV_PER_MV = 1000
-BASELINES = ("median", "keep")
 # -32768 marks an invalid sample in WFDB files.
 INT16_LIMIT = 32767
 # Share of the samples of a lead that may exceed the range of 16 bits.
@@ -221,25 +220,6 @@ def bandpass(
     return filtered.astype(np.float32)
 
 
-def remove_baseline(signal: np.ndarray) -> np.ndarray:
-    """Subtract the median of each lead, so that a constant electrode offset changes nothing.
-
-    Parameters
-    ----------
-    signal : ndarray of shape (n_leads, n_samples), n_samples > 0
-
-    Returns
-    -------
-    ndarray of the same shape, float32
-
-    Notes
-    -----
-    An ECG is at its baseline for most of the time, so the median is near the isoelectric line,
-    where the mean depends on the QRS complex and the T wave.
-    """
-    return (signal - np.median(signal, axis=1, keepdims=True)).astype(np.float32)
-
-
 def fit_length(
     signal: np.ndarray,
     n_samples: int,
@@ -338,7 +318,6 @@ def prepare_signal(
     duration_s: float,
     low_hz: float | None = None,
     high_hz: float | None = None,
-    baseline: str = "keep",
     allow_short: bool = False,
     allow_flat: bool = False,
     allow_missing_leads: bool = False,
@@ -355,8 +334,6 @@ def prepare_signal(
     duration_s : float, s
     low_hz, high_hz : float, Hz, optional
         Corners of the zero-phase filter.
-    baseline : str
-        One of ``BASELINES``: "median" subtracts the median of each lead, "keep" does not.
     allow_short, allow_flat : bool
         Pad shorter records; accept leads without signal.
     allow_missing_leads : bool
@@ -383,8 +360,6 @@ def prepare_signal(
     check_signal(signal, record, allow_flat, available_leads(leads))
     signal = resample(signal, fs, to_fs)
     signal = bandpass(signal, to_fs, low_hz, high_hz)
-    if baseline == "median":
-        signal = remove_baseline(signal)
     signal = fit_length(signal, round(to_fs * duration_s), allow_short, record, to_fs)
     _check_range(signal, record)
     return quantize(signal)

@@ -176,9 +176,8 @@ def _differing_settings(
     artifact: Artifact, model: EcgTextModel, settings: config.TrainConfig
 ) -> list[str]:
     """Return the settings of an artifact's signals and ECG encoder that differ from this run's."""
-    theirs = {"baseline": "keep", **artifact.waveform}  # earlier models have no such setting
-    ours = ptbxl.waveform_spec(settings.waveform)
-    keys = {"fs": "to_fs", **{key: key for key in ("duration_s", "low_hz", "high_hz", "baseline")}}
+    theirs, ours = artifact.waveform, ptbxl.waveform_spec(settings.waveform)
+    keys = {"fs": "to_fs", "duration_s": "duration_s", "low_hz": "low_hz", "high_hz": "high_hz"}
     differing = [
         f"waveform.{name}={theirs.get(key)}"
         for name, key in keys.items()

@@ -1,6 +1,10 @@
 """One record has the same prediction as in the fold; bad records are named, others predicted."""
 
+import io
+import itertools
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,14 +19,18 @@ from ecg_siglip.config import PredictConfig
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.metrics import multilabel
-from ecg_siglip.predict import predict
-from ecg_siglip.readers.record import expand_paths, read_record
+from ecg_siglip.predict import predict, print_lines
+from ecg_siglip.readers.folders import expand_paths
+from ecg_siglip.readers.record import read_record
 from ecg_siglip.signals.preprocessing import resample
 
 
 @pytest.fixture
 def run_predict(trained, capsys):
-    """Run the command; return its exit code, the predictions, the lines on stderr."""
+    """Run the command; return its exit code, the predictions, the lines on stderr.
+
+    The line with the numbers is in ``run.summary`` instead.
+    """
 
     def run(*paths, **changes):
         base = {"run.name": trained.name, "run.root": str(trained.parent), "device": "cpu"}
@@ -30,7 +38,12 @@ def run_predict(trained, capsys):
         capsys.readouterr()
         code = predict(settings)
         out, err = capsys.readouterr()
-        return code, [json.loads(line) for line in out.splitlines()], err.splitlines()
+        lines = err.splitlines()
+        is_summary = [re.match(r"predict: \d+ predicted", line) is not None for line in lines]
+        assert sum(is_summary) <= 1
+        run.summary = "".join(itertools.compress(lines, is_summary))
+        errors = [line for line, each in zip(lines, is_summary, strict=True) if not each]
+        return code, [json.loads(line) for line in out.splitlines()], errors
 
     return run
 
@@ -48,6 +61,7 @@ def test_a_prediction_equals_the_one_that_evaluate_wrote(run_predict, evaluated,
     paths = [simulated / metadata["filename_lr"][ecg_id] for ecg_id in table.index]
     code, predictions, errors = run_predict(*paths)
     assert (code, errors) == (0, [])
+    assert run_predict.summary == f"predict: {len(paths)} predicted"
     for ecg_id, prediction in zip(table.index, predictions, strict=True):
         for finding, probability in prediction["probabilities"].items():
             assert table.loc[ecg_id, f"probability/{finding}"] == pytest.approx(
@@ -131,7 +145,7 @@ def test_a_record_can_be_without_findings(trained, path):
 def test_a_folder_is_expanded_to_its_records_and_the_batch_size_changes_nothing(run_predict, path):
     _, together, _ = run_predict(path.parent)
     _, alone, _ = run_predict(path.parent, batch_size=1)
-    assert len(together) == len(expand_paths([str(path.parent)])) > 10
+    assert len(together) == len(expand_paths([str(path.parent)]).paths) > 10
     for a, b in zip(together, alone, strict=True):
         assert a["record"] == b["record"]
         assert a["probabilities"] == pytest.approx(b["probabilities"], abs=1e-5)
@@ -148,15 +162,83 @@ def test_a_folder_is_expanded_to_records_of_any_format(run_predict, path, tmp_pa
     code, predictions, errors = run_predict(tmp_path)
     assert code == 1
     assert len(predictions) == 2
-    assert errors == ["predict: record b: the file states no sampling rate: give read.fs=... in Hz"]
+    assert errors == [
+        "predict: 3 records found; skipped: 1 text file (notes.txt)",
+        "predict: record b: the file states no sampling rate: give read.fs=... in Hz",
+    ]
+    assert run_predict.summary == "predict: 2 predicted, 1 unreadable, 1 skipped"
     code, predictions, errors = run_predict(tmp_path, **{"read.fs": 100.0, "read.units": "mV"})
-    assert (code, errors) == (0, [])
+    assert (code, errors) == (0, errors[:1])
+    assert run_predict.summary == "predict: 3 predicted, 1 skipped"
     names = [prediction["record"].removeprefix(f"{tmp_path}/") for prediction in predictions]
     assert names == ["a.npz", "b.csv", "c.hea"]
     for prediction in predictions:
         assert prediction["probabilities"] == pytest.approx(
             predictions[0]["probabilities"], abs=1e-4
         )
+
+
+def test_what_may_be_an_ecg_and_is_not_read_is_named_and_the_exit_code_is_1(
+    run_predict, path, tmp_path
+):
+    rewritten(path, tmp_path, "a")
+    (tmp_path / "README.md").write_text("All about it\n")
+    code, predictions, errors = run_predict(tmp_path)
+    assert (code, len(predictions), errors) == (0, 1, [])
+    assert run_predict.summary == "predict: 1 predicted, 1 skipped"
+    (tmp_path / "b.gdf").write_bytes(b"GDF 2.20")
+    (tmp_path / "c.pdf").write_bytes(b"%PDF-1.7")
+    code, predictions, errors = run_predict(tmp_path)
+    assert (code, len(predictions)) == (1, 1)
+    assert errors == [
+        "predict: 1 record found; not read: 1 GDF recording (b.gdf): export it as EDF or CSV; "
+        "skipped: 1 PDF document (c.pdf); 1 other file"
+    ]
+    assert run_predict.summary == "predict: 1 predicted, 1 not read, 2 skipped"
+    run_predict(path)
+    assert run_predict.summary == ""
+
+
+def test_a_record_has_the_name_of_its_path_whatever_that_is(run_predict, path, tmp_path):
+    """One line of JSON for each, from which the bytes of the path can be made again."""
+    record = read_record(path)
+    table = pd.DataFrame(record.signal.T, columns=list(record.leads)).to_csv(index=False)
+    names = [
+        b"\xe4\xff.csv", "Müller, J. 🫀.csv".encode(), b"a\nb\x1b[31m.csv", b"-x \"'[=].csv",
+        "x\u2028y\u202e.csv".encode(), b"\xc2\x85.csv",
+    ]  # fmt: skip
+    for name in names:
+        with open(os.fsencode(tmp_path) + b"/" + name, "w") as file:
+            file.write(table)
+    given = {"read.fs": 100.0, "read.units": "mV", "report": str(tmp_path / "out.html")}
+    code, predictions, _ = run_predict(tmp_path, **given)
+    assert (code, len(predictions)) == (0, len(names))
+    found = {os.path.basename(os.fsencode(prediction["record"])) for prediction in predictions}
+    assert found == set(names)
+    assert r"\udce4\udcff.csv" in (tmp_path / "out.html").read_text("utf-8")
+    _, _, errors = run_predict(*[os.fsdecode(os.fsencode(tmp_path) + b"/" + n) for n in names])
+    assert len(errors) == len(names)
+    assert all(error.isprintable() for error in errors)
+
+
+def test_predictions_are_in_ascii_where_stdout_has_no_other_characters(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    print_lines(['{"record": "a"}', '{"record": "ü🫀"}'])
+    lines = stream.buffer.getvalue().decode("ascii").splitlines()
+    assert [json.loads(line)["record"] for line in lines] == ["a", "ü🫀"]
+
+
+def test_a_record_longer_than_allowed_is_refused(run_predict, path, tmp_path):
+    signal = np.tile(wfdb.rdrecord(str(path)).p_signal, (40, 1))
+    long = rewritten(path, tmp_path, p_signal=signal)
+    code, _, errors = run_predict(long, **{"windows.max_hours": 0.1})
+    assert code == 1
+    assert errors == [
+        "predict: record bad: 0.111111 h of signal, expected at most 0.1 h; windows.max_hours of "
+        "predict allows more"
+    ]
+    assert run_predict(long, **{"windows.max_hours": 0.2})[0] == 0
 
 
 def bad_records():
@@ -283,8 +365,9 @@ def test_the_command_line_prints_json_and_exits_1_on_a_bad_record(trained, path)
     )
     assert result.returncode == 1
     assert json.loads(result.stdout)["record"] == str(path)
-    assert result.stderr.startswith("predict: record nowhere: ")
-    assert len(result.stderr.splitlines()) == 1
+    error, summary = result.stderr.splitlines()
+    assert error.startswith("predict: record nowhere: ")
+    assert summary == "predict: 1 predicted, 1 unreadable"
 
 
 def test_calibrated_probabilities_keep_the_order_of_the_raw_ones(trained, simulated):

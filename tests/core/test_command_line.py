@@ -89,6 +89,12 @@ def test_an_interrupted_command_ends_with_130(monkeypatch, capsys):
         ("questions=is it [LBBB]?", ["is it [LBBB]?"]),
         ("records=", []),
         ("records=null", []),
+        ("records=[1].csv", ["[1].csv"]),
+        ("records=[k=v.csv,[1].csv]", ["k=v.csv", "[1].csv"]),
+        ("records=[it's.csv,b.csv]", ["it's.csv", "b.csv"]),
+        ('records=[12" strip.csv]', ['12" strip.csv']),
+        ("records=5' 12\".csv", ["5' 12\".csv"]),
+        ("records=🫀.csv", ["🫀.csv"]),
     ],
 )
 def test_a_mistyped_list_is_shown_correctly_quoted(run, capsys, override, value):
@@ -100,6 +106,19 @@ def test_a_mistyped_list_is_shown_correctly_quoted(run, capsys, override, value)
     (corrected,) = shlex.split(error.partition("for the shell: ")[2])
     settings = run("predict", config.PredictConfig, "run.name=r", corrected)
     assert getattr(settings, override.split("=")[0]) == value
+
+
+def test_one_name_with_a_comma_is_not_two_names(run, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Doe, John.csv").touch()
+    override = "records=[Doe, John.csv]"
+    with pytest.raises(SystemExit):
+        run("predict", config.PredictConfig, "run.name=r", override)
+    error = capsys.readouterr().err
+    (corrected,) = shlex.split(error.partition("for the shell: ")[2])
+    assert corrected == 'records=["Doe, John.csv"]'
+    settings = run("predict", config.PredictConfig, "run.name=r", corrected)
+    assert settings.records == ["Doe, John.csv"]
 
 
 def test_a_sweep_over_lists_is_no_mistake():

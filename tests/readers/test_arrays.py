@@ -86,22 +86,6 @@ def test_archives_that_are_large_when_unpacked_are_refused(tmp_path: Path):
     assert_refused(write(tmp_path, file.getvalue()), "when unpacked, expected at most")
 
 
-@pytest.mark.parametrize(
-    ("member", "words"),
-    [
-        ("word/document.xml", "a Word document"),
-        ("content.xml", "an OpenDocument file: save it as CSV"),
-        ("rec.dat", "a ZIP archive of files: unpack it"),
-        ("x", "a ZIP archive without an array `signal`, with x"),
-    ],
-)
-def test_other_zip_files_are_named(tmp_path: Path, member: str, words: str):
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(member, "x")
-    assert_refused(write(tmp_path, file.getvalue()), words)
-
-
 def test_pickled_arrays_are_not_opened(tmp_path: Path):
     class Trap:
         def __reduce__(self):

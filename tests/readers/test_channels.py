@@ -11,7 +11,7 @@ from ecg_siglip.readers.channels import Channel, join_groups, make_channels
 
 @pytest.mark.parametrize(
     ("kind", "package"),
-    [("edf", "edfio"), ("dcm", "pydicom"), ("aecg.xml", "defusedxml"), ("muse.xml", "defusedxml")],
+    [("dcm", "pydicom"), ("aecg.xml", "defusedxml"), ("muse.xml", "defusedxml")],
 )
 def test_a_missing_library_is_named(tmp_path, monkeypatch, kind: str, package: str):
     for name in (package, f"{package}.ElementTree"):

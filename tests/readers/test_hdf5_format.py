@@ -10,7 +10,8 @@ import pytest
 from writers import FS, assert_refused, ecg, hdf5, prepared_uv, write
 
 from ecg_siglip.readers import hdf5_format
-from ecg_siglip.readers.record import expand_paths, find_records, read_record
+from ecg_siglip.readers.folders import expand_paths, find_records
+from ecg_siglip.readers.record import read_record
 from ecg_siglip.signals.leads import LEADS
 
 h5py = pytest.importorskip("h5py", reason="needs the extra [formats]")
@@ -48,8 +49,8 @@ def test_an_exam_is_named_as_a_file_in_a_folder(tmp_path: Path, ids: object, opt
     np.testing.assert_array_equal(prepared_uv(record), ecg())
     listed = [f"{path}/{name}" for name in {None: "012", 123: ("123", "7", "99")}.get(
         ids and ids[0], ("a", "7", "c"))]  # fmt: skip
-    assert find_records(tmp_path) == expand_paths([str(path)]) == listed
-    assert expand_paths([str(exam)]) == [str(exam)]
+    assert find_records(tmp_path) == expand_paths([str(path)]).paths == listed
+    assert expand_paths([str(exam)]).paths == [str(exam)]
 
 
 def test_a_file_of_several_exams_names_one_of_them(tmp_path: Path):

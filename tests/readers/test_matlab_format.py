@@ -13,7 +13,8 @@ from writers import FS, GIVEN, assert_refused, ecg, mat, prepared_uv, write
 
 from ecg_siglip.readers import matlab_format
 from ecg_siglip.readers.file_format import is_record
-from ecg_siglip.readers.record import find_records, read_record
+from ecg_siglip.readers.folders import find_records
+from ecg_siglip.readers.record import read_record
 from ecg_siglip.signals.leads import LEADS
 
 CASE = SHARED / "cases" / "tables" / "val_only.mat"

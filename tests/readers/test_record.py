@@ -23,7 +23,8 @@ from writers import (
     write_wfdb,
 )
 
-from ecg_siglip.readers.record import expand_paths, find_records, open_record, read_record
+from ecg_siglip.readers.folders import expand_paths, find_records
+from ecg_siglip.readers.record import open_record, read_record
 from ecg_siglip.signals.leads import LEADS
 
 
@@ -141,9 +142,9 @@ def test_each_record_of_a_folder_is_found_once(tmp_path: Path):
 def test_folders_are_replaced_by_their_records(tmp_path: Path):
     header = write_wfdb(tmp_path, ecg())
     other = str(tmp_path / "other.csv")
-    assert expand_paths([str(tmp_path), other]) == [str(header), other]
+    assert expand_paths([str(tmp_path), other]).paths == [str(header), other]
     (tmp_path / "empty").mkdir()
-    assert expand_paths([str(tmp_path / "empty")]) == [str(tmp_path / "empty")]
+    assert expand_paths([str(tmp_path / "empty")]).paths == [str(tmp_path / "empty")]
     with pytest.raises(ValueError, match="no record named"):
         expand_paths([])
 
@@ -160,7 +161,7 @@ def test_pieces_are_parts_of_the_whole_record(tmp_path: Path, duration_s: int):
 
 def test_unknown_content_lists_the_known_formats(tmp_path: Path):
     (tmp_path / "rec.xyz").write_bytes(bytes(range(256)))
-    assert_refused(tmp_path / "rec.xyz", "WFDB, EDF, DICOM, NumPy")
+    assert_refused(tmp_path / "rec.xyz", "WFDB, EDF, BDF, DICOM, NumPy")
     assert_refused(tmp_path / "rec.abc", "no such file", error=FileNotFoundError)
 
 

@@ -66,3 +66,44 @@ def test_a_contradiction_to_the_file_is_an_error_for_pieces_too(parts, tmp_path)
         open_record(long, fs=500)
     with pytest.raises(ValueError, match=r"record long: .*contradicts read\.units=V"):
         open_record(long, units="V").piece(0, 1000)
+
+
+@pytest.mark.parametrize("suffix", ["", ".hea", ".dat"])
+def test_channels_are_named_by_the_caller_in_pieces_too(parts, tmp_path, suffix):
+    """As in the MIT-BIH data sets, whose channels are ECG1 and ECG2."""
+    signal = np.tile(read_record(parts[0]).signal[1:3], 7).T.astype(float)
+    names = {"sig_name": ["ECG1", "ECG2"], "units": ["mV"] * 2, "fmt": ["212"] * 2}
+    long = rewritten(parts[0], tmp_path, "long", p_signal=signal, **names)
+    path, given = f"{long}{suffix}", {"leads": ["II", "V1"]}
+    whole, source = read_record(path, **given), open_record(path, **given)
+    assert whole.leads == ("II", "V1")
+    piece = source.piece(1000, 3000)
+    assert piece.leads == ("II", "V1")
+    assert np.array_equal(piece.signal, whole.signal[:, 1000:3000])
+    assert open_record(path, leads=["II", "-"]).piece(0, 10).leads == ("II",)
+    with pytest.raises(ValueError, match=r"record long: 1 names in read.leads for 2 channels"):
+        open_record(path, leads=["II"])
+
+
+def test_counts_get_their_size_from_the_caller_in_pieces_too(parts, tmp_path):
+    signal = np.tile(read_record(parts[0]).signal, 7).T.astype(float)
+    long = rewritten(parts[0], tmp_path, "long", p_signal=signal)
+    header = long.with_suffix(".hea")
+    lines = [line.split(" ", 3) for line in header.read_text().splitlines()]
+    for fields in lines[1:]:
+        fields[2] = "0"
+    header.write_text("\n".join(map(" ".join, lines)))
+    with pytest.raises(ValueError, match=r"record long: .*read\.gain"):
+        open_record(long)
+    whole, source = read_record(long, gain=1000), open_record(long, gain=1000)
+    assert np.array_equal(source.piece(10, 90).signal, whole.signal[:, 10:90])
+
+
+def test_the_rate_is_given_by_the_caller_in_pieces_too(parts, tmp_path):
+    signal = np.tile(read_record(parts[0]).signal, 7).T.astype(float)
+    header = rewritten(parts[0], tmp_path, "long", p_signal=signal).with_suffix(".hea")
+    header.write_text(header.read_text().replace("long 12 100 7000", "long 12"))
+    with pytest.raises(ValueError, match=r"record long: .*read\.fs"):
+        open_record(header)
+    source = open_record(header, fs=100)
+    assert (source.fs, source.duration_s, source.piece(5, 9).fs) == (100.0, 70.0, 100.0)

@@ -11,7 +11,8 @@ from writers import FS, assert_refused, csv, ecg, tsv, write
 
 from ecg_siglip.readers import text_tables
 from ecg_siglip.readers.file_format import is_record
-from ecg_siglip.readers.record import find_records, read_record
+from ecg_siglip.readers.folders import find_records
+from ecg_siglip.readers.record import read_record
 from ecg_siglip.readers.table_layout import MISSING, is_number
 from ecg_siglip.signals.leads import LEADS, lead_name
 

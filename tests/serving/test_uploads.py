@@ -70,6 +70,22 @@ def test_the_files_of_a_record_belong_together_and_any_other_file_is_a_record(tm
     assert {path.name for path in records} == {name, "other.hea", "notes.txt", "lone.dat"}
 
 
+def test_segments_and_names_in_capitals_belong_to_their_record(tmp_path):
+    files = {
+        "ms.hea": b"ms/2 1 100\nms_1 100\nms_2 100\n",
+        "ms_1.hea": b"ms_1 1 100 100\nms_1.dat 16 200 16 0 0 0 0 II\n",
+        "ms_2.HEA": b"ms_2 1 100 100\nMS_2.DAT 16 200 16 0 0 0 0 II\n",
+        "ms_1.dat": b"", "ms_2.DAT": b"",
+    }  # fmt: skip
+    assert [p.name for p in records_among(write_upload(tmp_path / "in", files))] == ["ms.hea"]
+
+
+def test_a_long_error_names_no_folder_either(tmp_path):
+    error = ValueError("x" * 250 + f" {tmp_path}/a.csv " + "y" * 5000)
+    assert str(tmp_path) not in hide_path(tmp_path, error)
+    assert len(hide_path(tmp_path, error)) <= 600
+
+
 def test_an_error_names_no_folder(tmp_path):
     error = ValueError(f"cannot read {tmp_path}/a.csv in\n{tmp_path}")
     assert hide_path(tmp_path, error) == "cannot read a.csv in the upload"

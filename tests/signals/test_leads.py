@@ -31,6 +31,8 @@ LIMB = LEADS[:6]
         *[(word, "aVR") for word in ("AVR", "avr", "MDC_ECG_LEAD_AVR", "lead aVR", " aVR ")],
         *[(word, "V1") for word in ("v1", "ECG V1", "EKG-V1", "ECG Lead V1", "MDC_ECG_LEAD_V1")],
         *[(word, word) for word in ("X", "V7", "-aVR", "MDC_ECG_LEAD_X", "EEG C3", "D", "")],
+        *[(word, "II") for word in ("ECG-II", "ECG - II", "Lead - II", "EKG_II")],
+        *[(word, word) for word in ("Lead -aVR", "ECG -aVR")],  # upside down
     ],
 )
 def test_spellings_of_leads(spell: str, lead: str):

@@ -1,0 +1,191 @@
+"""Parse XML files of devices: any encoding, bounded work, no entities."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+
+from ecg_siglip.readers.channels import MAX_PARSED_BYTES, import_reader
+
+MAX_XML_TAGS = 1 << 19
+MAX_ATTRIBUTES = 1 << 20
+MAX_NAMESPACE = 1000  # characters
+# Encodings of one byte or more per character in which ASCII is ASCII.
+ASCII_BASED = re.compile(
+    r"utf-?8|(?:us-)?ascii|latin-?1|iso[-_]?8859[-_]\d{1,2}|windows-\d{3,4}|cp(?:125|93|94|95)\d|"
+    r"shift_?jis|euc[-_](?:jp|kr)|gb2312|gbk|gb18030|big5|koi8-[ru]",
+    re.I,
+)
+DECLARED = re.compile(rb"\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:-]{1,40})[\"']")
+# Which of the first four bytes of a text in ASCII are zero, for each encoding of wide characters.
+ZEROS = {"0111": "utf-32-le", "1110": "utf-32-be", "0101": "utf-16-le", "1010": "utf-16-be"}
+MARKS = {
+    b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8",
+}  # fmt: skip
+EBCDIC = b"\x4c\x6f\xa7\x94"  # <?xm
+# Characters that XML forbids and devices write in names; a number with one is refused.
+CONTROLS = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
+# What may precede the root, and its name.
+ROOT = re.compile(
+    r"(?>\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>)*+<(?:[\w.-]+:)?([\w.-]+)", re.S
+)
+
+
+def decode_xml(content: bytes) -> str:
+    """Return the text of an XML document without its declaration.
+
+    Parameters
+    ----------
+    content : bytes
+        In UTF-8, UTF-16 or UTF-32 with or without a byte order mark, EBCDIC, or an encoding of
+        single bytes. The bytes decide if they contradict the declaration.
+
+    Returns
+    -------
+    str
+        Without blanks around it; characters that cannot be decoded and control characters are
+        replaced by U+FFFD.
+    """
+    encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), "")
+    zeros = "".join("1" if byte == 0 else "0" for byte in content[:4])
+    encoding = encoding or ZEROS.get(zeros, "cp037" if content.startswith(EBCDIC) else "")
+    if encoding not in ("", "utf-8"):
+        text = content.decode(encoding, errors="replace")
+    else:
+        declared = DECLARED.match(content)
+        name = declared[1].decode() if declared and not encoding else "utf-8"
+        text = _decode_bytes(content, name if ASCII_BASED.fullmatch(name) else "utf-8")
+    text = text.lstrip("\ufeff\0 \t\r\n").rstrip("\0\x1a \t\r\n")
+    text = re.sub(r"\A<\?xml\s[^>]{0,300}\?>", "", text)
+    return CONTROLS.sub("\ufffd", text)
+
+
+def _decode_bytes(content: bytes, name: str) -> str:
+    """Decode bytes as named, or as UTF-8 or Windows-1252 where they are not."""
+    for encoding in (name, "utf-8", "cp1252"):
+        try:
+            return content.decode(encoding)
+        except (LookupError, UnicodeDecodeError):
+            continue
+    return content.decode("latin-1")
+
+
+def root_name(head: bytes) -> str:
+    """Return the name of the root in lower case, without namespace; "" if it is not found.
+
+    Parameters
+    ----------
+    head : bytes
+        The beginning of a document.
+    """
+    root = ROOT.match(decode_xml(head))
+    return root[1].lower() if root else ""
+
+
+def parse_xml(content: bytes) -> Any:
+    """Return the root of an XML document; the names of its elements are without namespace.
+
+    Parameters
+    ----------
+    content : bytes
+        At most 16 MiB, without definitions of entities or attributes.
+
+    Returns
+    -------
+    xml.etree.ElementTree.Element
+
+    Raises
+    ------
+    ValueError
+        If it is larger or has more elements or attributes, defines entities or attributes, or is
+        malformed.
+
+    Notes
+    -----
+    An external document type is neither read nor needed.
+    """
+    xml = import_reader("defusedxml.ElementTree")
+    text = decode_xml(content) if len(content) <= MAX_PARSED_BYTES else ""
+    if not text or text.count("<") > MAX_XML_TAGS or text.count("=") > MAX_ATTRIBUTES:
+        raise ValueError(
+            f"larger than {MAX_PARSED_BYTES >> 20} MiB, {MAX_XML_TAGS} tags or {MAX_ATTRIBUTES} "
+            "attributes of XML"
+        )
+    parser = xml.XMLParser()
+    parser.parser.AttlistDeclHandler = _no_attributes
+    parser.parser.StartNamespaceDeclHandler = _short_namespace
+    parser.feed(text)
+    root = parser.close()
+    for element in root.iter():
+        element.tag = str(element.tag).rpartition("}")[2]
+    return root
+
+
+def _no_attributes(element: str, *_: Any) -> None:
+    # A defined attribute of a megabyte would be added to each of a million elements.
+    raise ValueError(f"the file defines attributes of <{element[:40]}>, expected none")
+
+
+def _short_namespace(prefix: str | None, uri: str | None) -> None:
+    # Expat copies the name of the namespace into the name of every element in it.
+    if len(prefix or "") + len(uri or "") > MAX_NAMESPACE:
+        raise ValueError(f"expected namespaces of at most {MAX_NAMESPACE} characters, got longer")
+
+
+def parse_number(text: str | None, field: str) -> float:
+    """Return the finite number in a field, with a decimal point, or a comma as in ``4,88``.
+
+    Raises
+    ------
+    ValueError
+        If the field is missing or contains anything else.
+    """
+    stated = (text or "").strip()
+    if re.fullmatch(r"-?\d+,\d{1,2}", stated):
+        stated = stated.replace(",", ".")
+    try:
+        number = float(stated)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"expected a number as {field}, got {stated[:40] or 'nothing'}")
+    return number
+
+
+def parse_samples(text: str | None, name: str) -> np.ndarray:
+    """Return the numbers in a text, float64.
+
+    Parameters
+    ----------
+    text : str
+        Numbers with blanks, commas or semicolons between them.
+    name : str
+        Of the lead, for messages.
+
+    Raises
+    ------
+    ValueError
+        If there are none, one is not finite, or commas may be decimal commas.
+    """
+    text = text or ""
+    if "," in text or ";" in text:
+        if "," in text and (";" in text or re.search(r"[^\s,]\s+[^\s,]", text)):
+            raise ValueError(
+                f"the samples of lead {name} have commas and other delimiters, which can mean "
+                "decimal commas; expected one delimiter and decimal points"
+            )
+        text = re.sub(r"[,;]\s*\Z", "", text)
+        if re.search(r"\A\s*[,;]|[,;]\s*[,;]", text):
+            raise ValueError(f"the samples of lead {name}: expected one between two commas")
+        text = text.replace(",", " ").replace(";", " ")
+    try:
+        samples = np.array(text.split(), np.float64)
+    except ValueError as error:
+        raise ValueError(f"the samples of lead {name}: {str(error)[:80]}") from error
+    if not len(samples) or not np.isfinite(samples).all():
+        raise ValueError(f"the samples of lead {name}: expected finite numbers, got others or none")
+    return samples

@@ -27,7 +27,7 @@ WATCH_KEYS = ("waveformsamples", "voltagemeasurements")
 SAMPLE_KEYS = (*WATCH_KEYS, "samples", *SIGNAL_KEYS, "leads", "voltages", "values")
 ECG_WORDS = re.compile(
     r'"(?:waveform_?Samples|voltage_?Measurements|sampling_?(?:frequency|rate)(?:_?hz|hertz)?|'
-    r'sample_?rate|ecg\w*)"|"(?:signal|(?:lead\s?)?(?:I|II|V1))"\s*:\s*\[',
+    r'sample_?rate)"|"ecg\w*"\s*:\s*\[\s*\{|"(?:signal|(?:lead\s?)?(?:I|II|V1))"\s*:\s*\[',
     re.I,
 )
 # `wearposition` of Withings: the right and the left wrist. What is worn on an arm measures blood

@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import scipy.io
 import wfdb
 
 from ecg_siglip.readers import muse_format
@@ -223,6 +224,69 @@ def npy(uv: np.ndarray, fs: int = FS) -> bytes:
     return file.getvalue()
 
 
+def blanks(uv: np.ndarray, fs: int = FS) -> bytes:
+    """Write a table with blanks between columns, times as min:s and units below the names."""
+    names = f"{'Elapsed time':>16}" + "".join(f"{lead:>9}" for lead in LEADS)
+    units = f"{'hh:mm:ss.mmm':>16}" + f"{'(uV)':>9}" * 12
+    rows = [
+        f"{i // (60 * fs)}:{i / fs % 60:06.3f}".rjust(16) + "".join(f"{value:9d}" for value in row)
+        for i, row in enumerate(uv.T)
+    ]
+    return "\n".join([names, units, *rows, ""]).encode()
+
+
+def rows(uv: np.ndarray, fs: int = FS) -> bytes:
+    """Write a table with one lead per row below lines that state rate and unit."""
+    head = ["Patient;Test", f"Abtastrate;{fs} Hz", "Einheit;mV", ""]
+    leads = [
+        ";".join([lead, *(f"{value / 1000:.3f}".replace(".", ",") for value in row)])
+        for lead, row in zip(LEADS, uv, strict=True)
+    ]
+    return "\n".join([*head, *leads]).encode("utf-16")
+
+
+def xlsx(uv: np.ndarray, fs: int = FS) -> bytes:
+    """Write an Excel workbook with an empty page first, and the time in ms."""
+    openpyxl = pytest.importorskip("openpyxl", reason="needs the extra [formats]")
+    book, file = openpyxl.Workbook(), io.BytesIO()
+    page = book.create_sheet("ecg")
+    page.append(["Patient", "Test"])
+    page.append(["Time [ms]", *(f"{lead} [uV]" for lead in LEADS)])
+    for i, row in enumerate(uv.T.tolist()):
+        page.append([i * 1000 / fs, *row])
+    book.save(file)
+    return file.getvalue()
+
+
+def hdf5(uv: np.ndarray, fs: int = FS, **changed: object) -> bytes:
+    """Write an HDF5 file in the layout of CODE-15, with one exam and attributes."""
+    h5py = pytest.importorskip("h5py", reason="needs the extra [formats]")
+    file = io.BytesIO()
+    with h5py.File(file, "w") as content:
+        tracings = content.create_dataset(
+            "tracings", data=uv.T[None] / 1000, compression="gzip", shuffle=True
+        )
+        for name, value in ({"fs": fs, "units": "mV", "leads": LEADS} | changed).items():
+            tracings.attrs[name] = value
+        content["exam_id"] = np.array([7])
+    return file.getvalue()
+
+
+def mat(uv: np.ndarray, fs: int = FS) -> bytes:
+    """Write a MATLAB file with a matrix `val` of counts, which states nothing else."""
+    file = io.BytesIO()
+    scipy.io.savemat(file, {"val": uv})
+    return file.getvalue()
+
+
+def json_export(uv: np.ndarray, fs: int = FS) -> bytes:
+    """Write a JSON export with a list for each lead."""
+    leads = {lead: row.tolist() for lead, row in zip(LEADS, uv, strict=True)}
+    return json.dumps(
+        {"device": "x", "recording": {"fs": fs, "units": "uV", "leads": leads}}
+    ).encode()
+
+
 def cardiosoft(uv: np.ndarray, fs: int = FS) -> bytes:
     """Write a GE CardioSoft export with counts of 0.5 uV as text."""
     leads = "".join(
@@ -370,9 +434,14 @@ WRITERS: dict[str, Callable[[np.ndarray, int], bytes]] = {
     "muse.xml": muse, "csv": csv, "tsv": tsv, "parquet": parquet, "npz": npz, "npy": npy,
     "cardiosoft.xml": cardiosoft, "sierra.xml": sierra, "mortara.xml": mortara, "scp": scp,
     "mwf": mfer, "ecg": ishne, "json": kardia,
+    "txt": blanks, "rows.csv": rows, "xlsx": xlsx, "hdf5": hdf5, "mat": mat,
+    "export.json": json_export,
 }  # fmt: skip
 # What the caller has to state for a format.
-GIVEN = {"npy": {"fs": FS, "units": "uV", "leads": LEADS}}
+GIVEN: dict[str, dict[str, object]] = {
+    "npy": {"fs": FS, "units": "uV", "leads": LEADS},
+    "mat": {"fs": FS, "gain": 1000.0, "leads": LEADS},
+}
 
 
 def write_wfdb(

@@ -11,17 +11,22 @@ from pathlib import Path
 
 from ecg_siglip.core.files import one_line, shorten
 from ecg_siglip.readers import (
+    arrays,
     device_formats,
     dicom_format,
     edf_format,
+    excel_format,
+    hdf5_format,
+    isolated,
+    json_exports,
     json_formats,
-    tabular_formats,
+    matlab_format,
+    text_tables,
     xml_formats,
 )
 from ecg_siglip.readers.channels import Stated
 from ecg_siglip.readers.limits import HEAD_BYTES, MAX_BYTES, check_regular
 from ecg_siglip.readers.other_formats import ECG_SUFFIXES, Other, identify
-from ecg_siglip.signals.leads import LEADS, lead_name
 
 MAX_MESSAGE = 300  # characters of an error of a reader
 MAX_QUOTE = 100  # characters of a word of it, or between quotes
@@ -38,9 +43,22 @@ DICOM = (
 )
 # With a byte order mark or in EBCDIC.
 XML = rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\x00\xfe\xff]*<|\x4c\x6f\xa7\x94"
+JSON = rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\x00]*(?:\{|\[[\s\x00]*\{)"
 TOO_LARGE = "larger than {} MiB, which is the most that is read"
 GZIP_STEP = 1 << 16  # bytes that are unzipped at a time
 MAX_MEMBERS = 1 << 16  # of a gzip file; one written in blocks has one for each 64 KiB
+# UTF-16, with or without byte order mark; otherwise no control characters but white space.
+TEXT = (
+    rb"\xff\xfe|\xfe\xff|(?:[\t\n\r -~]\0){8}|(?:\0[\t\n\r -~]){8}|"
+    rb"[^\x00-\x08\x0e-\x1f]+[\0\x1a]*\Z"
+)
+# A ZIP file with one of the parts of a workbook among its first files.
+EXCEL = rb"(?s)PK\x03\x04.{26}(?:.*?xl/|\[Content_Types\]\.xml(?!.*?(?:word|ppt)/))"
+# Level 5, or level 4, whose header has a type, two sizes, a flag and the length of a name.
+MATLAB = (
+    rb"(?s)MATLAB 5\.0 MAT-file|[\0\x0a\x14\x1e\x28\x32]\0\0\0.{8}[\0\1]\0\0\0[\2-\x40]\0\0\0"
+    rb"[A-Za-z]\w*\0|\0\0\x03[\xe8\xf2\xfc].{8}\0\0\0[\0\1]\0\0\0[\2-\x40][A-Za-z]\w*\0"
+)
 # Name, pattern at the beginning of the content, reader.
 Reader = Callable[[bytes], Stated]
 FORMATS: tuple[tuple[str, bytes, Reader], ...] = (
@@ -48,15 +66,23 @@ FORMATS: tuple[tuple[str, bytes, Reader], ...] = (
     ("EDF", rb"0[ \x00]{7}[^\n]{244}[\d \x00]{4}", edf_format.read_edf),
     ("BDF", rb"\xffBIOSEMI", edf_format.read_edf),
     ("DICOM", DICOM, dicom_format.read_dicom),
-    ("NumPy", rb"\x93NUMPY", tabular_formats.read_npy),
-    ("NumPy archive", rb"(?s)PK\x03\x04.{26}[^\x00]{1,200}?\.npy", tabular_formats.read_npz),
-    ("Parquet", rb"PAR1", tabular_formats.read_parquet),
+    ("NumPy", rb"\x93NUMPY", arrays.read_npy),
+    ("Excel workbook", EXCEL, excel_format.read_xlsx),
+    ("NumPy archive", rb"(?s)PK\x03\x04.{26}[^\x00]{1,200}?\.npy", arrays.read_npz),
+    ("Parquet", rb"PAR1", isolated.isolated_parquet),
+    ("Feather", rb"ARROW1", isolated.isolated_feather),
+    ("HDF5", rb"(?s)(?:MATLAB 7\.3.{505}|.{512})?\x89HDF\r\n\x1a\n", hdf5_format.read_hdf5),
+    ("MATLAB", MATLAB, isolated.isolated_mat),
     ("SCP-ECG", rb"(?s).{8}\0\0.{12}\0\0.{4}\x07\0\0\0", device_formats.read_scp),
     ("ISHNE Holter", rb"ISHNE1\.0", device_formats.read_ishne),
     ("MFER", rb"(?s)@.MFR |\x01\x01[\x00\x01]\x02\x03", device_formats.read_mfer),
     ("XML", XML, xml_formats.read_xml),
-    ("JSON", rb"(?:\xef\xbb\xbf)?\s*(?:\{|\[\s*\{)", json_formats.read_json),
-    ("table", rb"[^\x00-\x08\x0e-\x1f]+\Z", tabular_formats.read_text),
+    (
+        "JSON",
+        rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\x00]*(?:\{|\[[\s\x00]*\{)",
+        json_formats.read_json,
+    ),
+    ("table", TEXT, text_tables.read_text),
 )
 # Formats with so general a pattern that files of other kinds match it.
 GENERAL = ("XML", "JSON", "table")
@@ -245,10 +271,21 @@ def is_record(path: str | os.PathLike[str], head: bytes | None = None) -> bool:
     if kind == "XML":
         return xml_formats.is_ecg_xml(head)
     if kind == "JSON":
-        return json_formats.is_ecg_json(head)
+        return json_formats.is_ecg_json(head) or json_exports.is_ecg_json(head)
+    if kind == "HDF5":
+        return hdf5_format.is_ecg_hdf5(Path(path))
+    if kind in ("Excel workbook", "MATLAB"):
+        return _is_ecg_content(Path(path), kind)
     if kind == "table":
-        cells = tabular_formats.first_row(head)
-        names = {lead_name(tabular_formats.split_unit(cell)[0]) for cell in cells}
-        is_numeric = len(cells) > 1 and all(map(tabular_formats.is_number, cells))
-        return is_numeric or not names.isdisjoint(LEADS)
+        return text_tables.is_ecg_table(head)
     return reader is not None
+
+
+def _is_ecg_content(path: Path, kind: str) -> bool:
+    """Return whether a file is a record that only more than its beginning shows."""
+    try:
+        content, _ = read_content(path)
+    except (OSError, ValueError):
+        return False
+    is_mat = kind == "MATLAB"
+    return matlab_format.is_ecg_mat(content) if is_mat else excel_format.is_ecg_xlsx(content)

@@ -19,9 +19,10 @@ from ecg_siglip.readers.file_format import (
     is_record,
     read_head,
 )
+from ecg_siglip.readers.hdf5_format import exam_paths
 from ecg_siglip.readers.limits import HEAD_BYTES, check_regular
 from ecg_siglip.readers.other_formats import ANNOTATIONS, ECG_SUFFIXES, Other, count_of
-from ecg_siglip.readers.tabular_formats import first_row
+from ecg_siglip.readers.text_tables import has_columns
 
 MAX_HEADER_BYTES = 1 << 20
 N_EXAMPLES = 3
@@ -177,7 +178,7 @@ def expand_paths(paths: Sequence[str]) -> Found:
     for path in paths:
         # A folder without records stays in the list, so that reading it raises an error.
         records = list(_iterate_records(path, skipped)) if os.path.isdir(path) else []
-        expanded += records or [path]
+        expanded += records or exam_paths(path)
     return Found(expanded, skipped)
 
 
@@ -231,7 +232,7 @@ def _iterate_records(root: str, skipped: Skipped) -> Iterator[str]:
                 else:
                     stack.append(_open_folder(entry.path, root, seen, skipped))
             elif (kind := folder.kind_of(entry)) is None:
-                yield entry.path
+                yield from exam_paths(entry.path)
             elif kind is not PART:
                 skipped.add(kind, _within(entry.path, root))
 
@@ -340,7 +341,7 @@ class _Folder:
             return JSON_ECG if ECG_KEY.search(head) else JSON
         if NUMERIC.fullmatch(head[HEAD_BYTES // 2 :]):
             return NUMBERS
-        return TABLE if len(first_row(head)) > 1 else TEXT
+        return TABLE if has_columns(head) else TEXT
 
     def _named_files(self) -> set[str]:
         """Return the files and segments that the headers name, in lower case."""

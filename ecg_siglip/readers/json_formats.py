@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ecg_siglip.readers import json_exports
 from ecg_siglip.readers.channels import MAX_PARSED_BYTES, Channel, Stated
 
 KARDIA_LEADS = {"leadi": "I", "leadii": "II", "leadiii": "III"}
@@ -26,7 +27,8 @@ def read_json(content: bytes) -> Stated:
     content : bytes
         At most 16 MiB: a recording of AliveCor Kardia (``data`` with ``samples``, ``frequency`` in
         Hz and ``amplitudeResolution`` in nV), of Fitbit (``ecgReadings``) or of Withings
-        (``signal`` in uV and ``sampling_frequency``).
+        (``signal`` in uV and ``sampling_frequency``); or another export with lists of samples
+        (``json_exports``).
 
     Returns
     -------
@@ -41,7 +43,10 @@ def read_json(content: bytes) -> Stated:
     """
     if len(content) > MAX_PARSED_BYTES:
         raise ValueError(f"larger than {MAX_PARSED_BYTES >> 20} MiB")
-    document = json.loads(content)
+    try:
+        document = json.loads(content)
+    except RecursionError as error:
+        raise ValueError("lists or objects in too many levels") from error
     readings = document.get("ecgReadings") if isinstance(document, dict) else document
     if isinstance(readings, list):
         if len(readings) != 1:
@@ -62,6 +67,8 @@ def read_json(content: bytes) -> Stated:
     for read in (_kardia, _fitbit, _withings):
         if stated := read(document):
             return stated
+    if stated := json_exports.read_document(document):
+        return stated
     keys = ", ".join(str(key)[:20] for key in list(document)[:5]) or "none"
     raise ValueError(f"expected a recording of Kardia, Fitbit or Withings, got the keys {keys}")
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ecg_siglip.core.files import one_line, shown
-from ecg_siglip.readers import wfdb_format
+from ecg_siglip.readers import hdf5_format, wfdb_format
 from ecg_siglip.readers.channels import Stated
 from ecg_siglip.readers.file_format import (
     UnknownContentError,
@@ -126,6 +126,8 @@ def read_record(
         base, header, is_wfdb = _wfdb_header(path)
         if is_wfdb:
             stated = wfdb_format.read_wfdb(header)
+        elif (exam := hdf5_format.find_exam(path)) is not None:
+            stated = run_reader(lambda _: hdf5_format.read_exam(*exam), b"", "HDF5")
         elif not path.is_file():
             raise FileNotFoundError(_missing_file(path, header))
         else:

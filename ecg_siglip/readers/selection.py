@@ -22,6 +22,7 @@ FS_HZ = (50.0, 20_000.0)
 MV_PER_UNIT = {
     "nv": 1e-6, "uv": 1e-3, "mv": 1.0, "v": 1e3,
     "nanovolt": 1e-6, "microvolt": 1e-3, "millivolt": 1.0, "volt": 1e3,
+    "mcv": 1e-3, "мкв": 1e-3, "мв": 1.0, "微伏": 1e-3, "毫伏": 1.0,  # phones translate them
 }  # fmt: skip
 # Units that mean "a count of the converter", whose size read.gain states.
 COUNTS = {"", "1", "nu", "adu", "adc", "count", "counts", "digit", "digits", "lsb", "raw", "none"}
@@ -125,6 +126,11 @@ def select_leads(
 def is_voltage(unit: str) -> bool:
     """Return whether a unit is a voltage."""
     return _normalized_unit(unit) in MV_PER_UNIT
+
+
+def same_unit(one: str, other: str) -> bool:
+    """Return whether two units are the same, whichever way they are spelled."""
+    return _normalized_unit(one) == _normalized_unit(other)
 
 
 def _normalized_unit(unit: str) -> str:

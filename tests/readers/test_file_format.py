@@ -29,6 +29,8 @@ from ecg_siglip.readers.record import read_record
         *[("csv", "table"), ("tsv", "table"), ("parquet", "Parquet")],
         *[("npz", "NumPy archive"), ("npy", "NumPy"), ("sierra.xml", "XML"), ("scp", "SCP-ECG")],
         *[("mwf", "MFER"), ("ecg", "ISHNE Holter"), ("json", "JSON"), ("mortara.xml", "XML")],
+        *[("txt", "table"), ("rows.csv", "table"), ("xlsx", "Excel workbook"), ("hdf5", "HDF5")],
+        *[("mat", "MATLAB"), ("export.json", "JSON")],
     ],
 )
 def test_formats_are_detected_by_content(tmp_path: Path, kind: str, name: str):
@@ -54,7 +56,7 @@ def test_other_files_are_no_records(tmp_path: Path, content: bytes):
 def test_truncated_files(tmp_path: Path, kind: str, share: float):
     content = WRITERS[kind](ecg(), FS)
     path = write(tmp_path, content[: int(share * len(content))])
-    if kind in ("csv", "tsv"):  # a table does not state its length
+    if kind in ("csv", "tsv", "txt"):  # a table does not state its length
         assert read_record(path).signal.shape[1] < ecg().shape[1]
     elif kind == "ecg":  # the length that an ISHNE header states is not reliable
         assert "the header states 5000 samples" in read_record(path).warnings[-1]

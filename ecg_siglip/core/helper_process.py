@@ -1,0 +1,128 @@
+"""A second process for libraries in C that hang or crash on damaged files.
+
+The process that uses such a library sends it a request and waits for a limited time. If there is no
+response by then, or the process has ended, the next request starts another one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import IO
+
+N_LENGTH = 8  # bytes of the length before each message
+MAX_ADDRESS_SPACE = 2 << 30  # of the helper, its libraries included
+
+
+class HelperProcess:
+    """A process that runs a module whose ``__main__`` branch calls ``serve``.
+
+    Parameters
+    ----------
+    module : str
+        Its full name.
+    limit_s : float
+        Longest time for one response.
+    """
+
+    def __init__(self, module: str, limit_s: float) -> None:
+        self.module = module
+        self.limit_s = limit_s
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = 0  # a fork of this process must not read the other's responses
+        self._lock = threading.Lock()
+
+    def request(self, message: bytes) -> bytes:
+        """Return the response to a message.
+
+        Raises
+        ------
+        ChildProcessError
+            If the helper ends without a response or does not respond in time.
+        """
+        with self._lock:
+            process = self._running()
+            assert process.stdin is not None and process.stdout is not None
+            start_s = time.monotonic()
+            timer = threading.Timer(self.limit_s, process.kill)
+            timer.start()
+            try:
+                _write(process.stdin, message)
+                return _read(process.stdout)
+            except (OSError, EOFError) as error:
+                process.kill()
+                process.wait()
+                is_late = time.monotonic() - start_s >= self.limit_s
+                took = "took too long" if is_late else "ended the process"
+                raise ChildProcessError(f"the library that reads it {took}") from error
+            finally:
+                timer.cancel()
+
+    def close(self) -> None:
+        """End the process, if this process started it."""
+        if self._process is not None and self._owner == os.getpid():
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        """Return the process, started if there is none."""
+        if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
+            path = os.pathsep.join(each or os.getcwd() for each in sys.path)
+            one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", self.module],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=os.environ | one_thread | {"PYTHONPATH": path},
+            )
+            self._owner = os.getpid()
+            atexit.register(self.close)
+        return self._process
+
+
+def serve(respond: Callable[[bytes], bytes]) -> None:
+    """Respond to requests until the other process ends.
+
+    Parameters
+    ----------
+    respond : function of bytes to bytes
+        Must not raise an error.
+    """
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource  # not on Windows
+
+        resource.setrlimit(resource.RLIMIT_AS, (MAX_ADDRESS_SPACE, MAX_ADDRESS_SPACE))
+    # What a library prints must not be taken for a response.
+    output = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            _write(output, respond(_read(sys.stdin.buffer)))
+
+
+def _write(file: IO[bytes], message: bytes) -> None:
+    """Write a message with its length before it."""
+    file.write(len(message).to_bytes(N_LENGTH, "little"))
+    file.write(message)
+    file.flush()
+
+
+def _read(file: IO[bytes]) -> bytes:
+    """Read a message with its length before it."""
+    length = int.from_bytes(_read_exactly(file, N_LENGTH), "little")
+    return _read_exactly(file, length)
+
+
+def _read_exactly(file: IO[bytes], n_bytes: int) -> bytes:
+    content = file.read(n_bytes)
+    if len(content) != n_bytes:
+        raise EOFError("the other process has ended")
+    return content

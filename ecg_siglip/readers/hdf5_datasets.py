@@ -1,0 +1,247 @@
+"""Read datasets of HDF5 files, in a process of its own: ``python -m`` this module.
+
+A request names a file; the response has the arrays of its recording, or an error
+(``hdf5_format``).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import zlib
+from typing import Any
+
+import numpy as np
+
+from ecg_siglip.core.files import one_line
+from ecg_siglip.core.helper_process import serve
+from ecg_siglip.readers.arrays import MAX_NAMES, SIGNAL_KEYS, is_named
+from ecg_siglip.readers.limits import MAX_BYTES
+from ecg_siglip.readers.statements import normalized_key
+
+MAX_OBJECTS = 2000
+MAX_DEPTH = 4
+MAX_CHUNK_BYTES = 1 << 26
+MAX_LZF_BYTES = 1 << 23
+MAX_CHUNKS = 100_000
+MAX_ATTRIBUTE_BYTES = 1 << 20
+# Filters that are read, in this order: shuffle, deflate or LZF, checksum. Others might load code.
+FILTERS = {2: 0, 1: 1, 32000: 1, 3: 2}
+LZF = 32000
+ID_KEYS = ("examid", "examids", "id", "ids", "recordid", "ecgid")
+
+
+def respond(request: bytes) -> bytes:
+    """Return the response to a request: a NumPy archive.
+
+    Parameters
+    ----------
+    request : bytes
+        JSON with ``path``, and ``exam`` or ``list_exams``.
+
+    Returns
+    -------
+    bytes
+        ``names`` of the arrays, which are ``array0``, ``array1`` ..., or of the exams; or
+        ``error``.
+    """
+    import h5py
+
+    response: dict[str, Any]
+    try:
+        settings = json.loads(request)
+        with h5py.File(settings["path"], "r") as file:
+            if settings.get("list_exams"):
+                datasets = _datasets(file)
+                exams = _exams(datasets)
+                response = {
+                    "names": np.array(exams[1] if exams else [], dtype=str),
+                    "is_ecg": np.array(any(is_named(_last(name)) for name in datasets)),
+                }
+            else:
+                arrays = read_recording(file, settings["exam"])
+                response = {f"array{i}": each for i, each in enumerate(arrays.values())}
+                response["names"] = np.array(list(arrays), dtype=str)
+    except ValueError as error:
+        response = {"error": one_line(error)}
+    except Exception as error:  # whatever the library raises for a damaged file
+        response = {"error": f"damaged ({type(error).__name__}: {one_line(error)[:200]})"}
+    file_content = io.BytesIO()
+    np.savez(file_content, **response)
+    return file_content.getvalue()
+
+
+def read_recording(file: Any, exam: str | None) -> dict[str, np.ndarray]:
+    """Return the arrays of a recording by their names.
+
+    Raises
+    ------
+    ValueError
+        As ``hdf5_format.read_exam``.
+    """
+    datasets = _datasets(file)
+    exams = _exams(datasets)
+    if exams is None and exam is not None:
+        raise ValueError(f"the file has one recording, expected no name of an exam, got {exam}")
+    if exams is not None:
+        name, ids = exams
+        if exam not in ids:
+            raise ValueError(
+                f"the file has {len(ids)} exams, expected one of them as in "
+                f"records=[file.hdf5/{ids[0]}]; got {exam or 'none'} (exams: {', '.join(ids[:3])}, "
+                "...)"
+            )
+        stated = _attributes(file, datasets[name])
+        return stated | {_last(name): _samples(datasets[name], ids.index(exam))}
+    named = {name: data for name, data in datasets.items() if is_named(_last(name))}
+    chosen = named or (datasets if len(datasets) == 1 else {})
+    if not chosen:
+        listed = ", ".join(f"{name} {data.shape}" for name, data in datasets.items())
+        raise ValueError(f"expected a dataset `ecg` or `signal`, got {listed[:100] or 'none'}")
+    arrays: dict[str, np.ndarray] = {}
+    for name, data in chosen.items():
+        arrays = _attributes(file, data) | arrays | {_last(name): _samples(data)}
+    return arrays
+
+
+def _last(name: str) -> str:
+    """Return the name of a dataset without those of its groups."""
+    return name.rpartition("/")[2]
+
+
+def _datasets(file: Any) -> dict[str, Any]:
+    """Return the datasets of a file by their names, but for empty ones and those of other files."""
+    import h5py
+
+    found: dict[str, Any] = {}
+    groups, n_objects = [("", file, 0)], 0
+    while groups:
+        prefix, group, depth = groups.pop()
+        n_objects += len(group)
+        if n_objects > MAX_OBJECTS:
+            raise ValueError(f"expected at most {MAX_OBJECTS} objects, got more")
+        for name in group:
+            # Soft and external links may lead to other files.
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                continue
+            item = group.get(name)
+            if isinstance(item, h5py.Dataset):
+                found |= {prefix + name: item} if item.shape is not None else {}
+            elif isinstance(item, h5py.Group) and depth < MAX_DEPTH and not name.startswith("#"):
+                groups.append((f"{prefix}{name}/", item, depth + 1))
+    return found
+
+
+def _exams(datasets: dict[str, Any]) -> tuple[str, list[str]] | None:
+    """Return the name of the dataset with several exams and their identifiers; None if none."""
+    several = [
+        name
+        for name, data in datasets.items()
+        if len(data.shape) == 3 and data.shape[0] > 1 and normalized_key(_last(name)) in SIGNAL_KEYS
+    ]
+    if len(several) != 1:
+        return None
+    n_exams = datasets[several[0]].shape[0]
+    for name, data in datasets.items():
+        if normalized_key(_last(name)) in ID_KEYS and data.shape == (n_exams,):
+            return several[0], [str(_text(value)) for value in _samples(data)]
+    return several[0], [str(row) for row in range(n_exams)]
+
+
+def _samples(data: Any, row: int | None = None) -> np.ndarray:
+    """Return a dataset, or one row of it, after checking how it is stored.
+
+    Raises
+    ------
+    ValueError
+        If it is in another file, too large, or stored with another filter.
+    """
+    _check_storage(data)
+    shape = data.shape if row is None else (1, *data.shape[1:])
+    n_values = math.prod(shape)
+    if 8 * n_values > MAX_BYTES:
+        raise ValueError(f"a dataset of shape {shape}, expected at most {MAX_BYTES // 8} samples")
+    is_id = normalized_key(_last(data.name)) in ID_KEYS
+    if data.dtype.kind not in "iuf" and n_values > MAX_NAMES and not is_id:
+        raise ValueError(f"expected at most {MAX_NAMES} strings, got {n_values}")
+    if n_values and data.chunks is not None:
+        _check_chunks(data, row)
+    values = np.asarray(data[...] if row is None else data[row : row + 1])
+    return values if values.dtype.kind in "iuf" else _strings(values)
+
+
+def _strings(values: np.ndarray) -> np.ndarray:
+    """Return strings of HDF5 as an array of str."""
+    return np.array([str(_text(value)) for value in values.ravel()] or [""])
+
+
+def _text(value: Any) -> Any:
+    """Return a string of HDF5 as str, and any other value as it is."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _check_storage(data: Any) -> None:
+    """Refuse datasets in other files, of other types, and with filters that might load code."""
+    import h5py
+
+    if data.is_virtual or data.external:
+        raise ValueError(f"the dataset {data.name} is in another file, which is not opened")
+    is_text = h5py.check_string_dtype(data.dtype) is not None
+    if data.dtype.kind not in "iuf" and not is_text:
+        raise ValueError(f"expected numbers in the dataset {data.name}, got {data.dtype}")
+    properties = data.id.get_create_plist()
+    filters = [properties.get_filter(i) for i in range(properties.get_nfilters())]
+    ranks = [FILTERS.get(each[0], -1) for each in filters]
+    if ranks != sorted(set(ranks)) or -1 in ranks:
+        names = ", ".join(_text(each[3]) or str(each[0]) for each in filters)
+        raise ValueError(f"the dataset {data.name} is stored with {names[:80]}, expected gzip")
+    if data.chunks is not None:
+        codes = {each[0] for each in filters}
+        limit = MAX_LZF_BYTES if LZF in codes else MAX_CHUNK_BYTES
+        if math.prod(data.chunks) * data.dtype.itemsize > limit:
+            raise ValueError(f"the dataset {data.name} is stored in chunks of {data.chunks}")
+
+
+def _check_chunks(data: Any, row: int | None) -> None:
+    """Check that the gzip chunks of a dataset, or one row of it, have their size when unpacked."""
+    spans = [range(0, size, chunk) for size, chunk in zip(data.shape, data.chunks, strict=True)]
+    if row is not None:
+        first = row // data.chunks[0] * data.chunks[0]
+        spans[0] = range(first, first + 1)
+    if math.prod(map(len, spans)) > MAX_CHUNKS:
+        raise ValueError(f"the dataset {data.name} is stored in too many chunks")
+    if data.compression != "gzip":
+        return
+    n_bytes = math.prod(data.chunks) * data.dtype.itemsize
+    for offset in np.ndindex(*map(len, spans)):
+        at = tuple(span[i] for span, i in zip(spans, offset, strict=True))
+        if data.id.get_chunk_info_by_coord(at).size == 0:
+            continue  # not written
+        mask, packed = data.id.read_direct_chunk(at)
+        unpacker = zlib.decompressobj()
+        if mask == 0 and len(unpacker.decompress(packed, n_bytes + 1)) > n_bytes:
+            raise ValueError(f"the dataset {data.name} is larger than stated when unpacked")
+
+
+def _attributes(file: Any, data: Any) -> dict[str, np.ndarray]:
+    """Return what the attributes of a file and a dataset state; those of the dataset win."""
+    stated: dict[str, np.ndarray] = {}
+    for item in (file, data):
+        if len(item.attrs) > MAX_OBJECTS:
+            raise ValueError(f"expected at most {MAX_OBJECTS} attributes, got {len(item.attrs)}")
+        for name in item.attrs:
+            key = normalized_key(name)
+            if not is_named(name) or key in SIGNAL_KEYS:
+                continue
+            if item.attrs.get_id(name).get_storage_size() > MAX_ATTRIBUTE_BYTES:
+                raise ValueError(f"the attribute {name} is too large")
+            values = np.asarray(item.attrs[name])
+            if values.dtype.kind not in "iuf":
+                values = _strings(values)
+            stated[name] = values
+    return stated
+
+
+if __name__ == "__main__":
+    serve(respond)

@@ -1,0 +1,130 @@
+"""Read MATLAB files: a matrix such as ``val``, alone or in a structure, of versions 4 to 7.2.
+
+MATLAB 7.3 writes HDF5 (``hdf5_format``). A ``.mat`` file with a WFDB header is WFDB.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from typing import Any
+
+import numpy as np
+
+from ecg_siglip.readers.arrays import is_named, read_arrays
+from ecg_siglip.readers.channels import Stated
+from ecg_siglip.readers.limits import MAX_BYTES
+
+NUMBERS = {
+    "double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
+}  # fmt: skip
+MAX_VARIABLES = 200
+# Elements within the variables of a file with structures. More of them are no ECG; thousands of
+# them within each other overflow the stack of scipy, which ends the process.
+MAX_ELEMENTS = 500
+COMPRESSED, MATRIX = 15, 14  # types of elements
+HEADER_BYTES = 128
+
+
+def read_mat(content: bytes) -> Stated:
+    """Read a MATLAB file.
+
+    Parameters
+    ----------
+    content : bytes
+        With a matrix of a usual name (``val``, ``data``, ``ECG``), or only one matrix; or a
+        structure with such a matrix.
+
+    Returns
+    -------
+    Stated
+        A matrix ``val`` alone states neither sampling rate nor unit nor leads.
+
+    Raises
+    ------
+    ValueError
+        If there is no such matrix, or more than 256 MiB when unpacked.
+    """
+    from scipy.io import loadmat, whosmat
+
+    n_elements = _check_unpacked(content) if content.startswith(b"MATLAB 5") else 0
+    variables = whosmat(io.BytesIO(content))
+    if len(variables) > MAX_VARIABLES:
+        raise ValueError(f"expected at most {MAX_VARIABLES} variables, got {len(variables)}")
+    kinds = {str(name): kind for name, _, kind in variables}
+    matrices = [name for name, kind in kinds.items() if kind in NUMBERS or kind == "char"]
+    wanted = [name for name in matrices if is_named(name)] or [
+        name for name in matrices if kinds[name] in NUMBERS
+    ]
+    structures = [name for name, kind in kinds.items() if kind == "struct"]
+    has_matrix = any(kinds[name] in NUMBERS for name in wanted)
+    if structures and not has_matrix:
+        if n_elements > MAX_ELEMENTS or len(structures) > 1:
+            raise ValueError("structures that are no ECG: save the samples as a matrix `val`")
+        loaded = loadmat(io.BytesIO(content), variable_names=structures)
+        return read_arrays(_fields(loaded[structures[0]]))
+    if not has_matrix:
+        listed = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())[:100]
+        raise ValueError(f"expected a matrix of numbers such as `val`, got {listed or 'nothing'}")
+    loaded = loadmat(io.BytesIO(content), variable_names=wanted)
+    return read_arrays({name: loaded[name] for name in wanted if name in loaded})
+
+
+def is_ecg_mat(content: bytes) -> bool:
+    """Return whether a MATLAB file without a header has a matrix of a usual name."""
+    from scipy.io import whosmat
+
+    try:
+        variables = whosmat(io.BytesIO(content))
+    except Exception:
+        return False
+    return any(
+        is_named(str(name)) and (kind == "struct" or (kind in NUMBERS and max(shape) > 100))
+        for name, shape, kind in variables[:MAX_VARIABLES]
+    )
+
+
+def _fields(structure: Any) -> dict[str, np.ndarray]:
+    """Return the matrices and strings in a structure."""
+    if structure.size != 1 or not structure.dtype.names:
+        raise ValueError(f"expected one structure, got an array of shape {structure.shape}")
+    record = structure.ravel()[0]
+    fields = {str(name): np.asarray(record[name]) for name in structure.dtype.names}
+    return {
+        name: array
+        for name, array in fields.items()
+        if array.dtype.kind in "iufU" and array.size and is_named(name)
+    }
+
+
+def _check_unpacked(content: bytes) -> int:
+    """Check the size of the unpacked elements of a file, and return how many matrices they have.
+
+    Notes
+    -----
+    Format of MATLAB's level 5 MAT-files: after a header, elements of a type, a size and content,
+    the numbers in the byte order of the mark at its end.
+    """
+    order = "<" if content[126:128] == b"IM" else ">"
+    at, n_bytes, n_matrices = HEADER_BYTES, 0, 0
+    for _ in range(MAX_VARIABLES + 1):
+        if at + 8 > len(content):
+            return n_matrices
+        kind, size = np.frombuffer(content, f"{order}u4", 2, at)
+        element = content[at + 8 : at + 8 + int(size)]
+        if kind == COMPRESSED:
+            unpacked = zlib.decompressobj().decompress(element, MAX_BYTES - n_bytes + 1)
+            n_bytes += len(unpacked)
+            if n_bytes > MAX_BYTES:
+                raise ValueError(f"more than {MAX_BYTES} bytes when unpacked")
+            n_matrices += _count(unpacked, order)
+        elif kind == MATRIX:
+            n_matrices += 1 + _count(element, order)
+        at += 8 + int(size)
+    raise ValueError(f"expected at most {MAX_VARIABLES} variables, got more")
+
+
+def _count(content: bytes, order: str) -> int:
+    """Return at most how many elements of an unpacked content are matrices."""
+    words = np.frombuffer(content, f"{order}u4", len(content) // 4)
+    return int(np.count_nonzero(words == MATRIX))

@@ -1,0 +1,231 @@
+"""What the lines before the numbers of a table state: sampling rate, unit and lead.
+
+Watches and phones translate the words of their exports. A statement is therefore recognized by
+its value (``512 Hertz``, ``512 赫兹``, ``µV``, ``Ableitung I``); words for "sampling rate" and
+"unit" in common languages only add to that.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ecg_siglip.readers.selection import COUNTS, FS_HZ, is_voltage, same_unit
+from ecg_siglip.signals.leads import LEADS, lead_name
+
+MAX_CELL = 200  # characters; a longer one states nothing that is looked for
+# Keys without spaces, punctuation and letter case, in the languages of phones.
+FS_WORDS = """
+fs sf samplingrate samplingfrequency samplerate samplefrequency samplingfreq samplefreq sps
+rateofsampling frequencyofsampling samplespersecond abtastrate abtastfrequenz messrate
+fréquencedéchantillonnage tauxdéchantillonnage frecuenciademuestreo tasademuestreo
+taxadeamostragem frequênciadeamostragem frequenzadicampionamento bemonsteringsfrequentie
+samplefrequentie samplingsfrekvens частотадискретизации częstotliwośćpróbkowania
+采样率 采样频率 取樣率 取樣頻率 サンプルレート サンプリングレート サンプリング周波数
+샘플링속도 샘플링주파수 표본추출률
+"""
+INTERVAL_WORDS = "samplinginterval sampleinterval samplingperiod sampleperiod abtastintervall"
+UNIT_WORDS = """
+unit units amplitudeunit amplitudeunits voltageunit voltageunits signalunit signalunits
+einheit einheiten unité unités unidad unidades unidade unità eenheid enhet enhed yksikkö
+mértékegység jednostka jednotka birim единица единицы единицаизмерения 单位 單位 単位 단위
+"""
+LEAD_WORDS = """
+lead leads channel ableitung dérivation derivación derivação derivazione afleiding avledning
+kytkentä odprowadzenie elvezetés svod отведение 导联 導程 誘導 リード 유도 리드
+"""
+FS_KEYS = frozenset(FS_WORDS.split())
+INTERVAL_KEYS = frozenset(INTERVAL_WORDS.split())
+UNIT_KEYS = frozenset(UNIT_WORDS.split())
+LEAD_KEYS = frozenset(LEAD_WORDS.split())
+HERTZ = re.compile(
+    r"(\d+(?:[.,]\d+)?)\s*(k?)(?:h(?:z\b|[eé]r[tc]\w*)|sps\b|samples?\s*/\s*s|samples? per sec|"
+    r"гц|герц|赫兹|赫茲|赫|ヘルツ|헤르츠|هرتز|הרץ|हर्ट्ज|เฮิรตซ์|χερτζ)",
+    re.I,
+)
+DECIMAL_COMMA = re.compile(rf"(?<!\S)(\d+)\n(?={HERTZ.pattern})", re.I)
+# Frequencies in Hz that are no sampling rate: filters and mains.
+FILTER_KEY = re.compile(
+    r"filt|pass|notch|cut.?off|bandw|bandb|mains|line.?freq|muscle|baseline|artifact|drift|netz|"
+    r"brumm|secteur|coupure|corte|rete|滤波|濾波|フィルタ|필터|фильтр",
+    re.I,
+)
+# What a frequency without a known key has to exceed to be a sampling rate: filters end here.
+UNKNOWN_KEY_HZ = 151.0
+SECONDS = re.compile(r"(\d+(?:[.,]\d+)?)\s*(s|sec|ms|msec|us|µs|μs|seconds?|milliseconds?)", re.I)
+SECOND = {"s": 1.0, "m": 1e-3, "u": 1e-6, "µ": 1e-6, "μ": 1e-6}
+LEAD_TOKEN = re.compile(r"(?<![A-Za-z0-9])(I{1,3}|[aA]V[RLFrlf]|V[1-6])(?![A-Za-z0-9])")
+
+
+class Statements(NamedTuple):
+    """What the lines before a table state; None and "" where they state nothing.
+
+    Attributes
+    ----------
+    fs : float, Hz, or None
+    unit : str
+    lead : str
+        Of a table with one column of numbers.
+    """
+
+    fs: float | None = None
+    unit: str = ""
+    lead: str = ""
+
+
+def read_statements(rows: Sequence[Sequence[str]]) -> Statements:
+    """Return what the lines before a table state.
+
+    Parameters
+    ----------
+    rows : sequence of sequence of str
+        Cells of each line; of a line without cells, key and value. An empty line separates blocks.
+
+    Returns
+    -------
+    Statements
+
+    Raises
+    ------
+    ValueError
+        If two lines state different sampling rates, units or leads, or the value of a sampling
+        rate is no number.
+    """
+    pairs = [
+        (unicodedata.normalize("NFKC", key), unicodedata.normalize("NFKC", value))
+        for row in rows
+        for key, value in _pairs(row)
+        if len(key) <= MAX_CELL and len(value) <= MAX_CELL
+    ]
+    return Statements(_stated_fs(pairs), _stated_unit(pairs), _stated_lead(rows, pairs))
+
+
+def parse_rate(text: str) -> float:
+    """Return a sampling rate that is given as in ``500``, ``500 Hz`` or ``511,422 Hertz``.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:[.,]\d+)?)\s*(k?)\D*", text, re.I)
+    if not match:
+        raise ValueError(f"expected a sampling rate in Hz, got {text[:40]!r}")
+    return _number(match[1], match[2])
+
+
+def normalized_key(key: str) -> str:
+    """Return a key in lower case, without units in brackets, spaces and punctuation."""
+    key = re.sub(r"[(\[].*?[)\]]", "", key.casefold())
+    key = re.sub(r"[\W_]", "", key)
+    return key.removesuffix("hz").removesuffix("hertz") or key
+
+
+def _number(text: str, prefix: str = "") -> float:
+    """Return a rate in Hz with a decimal point or comma; 1,000 is a thousand, 511,422 is not."""
+    if prefix:
+        return 1e3 * float(text.replace(",", "."))
+    value = float(text.replace(",", "."))
+    grouped = re.fullmatch(r"\d{1,2},\d{3}", text)
+    return float(text.replace(",", "")) if grouped and value < FS_HZ[0] else value
+
+
+def _pairs(row: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the keys and values of a line."""
+    cells = [cell.strip() for cell in row if cell.strip()]
+    # Where cells are delimited by commas, `511,422 Hertz` is two of them.
+    cells = DECIMAL_COMMA.sub(r"\1,", "\n".join(cells)).split("\n")
+    if len(cells) == 1:
+        key, separator, value = re.split(r"([:=：]|$)", cells[0], maxsplit=1)
+        return [(key.strip(), value.strip())] if separator else [("", key.strip())]
+    return list(itertools.pairwise(cells))
+
+
+def _stated_fs(pairs: Sequence[tuple[str, str]]) -> float | None:
+    """Return the sampling rate that one of the pairs states."""
+    by_key, by_value = [], []
+    for key, value in pairs:
+        name = normalized_key(key)
+        seconds = SECONDS.fullmatch(value.strip())
+        if name in FS_KEYS:
+            by_key.append(parse_rate(value))
+        elif name in INTERVAL_KEYS and seconds:
+            interval_s = float(seconds[1].replace(",", ".")) * SECOND[seconds[2][0].lower()]
+            by_key += [1.0 / interval_s] if interval_s > 0 else []
+        elif not FILTER_KEY.search(key) and not FILTER_KEY.search(value):
+            by_value += [_number(match[1], match[2]) for match in HERTZ.finditer(value)]
+    by_value = [rate for rate in by_value if UNKNOWN_KEY_HZ <= rate <= FS_HZ[1]]
+    rates = by_key or by_value
+    if not rates:
+        return None
+    if max(rates) - min(rates) > 1e-3 * max(rates):
+        listed = " and ".join(f"{rate:g} Hz" for rate in dict.fromkeys(rates))
+        raise ValueError(f"the lines before the numbers state {listed} as the sampling rate")
+    return rates[0]
+
+
+def _stated_unit(pairs: Sequence[tuple[str, str]]) -> str:
+    """Return the unit that one of the pairs states."""
+    units = []
+    for key, value in pairs:
+        is_key = normalized_key(key) in UNIT_KEYS
+        is_unit = is_voltage(value) and value != "V"
+        if (is_key or is_unit) and value:
+            units.append(value)
+    voltages = [unit for unit in units if is_voltage(unit)]
+    if any(not same_unit(unit, voltages[0]) for unit in voltages):
+        listed = " and ".join(dict.fromkeys(voltages))
+        raise ValueError(f"the lines before the numbers state the units {listed}")
+    return (voltages or units or [""])[0]
+
+
+def _stated_lead(rows: Sequence[Sequence[str]], pairs: Sequence[tuple[str, str]]) -> str:
+    """Return the lead that one of the pairs states; "" if none.
+
+    It is next to a word for "lead", repeats its key (``Ableitung,Ableitung I``), or is in the
+    block of lines that has the unit, as watches write it.
+    """
+    found = []
+    for key, value in pairs:
+        tokens = LEAD_TOKEN.findall(value)
+        rest = normalized_key(LEAD_TOKEN.sub("", value))
+        name = normalized_key(key)
+        if len(tokens) == 1 and (name in LEAD_KEYS or (rest and rest == name)):
+            found.append(tokens[0])
+        elif name in LEAD_KEYS and lead_name(value) in LEADS:
+            found.append(lead_name(value))
+    if not found:
+        found = [token for block in _blocks(rows) for token in _lead_next_to_unit(block)]
+    leads = list(dict.fromkeys(map(lead_name, found)))
+    return leads[0] if len(leads) == 1 else ""
+
+
+def _blocks(rows: Sequence[Sequence[str]]) -> list[list[Sequence[str]]]:
+    """Split lines at empty ones."""
+    blocks: list[list[Sequence[str]]] = [[]]
+    for row in rows:
+        if any(cell.strip() for cell in row):
+            blocks[-1].append(row)
+        elif blocks[-1]:
+            blocks.append([])
+    return blocks
+
+
+def _lead_next_to_unit(block: Sequence[Sequence[str]]) -> list[str]:
+    """Return the leads in a short block of lines of which one states the unit."""
+    values = [
+        unicodedata.normalize("NFKC", value) for row in block for _, value in _pairs(row) if value
+    ]
+    if len(block) > 4 or not any(is_voltage(value) for value in values):
+        return []
+    tokens = [LEAD_TOKEN.findall(value) for value in values if len(value) <= MAX_CELL]
+    return [found[0] for found in tokens if len(found) == 1]
+
+
+def is_unit(cell: str) -> bool:
+    """Return whether a cell is a unit of a voltage or a count of the converter."""
+    text = cell.strip().strip("()[]'\"").strip()
+    return is_voltage(text) or (bool(text) and text.casefold() in COUNTS)

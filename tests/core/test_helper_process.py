@@ -1,0 +1,72 @@
+"""A second process: responses, a time limit, and another process after one has ended."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ecg_siglip.core.helper_process import HelperProcess
+
+MODULE = """
+import os, time
+from ecg_siglip.core.helper_process import serve
+
+def respond(message):
+    if message == b"hang":
+        time.sleep(60)
+    if message == b"end":
+        os._exit(3)
+    print("noise of a library")
+    return str(os.getpid()).encode() + b" " + message
+
+if __name__ == "__main__":
+    serve(respond)
+"""
+
+
+@pytest.fixture
+def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "some_helper.py").write_text(MODULE)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    helper = HelperProcess("some_helper", limit_s=20.0)
+    yield helper
+    helper.close()
+
+
+def test_one_process_responds_to_all_requests(helper: HelperProcess):
+    responses = [helper.request(message) for message in (b"", b"a" * 3_000_000, b"\\0\\n")]
+    assert len({response.split(b" ")[0] for response in responses}) == 1
+    assert responses[1].endswith(b"a" * 3_000_000)
+
+
+def test_a_process_that_ends_or_hangs_is_replaced(helper: HelperProcess):
+    first = helper.request(b"x")
+    with pytest.raises(ChildProcessError, match="ended the process"):
+        helper.request(b"end")
+    second = helper.request(b"x")
+    assert first != second
+    helper.limit_s = 0.5
+    start = time.monotonic()
+    with pytest.raises(ChildProcessError, match="took too long"):
+        helper.request(b"hang")
+    assert time.monotonic() - start < 10
+    helper.limit_s = 20.0
+    assert helper.request(b"x") not in (first, second)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_starts_a_process_of_its_own(helper: HelperProcess):
+    first = helper.request(b"x")
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(write, helper.request(b"x"))
+        helper.close()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(read, 100) != first
+    assert helper.request(b"x") == first
+    os.close(read)
+    os.close(write)

@@ -1,0 +1,63 @@
+"""Sampling rate, unit and lead in the lines before a table, in any language."""
+
+import pytest
+
+from ecg_siglip.readers.statements import Statements, parse_rate, read_statements
+
+
+@pytest.mark.parametrize(
+    ("rows", "stated"),
+    [
+        ([["Sample Rate", "512 hertz"], [], ["Lead", "Lead I"], ["Unit", "µV"]], (512, "μV", "I")),
+        (
+            [["Rate", "511,422\u00a0Hertz"], [], ["Ableitung", "Ableitung I"], ["Einheit", "mV"]],
+            (511.422, "mV", "I"),
+        ),
+        ([["采样率", "512 赫兹"], [], ["导联", "I导联"], ["单位", "µV"]], (512, "μV", "I")),
+        ([["レート", "512ヘルツ"], [], ["誘導", "Ⅰ誘導"], ["単位", "µV"]], (512, "μV", "I")),
+        ([["x", "512 Гц"], [], ["Отведение", "Отведение V1"], ["y", "мкВ"]], (512, "мкВ", "V1")),
+        # Words of no known language: by the values alone.
+        ([["Foo", "512 hertz"], [], ["Bar", "Bar V2"], ["Baz", "mV"]], (512, "mV", "V2")),
+        ([["Foo", "512 hertz"], [], ["Bar", "Qux I"], ["Baz", "mV"]], (512, "mV", "I")),
+        # Where commas delimit cells, 511,422 is two of them.
+        ([["Messrate", "511", "422 Hertz"]], (511.422, "", "")),
+        ([["fs: 500"], ["units: uV"]], (500, "uV", "")),
+        ([["Sampling rate: 1,000 Hz"]], (1000, "", "")),
+        ([["fs = 1 kHz"]], (1000, "", "")),
+        ([["Sampling interval: 2 ms"]], (500, "", "")),
+        ([["Name", "I Putu"], ["Symptoms", "I feel ill"], ["Device", "Watch6,7"]], (None, "", "")),
+        # Frequencies that are no sampling rate.
+        ([["Filter: 0.05 - 150 Hz"], ["Notch 50 Hz"], ["Low pass: 250 Hz"]], (None, "", "")),
+        ([["Hochpassfilter", "500 Hz"], ["Anything", "150 Hz"], ["Rate", "250 Hz"]], (250, "", "")),
+        ([["Heart rate: 72 bpm"], ["Gain: 10 mm/mV"], ["Supply", "V"]], (None, "", "")),
+    ],
+)  # fmt: skip
+def test_statements_are_recognized(rows: list[list[str]], stated: tuple):
+    assert read_statements(rows) == Statements(*stated)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([["fs: 500"], ["Sampling rate: 250 Hz"]], "500 Hz and 250 Hz"),
+        ([["A: 500 Hz"], ["B: 1000 Hz"]], "500 Hz and 1000 Hz"),
+        ([["Unit", "µV"], ["Unit", "mV"]], "the units"),
+        ([["fs: fast"]], "expected a sampling rate in Hz, got 'fast'"),
+    ],
+)
+def test_contradictions_are_refused(rows: list[list[str]], words: str):
+    with pytest.raises(ValueError, match=words):
+        read_statements(rows)
+
+
+def test_the_same_statement_twice_is_none_too_many():
+    rows = [["fs: 500"], ["Sampling rate: 500.0 Hz"], ["Unit", "µV"], ["Units", "uV"]]
+    assert read_statements(rows) == Statements(500, "μV", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "fs"),
+    [("500", 500), ("500 Hz", 500), ("511,422 Hertz", 511.422), ("1,000", 1000), ("2 kHz", 2000)],
+)
+def test_rates_are_parsed(text: str, fs: float):
+    assert parse_rate(text) == pytest.approx(fs)

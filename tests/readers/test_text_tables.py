@@ -1,0 +1,294 @@
+"""Text tables of any layout: the same numbers as written, or an error that names the line."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import SHARED
+from writers import FS, assert_refused, csv, ecg, tsv, write
+
+from ecg_siglip.readers import text_tables
+from ecg_siglip.readers.file_format import is_record
+from ecg_siglip.readers.folders import find_records
+from ecg_siglip.readers.record import read_record
+from ecg_siglip.readers.table_layout import MISSING, is_number
+from ecg_siglip.signals.leads import LEADS, lead_name
+
+CASES = SHARED / "cases" / "tables"
+GIVEN = {"fs": FS, "units": "mV"}
+MV = ecg(300) / 1000
+NAMES = ",".join(LEADS) + "\n"
+
+
+def body(
+    mv: np.ndarray = MV, delimiter: str = ",", before: Callable[[int], str] | None = None
+) -> str:
+    """Return rows of a table; ``before`` gives the first cell of each."""
+    rows = [[f"{value:.3f}" for value in row] for row in mv.T]
+    if before is not None:
+        rows = [[before(i), *row] for i, row in enumerate(rows)]
+    return "\n".join(map(delimiter.join, rows)) + "\n"
+
+
+TABLE = NAMES + body()
+LAYOUTS = {
+    "plain": TABLE,
+    "crlf": TABLE.replace("\n", "\r\n"),
+    "cr": TABLE.replace("\n", "\r"),
+    "doubled line ends": TABLE.replace("\n", "\r\r\n"),
+    "empty lines": "\n\n" + NAMES + "\n" + body() + "\n\n",
+    "a delimiter at the end of each line": TABLE.replace("\n", ",\n"),
+    "a delimiter at the end of each row": NAMES + body().replace("\n", ",\n"),
+    "a delimiter at the end of the names": NAMES.replace("\n", ",\n") + body(),
+    "quotes": '"' + TABLE.strip().replace(",", '","').replace("\n", '"\n"') + '"\n',
+    "decimal commas in quotes": NAMES
+    + '"' + body().strip().replace(",", '","').replace(".", ",").replace("\n", '"\n"') + '"\n',
+    "semicolons": TABLE.replace(",", ";").replace(".", ","),
+    "tabs": TABLE.replace(",", "\t").replace(".", ","),
+    "blanks": TABLE.replace(",", "   "),
+    "blanks and decimal commas": TABLE.replace(",", " ").replace(".", ","),
+    "bars": TABLE.replace(",", "|"),
+    "a table of Markdown": "".join(
+        f"| {line.replace(',', ' | ')} |\n" for line in TABLE.strip().split("\n")
+    ),
+    "numpy.savetxt": "# " + NAMES.replace(",", " ") + body(delimiter=" "),
+    "numbers of rows": "," + NAMES + body(before=str),
+    "numbers of rows from 1": "sample #," + NAMES + body(before=lambda i: str(i + 1)),
+    "numbers of rows without a name": NAMES.replace(",", " ") + body(delimiter=" ", before=str),
+    "remarks": "note," + NAMES + body(before=lambda i: "N" if i % 50 == 0 else ""),
+    "one lead per row": "\n".join(
+        ",".join([lead, *map(str, row)]) for lead, row in zip(LEADS, MV, strict=True)
+    ),
+    "one lead per row, with columns numbered": "lead," + ",".join(map(str, range(300))) + "\n"
+    + "\n".join(",".join([lead, *map(str, row)]) for lead, row in zip(LEADS, MV, strict=True)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_any_layout(tmp_path: Path, layout: str, encoding: str):
+    path = write(tmp_path, LAYOUTS[layout].encode(encoding), "csv")
+    record = read_record(path, **GIVEN)
+    assert list(map(lead_name, record.leads)) == list(LEADS)
+    np.testing.assert_allclose(record.signal, MV, atol=1e-6)
+    assert find_records(tmp_path) == [str(path)]
+
+
+def seconds(i: int) -> str:
+    return f"{i / FS:.3f}"
+
+
+TIMES: dict[str, Callable[[int], str]] = {
+    "time (s)": seconds,
+    "Time_ms": lambda i: str(2 * i),
+    "t [us]": lambda i: str(2000 * i),
+    "timestamp_ns": lambda i: str(1682935200_000_000_000 + 2_000_000 * i),
+    "Unix timestamp": lambda i: f"{1682935200 + i / FS:.3f}",
+    "time": seconds,
+    "Zeit": lambda i: f"01.05.2023 23:59:{59.5 + i / FS:06.3f}"
+    if i < 250
+    else f"02.05.2023 00:00:{(i - 250) / FS:06.3f}",
+    "DateTime": lambda i: f"2023-05-01T10:00:{i / FS:06.3f}Z",
+    "clock": lambda i: f"'0:{i / FS:06.3f}'",
+    "time of day": lambda i: f"11:59:{59.5 + i / FS:06.3f} AM"
+    if i < 250
+    else f"12:00:{(i - 250) / FS:06.3f} PM",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_columns_of_time_of_any_kind(tmp_path: Path, name: str):
+    content = name + "," + NAMES + body(before=TIMES[name])
+    record = read_record(write(tmp_path, content.encode()), units="mV")
+    assert record.fs == FS
+    np.testing.assert_allclose(record.signal, MV, atol=1e-6)
+
+
+@pytest.mark.parametrize("fs", [100, 250, 1000])
+def test_the_sampling_rate_is_that_of_the_time_column(tmp_path: Path, fs: int):
+    uv = ecg(3 * fs, fs)
+    table = pd.DataFrame(uv.T, columns=[f"{lead} [uV]" for lead in LEADS])
+    table.insert(0, "Time (s)", np.round(np.arange(3 * fs) / fs, 3))
+    record = read_record(write(tmp_path, table.to_csv(index=False, sep=";").encode(), "csv"))
+    assert record.fs == fs
+    np.testing.assert_array_equal(record.signal, (uv / 1000).astype(np.float32))
+
+
+@pytest.mark.parametrize("word", sorted(MISSING | {"NaN", "NULL", "N/A", " "}))
+def test_missing_samples(tmp_path: Path, word: str):
+    mv = MV.copy()
+    mv[3, 5:9] = np.nan
+    record = read_record(write(tmp_path, (NAMES + body(mv).replace("nan", word)).encode()), **GIVEN)
+    np.testing.assert_allclose(record.signal, mv, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["II (mV)", "MLII_mV"])
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_a_table_of_a_single_lead(tmp_path: Path, name: str, decimal: str):
+    table = pd.DataFrame({name: ecg()[1] / 1000})
+    content = b"# fs: 500\n" + table.to_csv(index=False, sep=";", decimal=decimal).encode()
+    record = read_record(write(tmp_path, content, "csv"))
+    assert find_records(tmp_path) == [str(tmp_path / "rec.csv")]
+    assert lead_name(record.leads[0]) == "II"
+    np.testing.assert_allclose(record.signal[0], ecg()[1] / 1000, atol=1e-6)
+
+
+def test_an_empty_line_in_a_single_column_is_a_missing_sample(tmp_path: Path):
+    record = read_record(write(tmp_path, b"II\n1.5\n\n2.5\n3.5\n\n"), **GIVEN)
+    np.testing.assert_array_equal(record.signal[0], [1.5, np.nan, 2.5, 3.5])
+
+
+def test_whole_numbers_with_a_comma_are_two_columns(tmp_path: Path):
+    uv = ecg()[:2]
+    content = "I,II\n" + "\n".join(f"{one},{other}" for one, other in uv.T)
+    record = read_record(write(tmp_path, content.encode()), fs=FS, units="uV")
+    np.testing.assert_allclose(record.signal, uv / 1000, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rate", "lead", "unit"),
+    [
+        (("Sample Rate", "512 hertz"), ("Lead", "Lead I"), ("Unit", "µV")),
+        (("Messrate", '"511,422\u00a0Hertz"'), ("Ableitung", "Ableitung I"), ("Einheit", "µV")),
+        (("Messrate", "511,422 Hertz"), ("Ableitung", "Ableitung I"), ("Einheit", "µV")),
+        (("サンプルレート", "512ヘルツ"), ("誘導", "I誘導"), ("単位", "µV")),
+        (("采样率", "512 赫兹"), ("导联", "I 导联"), ("单位", "µV")),
+        (("샘플링", "512헤르츠"), ("유도", "유도 I"), ("단위", "µV")),
+        (("Foo", "512 hertz"), ("Bar", "Bar I"), ("Baz", "µV")),
+    ],
+)
+@pytest.mark.parametrize("decimal", [".", ","])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_watch_exports_of_any_language(tmp_path: Path, rate, lead, unit, decimal: str, end: str):
+    uv = ecg(1000, 512)[0] / 7
+    lines = ["Name", '1,"Jan 8, 2002"', "A,2024-01-01 10:00:00 +0100", "B,", '"C","Watch6,7"']
+    lines += [",".join(rate), "", "", ",".join(lead), ",".join(unit), "", ""]
+    lines += [f"{value:.3f}".replace(".", decimal) for value in uv]
+    path = write(tmp_path, end.join(lines).encode(), "csv")
+    record = read_record(path)
+    assert record.leads == ("I",)
+    assert record.fs == pytest.approx(511.422 if "511" in rate[1] else 512)
+    np.testing.assert_allclose(record.signal[0], uv / 1000, atol=1e-6)
+    assert is_record(path)
+    assert not record.comments  # the lines above the numbers name the person
+
+
+def test_lines_of_any_kind_above_the_table(tmp_path: Path):
+    head = "Patient: Doe, John\nHeart rate: 72 bpm\nFilter: 0.05-150 Hz\nRate: 500 Hz\nUnit: mV\n\n"
+    record = read_record(write(tmp_path, (head + TABLE).encode()))
+    np.testing.assert_allclose(record.signal, MV, atol=1e-6)
+    with_units = NAMES + ",".join(["[mV]"] * 11 + ["[uV]"]) + "\n" + body()
+    record = read_record(write(tmp_path, with_units.encode()), fs=FS)
+    np.testing.assert_allclose(record.signal[11], MV[11] / 1000, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [("1.5", True), ("-1,5", True), ("", True), ("1e-3", True), ("II", False), ("1.234,5", False)],
+)
+def test_cells_that_are_numbers(cell: str, expected: bool):
+    assert is_number(cell) == expected
+
+
+def test_a_last_row_that_is_cut_off_is_left_out_with_a_warning(tmp_path: Path):
+    record = read_record(write(tmp_path, (TABLE + "1,2,3").encode()), **GIVEN)
+    np.testing.assert_allclose(record.signal, MV, atol=1e-6)
+    assert "cut off" in record.warnings[0]
+
+
+def with_row(row: str) -> str:
+    """Return a table with another row in line 102."""
+    return NAMES + body(MV[:, :100]) + row + "\n" + body(MV[:, 100:])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (with_row("1,2,abc,4,5,6,7,8,9,10,11,12"), "line 102, column III: not a number: 'abc'"),
+        ("\n\n" + with_row("1,2,abc,4,5,6,7,8,9,10,11,12"), "line 104, column III"),
+        (with_row("1,2,3"), "line 102: expected 12 columns as in the other rows, got 3"),
+        (with_row("1,2,3,4,5,6,7,8,9,10,11,12,13"), "line 102: expected 12 columns"),
+        (with_row("1.5;2,5,3,4,5,6,7,8,9,10,11,12"), "line 102, column I: not a number"),
+        ("I;II\n" + body(MV[:2], ";") + body(MV[:2], ";").replace(".", ","), "expected one kind"),
+        ("I;II\n" + "1,234;-1,500\n12,345;100\n" * 30, "may be between thousands"),
+        (NAMES + body() + "end of file\n", "line 302: expected 12 columns"),
+        ("fs: 500\nSampling rate: 250 Hz\n" + TABLE, "500 Hz and 250 Hz"),
+        ("Unit: mV\n" + TABLE.replace("V6", "V6 (uV)"), "contradicts the file's unit mV"),
+        ("# fs: fast\n" + TABLE, "expected a sampling rate in Hz"),
+        ("# fs: 250\n" + tsv(ecg()).decode(), "goes at 500 Hz, but the file states 250"),
+        (tsv(ecg()).decode().replace("9998,0", "99980,0"), "gap of 90 s"),
+        ("I,II\nx,y\nz,a\n", "no table of numbers"),
+        (pd.DataFrame(ecg().T).to_csv(index=False), "numbers the columns"),
+        ("hello world", "no table of numbers"),
+        ("," * 5000 + "\n1,2\n", "no table of numbers"),
+        ("I,II,\n" + "1,2,3\n" * 50, "no name"),
+        ("com.samsung.health.ecg,1,1\ndatauuid,start_time\na,2024\n", "Samsung Health"),
+        ('I,II\n1,"1\n' + "1,2\n" * 1000, "characters, expected at most"),
+    ],
+)  # fmt: skip
+def test_malformed_tables_are_refused(tmp_path: Path, content: str, message: str):
+    assert_refused(write(tmp_path, content.encode()), message, units="mV")
+
+
+def test_tables_with_too_many_cells_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(text_tables, "MAX_CELLS", 32_768)
+    assert_refused(write(tmp_path, csv(ecg())), "more than 32768 cells")
+    monkeypatch.setattr(text_tables, "MAX_TEXT_BYTES", 1 << 16)
+    assert_refused(write(tmp_path, csv(ecg())), "expected at most 65536")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "id,age,sex,height\n1,56,M,180\n2,65,F,170\n3,45,M,175\n",
+        'ecg_id,patient_id,report\n1,15709,"sinus, ok"\n2,13243,x\n3,1,y\n',
+        "0,1,0,1\n1,0,0,1\n0,0,1,1\n",
+        "time,heart rate\n10:00:00,72\n10:00:01,73\n",
+        "All, about it\nand more, of it\nthird, line\n",
+        "com.samsung.health.ecg,1,1\ndatauuid,mean_heart_rate\nabc,72\n",
+        "12 leads\n500 Hz\n",
+    ],
+)
+def test_other_tables_of_a_folder_are_no_records(tmp_path: Path, content: str):
+    assert not is_record(write(tmp_path, content.encode(), "csv"))
+
+
+@pytest.mark.parametrize("names", ["I,II", "time,ecg", "t,ecg [uV]", "0.25,0.5"])
+def test_tables_of_an_ecg_are_records(tmp_path: Path, names: str):
+    rows = "".join(f"{i / 100},{i % 7}\n" for i in range(200))
+    assert is_record(write(tmp_path, f"{names}\n{rows}".encode(), "csv"))
+
+
+def test_a_table_with_contradictions_is_a_record_that_is_refused(tmp_path: Path):
+    path = write(tmp_path, ("fs: 500\nfs: 250\n" + TABLE).encode(), "csv")
+    assert is_record(path)
+    assert_refused(path, "500 Hz and 250 Hz")
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason=f"needs {CASES}")
+@pytest.mark.parametrize(
+    ("name", "fs", "given"),
+    [
+        *[("apple_en.csv", 512, {}), ("apple_de.csv", 512, {}), ("atm_seconds.csv", 500, {})],
+        *[("spaces.txt", 500, GIVEN), ("transposed.csv", 500, GIVEN), ("iec_C.csv", 500, GIVEN)],
+        ("hefei_like.txt", 500, {"fs": FS, "gain": 205.0}),
+        ("dfajtai_RHYTHM_head.csv", 1000, {"units": "uV", "leads": LEADS}),
+        ("polar_h10.txt", 130, {"leads": ["II"]}),
+    ],
+)  # fmt: skip
+def test_real_tables(name: str, fs: float, given: dict):
+    record = read_record(CASES / name, **given)
+    assert record.fs == fs
+    assert set(map(lead_name, record.leads)) <= set(LEADS)
+    assert not record.warnings
+    assert 0.05 < np.abs(record.signal).max() < 5
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason=f"needs {CASES}")
+def test_tables_of_one_ecg_have_its_samples(shared_ptbxl: Path):
+    wfdb = read_record(shared_ptbxl / "records500" / "00000" / "00001_hr")
+    for name, given in (("spaces.txt", GIVEN), ("transposed.csv", GIVEN), ("atm_seconds.csv", {})):
+        signal = read_record(CASES / name, **given).signal
+        np.testing.assert_allclose(signal, wfdb.signal[:, : signal.shape[1]], atol=5.1e-4)

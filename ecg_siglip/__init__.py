@@ -18,7 +18,7 @@ layer to the highest: ``core``, ``vocabulary``, ``signals``; ``metrics``, ``read
 
 from ecg_siglip.core.lazy import lazy_names
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 _MODULE_OF = {
     "EcgClassifier": "inference.classifier",
     "EcgTextModel": "models.dual_encoder",

@@ -35,7 +35,11 @@ from ecg_siglip.reporting import charts
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "docs" / "results.md",
+    ROOT / "docs" / "explanation" / "robustness.md",
+)
 BLOCK = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- /results -->)", re.S)
 FOLD = 9
 ALL_RECORDS = 17418  # of folds 1-8 of all of PTB-XL
@@ -103,7 +107,7 @@ GROUPS: dict[str, dict[str, Any]] = {
         "required": "share0*_s*",
     },
 }
-BLOCK_PREFIXES = (*GROUPS, *words.TABLES, "calibration")
+BLOCK_PREFIXES = (*GROUPS, *words.TABLES, "calibration", "robustness")
 
 
 def required_runs(group: dict[str, Any]) -> str:
@@ -205,7 +209,38 @@ def page_blocks() -> dict[str, str]:
     path = RESULTS / "calibration.json"
     if path.exists():
         text["calibration"] = calibration_table(json.loads(path.read_text()))
+    before, after = (RESULTS / "robustness" / f"{name}.json" for name in ("bank", "bank_filtered"))
+    if before.exists() and after.exists():
+        text["robustness"] = robustness_table(
+            json.loads(before.read_text()), json.loads(after.read_text())
+        )
     return text | words.page_blocks(RESULTS / "words")
+
+
+def robustness_table(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Return what disturbances change without and with the filter, one line per disturbance.
+
+    Parameters
+    ----------
+    before, after : dict
+        What ``robustness.py`` wrote for a run without and a run with the high-pass filter.
+    """
+    lines = [
+        ["disturbance", "size", *("changed", "macro F1") * 2, "named"],
+        ["---"] * 7,
+    ]
+    for old, new in zip(before["rows"], after["rows"], strict=True):
+        cells = [
+            cell
+            for row in (old, new)
+            for cell in (
+                ("refused", "")
+                if row["changed"] is None
+                else (f"{100 * row['changed']:.1f} %", f"{row['macro_f1_min5']:.3f}")
+            )
+        ]
+        lines.append([new["kind"], new["size"], *cells, f"{100 * new['named']:.0f} %"])
+    return table(lines)
 
 
 def short_table(result: dict[str, Any]) -> str:

@@ -24,7 +24,13 @@ from ecg_siglip.models.artifact import Artifact, Tuning, load_artifact
 from ecg_siglip.models.dual_encoder import Model
 from ecg_siglip.readers.preparation import PreparedRecord, prepare_record
 from ecg_siglip.readers.record import Record
-from ecg_siglip.signals.leads import LEADS, available_leads, nearest_lead_set, not_assessable
+from ecg_siglip.signals.leads import (
+    LEADS,
+    available_leads,
+    nearest_lead_set,
+    not_assessable,
+    order_leads,
+)
 from ecg_siglip.signals.preprocessing import from_int16, nonflat_leads
 from ecg_siglip.vocabulary import findings
 
@@ -194,6 +200,10 @@ class Predictor:
             record = replace(record, signal=record.signal[nonflat], leads=leads)
             spec["allow_missing_leads"] = True
         if spec["allow_missing_leads"]:
+            if not available_leads(record.leads).any():
+                order_leads(
+                    record.signal, record.leads, record.name
+                )  # its error lists the channels
             lead_set = nearest_lead_set(available_leads(record.leads), record.name)
             try:
                 self.artifact.tuning(lead_set)

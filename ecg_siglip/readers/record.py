@@ -84,9 +84,9 @@ def read_record(
     Parameters
     ----------
     path : str or Path
-        WFDB with or without one of the suffixes ``.hea``, ``.dat``, ``.mat``; EDF and EDF+; a
-        DICOM ECG waveform; HL7 aECG or GE MUSE as XML; CSV, TSV, Parquet, ``.npy`` or ``.npz``.
-        The format is detected by the content, whatever the suffix; gzip files are unzipped.
+        WFDB with or without one of the suffixes ``.hea``, ``.dat``, ``.mat``; any format of
+        ``file_format.FORMATS``, detected by the content, whatever the suffix; gzip files are
+        unzipped. An exam of an HDF5 file in the layout of CODE-15 is ``file.hdf5/EXAM_ID``.
     fs : float, Hz, 50 to 20000, optional
         Sampling rate, if the file states none.
     units : str, optional

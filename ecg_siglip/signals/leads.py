@@ -149,13 +149,18 @@ def order_leads(
     keys = [lead_name(name) for name in names]
     doubled = [lead for lead in LEADS if keys.count(lead) > 1]
     missing = [lead for lead in LEADS if lead not in keys]
-    if doubled or len(missing) == 12 or (missing and not allow_missing):
+    if len(missing) == 12:
+        raise ValueError(
+            f"{record_prefix(record)}none of the channels has the name of a lead: "
+            f"{', '.join(map(str, names)) or 'none'}; name them with read.leads=[...]"
+        )
+    if doubled or (missing and not allow_missing):
         errors = [
             f"{error} {', '.join(leads)}"
             for error, leads in (("missing", missing), ("more than once", doubled))
             if leads
         ]
-        hint = "" if doubled or len(missing) == 12 else MISSING_HINT
+        hint = "" if doubled else MISSING_HINT
         raise ValueError(
             f"{record_prefix(record)}expected each of the 12 leads once, got {'; '.join(errors)} "
             f"(leads: {', '.join(map(str, names)) or 'none'}){hint}"

@@ -29,6 +29,8 @@ INT16_LIMIT = 32767
 # the amplitude, of half that rate. With a Kaiser window of 5 its transition is 0.16 wide.
 LOW_PASS_PERIODS = 20
 LOW_PASS_CORNER = 0.92
+# A record that is shorter by so little is as long as intended.
+ROUNDING_S = 0.05
 # Share of the samples of a lead that may exceed the range of 16 bits.
 SPIKE = 0.01
 
@@ -248,8 +250,8 @@ def fit_length(
     signal : ndarray of shape (n_leads, n)
     n_samples : int
     allow_short : bool
-        Pad shorter signals. One missing sample is due to rounding: it is always accepted, and the
-        last sample is repeated.
+        Pad shorter signals. One missing sample, or with ``fs`` up to ``ROUNDING_S``, is due to
+        rounding: it is always accepted, and the last sample is repeated.
     record : str
         Name of the record, for messages.
     fs : float, Hz, optional
@@ -266,14 +268,15 @@ def fit_length(
     """
     n = signal.shape[1]
     n_missing = n_samples - n
-    if n == 0 or (n_missing > 1 and not allow_short):
+    n_rounding = max(1, round(ROUNDING_S * fs)) if fs else 1
+    if n == 0 or (n_missing > n_rounding and not allow_short):
         got, expected = (
-            (f"{n / fs:.1f} s", f"{n_samples / fs:g} s") if fs else (f"{n} samples", f"{n_samples}")
+            (f"{n / fs:.4g} s", f"{n_samples / fs:g} s") if fs else (f"{n} samples", f"{n_samples}")
         )
         hint = "; pad with waveform.allow_short=true" if n else ""
         raise ValueError(f"{record_prefix(record)}{got} of signal, expected {expected}{hint}")
     if n_missing > 0:
-        mode: Any = "edge" if n_missing == 1 else "constant"
+        mode: Any = "edge" if n_missing <= n_rounding else "constant"
         return np.pad(signal, ((0, 0), (0, n_missing)), mode=mode)
     start = -n_missing // 2
     return signal[:, start : start + n_samples]

@@ -31,7 +31,7 @@ def test_name_duration_and_leads_are_those_of_the_recording():
 
 
 def test_errors_name_the_record():
-    with pytest.raises(ValueError, match="^record r7: 3.0 s of signal, expected 10 s"):
+    with pytest.raises(ValueError, match="^record r7: 3 s of signal, expected 10 s"):
         prepare_record(record(1500), SPEC)
     with pytest.raises(ValueError, match="^record r7: .*missing V6"):
         prepare_record(record(leads=LEADS[:-1]), SPEC)

@@ -334,7 +334,7 @@ def chosen_windows(n_windows: int, n_run: int, n_step: int) -> np.ndarray:
     Examples
     --------
     >>> chosen_windows(17, n_run=3, n_step=6)
-    array([ 0,  1,  2,  6,  7,  8, 14, 15, 16])
+    array([ 0,  1,  2,  6,  7,  8, 12, 13, 14, 15, 16])
     """
     last = max(0, n_windows - n_run)
     stretches = np.append(np.arange(0, last + 1, n_step), last)

@@ -37,7 +37,7 @@ def write_upload(folder, files):
 
 
 def test_unreadable_files_are_reported_and_the_others_predicted(service, tmp_path, files):
-    bad = {"notes.txt": b"hello", "lone.hea": b"nothing", "no_rate.csv": b"I,II\n1,2\n"}
+    bad = {"notes.txt": b"hello", "lone.hea": b"nothing", "no_rate.csv": b"I,II\n" + b"1,2\n" * 500}
     folder = write_upload(tmp_path / "in", files | bad)
     upload = service.submit(
         lambda: service.predict_folder(folder, service.settings_for({}))

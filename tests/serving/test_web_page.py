@@ -103,7 +103,7 @@ def test_no_file_that_was_not_uploaded_is_read(page, kind, simulated):
     }[kind]
     before = set(uploads.rglob("*"))
     dropped = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths]
-    inputs = [dropped, "balanced", "", "", "", False, False, False, ""]
+    inputs = [dropped, "balanced", "", "", "", "", False, False, False, False, ""]
     config = client.get("/config").json()
     event = next(d["id"] for d in config["dependencies"] if len(d["inputs"]) == len(inputs))
     body = {"fn_index": event, "data": inputs, "session_hash": "direct"}
@@ -151,7 +151,7 @@ def test_waiting_requests_do_not_block_the_page(trained, tmp_path, monkeypatch):
     with TestClient(guarded, base_url=BASE, raise_server_exceptions=False) as client:
         (name,) = client.post("/gradio_api/upload", files=files).json()
         dropped = [{"path": name, "meta": {"_type": "gradio.FileData"}}]
-        inputs = [dropped, "balanced", "", "", "", False, False, False, ""]
+        inputs = [dropped, "balanced", "", "", "", "", False, False, False, False, ""]
         known = client.get("/config").json()["dependencies"]
         event = next(event["id"] for event in known if len(event["inputs"]) == len(inputs))
 

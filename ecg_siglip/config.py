@@ -426,9 +426,7 @@ class WindowsConfig:
         0.0,
         86400.0,
     )
-    max_hours: float = setting(
-        MAX_HOURS, "Longest record, h; a longer one is refused before it is read.", 0.1, 744.0
-    )
+    max_hours: float = setting(MAX_HOURS, "Longest record, h; a longer one is refused.", 0.1, 744.0)
 
 
 @dataclass

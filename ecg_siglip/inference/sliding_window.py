@@ -172,6 +172,8 @@ def excluded(
 ) -> np.ndarray:
     """Return the present findings that a likelier one excludes, stretch by stretch.
 
+    A finding that is itself excluded excludes no other.
+
     Parameters
     ----------
     log_odds_RF : ndarray of shape (R, F)
@@ -183,13 +185,12 @@ def excluded(
     ndarray of shape (R, F), bool
         Of equally likely findings the first in the order of the model stays.
     """
-    excluded_RF = np.zeros_like(present_RF)
-    for f, g in zip(*np.nonzero(exclusive_FF), strict=True):
-        is_likelier = log_odds_RF[:, g] > log_odds_RF[:, f]
-        if g < f:
-            is_likelier |= log_odds_RF[:, g] == log_odds_RF[:, f]
-        excluded_RF[:, f] |= present_RF[:, f] & present_RF[:, g] & is_likelier
-    return excluded_RF
+    accepted_RF = np.zeros_like(present_RF)
+    rows = np.arange(len(log_odds_RF))
+    for finding_R in np.argsort(-log_odds_RF, axis=1, kind="stable").T:
+        is_excluded_R = (accepted_RF & exclusive_FF[finding_R]).any(axis=1)
+        accepted_RF[rows, finding_R] = present_RF[rows, finding_R] & ~is_excluded_R
+    return present_RF & ~accepted_RF
 
 
 @dataclass(frozen=True)

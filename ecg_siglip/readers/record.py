@@ -244,6 +244,8 @@ def _open_in_pieces(
 
 def _wfdb_header(path: Path) -> tuple[Path, Path, bool]:
     """Return a path without a WFDB suffix, the header there, and whether the path is WFDB."""
+    if not path.name:
+        return path, path, False
     base = path.with_suffix("") if path.suffix.lower() in WFDB_SUFFIXES else path
     if path.suffix.lower() == ".hea" and path.is_file():
         return base, path, True

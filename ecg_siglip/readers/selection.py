@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ecg_siglip.core.files import shorten
+from ecg_siglip.core.files import shorten, shown
 from ecg_siglip.readers.channels import Channel
 from ecg_siglip.signals.leads import LEADS, lead_name
 from ecg_siglip.signals.preprocessing import FLAT_MV
@@ -101,6 +101,8 @@ def select_leads(
         the file nor by the caller, or differently by both; if the leads differ in rate or length,
         or were cut into strips for printing.
     """
+    if isinstance(leads, str):
+        raise ValueError(f"expected a list of leads, got the text {shown(leads, 40)}")
     channels = _named(_with_chest_names(channels), leads)
     is_lead = [lead_name(channel.name) in LEADS for channel in channels]
     if any(is_lead):
@@ -288,7 +290,7 @@ def _mv_per_unit(stated: str, given: str | None, gain: float | None, lead: str) 
     if gain is not None and given:
         raise ValueError(f"expected read.units or read.gain, got {given} and {gain:g} per mV")
     if gain is not None:
-        if not gain > 0:
+        if not 0 < gain < np.inf:
             raise ValueError(f"expected read.gain above 0 counts per mV, got {gain:g}")
         return 1.0 / gain
     if not given:

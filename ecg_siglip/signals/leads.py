@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from ecg_siglip.core.files import shorten
+
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 # Last part of the codes of the leads in ISO/IEEE 11073 (MDC) and in SCP-ECG.
 LEAD_CODES = {
@@ -52,6 +54,7 @@ LIMBS = 0.5 * np.array([[-2, 2, 0], [-2, 0, 2], [0, -2, 2], [2, -1, -1], [-1, 2,
 LEADS_FROM_ELECTRODES = np.vstack(
     [np.hstack([LIMBS, np.zeros((6, 6))]), np.hstack([np.full((6, 3), -1 / 3), np.eye(6)])]
 ).astype(np.float32)
+MAX_NAMES = 160  # characters of the names in a message
 MISSING_HINT = "; `predict` accepts that with waveform.allow_missing_leads=true"
 
 
@@ -152,7 +155,7 @@ def order_leads(
     if len(missing) == 12:
         raise ValueError(
             f"{record_prefix(record)}none of the channels has the name of a lead: "
-            f"{', '.join(map(str, names)) or 'none'}; name them with read.leads=[...]"
+            f"{_shown(names)}; name them with read.leads=[...]"
         )
     if doubled or (missing and not allow_missing):
         errors = [
@@ -163,7 +166,7 @@ def order_leads(
         hint = "" if doubled else MISSING_HINT
         raise ValueError(
             f"{record_prefix(record)}expected each of the 12 leads once, got {'; '.join(errors)} "
-            f"(leads: {', '.join(map(str, names)) or 'none'}){hint}"
+            f"(leads: {_shown(names)}){hint}"
         )
     if not missing:
         return signal[[keys.index(lead) for lead in LEADS]]
@@ -175,6 +178,11 @@ def order_leads(
         derived = np.setdiff1d(np.arange(6), limb)
         ordered[derived] = LIMBS[derived] @ np.linalg.pinv(LIMBS[limb]) @ ordered[limb]
     return ordered
+
+
+def _shown(names: Sequence[str]) -> str:
+    """Return names for a message, in short."""
+    return shorten(", ".join(map(str, names)), MAX_NAMES) or "none"
 
 
 def record_prefix(record: str) -> str:

@@ -12,11 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from ecg_siglip.signals.gaps import GAPS_ALLOWED, fill_gaps, gap_error, level_padding
+from ecg_siglip.signals.gaps import (
+    GAPS_ALLOWED,
+    fill_gaps,
+    gap_error,
+    interpolate_gaps,
+    level_padding,
+)
 from ecg_siglip.signals.leads import available_leads, lead_list, order_leads, record_prefix
 
 # Version of the preparation. A model keeps the one that it was trained with: 1 resamples with
-# SciPy's own filter and leaves padded ends where they are.
+# SciPy's own filter and leaves padded ends and spikes as they are.
 VERSION = 2
 # Range of the amplitude (`amplitude_mv`) of anything that can be a 12-lead ECG in mV.
 PLAUSIBLE_MV = (0.02, 10.0)
@@ -79,6 +85,21 @@ def amplitude_mv(signal: np.ndarray) -> float:
     return float(np.median(np.quantile(deviation, 0.99, axis=1)))
 
 
+def check_finite(signal: np.ndarray, record: str = "") -> None:
+    """Check that a signal has no invalid sample.
+
+    Raises
+    ------
+    ValueError
+        If there is a NaN or infinite sample.
+    """
+    is_gap = ~np.isfinite(signal)
+    if is_gap.any():
+        raise ValueError(
+            f"{gap_error(is_gap, record)}; waveform.allow_gaps=true interpolates {GAPS_ALLOWED}"
+        )
+
+
 def check_signal(
     signal: np.ndarray,
     record: str = "",
@@ -114,11 +135,7 @@ def check_signal(
     """
     if signal.shape[-1] == 0:
         raise ValueError(f"{record_prefix(record)}0 s of signal, expected at least one sample")
-    is_gap = ~np.isfinite(signal)
-    if is_gap.any():
-        raise ValueError(
-            f"{gap_error(is_gap, record)}; waveform.allow_gaps=true interpolates {GAPS_ALLOWED}"
-        )
+    check_finite(signal, record)
     is_constant = np.ptp(signal, axis=1) == 0
     amplitude = amplitude_mv(signal)
     low, high = PLAUSIBLE_MV
@@ -373,7 +390,8 @@ def prepare_signal(
     ValueError
         As the steps ``order_leads``, ``fill_gaps``, ``check_signal``, ``resample``, ``bandpass``
         and ``fit_length``; or if a lead exceeds the range of 16 bits, 32.767 mV in either
-        direction, for more than ``SPIKE`` of the time. Shorter spikes are clipped.
+        direction, for more than ``SPIKE`` of the time. With a high-pass filter, shorter spikes are
+        interpolated, otherwise clipped.
 
     Notes
     -----
@@ -383,9 +401,12 @@ def prepare_signal(
     signal = order_leads(signal, leads, record, allow_missing_leads)
     if allow_gaps:
         signal = fill_gaps(signal, fs, record)
-    if version >= 2 and low_hz is not None:
-        signal = level_padding(signal, fs)
+    check_finite(signal, record)
+    # The filter would spread a step or a spike over the second around it.
+    is_filtered = version >= 2 and low_hz is not None
+    signal = level_padding(signal, fs) if is_filtered else signal
     check_signal(signal, record, allow_flat, available_leads(leads))
+    signal = _without_spikes(signal, record) if is_filtered else signal
     signal = resample(signal, fs, to_fs, steep=version >= 2)
     signal = bandpass(signal, to_fs, low_hz, high_hz)
     signal = fit_length(signal, round(to_fs * duration_s), allow_short, record, to_fs)
@@ -393,13 +414,21 @@ def prepare_signal(
     return quantize(signal)
 
 
+def _without_spikes(signal: np.ndarray, record: str) -> np.ndarray:
+    """Interpolate the samples that are out of range of the median of their lead."""
+    centered = signal - np.median(signal, axis=1, keepdims=True)
+    _check_range(centered, record)
+    is_spike = np.abs(centered) > INT16_LIMIT / UV_PER_MV
+    return interpolate_gaps(np.where(is_spike, np.float32(np.nan), signal))
+
+
 def _check_range(signal: np.ndarray, record: str) -> None:
-    """Refuse leads of which ``to_int16`` would clip more than a spike."""
+    """Refuse leads of which more than a spike is out of the range of ``to_int16``."""
     limit_mv = INT16_LIMIT / UV_PER_MV
     magnitude_mv = np.abs(signal)
     exceeds = (magnitude_mv > limit_mv).mean(axis=1) > SPIKE
     if exceeds.any():
         raise ValueError(
-            f"{record_prefix(record)}{lead_list(exceeds)} up to {magnitude_mv.max():.4g} mV from "
-            f"the baseline, expected at most {limit_mv:g} mV"
+            f"{record_prefix(record)}{lead_list(exceeds)} up to {magnitude_mv.max():.4g} mV, "
+            f"expected at most {limit_mv:g} mV"
         )

@@ -25,6 +25,8 @@ CLIPPED_S = 0.03  # at the largest or smallest value of the lead
 CLIPPED_MV = 1.0  # amplifiers do not clip below it
 MAINS_HZ = (50.0, 60.0)
 MAINS_MV = 0.05  # amplitude
+# Sampled at less than about 90 Hz, hum appears at the frequencies of the ECG itself.
+MIN_SEEN_HZ = 35.0
 # Power of the mains hum, of that of everything else, above which there is hardly an ECG.
 MOSTLY_MAINS = 4.0
 PULSE_MV = (0.4, 2.5)
@@ -163,7 +165,7 @@ def _spikes(signal: np.ndarray) -> list[str]:
     if largest_mv.max() <= limit_mv:
         return []
     where = _listed(largest_mv > limit_mv)
-    return [f"spikes in {where} ({largest_mv.max():.3g} mV), cut off at {limit_mv:.1f} mV"]
+    return [f"spikes in {where} ({largest_mv.max():.3g} mV), removed beyond {limit_mv:.1f} mV"]
 
 
 def _mains(signal: np.ndarray, fs: float, is_available: np.ndarray) -> tuple[list[str], bool]:
@@ -177,10 +179,16 @@ def _mains(signal: np.ndarray, fs: float, is_available: np.ndarray) -> tuple[lis
     found = []
     for mains_hz in MAINS_HZ:
         seen_hz = abs(mains_hz - round(mains_hz / fs) * fs)
+        if seen_hz < MIN_SEEN_HZ:
+            continue
         distance = np.abs(hz - seen_hz)
-        hum = power[:, distance <= 0.5].sum(axis=1)
+        # What the neighboring frequencies have as well is noise or a spike.
+        level = np.median(power[:, (distance > 1) & (distance <= 4)], axis=1)
+        hum = (power[:, distance <= 0.5] - level[:, None]).sum(axis=1).clip(min=0)
         other = power[:, (hz > 1) & (distance > 1)].sum(axis=1)
         found.append((hum.max(), mains_hz, hum, other))
+    if not found:
+        return [], True
     _, mains_hz, hum, other = max(found, key=lambda each: each[0])
     if np.median((hum / other.clip(1e-9))[is_available]) > MOSTLY_MAINS:
         return [

@@ -15,6 +15,7 @@ from ecg_siglip.inference.sliding_window import (
     Timeline,
     Windows,
     chosen_windows,
+    excluded,
     predict_windows,
     representative_window,
     window_starts,
@@ -357,11 +358,29 @@ def test_in_no_stretch_two_findings_that_exclude_each_other_are_sustained(seed):
     np.testing.assert_array_equal(present[~exclusive.any(axis=0)], alone[~exclusive.any(axis=0)])
     assert present.any() == alone.any()
     means = np.array([log_odds[i : i + 3].mean(axis=0) for i in range(10)])
+    accepted: list[set[int]] = []  # in each stretch, the likeliest first
+    for mean in means:
+        accepted.append(set())
+        for f in np.argsort(-mean, kind="stable"):
+            if mean[f] >= 0 and not any(exclusive[f, g] for g in accepted[-1]):
+                accepted[-1].add(int(f))
+    assert present.tolist() == [any(f in each for each in accepted) for f in range(4)]
     for f in np.flatnonzero(present):
-        rivals = np.flatnonzero(exclusive[f])
-        is_likeliest = (means[:, rivals] <= np.maximum(means[:, [f]], 0)).all(axis=1)
-        own = np.flatnonzero((means[:, f] >= 0) & is_likeliest)
+        own = [i for i, each in enumerate(accepted) if f in each]
         assert any(best[f] in range(i, i + 3) for i in own)
+
+
+def test_an_excluded_finding_excludes_no_other():
+    """Sinus rhythm excludes the second, which excludes the third; the first and third agree."""
+    exclusive = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], bool)
+    present = np.ones((1, 3), bool)
+    assert excluded(np.array([[2.0, 1.0, 0.5]]), present, exclusive).tolist() == [
+        [False, True, False]
+    ]
+    assert excluded(np.array([[1.0, 1.0, 1.0]]), present, exclusive).tolist() == [
+        [False, True, False]
+    ]
+    assert not excluded(np.array([[2.0, 1.0, 0.5]]), ~present, exclusive).any()
 
 
 def test_excluded_findings_keep_their_probability_and_stay_possible(trained, joined, monkeypatch):

@@ -82,12 +82,29 @@ def test_a_model_of_version_1_keeps_its_resampling():
     assert np.abs(resampled(2) - resampled(1)).max() > 0.02
 
 
+@pytest.mark.parametrize("spike_mv", [40.0, 1000.0])
+def test_a_spike_changes_nothing_around_it_with_a_high_pass(spike_mv: float):
+    signal = ecg()
+    signal[6, 500] = (signal[6, 499] + signal[6, 501]) / 2
+    expected = prepare(signal, low_hz=0.5)
+    signal[6, 500] = spike_mv
+    np.testing.assert_allclose(prepare(signal, low_hz=0.5), expected, atol=0.002)
+
+
+def test_infinite_samples_are_refused_without_another_warning(recwarn):
+    signal = ecg()
+    signal[2, 10:12] = np.inf
+    with pytest.raises(ValueError, match="NaN or infinity in lead III"):
+        prepare(signal, low_hz=0.5)
+    assert not recwarn.list
+
+
 def test_spikes_are_clipped_and_longer_excesses_refused():
     signal = ecg()
     signal[6, 500] = 40.0
     assert prepare(signal)[6, 500] == np.float32(32.767)
     signal[6, 500:520] = 40.0
-    with pytest.raises(ValueError, match="^record r7: lead V1 up to 40 mV from the baseline"):
+    with pytest.raises(ValueError, match="^record r7: lead V1 up to 40 mV, expected at most 32"):
         prepare(signal)
 
 

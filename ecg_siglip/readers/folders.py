@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ SPECIAL = Other("a special file", "")
 PART = Other("a part of a record", "")
 OTHER = Other("an other file", "")
 EMPTY = Other("an empty file", "")
+DAMAGED = Other("a damaged file", "copy or export it again", True)
 TEXT = Other("a text file", "")
 TABLE = Other("a table without names of leads", "")
 NUMBERS = Other(
@@ -57,6 +59,7 @@ COMMON_NAMES = re.compile(
     re.IGNORECASE,
 )
 # An empty file with one of these suffixes was to become a table or a document with an ECG.
+ZIPPED = (".xlsx", ".npz")
 TABLE_SUFFIXES = (".csv", ".tsv", ".xml", ".json", ".xlsx", ".h5", ".hdf5")
 ECG_ROOT = re.compile(rb"<(?:\w+:)?\w*(?:ecg|ekg|cardio|holter|waveform)", re.IGNORECASE)
 ECG_KEY = re.compile(
@@ -313,6 +316,8 @@ class _Folder:
             return PART if is_segment else None
         if is_record(entry.path, head):
             return None
+        if head.startswith(b"PK") and suffix in ZIPPED and not zipfile.is_zipfile(entry.path):
+            return DAMAGED
         if n_bytes == 0:
             kind = EMPTY if suffix in TABLE_SUFFIXES or suffix in ECG_SUFFIXES else OTHER
         else:

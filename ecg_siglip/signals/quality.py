@@ -69,22 +69,26 @@ def quality_warnings(
     is_available = np.ones(len(signal), bool) if available is None else np.asarray(available)
     warnings = _gaps(signal)
     signal = interpolate_gaps(signal)
+    # Before the padding is taken off: a pulse may be next to it.
+    at_fs = resample(signal, fs, FS).astype(np.float64)
+    calibration = _calibration(at_fs, is_available)
     signal, padding = _without_padding(signal, fs, is_available)
     is_flat, flat = _flat(signal, fs, is_available)
     is_clipped, clipped = _clipped(signal, fs)
-    warnings += [*padding, *flat, *clipped, *_spikes(signal)]
+    # The top of a pulse is flat, too.
+    warnings += [*padding, *flat, *calibration, *([] if calibration else clipped)]
+    warnings += _spikes(signal)
     if signal.shape[1] < fs:
         return warnings
     mains, is_ecg = _mains(signal, fs, is_available)
     if not is_ecg:
         return warnings + mains
-    at_fs = resample(signal, fs, FS).astype(np.float64)
+    at_fs = resample(signal, fs, FS).astype(np.float64) if padding else at_fs
     noise_mv = _noise_mv(at_fs)
     warnings += [*mains, *_above_limit("noise", noise_mv, NOISE_MV)]
     drift_mv = np.ptp(np.median(_seconds(at_fs), axis=2), axis=1)
     warnings += _above_limit("a moving baseline", drift_mv, DRIFT_MV)
     warnings += _offset(np.where(drift_mv > DRIFT_MV, 0, np.median(at_fs, axis=1)), offset_removed)
-    warnings += _calibration(at_fs, is_available)
     is_clear = (noise_mv <= NOISE_MV) & ~is_flat & ~is_clipped
     return warnings + electrode_warnings(at_fs, is_available, is_clear)
 

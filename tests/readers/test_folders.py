@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from helpers import SHARED
-from writers import FS, csv, ecg, edf, write_wfdb
+from writers import FS, csv, ecg, edf, npz, write_wfdb
 
 from ecg_siglip.readers import folders
 from ecg_siglip.readers.folders import Skipped, expand_paths, find_records, named_files
@@ -229,6 +229,13 @@ def test_what_cannot_be_reached_is_named_and_stops_nothing(
         assert words == "1 unreadable folder (closed: Permission denied)"
         with pytest.raises(OSError, match="record closed: .*Permission denied"):
             read_record(tmp_path / "closed")
+
+
+def test_a_truncated_workbook_or_archive_is_a_damaged_record(tmp_path: Path):
+    (tmp_path / "a.npz").write_bytes(npz(ecg(2 * FS))[:500])
+    (tmp_path / "b.xlsx").write_bytes(b"PK\x03\x04" + bytes(200))
+    assert tally(tmp_path) == {"a damaged file": (1, True)}
+    assert names(tmp_path) == ["a.npz"]  # reading it is an error
 
 
 def test_a_very_deep_tree(tmp_path: Path, table: bytes):

@@ -181,6 +181,17 @@ def test_a_calibration_pulse_is_named(clean, fs, derived):
     assert any("a calibration pulse (1.0 mV, 0.2 s after" in w for w in warnings), warnings
 
 
+@pytest.mark.parametrize("flat", [50, 150])
+@pytest.mark.parametrize("at_end", [False, True])
+def test_a_calibration_pulse_next_to_a_flat_baseline_is_named(clean, flat, at_end):
+    signal = clean[:, ::-1].copy() if at_end else clean.copy()
+    signal[:, :300] = 0.0
+    signal[:, flat : flat + 100] = 1.0
+    warnings = quality_warnings(signal[:, ::-1] if at_end else signal, 500)
+    assert any("a calibration pulse (1.0 mV" in warning for warning in warnings), warnings
+    assert not any("cut off" in warning for warning in warnings)
+
+
 def test_spikes_beyond_the_range_are_named(clean):
     clean[LEAD["V3"], 2000] = 45.0
     warnings = quality_warnings(clean, 500)

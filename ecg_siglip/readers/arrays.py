@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -28,8 +30,10 @@ SIGNAL_KEYS = (
 RATE_KEYS = FS_KEYS | {"freq", "frequency", "sfreq", "srate"}
 LEAD_KEYS = {
     "leads", "lead", "leadnames", "leadname", "signame", "signames", "channels", "channelnames",
-    "chnames", "names",
+    "chnames", "names", "leadorder", "leadlabels", "channellabels", "signalnames", "channelorder",
 }  # fmt: skip
+# Names of leads, or of findings in a data set.
+LABEL_KEYS = {"labels", "label"}
 
 
 def read_npy(content: bytes) -> Stated:
@@ -79,17 +83,21 @@ def read_npz(content: bytes) -> Stated:
             if member.filename.endswith(".npy")
         }
         names = [name for name in members if is_named(name)] or list(members)[:1]
+        labels = [name for name in members if is_label(name) and name not in names]
         is_signal = any(normalized_key(name) in SIGNAL_KEYS for name in names)
         if not is_signal and len(members) != 1 and not any(map(_is_lead, names)):
             listed = ", ".join(archive.namelist())[:100]
             raise ValueError(f"expected an array `signal`, got {listed or 'nothing'}")
-        n_bytes = sum(members[name].file_size for name in names)
+        n_bytes = sum(members[name].file_size for name in names + labels)
         if n_bytes > MAX_BYTES:
             raise ValueError(f"{n_bytes} bytes when unpacked, expected at most {MAX_BYTES}")
         arrays = {}
         for name in names:
             with archive.open(members[name]) as file:
                 # Unpack no more than the archive states, whatever it contains.
+                arrays[name] = _array(file.read(members[name].file_size))
+        for name in labels:
+            with archive.open(members[name]) as file, suppress(ValueError):  # objects
                 arrays[name] = _array(file.read(members[name].file_size))
     return read_arrays(arrays)
 
@@ -99,6 +107,11 @@ def is_named(name: str) -> bool:
     known = RATE_KEYS | UNIT_KEYS | LEAD_KEYS
     key = normalized_key(name)
     return key in SIGNAL_KEYS or key in known or _is_lead(name)
+
+
+def is_label(name: str) -> bool:
+    """Return whether strings of this name may be the leads."""
+    return normalized_key(name) in LABEL_KEYS
 
 
 def _is_lead(name: str) -> bool:
@@ -133,7 +146,8 @@ def read_arrays(arrays: Mapping[str, np.ndarray]) -> Stated:
     units = next((_strings(arrays[keys[key]]) for key in keys if key in UNIT_KEYS), [""])
     of_leads = [name for name in arrays if _is_lead(name)]
     signals = [keys[key] for key in SIGNAL_KEYS if key in keys]
-    others = [name for name in arrays if not is_named(name)]
+    others = [name for name in arrays if not is_named(name) and not is_label(name)]
+    others = others or [name for name in arrays if is_label(name)]
     if of_leads and not signals:
         unit = units[0] if len(units) == 1 else ""
         rows = [arrays[name].ravel() for name in of_leads]
@@ -145,12 +159,26 @@ def read_arrays(arrays: Mapping[str, np.ndarray]) -> Stated:
     if not signals and len(others) != 1:
         raise ValueError(f"expected an array `signal`, got {', '.join(arrays)[:100] or 'nothing'}")
     signal = numeric_signal(arrays[(signals or others)[0]])
-    names = next((_strings(arrays[keys[key]]) for key in keys if key in LEAD_KEYS), None)
+    names = _lead_names(arrays, signal.shape)
     signal = orient_signal(signal, len(names)) if names else oriented(signal)
     units = units * len(signal) if len(units) == 1 else units
     if len(units) != len(signal):
         raise ValueError(f"expected a unit for each of {len(signal)} leads, got {len(units)}")
     return Stated(make_channels(signal, fs, units, names))
+
+
+def _lead_names(arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> list[str] | None:
+    """Return the names of the leads of a signal of a shape; None if there are none."""
+    for name, array in arrays.items():
+        may_be_leads = is_label(name) and array.dtype.kind in "SU" and array.size <= MAX_NAMES
+        if normalized_key(name) in LEAD_KEYS or may_be_leads:
+            names = _strings(array)
+            if len(names) == 1 and 1 not in shape:
+                separator = r"[,;|]" if re.search(r"[,;|]", names[0]) else r"\s"
+                names = [each.strip() for each in re.split(rf"\s*{separator}\s*", names[0])]
+            if not is_label(name) or any(map(_is_lead, names)):
+                return names
+    return None
 
 
 def _number(array: np.ndarray) -> float:
@@ -204,7 +232,12 @@ def _array(content: bytes) -> np.ndarray:
     if version not in readers:
         raise ValueError(f"expected an array of version 1.0 or 2.0, got {version}")
     shape, in_fortran_order, dtype = readers[version](file)
-    if dtype.kind not in "iufU":
+    if dtype.kind == "O":
+        raise ValueError(
+            "expected an array of numbers or strings, got Python objects, which are not opened: "
+            "save names as strings (dtype=str), or leave them out and give read.leads"
+        )
+    if dtype.kind not in "iufSU":
         raise ValueError(f"expected an array of numbers or strings, got {dtype}")
     n_promised, n_bytes = math.prod(shape) * dtype.itemsize, len(content) - file.tell()
     if n_promised != n_bytes or dtype.itemsize == 0:
@@ -215,10 +248,12 @@ def _array(content: bytes) -> np.ndarray:
 
 def _strings(array: np.ndarray) -> list[str]:
     """Return the strings of an array."""
-    if array.size > MAX_NAMES or array.dtype.kind != "U":
+    if array.size > MAX_NAMES or array.dtype.kind not in "SU":
         raise ValueError(
             f"expected at most {MAX_NAMES} strings, got {array.dtype} of shape {array.shape}"
         )
+    if array.dtype.kind == "S":
+        return [text.decode("utf-8", "replace").strip() for text in array.ravel()]
     return [str(text).strip() for text in array.ravel()]
 
 

@@ -26,6 +26,8 @@ MAX_CHUNK_BYTES = 1 << 26
 MAX_LZF_BYTES = 1 << 23
 MAX_CHUNKS = 100_000
 MAX_ATTRIBUTE_BYTES = 1 << 20
+MAX_CHARACTERS = 100_000
+MATLAB_CLASS = "MATLAB_class"
 # Filters that are read, in this order: shuffle, deflate or LZF, checksum. Others might load code.
 FILTERS = {2: 0, 1: 1, 32000: 1, 3: 2}
 LZF = 32000
@@ -101,7 +103,7 @@ def read_recording(file: Any, exam: str | None) -> dict[str, np.ndarray]:
         raise ValueError(f"expected a dataset `ecg` or `signal`, got {listed[:100] or 'none'}")
     arrays: dict[str, np.ndarray] = {}
     for name, data in chosen.items():
-        arrays = _attributes(file, data) | arrays | {_last(name): _samples(data)}
+        arrays = _attributes(file, data) | arrays | {_last(name): _values(file, data)}
     return arrays
 
 
@@ -147,6 +149,34 @@ def _exams(datasets: dict[str, Any]) -> tuple[str, list[str]] | None:
         if normalized_key(_last(name)) in ID_KEYS and data.shape == (n_exams,):
             return several[0], [str(_text(value)) for value in _samples(data)]
     return several[0], [str(row) for row in range(n_exams)]
+
+
+def _values(file: Any, data: Any) -> np.ndarray:
+    """Return a dataset; text of MATLAB 7.3, characters or cells of them, as strings."""
+    import h5py
+
+    kind = ""
+    if MATLAB_CLASS in data.attrs:
+        stored = data.attrs.get_id(MATLAB_CLASS)
+        is_small = stored.get_storage_size() <= MAX_ATTRIBUTE_BYTES
+        kind = str(_text(data.attrs[MATLAB_CLASS])) if is_small else ""
+    if kind == "char" and data.dtype == np.uint16 and data.size <= MAX_CHARACTERS:
+        columns = np.atleast_2d(_samples(data))  # MATLAB's rows are columns of HDF5
+        return np.array([_decoded(row) for row in columns.T] or [""])
+    is_cell = kind == "cell" and h5py.check_ref_dtype(data.dtype) is h5py.Reference
+    if not is_cell or data.size > MAX_NAMES or data.chunks or data.external or data.is_virtual:
+        return _samples(data)
+    cells: list[Any] = [file[reference] if reference else None for reference in data[...].ravel()]
+    for cell in cells:
+        is_text = isinstance(cell, h5py.Dataset) and cell.dtype == np.uint16
+        if not is_text or cell.size > MAX_CHARACTERS // MAX_NAMES:
+            raise ValueError(f"expected short strings in the cells of {data.name}")
+    return np.array([_decoded(_samples(cell).ravel()) for cell in cells] or [""])
+
+
+def _decoded(characters: np.ndarray) -> str:
+    """Return text of characters in UTF-16."""
+    return characters.astype("<u2").tobytes().decode("utf-16-le", "replace")
 
 
 def _samples(data: Any, row: int | None = None) -> np.ndarray:

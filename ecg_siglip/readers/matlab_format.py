@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ecg_siglip.readers.arrays import is_named, read_arrays
+from ecg_siglip.readers.arrays import MAX_NAMES, is_label, is_named, read_arrays
 from ecg_siglip.readers.channels import Stated
 from ecg_siglip.readers.limits import MAX_BYTES
 
@@ -47,7 +47,7 @@ def read_mat(content: bytes) -> Stated:
     """
     from scipy.io import loadmat, whosmat
 
-    n_elements = _check_unpacked(content) if content.startswith(b"MATLAB 5") else 0
+    n_elements = _check_unpacked(content) if content.startswith(b"MATLAB 5") else []
     variables = whosmat(io.BytesIO(content))
     if len(variables) > MAX_VARIABLES:
         raise ValueError(f"expected at most {MAX_VARIABLES} variables, got {len(variables)}")
@@ -56,18 +56,26 @@ def read_mat(content: bytes) -> Stated:
     wanted = [name for name in matrices if is_named(name)] or [
         name for name in matrices if kinds[name] in NUMBERS
     ]
+    cells = [
+        name
+        for (name, kind), n_within in zip(kinds.items(), n_elements, strict=False)
+        if kind == "cell" and (is_named(name) or is_label(name)) and n_within <= MAX_ELEMENTS
+    ]
+    labels = [name for name in matrices if kinds[name] == "char" and is_label(name)]
     structures = [name for name, kind in kinds.items() if kind == "struct"]
     has_matrix = any(kinds[name] in NUMBERS for name in wanted)
     if structures and not has_matrix:
-        if n_elements > MAX_ELEMENTS or len(structures) > 1:
+        if sum(n_elements) > MAX_ELEMENTS or len(structures) > 1:
             raise ValueError("structures that are no ECG: save the samples as a matrix `val`")
         loaded = loadmat(io.BytesIO(content), variable_names=structures)
         return read_arrays(_fields(loaded[structures[0]]))
     if not has_matrix:
         listed = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())[:100]
         raise ValueError(f"expected a matrix of numbers such as `val`, got {listed or 'nothing'}")
+    wanted += labels + cells
     loaded = loadmat(io.BytesIO(content), variable_names=wanted)
-    return read_arrays({name: loaded[name] for name in wanted if name in loaded})
+    arrays = {name: _text(loaded[name]) for name in wanted if name in loaded}
+    return read_arrays({name: array for name, array in arrays.items() if array.dtype.kind != "O"})
 
 
 def is_ecg_mat(content: bytes) -> bool:
@@ -89,16 +97,25 @@ def _fields(structure: Any) -> dict[str, np.ndarray]:
     if structure.size != 1 or not structure.dtype.names:
         raise ValueError(f"expected one structure, got an array of shape {structure.shape}")
     record = structure.ravel()[0]
-    fields = {str(name): np.asarray(record[name]) for name in structure.dtype.names}
+    fields = {str(name): _text(np.asarray(record[name])) for name in structure.dtype.names}
     return {
         name: array
         for name, array in fields.items()
-        if array.dtype.kind in "iufU" and array.size and is_named(name)
+        if array.dtype.kind in "iufU" and array.size and (is_named(name) or is_label(name))
     }
 
 
-def _check_unpacked(content: bytes) -> int:
-    """Check the size of the unpacked elements of a file, and return how many matrices they have.
+def _text(array: np.ndarray) -> np.ndarray:
+    """Return a cell array of strings as an array of them, and any other array as it is."""
+    if array.dtype.kind != "O" or array.size > MAX_NAMES:
+        return array
+    cells = [np.asarray(cell) for cell in array.ravel()]
+    is_text = all(cell.dtype.kind == "U" and cell.size <= 1 for cell in cells)
+    return np.array(["".join(cell.ravel()) for cell in cells], str) if is_text else array
+
+
+def _check_unpacked(content: bytes) -> list[int]:
+    """Check the size of the unpacked variables of a file, and return how many matrices each has.
 
     Notes
     -----
@@ -106,7 +123,8 @@ def _check_unpacked(content: bytes) -> int:
     the numbers in the byte order of the mark at its end.
     """
     order = "<" if content[126:128] == b"IM" else ">"
-    at, n_bytes, n_matrices = HEADER_BYTES, 0, 0
+    at, n_bytes = HEADER_BYTES, 0
+    n_matrices: list[int] = []
     for _ in range(MAX_VARIABLES + 1):
         if at + 8 > len(content):
             return n_matrices
@@ -117,9 +135,9 @@ def _check_unpacked(content: bytes) -> int:
             n_bytes += len(unpacked)
             if n_bytes > MAX_BYTES:
                 raise ValueError(f"more than {MAX_BYTES} bytes when unpacked")
-            n_matrices += _count(unpacked, order)
+            n_matrices.append(_count(unpacked, order))
         elif kind == MATRIX:
-            n_matrices += 1 + _count(element, order)
+            n_matrices.append(1 + _count(element, order))
         at += 8 + int(size)
     raise ValueError(f"expected at most {MAX_VARIABLES} variables, got more")
 

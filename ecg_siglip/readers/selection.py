@@ -28,14 +28,20 @@ MV_PER_UNIT = {
 COUNTS = {"", "1", "nu", "adu", "adc", "count", "counts", "digit", "digits", "lsb", "raw", "none"}
 # Signals of monitors and sleep laboratories that are no ECG, by the beginning of their names.
 OTHER_SIGNALS = re.compile(
-    r"(?:eeg|eog|emg|resp|pleth|ppg|spo2|sao2|abp|art|pap|cvp|icp|nbp|bp|pulse|pr|hr|temp|airflow|"
+    r"(?:eeg(?!.*e[ck]g)|eog|emg|resp|pleth|ppg|spo2|sao2|abp|art|pap|cvp|icp|nbp|bp|pulse|pr|hr|temp|airflow|"
     r"flow|thor|abdo|chest|snore|position|sound|event|annotation|edf annotation|bdf annotation|"
     r"status|trigger|marker|acc|gyro|co2|leg|chin|light|nasal|imp)(?![a-z0-9]*v[1-6]\b)",
     re.I,
 )
 # IEC 60601-2-25 names the chest leads C1 to C6; so does the 10-20 system of the EEG.
 IEC_CHEST = re.compile(r"(?:lead|ecg|ekg)?[\s_.:-]*c([1-6])", re.I)
-EEG = re.compile(r"(?:eeg\b.*|(?:fp|[fopatm])\d\b.*|[fcpo]z\b.*|c\d-.*)", re.I)
+EEG = re.compile(
+    r"eeg.*|(?:(?:af|fc|cp|po|ft|tp|fp|[fopatm])\d{1,2}h?|(?:fp|af|fc|cp|po|[fcpoi])z)\b.*|c\d-.*",
+    re.I,
+)
+ECG = re.compile(r"e[ck]g|exg", re.I)
+# A letter and a number: a lead, or one of many electrodes (BioSemi's caps, those within the brain).
+NUMBERED = re.compile(r"([abcdv])[\s_.-]?0*([1-9]\d{0,2})", re.I)
 SKIPPED = "-"  # in read.leads, for a channel that is no lead
 # Leads whose lengths differ by at most this share are cut to the shortest.
 UNEVEN = 0.01
@@ -103,7 +109,7 @@ def select_leads(
     """
     if isinstance(leads, str):
         raise ValueError(f"expected a list of leads, got the text {shown(leads, 40)}")
-    channels = _named(_with_chest_names(channels), leads)
+    channels = _named(_without_electrodes(channels, leads), leads)
     is_lead = [lead_name(channel.name) in LEADS for channel in channels]
     if any(is_lead):
         first = channels[is_lead.index(True)]
@@ -158,15 +164,34 @@ def _goes_with(channel: Channel, lead: Channel, units: str | None, gain: float |
     )
 
 
-def _with_chest_names(channels: Sequence[Channel]) -> Sequence[Channel]:
-    """Return the channels with C1 to C6 as V1 to V6, unless these are electrodes of an EEG."""
+def _without_electrodes(
+    channels: Sequence[Channel], given: Sequence[str] | None
+) -> Sequence[Channel]:
+    """Return the channels of an ECG without those of an EEG, and with C1 to C6 as V1 to V6.
+
+    Notes
+    -----
+    If no channel is named as an ECG, or the caller names every channel, all are returned; then no
+    electrode has the name of a lead.
+    """
+    is_electrode = _electrodes(channels)
+    if any(is_electrode):
+        is_ecg = [
+            not electrode and (lead_name(channel.name) in LEADS or bool(ECG.search(channel.name)))
+            for channel, electrode in zip(channels, is_electrode, strict=True)
+        ]
+        n_candidates = len(_candidates(channels))
+        if any(is_ecg) and (not given or len(given) != n_candidates):
+            return [channel for channel, is_one in zip(channels, is_ecg, strict=True) if is_one]
+        return [
+            channel._replace(name=f"channel {channel.name}")
+            if electrode and lead_name(channel.name) in LEADS
+            else channel
+            for channel, electrode in zip(channels, is_electrode, strict=True)
+        ]
     numbers = [IEC_CHEST.fullmatch(channel.name.strip()) for channel in channels]
     has_limb_lead = any(lead_name(channel.name) in LEADS[:6] for channel in channels)
-    is_eeg = any(EEG.fullmatch(channel.name.strip()) for channel in channels)
-    electrodes = {number[1] for number in numbers if number}
-    # The electrodes of the EEG in a sleep laboratory are C3 and C4.
-    is_eeg |= electrodes <= {"3", "4"}
-    if len(electrodes) < 6 and (is_eeg or not has_limb_lead):
+    if len({number[1] for number in numbers if number}) < 6 and not has_limb_lead:
         return channels
     return [
         channel._replace(name=f"V{number[1]}") if number else channel
@@ -174,15 +199,52 @@ def _with_chest_names(channels: Sequence[Channel]) -> Sequence[Channel]:
     ]
 
 
-def _named(channels: Sequence[Channel], given: Sequence[str] | None) -> list[Channel]:
-    """Return the channels with the names that the file or the caller states."""
-    if not channels:
-        raise ValueError("expected channels with signals, got none")
-    candidates = [
+def _electrodes(channels: Sequence[Channel]) -> list[bool]:
+    """Return which channels are electrodes of an EEG."""
+    numbered = [NUMBERED.fullmatch(channel.name.strip()) for channel in channels]
+    numbers: dict[str, set[int]] = {letter: set() for letter in "abcdv"}
+    for match in numbered:
+        if match:
+            numbers[match[1].lower()].add(int(match[2]))
+    # D1 to D3 are leads, V7 to V9 and C7 to C9 are on the back.
+    many = {"a": 7, "b": 7, "c": 10, "d": 4, "v": 10}
+    has_limb_lead = any(
+        lead_name(channel.name) in LEADS[:6] and not (match and max(numbers["d"]) >= many["d"])
+        for channel, match in zip(channels, numbered, strict=True)
+    )
+    highest = {letter: max(found, default=0) for letter, found in numbers.items()}
+    if not has_limb_lead or any(highest[letter] >= many[letter] for letter in "abd"):
+        many |= {"c": 7, "v": 7}
+    families = {letter for letter in many if highest[letter] >= many[letter]}
+    is_eeg = [
+        bool(EEG.fullmatch(channel.name.strip()))
+        and not ECG.search(channel.name)
+        and (is_voltage(channel.unit) or _normalized_unit(channel.unit) in COUNTS)
+        for channel in channels
+    ]
+    # The electrodes of the EEG in a sleep laboratory are C3 and C4.
+    if any(is_eeg) or families or numbers["c"] <= {3, 4}:
+        families.add("c")
+    return [
+        of_eeg or bool(match and match[1].lower() in families)
+        for of_eeg, match in zip(is_eeg, numbered, strict=True)
+    ]
+
+
+def _candidates(channels: Sequence[Channel]) -> list[int]:
+    """Return the indices of the channels that can be leads."""
+    return [
         i
         for i, channel in enumerate(channels)
         if lead_name(channel.name) in LEADS or _may_be_lead(channel)
     ]
+
+
+def _named(channels: Sequence[Channel], given: Sequence[str] | None) -> list[Channel]:
+    """Return the channels with the names that the file or the caller states."""
+    if not channels:
+        raise ValueError("expected channels with signals, got none")
+    candidates = _candidates(channels)
     if not candidates:
         raise ValueError(f"no channel that can be a lead of an ECG: {_listed(channels)}")
     if not given:

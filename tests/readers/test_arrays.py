@@ -58,6 +58,26 @@ def test_the_only_array_of_an_archive_is_the_signal(tmp_path: Path):
     assert_refused(write(tmp_path, saved(ecg(), ecg())), "expected an array `signal`, got arr_0")
 
 
+@pytest.mark.parametrize(
+    "names", [np.array(LEADS, "S3"), ", ".join(LEADS), " ".join(LEADS), ",".join(LEADS).encode()]
+)
+@pytest.mark.parametrize("key", ["leads", "lead_order", "labels"])
+def test_names_as_bytes_or_one_string(tmp_path: Path, names: object, key: str):
+    content = saved(signal=ecg(), fs=FS, units=b"uV", **{key: names})
+    np.testing.assert_array_equal(prepared_uv(read_record(write(tmp_path, content))), ecg())
+
+
+def test_labels_that_are_findings_do_not_matter(tmp_path: Path):
+    for labels in (np.array(["NORM"]), np.array(["NORM"], object), np.zeros(71)):
+        record = read_record(write(tmp_path, npz(ecg(), labels=labels)))
+        np.testing.assert_array_equal(prepared_uv(record), ecg())
+
+
+def test_the_name_of_one_lead_is_not_split(tmp_path: Path):
+    content = saved(signal=ecg()[1], fs=FS, units="uV", leads="Lead II")
+    assert read_record(write(tmp_path, content)).leads == ("Lead II",)
+
+
 def test_signals_are_oriented_by_the_number_of_leads():
     signal = np.arange(6).reshape(2, 3)
     np.testing.assert_array_equal(arrays.orient_signal(signal, 2), signal)
@@ -96,7 +116,7 @@ def test_pickled_arrays_are_not_opened(tmp_path: Path):
     np.save(file, trap, allow_pickle=True)
     assert_refused(write(tmp_path, file.getvalue()), "array of numbers", **GIVEN["npy"])
     assert_refused(write(tmp_path, npz(ecg(), signal=trap)), "array of numbers")
-    assert_refused(write(tmp_path, npz(ecg(), leads=trap)), "array of numbers")
+    assert_refused(write(tmp_path, npz(ecg(), leads=trap)), "save names as strings (dtype=str)")
 
 
 @pytest.mark.parametrize(

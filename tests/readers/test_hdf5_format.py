@@ -199,3 +199,36 @@ def test_paths_of_other_files(tmp_path: Path):
     broken = write(tmp_path, hdf5(ecg())[:3000], "hdf5")
     assert hdf5_format.exam_paths(broken) == [str(broken)]
     assert io.BytesIO(hdf5(ecg())).read(8) == hdf5_format.SIGNATURE
+
+
+def matlab_text(file: h5py.File, name: str, text: str) -> h5py.Dataset:
+    """Write a row of characters as MATLAB 7.3 does."""
+    data = file.create_dataset(name, data=np.array([[ord(letter)] for letter in text], "u2"))
+    data.attrs["MATLAB_class"] = np.bytes_("char")
+    return data
+
+
+@pytest.mark.parametrize("as_cells", [True, False])
+def test_text_of_matlab(tmp_path: Path, as_cells: bool):
+    def fill(file: h5py.File) -> None:
+        file["val"], file["fs"] = MV.T, [[FS]]
+        matlab_text(file, "units", "mV")
+        if as_cells:
+            cells = [matlab_text(file, f"#refs#/{name}", name).ref for name in LEADS]
+            file.create_dataset("leads", (12, 1), h5py.ref_dtype)[:, 0] = cells
+            file["leads"].attrs["MATLAB_class"] = np.bytes_("cell")
+        else:
+            matlab_text(file, "leads", ",".join(LEADS))
+
+    path = saved(tmp_path, fill)
+    np.testing.assert_array_equal(prepared_uv(read_record(path)), ecg())
+    assert_refused(path, "contradicts read.leads", leads=LEADS[::-1])
+
+
+def test_cells_that_are_no_text_are_refused(tmp_path: Path):
+    def fill(file: h5py.File) -> None:
+        file["val"], file["other"] = MV.T, [1.0]
+        file.create_dataset("leads", (2, 1), h5py.ref_dtype)[:, 0] = [file["other"].ref, file.ref]
+        file["leads"].attrs["MATLAB_class"] = np.bytes_("cell")
+
+    assert_refused(saved(tmp_path, fill), "expected short strings in the cells", **GIVEN)

@@ -49,6 +49,24 @@ def test_the_matrix_in_a_structure(tmp_path: Path):
     assert is_record(path)
 
 
+@pytest.mark.parametrize("key", ["leads", "lead_order", "channels", "labels"])
+@pytest.mark.parametrize(
+    "names", [np.array(LEADS, object), np.array(LEADS), ",".join(LEADS), " ".join(LEADS)]
+)
+def test_names_of_leads_are_cells_or_characters(tmp_path: Path, key: str, names: object):
+    variables = {"signal": ecg(), "fs": FS, "units": np.array(["uV"], object), key: names}
+    for content in (saved(**variables), saved(ECG=variables)):
+        path = write(tmp_path, content, "mat")
+        np.testing.assert_array_equal(prepared_uv(read_record(path)), ecg())
+        assert_refused(path, "contradicts read.leads", leads=LEADS[::-1])
+
+
+def test_cells_and_labels_that_are_no_names_of_leads(tmp_path: Path):
+    for labels in (np.array([1, "a"], object), np.array(["NORM"], object), np.arange(3), "NORM"):
+        path = write(tmp_path, saved(val=ecg(), labels=labels), "mat")
+        np.testing.assert_array_equal(prepared_uv(read_record(path, **GIVEN["mat"])), ecg())
+
+
 def test_what_a_matrix_does_not_state_has_to_be_given(tmp_path: Path):
     path = write(tmp_path, mat(ecg()), "mat")
     for key, word in (("fs", "read.fs"), ("gain", "read.gain"), ("leads", "read.leads")):

@@ -5,7 +5,7 @@ import pytest
 
 from ecg_siglip.readers.channels import Channel
 from ecg_siglip.readers.selection import select_leads
-from ecg_siglip.signals.leads import LEADS
+from ecg_siglip.signals.leads import LEADS, lead_name
 
 T = np.arange(5000) / 500
 
@@ -132,6 +132,48 @@ def test_c1_to_c6_are_chest_leads_of_an_ecg_only():
     eeg = [channel("C3", "uV"), channel("C4", "uV"), channel("O1", "uV")]
     assert "V3" not in select_leads([channel("II", "uV"), *eeg]).names
     assert "V3" not in select_leads(eeg[:2]).names
+
+
+def many(letter: str, n: int) -> list[Channel]:
+    return [channel(f"{letter}{i}", "uV") for i in range(1, n + 1)]
+
+
+CAP = [channel(name, "uV") for name in ("Fp1", "AF7", "F1", "FC5", "CPz", "PO3", "O1", "TP9")]
+MONTAGES = [
+    [*many("A", 32), *many("B", 32), *many("C", 32), *many("D", 32)],
+    [*CAP, *many("C", 6)],
+    [*many("A", 8), *many("B", 8), *many("D", 8), *many("V", 8)],
+    [*many("C", 12)],
+    [channel("Fz"), *many("C", 6)],
+]
+
+
+@pytest.mark.parametrize("montage", MONTAGES)
+def test_electrodes_are_no_leads(montage: list[Channel]):
+    assert not set(map(lead_name, select_leads(montage).names)) & set(LEADS)
+    for name in ("ECG", "EKG1", "EXG1", "EEG EKG1-REF"):
+        channels = [*montage, channel("HEOG", "uV"), channel(name, "uV")]
+        assert select_leads(channels).names == (name,)
+        assert select_leads(channels, leads=["II"]).names == ("II",)
+        others = ["-"] * (len(channels) - 1)
+        assert select_leads(channels, leads=[*others, "II"]).names == ("II",)
+    assert select_leads([*montage, channel("II")]).names == ("II",)
+
+
+def test_channels_with_numbers_alone_are_named_by_the_caller():
+    for letter in "ACDV":
+        assert select_leads(many(letter, 12), leads=LEADS).names == LEADS
+
+
+def test_leads_on_the_back_are_no_electrodes():
+    back = [channel(name) for name in ("V7", "V8", "V9", "V3R")]
+    assert select_leads([*twelve(), *back]).names[:12] == LEADS
+    latin = [channel(name) for name in ("D1", "D2", "D3")]
+    assert select_leads([*latin, *many("V", 9)]).names[3:9] == LEADS[6:]
+    iec = [channel("I"), channel("II"), *many("C", 9)]
+    assert select_leads(iec).names[2:8] == LEADS[6:]
+    pressures = [channel("P1", "mmHg"), channel("T1", "degC")]
+    assert select_leads([*iec[:8], *pressures]).names[2:] == LEADS[6:]
 
 
 def test_nearly_equal_lengths_are_cut():

@@ -155,10 +155,12 @@ def _time_scale(column: Column) -> tuple[float | None, str]:
 
 def _is_no_signal(column: Column) -> bool:
     """Return whether a column is the number of the row, empty, or a time in an unknown unit."""
+    is_counter = _is_counter(column.values)
     if is_lead(column.name):
-        return False
+        # No lead rises by 1 in every row; numbers of rows may be called `i`.
+        return is_counter and len(column.values) >= N_ROWS_OF_CLOCK
     name, unit = split_unit(column.name)
-    if _is_counter(column.values) or np.isnan(column.values).all():
+    if is_counter or np.isnan(column.values).all():
         return True
     is_time = TIME_NAME.fullmatch(name.strip()) is not None or time_scale(unit) is not None
     return is_time and not is_voltage(unit or column.unit)

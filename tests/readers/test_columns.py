@@ -62,11 +62,18 @@ def test_numbers_of_rows_are_no_signal_and_no_time(name: str, first: int):
     assert [(channel.name, channel.fs) for channel in stated.channels] == [("I", None)]
 
 
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("name", ["i", "I"])
+def test_numbers_of_rows_are_no_lead_i(name: str, first: int):
+    rows = np.arange(400.0) + first
+    assert names([Column(name, rows), Column("II", SIGNAL), Column("V1", SIGNAL)]) == ["II", "V1"]
+
+
 def test_what_rises_but_is_no_time_stays_a_channel():
     ramp = np.cumsum(np.abs(SIGNAL))
     assert names([Column("X", ramp), Column("I", SIGNAL)]) == ["X", "I"]
     assert names([Column("RR [ms]", 800 + SIGNAL), Column("I", SIGNAL)]) == ["I"]
-    assert names([Column("II", np.arange(400.0)), Column("I", SIGNAL)]) == ["II", "I"]
+    assert names([Column("II", np.arange(0, 800.0, 2)), Column("I", SIGNAL)]) == ["II", "I"]
 
 
 def test_empty_columns_without_a_name_are_left_out():

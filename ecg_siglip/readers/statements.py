@@ -56,6 +56,7 @@ FILTER_KEY = re.compile(
 # What a frequency without a known key has to exceed to be a sampling rate: filters end here.
 UNKNOWN_KEY_HZ = 151.0
 SECONDS = re.compile(r"(\d+(?:[.,]\d+)?)\s*(s|sec|ms|msec|us|µs|μs|seconds?|milliseconds?)", re.I)
+PLAIN_NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:e[+-]?\d+)?", re.I)
 SECOND = {"s": 1.0, "m": 1e-3, "u": 1e-6, "µ": 1e-6, "μ": 1e-6}
 LEAD_TOKEN = re.compile(r"(?<![A-Za-z0-9])(I{1,3}|[aA]V[RLFrlf]|V[1-6])(?![A-Za-z0-9])")
 
@@ -172,7 +173,8 @@ def _stated_unit(pairs: Sequence[tuple[str, str]]) -> str:
     units = []
     for key, value in pairs:
         is_key = normalized_key(key) in UNIT_KEYS
-        is_unit = is_voltage(value) and value != "V"
+        # A voltage next to a number is the unit of that number, as in `Range,5,mV`.
+        is_unit = is_voltage(value) and value != "V" and not PLAIN_NUMBER.fullmatch(key)
         if (is_key or is_unit) and value:
             units.append(value)
     voltages = [unit for unit in units if is_voltage(unit)]

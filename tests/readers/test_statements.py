@@ -29,6 +29,9 @@ from ecg_siglip.readers.statements import Statements, parse_rate, read_statement
         # Frequencies that are no sampling rate.
         ([["Filter: 0.05 - 150 Hz"], ["Notch 50 Hz"], ["Low pass: 250 Hz"]], (None, "", "")),
         ([["Hochpassfilter", "500 Hz"], ["Anything", "150 Hz"], ["Rate", "250 Hz"]], (250, "", "")),
+        # Units of a single number.
+        ([["Calibration", "1", "mV"], ["Range", "-5", "V"], ["LSB", "4.9", "uV"]], (None, "", "")),
+        ([["Calibration", "1", "mV"], ["Unit", "uV"]], (None, "uV", "")),
         ([["Heart rate: 72 bpm"], ["Gain: 10 mm/mV"], ["Supply", "V"]], (None, "", "")),
     ],
 )  # fmt: skip

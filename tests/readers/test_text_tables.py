@@ -156,7 +156,7 @@ def test_whole_numbers_with_a_comma_are_two_columns(tmp_path: Path):
         (("サンプルレート", "512ヘルツ"), ("誘導", "I誘導"), ("単位", "µV")),
         (("采样率", "512 赫兹"), ("导联", "I 导联"), ("单位", "µV")),
         (("샘플링", "512헤르츠"), ("유도", "유도 I"), ("단위", "µV")),
-        (("Foo", "512 hertz"), ("Bar", "Bar I"), ("Baz", "µV")),
+        (("Samplingshastighed", "512 hertz"), ("Bar", "Bar I"), ("Baz", "µV")),
     ],
 )
 @pytest.mark.parametrize("decimal", [".", ","])

@@ -16,7 +16,14 @@ import numpy as np
 from ecg_siglip.readers.channels import Channel, Stated, make_channels
 from ecg_siglip.readers.limits import MAX_BYTES
 from ecg_siglip.readers.selection import agreed_fs
-from ecg_siglip.readers.statements import FS_KEYS, UNIT_KEYS, normalized_key
+from ecg_siglip.readers.statements import (
+    FS_KEYS,
+    SCALE_KEYS,
+    UNIT_KEYS,
+    check_scale,
+    normalized_key,
+    stated_scale,
+)
 from ecg_siglip.signals.leads import LEADS, lead_name
 
 MAX_NAMES = 1000
@@ -83,6 +90,7 @@ def read_npz(content: bytes) -> Stated:
         if not is_signal and len(members) != 1 and not any(map(_is_lead, names)):
             listed = ", ".join(archive.namelist())[:100]
             raise ValueError(f"expected an array `signal`, got {listed or 'nothing'}")
+        names += [name for name in members if is_scale(name) and name not in names]
         n_bytes = sum(members[name].file_size for name in names)
         if n_bytes > MAX_BYTES:
             raise ValueError(f"{n_bytes} bytes when unpacked, expected at most {MAX_BYTES}")
@@ -99,6 +107,11 @@ def is_named(name: str) -> bool:
     known = RATE_KEYS | UNIT_KEYS | LEAD_KEYS
     key = normalized_key(name)
     return key in SIGNAL_KEYS or key in known or _is_lead(name)
+
+
+def is_scale(name: str) -> bool:
+    """Return whether an array of this name states the size of a step of the samples."""
+    return normalized_key(name) in SCALE_KEYS
 
 
 def _is_lead(name: str) -> bool:
@@ -131,9 +144,11 @@ def read_arrays(arrays: Mapping[str, np.ndarray]) -> Stated:
     if any(rate != fs for rate in rates):
         raise ValueError(f"two sampling rates: {', '.join(f'{rate:g}' for rate in rates)} Hz")
     units = next((_strings(arrays[keys[key]]) for key in keys if key in UNIT_KEYS), [""])
+    scales = [name for name in arrays if is_scale(name) and arrays[name].size <= MAX_NAMES]
+    check_scale(stated_scale((name, str(v)) for name in scales for v in arrays[name].flat), units)
     of_leads = [name for name in arrays if _is_lead(name)]
     signals = [keys[key] for key in SIGNAL_KEYS if key in keys]
-    others = [name for name in arrays if not is_named(name)]
+    others = [name for name in arrays if not is_named(name) and not is_scale(name)]
     if of_leads and not signals:
         unit = units[0] if len(units) == 1 else ""
         rows = [arrays[name].ravel() for name in of_leads]

@@ -16,7 +16,7 @@ import numpy as np
 
 from ecg_siglip.core.files import one_line
 from ecg_siglip.core.helper_process import serve
-from ecg_siglip.readers.arrays import MAX_NAMES, SIGNAL_KEYS, is_named
+from ecg_siglip.readers.arrays import MAX_NAMES, SIGNAL_KEYS, is_named, is_scale
 from ecg_siglip.readers.limits import MAX_BYTES
 from ecg_siglip.readers.statements import normalized_key
 
@@ -99,6 +99,11 @@ def read_recording(file: Any, exam: str | None) -> dict[str, np.ndarray]:
     if not chosen:
         listed = ", ".join(f"{name} {data.shape}" for name, data in datasets.items())
         raise ValueError(f"expected a dataset `ecg` or `signal`, got {listed[:100] or 'none'}")
+    chosen = chosen | {
+        name: data
+        for name, data in datasets.items()
+        if is_scale(_last(name)) and math.prod(data.shape) <= MAX_NAMES
+    }
     arrays: dict[str, np.ndarray] = {}
     for name, data in chosen.items():
         arrays = _attributes(file, data) | arrays | {_last(name): _samples(data)}
@@ -232,7 +237,7 @@ def _attributes(file: Any, data: Any) -> dict[str, np.ndarray]:
             raise ValueError(f"expected at most {MAX_OBJECTS} attributes, got {len(item.attrs)}")
         for name in item.attrs:
             key = normalized_key(name)
-            if not is_named(name) or key in SIGNAL_KEYS:
+            if not (is_named(name) or is_scale(name)) or key in SIGNAL_KEYS:
                 continue
             if item.attrs.get_id(name).get_storage_size() > MAX_ATTRIBUTE_BYTES:
                 raise ValueError(f"the attribute {name} is too large")

@@ -16,12 +16,19 @@ import numpy as np
 
 from ecg_siglip.readers.arrays import LEAD_KEYS, RATE_KEYS, SIGNAL_KEYS
 from ecg_siglip.readers.channels import MAX_PARSED_BYTES, Channel, Stated
-from ecg_siglip.readers.statements import UNIT_KEYS, normalized_key, parse_rate
+from ecg_siglip.readers.statements import (
+    UNIT_KEYS,
+    check_scale,
+    normalized_key,
+    parse_rate,
+    stated_scale,
+)
 from ecg_siglip.readers.text_encoding import decode
 from ecg_siglip.signals.leads import LEADS, lead_name
 
 MAX_OBJECTS = 10_000
 MIN_SAMPLES = 50
+MAX_SCALES = 64  # numbers of a list with the gain of each lead
 FITBIT_KEYS = ("scalingfactor", "millivoltsscalingfactor")
 # Lists of samples that only watches write, which record lead I.
 WATCH_KEYS = ("waveformsamples", "voltagemeasurements")
@@ -167,6 +174,8 @@ def _read_recording(item: dict[str, Any]) -> Stated:
         raise ValueError(f"two sampling rates: {', '.join(f'{rate:g}' for rate in rates)} Hz")
     fs = rates[0] if rates else None
     unit = next((str(item[keys[key]]) for key in keys if key in UNIT_KEYS), "")
+    listed = {str(key): each if isinstance(each, list) else [each] for key, each in item.items()}
+    scale = stated_scale((key, str(v)) for key, each in listed.items() for v in each[:MAX_SCALES])
     step_nv = item.get(keys.get("amplitudeResolution".casefold(), ""))
     warnings: list[str] = []
     if isinstance(samples, dict):
@@ -174,7 +183,10 @@ def _read_recording(item: dict[str, Any]) -> Stated:
         if step_nv is not None:  # AliveCor Kardia
             lists = {key: row * _positive(step_nv) for key, row in lists.items()}
             unit = "nV"
+        else:
+            check_scale(scale, [unit])
         return Stated([Channel(key, row, unit, fs) for key, row in lists.items()])
+    check_scale(scale, [unit])
     names = next((item[keys[key]] for key in keys if key in LEAD_KEYS and key != found), None)
     names = [names] if isinstance(names, str) else names
     rows, unit = _rows(samples, unit, names)
@@ -183,9 +195,9 @@ def _read_recording(item: dict[str, Any]) -> Stated:
     if on_wrist and not unit:
         unit = "uV"
     is_watch = key in WATCH_KEYS or on_wrist
-    scale = next((item[keys[each]] for each in FITBIT_KEYS if each in keys), None)
-    if scale is not None:
-        rows, unit = rows / _positive(scale), "mV"
+    step = next((item[keys[each]] for each in FITBIT_KEYS if each in keys), None)
+    if step is not None:
+        rows, unit = rows / _positive(step), "mV"
     if names is None and is_watch and len(rows) == 1:
         names, warnings = ["I"], [WATCH_LEAD]
     names = [""] * len(rows) if names is None else list(map(str, names))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ecg_siglip.readers.arrays import is_named, read_arrays
+from ecg_siglip.readers.arrays import is_named, is_scale, read_arrays
 from ecg_siglip.readers.channels import Stated
 from ecg_siglip.readers.limits import MAX_BYTES
 
@@ -66,6 +66,7 @@ def read_mat(content: bytes) -> Stated:
     if not has_matrix:
         listed = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())[:100]
         raise ValueError(f"expected a matrix of numbers such as `val`, got {listed or 'nothing'}")
+    wanted += [name for name in matrices if is_scale(name) and name not in wanted]
     loaded = loadmat(io.BytesIO(content), variable_names=wanted)
     return read_arrays({name: loaded[name] for name in wanted if name in loaded})
 
@@ -93,7 +94,7 @@ def _fields(structure: Any) -> dict[str, np.ndarray]:
     return {
         name: array
         for name, array in fields.items()
-        if array.dtype.kind in "iufU" and array.size and is_named(name)
+        if array.dtype.kind in "iufU" and array.size and (is_named(name) or is_scale(name))
     }
 
 

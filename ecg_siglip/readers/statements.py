@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ecg_siglip.readers.selection import COUNTS, FS_HZ, is_voltage, same_unit
@@ -36,10 +36,16 @@ unit units amplitudeunit amplitudeunits voltageunit voltageunits signalunit sign
 einheit einheiten unité unités unidad unidades unidade unità eenheid enhet enhed yksikkö
 mértékegység jednostka jednotka birim единица единицы единицаизмерения 单位 單位 単位 단위
 """
+SCALE_WORDS = """
+gain adcgain scale scalefactor resolution lsb amplituderesolution countspermv unitsperbit
+"""
 LEAD_WORDS = """
 lead leads channel ableitung dérivation derivación derivação derivazione afleiding avledning
 kytkentä odprowadzenie elvezetés svod отведение 导联 導程 誘導 リード 유도 리드
 """
+# Sizes of a step and numbers of zero: beside a voltage it is not clear what the samples are.
+OFFSET_KEYS = frozenset(("addoffset", "offset", "baseline"))
+SCALE_KEYS = OFFSET_KEYS | frozenset(SCALE_WORDS.split())
 FS_KEYS = frozenset(FS_WORDS.split())
 INTERVAL_KEYS = frozenset(INTERVAL_WORDS.split())
 UNIT_KEYS = frozenset(UNIT_WORDS.split())
@@ -77,6 +83,10 @@ SECOND = {"s": 1.0, "m": 1e-3, "u": 1e-6, "µ": 1e-6, "μ": 1e-6}
 LEAD_TOKEN = re.compile(r"(?<![A-Za-z0-9])(I{1,3}|[aA]V[RLFrlf]|V[1-6])(?![A-Za-z0-9])")
 
 
+# Not `10 mm/mV` of the paper, and not `16 bit`.
+SCALE = re.compile(rf"({PLAIN_NUMBER.pattern})\s*(?:x|(?!.*mm).*[nuµμmk]?v\b.*)?", re.I)
+
+
 class Statements(NamedTuple):
     """What the lines before a table state; None and "" where they state nothing.
 
@@ -86,11 +96,14 @@ class Statements(NamedTuple):
     unit : str
     lead : str
         Of a table with one column of numbers.
+    scale : str
+        As ``stated_scale``.
     """
 
     fs: float | None = None
     unit: str = ""
     lead: str = ""
+    scale: str = ""
 
 
 def read_statements(rows: Sequence[Sequence[str]]) -> Statements:
@@ -117,7 +130,28 @@ def read_statements(rows: Sequence[Sequence[str]]) -> Statements:
         for key, value in _pairs(row)
         if len(key) <= MAX_CELL and len(value) <= MAX_CELL
     ]
-    return Statements(_stated_fs(pairs), _stated_unit(pairs), _stated_lead(rows, pairs))
+    scale = stated_scale(pairs)
+    return Statements(_stated_fs(pairs), _stated_unit(pairs), _stated_lead(rows, pairs), scale)
+
+
+def stated_scale(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return the gain or offset that one of the pairs states, as ``a gain of 200``; "" if none."""
+    for key, value in pairs:
+        name = normalized_key(key)
+        match = SCALE.fullmatch(value.strip()) if name in SCALE_KEYS else None
+        if match and float(match[1].replace(",", ".")) != (0.0 if name in OFFSET_KEYS else 1.0):
+            return f"a {key.strip(' #:=').lower()} of {value.strip()}"[:60]
+    return ""
+
+
+def check_scale(scale: str, units: Iterable[str]) -> None:
+    """Refuse a gain or an offset, as of ``stated_scale``, if one of the units is a voltage."""
+    unit = next(filter(is_voltage, units), "")
+    if scale and unit:
+        raise ValueError(
+            f"the file states {scale} and the unit {unit}: it is not clear whether samples are "
+            f"counts or {unit}; expected one of both"
+        )
 
 
 def parse_rate(text: str) -> float:

@@ -117,6 +117,14 @@ def test_spellings_of_a_unit_are_no_contradiction():
     assert stated.channels[0].unit == "uV"
 
 
+@pytest.mark.parametrize(("name", "unit"), [("I (mV)", ""), ("I", "uV")])
+def test_a_gain_beside_a_unit_is_refused(name: str, unit: str):
+    header = Statements(500, unit, "", "a gain of 1000")
+    with pytest.raises(ValueError, match="the file states a gain of 1000 and the unit .V: "):
+        read_columns([Column(name, SIGNAL)], header)
+    assert names([Column("I", SIGNAL)], header._replace(unit="")) == ["I"]
+
+
 def test_a_lead_of_the_header_names_the_only_column():
     assert names([Column("", SIGNAL)], Statements(lead="I")) == ["I"]
     assert names([Column("ecg", SIGNAL)], Statements(lead="I")) == ["I"]

@@ -96,6 +96,21 @@ def test_other_layouts(tmp_path: Path, fill):
     np.testing.assert_array_equal(prepared_uv(read_record(saved(tmp_path, fill))), ecg())
 
 
+def with_scale(file: h5py.File) -> None:
+    one_dataset(file)
+    file["anything"].attrs.update({"scale_factor": 1e-3, "add_offset": 0.0})
+
+
+def with_gain(file: h5py.File) -> None:
+    by_lead(file)
+    file["gain"] = np.full(12, 200)
+
+
+@pytest.mark.parametrize("fill", [with_scale, with_gain])
+def test_a_gain_beside_a_unit_is_refused(tmp_path: Path, fill):
+    assert_refused(saved(tmp_path, fill), "and the unit mV: it is not clear")
+
+
 def test_zipped_files_and_headers_of_matlab(tmp_path: Path):
     content = hdf5(ecg())
     path = write(tmp_path, gzip.compress(content), "h5.gz")

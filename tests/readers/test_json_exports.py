@@ -71,6 +71,14 @@ def test_plain_exports(tmp_path: Path, document: dict):
     np.testing.assert_allclose(record.signal, ecg(300) / 1000, atol=1e-6)
 
 
+@pytest.mark.parametrize("scale", [{"gain": 1000}, {"scale": 0.001}, {"offset": [3] * 12}])
+@pytest.mark.parametrize("signal", [LEAD_LISTS, list(LEAD_LISTS.values())])
+def test_a_gain_beside_a_unit_is_refused(tmp_path: Path, scale: dict, signal: object):
+    document = {"fs": FS, "unit": "mV", "signals": signal, **scale}
+    path = write(tmp_path, json.dumps(document).encode(), "json")
+    assert_refused(path, "and the unit mV: it is not clear")
+
+
 def test_lists_in_the_cells_of_a_table(tmp_path: Path):
     """Withings' own export; the unit of what is worn on an arm is not certain."""
     row = f'2024-01-01T10:00:00+01:00,30,300,{{}},"{UV.tolist()}"\n'

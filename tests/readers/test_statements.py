@@ -30,7 +30,7 @@ from ecg_siglip.readers.statements import Statements, parse_rate, read_statement
         ([["Filter: 0.05 - 150 Hz"], ["Notch 50 Hz"], ["Low pass: 250 Hz"]], (None, "", "")),
         ([["Hochpassfilter", "500 Hz"], ["Anything", "150 Hz"], ["Rate", "250 Hz"]], (250, "", "")),
         # Units of a single number.
-        ([["Calibration", "1", "mV"], ["Range", "-5", "V"], ["LSB", "4.9", "uV"]], (None, "", "")),
+        ([["Calibration", "1", "mV"], ["Range", "5", "V"], ["Step", "4.9", "uV"]], (None, "", "")),
         ([["Calibration", "1", "mV"], ["Unit", "uV"]], (None, "uV", "")),
         ([["Heart rate: 72 bpm"], ["Gain: 10 mm/mV"], ["Supply", "V"]], (None, "", "")),
     ],
@@ -100,6 +100,22 @@ def test_sampling_rates_in_other_languages(key: str):
 def test_contradictions_are_refused(rows: list[list[str]], words: str):
     with pytest.raises(ValueError, match=words):
         read_statements(rows)
+
+
+@pytest.mark.parametrize(
+    ("row", "scale"),
+    [
+        (["# gain: 1000"], "a gain of 1000"),
+        (["Gain", "200 adu/mV"], "a gain of 200 adu/mV"),
+        (["Resolution: 4.88 uV/bit"], "a resolution of 4.88 uV/bit"),
+        (["LSB", "4,9", "uV"], "a lsb of 4,9"),
+        *[(["Scale: 2.5"], "a scale of 2.5"), (["Offset: -3"], "a offset of -3")],
+        *[(["Gain: 10 mm/mV"], ""), (["Resolution: 16 bit"], ""), (["Baseline: 0.05 Hz"], "")],
+        *[(["Gain: 1.0"], ""), (["Offset: 0"], ""), (["Scale: auto"], ""), (["lsb: 1 uV"], "")],
+    ],
+)
+def test_gains_and_offsets(row: list[str], scale: str):
+    assert read_statements([row]).scale == scale
 
 
 def test_the_same_statement_twice_is_none_too_many():

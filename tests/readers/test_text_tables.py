@@ -175,6 +175,26 @@ def test_watch_exports_of_any_language(tmp_path: Path, rate, lead, unit, decimal
     assert not record.comments  # the lines above the numbers name the person
 
 
+@pytest.mark.parametrize("has_time", [True, False])
+@pytest.mark.parametrize("n_leads", [1, 2, 3])
+def test_settings_of_labchart_are_no_samples(tmp_path: Path, n_leads: int, has_time: bool):
+    mv = ecg()[:n_leads] / 1000
+    settings = {
+        "Interval=": ["0.002 s"], "ExcelDateTime=": ["4.4e+04", "11/26/2020"],
+        "TimeFormat=": ["StartOfBlock"], "DateFormat=": [""], "ChannelTitle=": LEADS[:n_leads],
+        "Range=": ["10.0 mV"] * n_leads, "UnitName=": ["mV"] * n_leads,
+        "TopValue=": ["5.0"] * n_leads, "BottomValue=": ["-5.0"] * n_leads,
+    }  # fmt: skip
+    lines = ["\t".join([key, *values]) for key, values in settings.items()]
+    for i, row in enumerate(mv.T):
+        lines.append("\t".join(map(str, [f"{i / 500:.3f}", *row] if has_time else row)))
+    path = write(tmp_path, "\r\n".join(lines).encode(), "txt")
+    given = {} if has_time else {"leads": list(LEADS[:n_leads])}
+    record = read_record(path, **given)
+    assert (record.leads, record.fs) == (LEADS[:n_leads], 500)
+    np.testing.assert_allclose(record.signal, mv, atol=1e-6)
+
+
 def test_lines_of_any_kind_above_the_table(tmp_path: Path):
     head = "Patient: Doe, John\nHeart rate: 72 bpm\nFilter: 0.05-150 Hz\nRate: 500 Hz\nUnit: mV\n\n"
     record = read_record(write(tmp_path, (head + TABLE).encode()))

@@ -175,6 +175,34 @@ def test_watch_exports_of_any_language(tmp_path: Path, rate, lead, unit, decimal
     assert not record.comments  # the lines above the numbers name the person
 
 
+@pytest.mark.parametrize("start", [0, 1])
+@pytest.mark.parametrize(
+    ("has_names", "has_header"), [(False, False), (True, False), (False, True)]
+)
+def test_numbers_of_rows_of_leads_are_no_samples(
+    tmp_path: Path, start: int, has_names: bool, has_header: bool
+):
+    rows = [[f"{i}", *map(str, row)] for i, row in enumerate(MV, start)]
+    rows = [[lead, *row] if has_names else row for lead, row in zip(LEADS, rows, strict=True)]
+    if has_header:
+        rows.insert(0, ["", *map(str, range(MV.shape[1]))])
+    path = write(tmp_path, "\n".join(map(",".join, rows)).encode(), "csv")
+    record = read_record(path, **GIVEN, leads=list(LEADS))
+    np.testing.assert_allclose(record.signal, MV, atol=1e-6)
+
+
+def test_a_number_before_the_samples_of_each_lead_is_refused(tmp_path: Path):
+    def rows(*before: object) -> bytes:
+        lines = [[lead, *before, *row] for lead, row in zip(LEADS, MV, strict=True)]
+        return "\n".join(",".join(map(str, line)) for line in lines).encode()
+
+    path = write(tmp_path, b"lead,gain,samples\n" + rows(200), "csv")
+    assert_refused(path, "all rows of leads begin with 200", **GIVEN)
+    # A pause before the record.
+    record = read_record(write(tmp_path, rows(-3, -3, -3), "csv"), **GIVEN)
+    np.testing.assert_allclose(record.signal[:, 3:], MV, atol=1e-6)
+
+
 @pytest.mark.parametrize("has_time", [True, False])
 @pytest.mark.parametrize("n_leads", [1, 2, 3])
 def test_settings_of_labchart_are_no_samples(tmp_path: Path, n_leads: int, has_time: bool):

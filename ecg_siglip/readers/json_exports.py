@@ -31,7 +31,7 @@ from ecg_siglip.signals.leads import LEADS, lead_name
 MAX_OBJECTS = 10_000
 MIN_SAMPLES = 50
 MAX_SCALES = 64  # numbers of a list with the gain of each lead
-# Objects beside or in a recording that state its rate and unit.
+# Objects next to or in a recording that state its rate and unit.
 META_KEYS = ("metadata", "meta", "header", "info", "attributes", "properties", "parameters")
 FITBIT_KEYS = ("scalingfactor", "millivoltsscalingfactor")
 # Lists of samples that only watches write, which record lead I.

@@ -43,7 +43,7 @@ LEAD_WORDS = """
 lead leads channel ableitung dérivation derivación derivação derivazione afleiding avledning
 kytkentä odprowadzenie elvezetés svod отведение 导联 導程 誘導 リード 유도 리드
 """
-# Sizes of a step and numbers of zero: beside a voltage it is not clear what the samples are.
+# Sizes of a step and numbers of zero: next to a voltage it is not clear what the samples are.
 OFFSET_KEYS = frozenset(("addoffset", "offset", "baseline"))
 SCALE_KEYS = OFFSET_KEYS | frozenset(SCALE_WORDS.split())
 FS_KEYS = frozenset(FS_WORDS.split())
@@ -62,11 +62,11 @@ FILTER_KEY = re.compile(
     r"brumm|secteur|coupure|corte|rete|滤波|濾波|フィルタ|필터|фильтр",
     re.I,
 )
-# Words of which one has to be beside a frequency, unless there are no Latin letters: limits of a
+# Words of which one has to be next to a frequency, unless there are no Latin letters: limits of a
 # filter are frequencies too (`HF: 250 Hz`, `Grenzfrequenz: 250 Hz`).
 SAMPLING = re.compile(
     r"sampl|sampel|abtast|chantillon|muestr|mostr|campion|mess|monster|próbk|probk|vzork|näyt|mintav|"
-    r"[sșş]antion|örnekl|uzork|mẫu|prøv|^(?:data\s?)?rate\b|\bfs\b|\bsps\b",
+    r"[sșş]antion|örnekl|uzork|mẫu|prøv|måle|mätfr|meetfr|mittaus|pomiar|ölçüm|^(?:data\s?)?rate\b|\bfs\b|\bsps\b",
     re.I,
 )
 LATIN = re.compile(r"[a-z\u00c0-\u024f\u1e00-\u1eff]", re.I)
@@ -231,7 +231,7 @@ def _interval_s(key: str, value: str) -> float:
 
 
 def _may_state_fs(key: str, value: str) -> bool:
-    """Return whether a frequency may be a sampling rate by the words beside it."""
+    """Return whether a frequency may be a sampling rate by the words next to it."""
     text = f"{key} {value}"
     if FILTER_KEY.search(text) or RANGE.search(value) or PLAIN_NUMBER.fullmatch(key):
         return False

@@ -278,6 +278,8 @@ def _may_be_names(line: str, cells: Sequence[str], n_below: int) -> bool:
 def _are_units(cells: Sequence[str]) -> bool:
     """Return whether the cells of a line are units, of one column at least a voltage or time."""
     filled = [cell.strip("()[]") for cell in cells if cell.strip("()[]")]
+    if any(map(NUMBER.fullmatch, filled)):
+        return False  # a statement such as `Calibration,1,mV`
     known = [cell for cell in filled if is_unit(cell) or time_scale(cell) is not None]
     return any(is_voltage(cell) for cell in filled) and 2 * len(known) >= len(filled)
 

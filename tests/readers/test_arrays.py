@@ -60,7 +60,7 @@ def test_archives_with_other_names(tmp_path: Path, named: dict):
         ({"gain": 1.0, "baseline": -5}, "a baseline of -5"),
     ],
 )
-def test_a_gain_beside_a_unit_is_refused(tmp_path: Path, scale: dict, words: str):
+def test_a_gain_next_to_a_unit_is_refused(tmp_path: Path, scale: dict, words: str):
     stated = {"signal": ecg(), "fs": FS, "leads": LEADS}
     assert_refused(write(tmp_path, saved(**stated, units="mV", **scale)), words)
     record = read_record(write(tmp_path, saved(**stated, **scale)), units="uV")

@@ -118,7 +118,7 @@ def test_spellings_of_a_unit_are_no_contradiction():
 
 
 @pytest.mark.parametrize(("name", "unit"), [("I (mV)", ""), ("I", "uV")])
-def test_a_gain_beside_a_unit_is_refused(name: str, unit: str):
+def test_a_gain_next_to_a_unit_is_refused(name: str, unit: str):
     header = Statements(500, unit, "", "a gain of 1000")
     with pytest.raises(ValueError, match="the file states a gain of 1000 and the unit .V: "):
         read_columns([Column(name, SIGNAL)], header)

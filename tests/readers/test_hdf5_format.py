@@ -138,7 +138,7 @@ def with_gain(file: h5py.File) -> None:
 
 
 @pytest.mark.parametrize("fill", [with_scale, with_gain])
-def test_a_gain_beside_a_unit_is_refused(tmp_path: Path, fill):
+def test_a_gain_next_to_a_unit_is_refused(tmp_path: Path, fill):
     assert_refused(saved(tmp_path, fill), "and the unit mV: it is not clear")
 
 

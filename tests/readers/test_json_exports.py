@@ -73,7 +73,7 @@ def test_plain_exports(tmp_path: Path, document: dict):
 
 @pytest.mark.parametrize("scale", [{"gain": 1000}, {"scale": 0.001}, {"offset": [3] * 12}])
 @pytest.mark.parametrize("signal", [LEAD_LISTS, list(LEAD_LISTS.values())])
-def test_a_gain_beside_a_unit_is_refused(tmp_path: Path, scale: dict, signal: object):
+def test_a_gain_next_to_a_unit_is_refused(tmp_path: Path, scale: dict, signal: object):
     document = {"fs": FS, "unit": "mV", "signals": signal, **scale}
     path = write(tmp_path, json.dumps(document).encode(), "json")
     assert_refused(path, "and the unit mV: it is not clear")

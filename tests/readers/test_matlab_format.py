@@ -41,7 +41,7 @@ def test_what_variables_state(tmp_path: Path):
     np.testing.assert_array_equal(prepared_uv(record), ecg())
 
 
-def test_a_gain_beside_a_unit_is_refused(tmp_path: Path):
+def test_a_gain_next_to_a_unit_is_refused(tmp_path: Path):
     stated = {"ecg": ecg().T, "fs": FS, "units": "mV", "leads": list(LEADS), "gain": 1000.0}
     for content in (saved(**stated), saved(record=stated)):
         assert_refused(write(tmp_path, content, "mat"), "a gain of 1000.0 and the unit mV")

@@ -223,6 +223,14 @@ def test_settings_of_labchart_are_no_samples(tmp_path: Path, n_leads: int, has_t
     np.testing.assert_allclose(record.signal, mv, atol=1e-6)
 
 
+@pytest.mark.parametrize("row", ["Calibration,1,mV", "LSB,1,mV", "Range,5,mV"])
+def test_the_unit_of_one_number_is_not_that_of_a_column(tmp_path: Path, row: str):
+    content = f"fs,500\n{row}\nI,II,V1\n" + body(MV[:3])
+    assert_refused(
+        write(tmp_path, content.encode(), "csv"), "states no units", leads=["-", "-", "V1"]
+    )
+
+
 def test_lines_of_any_kind_above_the_table(tmp_path: Path):
     head = "Patient: Doe, John\nHeart rate: 72 bpm\nFilter: 0.05-150 Hz\nRate: 500 Hz\nUnit: mV\n\n"
     record = read_record(write(tmp_path, (head + TABLE).encode()))

@@ -18,7 +18,14 @@ import numpy as np
 from ecg_siglip.readers.channels import Channel, Stated, make_channels
 from ecg_siglip.readers.limits import MAX_BYTES
 from ecg_siglip.readers.selection import agreed_fs
-from ecg_siglip.readers.statements import FS_KEYS, UNIT_KEYS, normalized_key
+from ecg_siglip.readers.statements import (
+    FS_KEYS,
+    SCALE_KEYS,
+    UNIT_KEYS,
+    check_scale,
+    normalized_key,
+    stated_scale,
+)
 from ecg_siglip.signals.leads import LEADS, lead_name
 
 MAX_NAMES = 1000
@@ -88,6 +95,7 @@ def read_npz(content: bytes) -> Stated:
         if not is_signal and len(members) != 1 and not any(map(_is_lead, names)):
             listed = ", ".join(archive.namelist())[:100]
             raise ValueError(f"expected an array `signal`, got {listed or 'nothing'}")
+        names += [name for name in members if is_scale(name) and name not in names]
         n_bytes = sum(members[name].file_size for name in names + labels)
         if n_bytes > MAX_BYTES:
             raise ValueError(f"{n_bytes} bytes when unpacked, expected at most {MAX_BYTES}")
@@ -112,6 +120,11 @@ def is_named(name: str) -> bool:
 def is_label(name: str) -> bool:
     """Return whether strings of this name may be the leads."""
     return normalized_key(name) in LABEL_KEYS
+
+
+def is_scale(name: str) -> bool:
+    """Return whether an array of this name states the size of a step of the samples."""
+    return normalized_key(name) in SCALE_KEYS
 
 
 def _is_lead(name: str) -> bool:
@@ -144,9 +157,11 @@ def read_arrays(arrays: Mapping[str, np.ndarray]) -> Stated:
     if any(rate != fs for rate in rates):
         raise ValueError(f"two sampling rates: {', '.join(f'{rate:g}' for rate in rates)} Hz")
     units = next((_strings(arrays[keys[key]]) for key in keys if key in UNIT_KEYS), [""])
+    scales = [name for name in arrays if is_scale(name) and arrays[name].size <= MAX_NAMES]
+    check_scale(stated_scale((name, str(v)) for name in scales for v in arrays[name].flat), units)
     of_leads = [name for name in arrays if _is_lead(name)]
     signals = [keys[key] for key in SIGNAL_KEYS if key in keys]
-    others = [name for name in arrays if not is_named(name) and not is_label(name)]
+    others = [name for name in arrays if not (is_named(name) or is_label(name) or is_scale(name))]
     others = others or [name for name in arrays if is_label(name)]
     if of_leads and not signals:
         unit = units[0] if len(units) == 1 else ""

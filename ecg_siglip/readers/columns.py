@@ -22,7 +22,7 @@ from ecg_siglip.readers.clock import (
     time_scale,
 )
 from ecg_siglip.readers.selection import is_voltage, same_unit
-from ecg_siglip.readers.statements import Statements
+from ecg_siglip.readers.statements import Statements, check_scale
 from ecg_siglip.signals.leads import LEADS, lead_name
 
 MAX_COLUMNS = 1000
@@ -114,6 +114,7 @@ def read_columns(
             if has_names and not column.name:
                 raise ValueError(f"column {i + 1} has no name")
             channels.append(_channel(column, header.unit))
+    check_scale(header.scale, (channel.unit for channel in channels))
     if uneven and not clocks:
         raise ValueError(f"{uneven[0]}; expected samples in even steps, without gaps")
     clock = agreed_clock(clocks)
@@ -155,10 +156,12 @@ def _time_scale(column: Column) -> tuple[float | None, str]:
 
 def _is_no_signal(column: Column) -> bool:
     """Return whether a column is the number of the row, empty, or a time in an unknown unit."""
+    is_counter = _is_counter(column.values)
     if is_lead(column.name):
-        return False
+        # No lead rises by 1 in every row; numbers of rows may be called `i`.
+        return is_counter and len(column.values) >= N_ROWS_OF_CLOCK
     name, unit = split_unit(column.name)
-    if _is_counter(column.values) or np.isnan(column.values).all():
+    if is_counter or np.isnan(column.values).all():
         return True
     is_time = TIME_NAME.fullmatch(name.strip()) is not None or time_scale(unit) is not None
     return is_time and not is_voltage(unit or column.unit)

@@ -16,9 +16,10 @@ import numpy as np
 
 from ecg_siglip.core.files import one_line
 from ecg_siglip.core.helper_process import serve
-from ecg_siglip.readers.arrays import MAX_NAMES, SIGNAL_KEYS, is_named
+from ecg_siglip.readers.arrays import MAX_NAMES, SIGNAL_KEYS, is_named, is_scale
 from ecg_siglip.readers.limits import MAX_BYTES
 from ecg_siglip.readers.statements import normalized_key
+from ecg_siglip.signals.leads import LEADS, lead_name
 
 MAX_OBJECTS = 2000
 MAX_DEPTH = 4
@@ -101,10 +102,50 @@ def read_recording(file: Any, exam: str | None) -> dict[str, np.ndarray]:
     if not chosen:
         listed = ", ".join(f"{name} {data.shape}" for name, data in datasets.items())
         raise ValueError(f"expected a dataset `ecg` or `signal`, got {listed[:100] or 'none'}")
-    arrays: dict[str, np.ndarray] = {}
+    chosen = chosen | {
+        name: data
+        for name, data in datasets.items()
+        if is_scale(_last(name)) and math.prod(data.shape) <= MAX_NAMES
+    }
+    chosen = _one_recording(chosen)
+    attributes: dict[str, np.ndarray] = {}
     for name, data in chosen.items():
-        arrays = _attributes(file, data) | arrays | {_last(name): _values(file, data)}
-    return arrays
+        of_data = _attributes(file, data) if _has_samples(name) or not named else {}
+        for key in of_data.keys() & attributes.keys():
+            if not np.array_equal(of_data[key], attributes[key]):
+                raise ValueError(f"datasets contradict each other in {key[:40]}: {name[:60]}")
+        attributes |= of_data
+    return attributes | {_last(name): _values(file, data) for name, data in chosen.items()}
+
+
+def _has_samples(name: str) -> bool:
+    """Return whether a dataset has the name of a signal or lead."""
+    return normalized_key(_last(name)) in SIGNAL_KEYS or lead_name(_last(name)) in LEADS
+
+
+def _one_recording(chosen: dict[str, Any]) -> dict[str, Any]:
+    """Return datasets with the first of ``SIGNAL_KEYS`` only; refuse those of two recordings."""
+    keys = {name: normalized_key(_last(name)) for name in chosen}
+    signals = sorted(
+        (name for name in chosen if keys[name] in SIGNAL_KEYS),
+        key=lambda name: SIGNAL_KEYS.index(keys[name]),
+    )
+    several = [signals] if len({name.rpartition("/")[0] for name in signals}) > 1 else []
+    means = {
+        name: lead_name(_last(name)) if lead_name(_last(name)) in LEADS else keys[name]
+        for name in chosen
+    }
+    several += [
+        [name for name in chosen if means[name] == each] for each in dict.fromkeys(means.values())
+    ]
+    for names in several:
+        if len(names) > 1:
+            listed = ", ".join(sorted(names))
+            raise ValueError(
+                f"datasets of more than one recording: {listed[:100]}; expected one recording in "
+                "a file"
+            )
+    return {name: data for name, data in chosen.items() if name not in signals[1:]}
 
 
 def _last(name: str) -> str:
@@ -255,14 +296,16 @@ def _check_chunks(data: Any, row: int | None) -> None:
 
 
 def _attributes(file: Any, data: Any) -> dict[str, np.ndarray]:
-    """Return what the attributes of a file and a dataset state; those of the dataset win."""
+    """Return what attributes of a file, the groups of a dataset and it state; the last win."""
     stated: dict[str, np.ndarray] = {}
-    for item in (file, data):
+    parts = data.name.strip("/").split("/")
+    groups = [file["/".join(parts[:n])] for n in range(1, len(parts))]
+    for item in (file, *groups, data):
         if len(item.attrs) > MAX_OBJECTS:
             raise ValueError(f"expected at most {MAX_OBJECTS} attributes, got {len(item.attrs)}")
         for name in item.attrs:
             key = normalized_key(name)
-            if not is_named(name) or key in SIGNAL_KEYS:
+            if not (is_named(name) or is_scale(name)) or key in SIGNAL_KEYS:
                 continue
             if item.attrs.get_id(name).get_storage_size() > MAX_ATTRIBUTE_BYTES:
                 raise ValueError(f"the attribute {name} is too large")

@@ -9,19 +9,30 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from ecg_siglip.readers.arrays import LEAD_KEYS, RATE_KEYS, SIGNAL_KEYS
 from ecg_siglip.readers.channels import MAX_PARSED_BYTES, Channel, Stated
-from ecg_siglip.readers.statements import UNIT_KEYS, normalized_key, parse_rate
+from ecg_siglip.readers.selection import is_voltage, same_unit
+from ecg_siglip.readers.statements import (
+    SCALE_KEYS,
+    UNIT_KEYS,
+    check_scale,
+    normalized_key,
+    parse_rate,
+    stated_scale,
+)
 from ecg_siglip.readers.text_encoding import decode
 from ecg_siglip.signals.leads import LEADS, lead_name
 
 MAX_OBJECTS = 10_000
 MIN_SAMPLES = 50
+MAX_SCALES = 64  # numbers of a list with the gain of each lead
+# Objects next to or in a recording that state its rate and unit.
+META_KEYS = ("metadata", "meta", "header", "info", "attributes", "properties", "parameters")
 FITBIT_KEYS = ("scalingfactor", "millivoltsscalingfactor")
 # Lists of samples that only watches write, which record lead I.
 WATCH_KEYS = ("waveformsamples", "voltagemeasurements")
@@ -37,6 +48,7 @@ WITHINGS_WRISTS = ("0", "1")
 LIST_CELL = re.compile(r"(?:^|[,;\t])\s*\"?\[\s*-?\d")
 MAX_LIST_AT = 2000  # characters before a list in a row
 MAX_LISTS = 300_000  # pairs of time and voltage, or samples of several leads
+Above = tuple[dict[str, Any], ...]
 WATCH_LEAD = "the file names no lead; a watch records lead I"
 
 
@@ -60,10 +72,10 @@ def read_document(document: Any) -> Stated | None:
     ValueError
         If there are several, or one is malformed.
     """
-    found = [item for item in _objects(document) if _samples_key(item)]
+    found = [(item, above) for item, above in _objects(document) if _samples_key(item)]
     if len(found) > 1:
         raise ValueError(f"{len(found)} recordings in one file, expected one: split it into files")
-    return _read_recording(found[0]) if found else None
+    return _read_recording(*found[0]) if found else None
 
 
 def is_ecg_json(head: bytes) -> bool:
@@ -113,20 +125,24 @@ def read_lists(text: str) -> Stated:
     return _read_recording(item)
 
 
-def _objects(document: Any) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a document, and those in them."""
-    waiting, n_objects = [document], 0
+def _objects(document: Any) -> Iterator[tuple[dict[str, Any], Above]]:
+    """Yield the objects of a document, each with those that enclose it and their metadata."""
+    waiting: list[tuple[Any, Above]] = [(document, ())]
+    n_objects = 0
     while waiting:
-        item = waiting.pop()
+        item, above = waiting.pop()
         n_objects += 1
         if n_objects > MAX_OBJECTS:
             raise ValueError(f"expected at most {MAX_OBJECTS} objects, got more")
         if isinstance(item, dict):
-            yield item
+            about = [each for key, each in item.items() if normalized_key(str(key)) in META_KEYS]
+            metadata = [each for each in about if isinstance(each, dict)]
+            yield item, (*above, *metadata)
             if _samples_key(item):
                 continue
+            above = (*above, item, *metadata)
         inner = item.values() if isinstance(item, dict) else item
-        waiting += [each for each in inner if isinstance(each, dict) or _has_objects(each)]
+        waiting += [(each, above) for each in inner if isinstance(each, dict) or _has_objects(each)]
 
 
 def _has_objects(item: Any) -> bool:
@@ -157,16 +173,34 @@ def _is_samples(value: Any) -> bool:
     return len(value) >= MIN_SAMPLES and isinstance(value[0], (int, float, type(None)))
 
 
-def _read_recording(item: dict[str, Any]) -> Stated:
-    """Return what an object with samples states."""
+def _stated_above(above: Above, known: Collection[str]) -> list[Any]:
+    """Return the values of known keys in the objects above a recording, of the nearest first."""
+    pairs = [(normalized_key(str(key)), each) for item in above[::-1] for key, each in item.items()]
+    return [each for key, each in pairs if key in known]
+
+
+def _read_recording(item: dict[str, Any], above: Above = ()) -> Stated:
+    """Return what an object with samples, and those above it, state."""
     keys = {normalized_key(str(key)): key for key in item}
     found = _samples_key(item)
     samples = item if found == "*" else item[found]
     rates = [parse_rate(str(item[keys[key]])) for key in keys if key in RATE_KEYS]
+    rates += [
+        parse_rate(str(each))
+        for each in _stated_above(above, RATE_KEYS)
+        if re.match(r"\d", str(each).strip())
+    ]
     if any(abs(rate - rates[0]) > 1e-3 * rates[0] for rate in rates):
         raise ValueError(f"two sampling rates: {', '.join(f'{rate:g}' for rate in rates)} Hz")
     fs = rates[0] if rates else None
     unit = next((str(item[keys[key]]) for key in keys if key in UNIT_KEYS), "")
+    units = [each for each in _stated_above(above, UNIT_KEYS) if is_voltage(str(each))]
+    unit = unit or next(map(str, units), "")
+    if is_voltage(unit) and not all(same_unit(unit, str(each)) for each in units):
+        raise ValueError(f"several units: {', '.join(map(str, (unit, *units)))[:80]}")
+    listed = {str(key): each if isinstance(each, list) else [each] for key, each in item.items()}
+    listed |= {key: _stated_above(above, [key]) for key in SCALE_KEYS if key not in keys}
+    scale = stated_scale((key, str(v)) for key, each in listed.items() for v in each[:MAX_SCALES])
     step_nv = item.get(keys.get("amplitudeResolution".casefold(), ""))
     warnings: list[str] = []
     if isinstance(samples, dict):
@@ -174,8 +208,14 @@ def _read_recording(item: dict[str, Any]) -> Stated:
         if step_nv is not None:  # AliveCor Kardia
             lists = {key: row * _positive(step_nv) for key, row in lists.items()}
             unit = "nV"
+        else:
+            check_scale(scale, [unit])
         return Stated([Channel(key, row, unit, fs) for key, row in lists.items()])
+    check_scale(scale, [unit])
     names = next((item[keys[key]] for key in keys if key in LEAD_KEYS and key != found), None)
+    if names is None:
+        lists_above = (each for each in _stated_above(above, LEAD_KEYS) if _are_words(each))
+        names = next(lists_above, None)
     names = [names] if isinstance(names, str) else names
     rows, unit = _rows(samples, unit, names)
     key = normalized_key(found)
@@ -183,9 +223,9 @@ def _read_recording(item: dict[str, Any]) -> Stated:
     if on_wrist and not unit:
         unit = "uV"
     is_watch = key in WATCH_KEYS or on_wrist
-    scale = next((item[keys[each]] for each in FITBIT_KEYS if each in keys), None)
-    if scale is not None:
-        rows, unit = rows / _positive(scale), "mV"
+    step = next((item[keys[each]] for each in FITBIT_KEYS if each in keys), None)
+    if step is not None:
+        rows, unit = rows / _positive(step), "mV"
     if names is None and is_watch and len(rows) == 1:
         names, warnings = ["I"], [WATCH_LEAD]
     names = [""] * len(rows) if names is None else list(map(str, names))
@@ -193,6 +233,11 @@ def _read_recording(item: dict[str, Any]) -> Stated:
         raise ValueError(f"{len(names)} names of leads for {len(rows)} lists of samples")
     channels = [Channel(name, row, unit, fs) for name, row in zip(names, rows, strict=True)]
     return Stated(channels, (), warnings)
+
+
+def _are_words(value: Any) -> bool:
+    """Return whether a value is a list of strings."""
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def _positive(value: Any) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ecg_siglip.readers.arrays import MAX_NAMES, is_label, is_named, read_arrays
+from ecg_siglip.readers.arrays import MAX_NAMES, is_label, is_named, is_scale, read_arrays
 from ecg_siglip.readers.channels import Stated
 from ecg_siglip.readers.limits import MAX_BYTES
 
@@ -73,6 +73,7 @@ def read_mat(content: bytes) -> Stated:
         listed = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())[:100]
         raise ValueError(f"expected a matrix of numbers such as `val`, got {listed or 'nothing'}")
     wanted += labels + cells
+    wanted += [name for name in matrices if is_scale(name) and name not in wanted]
     loaded = loadmat(io.BytesIO(content), variable_names=wanted)
     arrays = {name: _text(loaded[name]) for name in wanted if name in loaded}
     return read_arrays({name: array for name, array in arrays.items() if array.dtype.kind != "O"})
@@ -101,7 +102,9 @@ def _fields(structure: Any) -> dict[str, np.ndarray]:
     return {
         name: array
         for name, array in fields.items()
-        if array.dtype.kind in "iufU" and array.size and (is_named(name) or is_label(name))
+        if array.dtype.kind in "iufU"
+        and array.size
+        and (is_named(name) or is_label(name) or is_scale(name))
     }
 
 

@@ -1,8 +1,9 @@
 """What the lines before the numbers of a table state: sampling rate, unit and lead.
 
 Watches and phones translate the words of their exports. A statement is therefore recognized by
-its value (``512 Hertz``, ``512 赫兹``, ``µV``, ``Ableitung I``); words for "sampling rate" and
-"unit" in common languages only add to that.
+its value (``512 Hertz``, ``512 赫兹``, ``µV``, ``Ableitung I``); words for "unit" in common
+languages only add to that. A frequency next to words in Latin letters is a sampling rate only if
+one of them has to do with samples, because limits of filters are frequencies too.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ecg_siglip.readers.selection import COUNTS, FS_HZ, is_voltage, same_unit
@@ -27,16 +28,24 @@ samplefrequentie samplingsfrekvens частотадискретизации czę
 采样率 采样频率 取樣率 取樣頻率 サンプルレート サンプリングレート サンプリング周波数
 샘플링속도 샘플링주파수 표본추출률
 """
-INTERVAL_WORDS = "samplinginterval sampleinterval samplingperiod sampleperiod abtastintervall"
+INTERVAL_WORDS = """
+interval samplinginterval sampleinterval samplingperiod sampleperiod abtastintervall
+"""
 UNIT_WORDS = """
 unit units amplitudeunit amplitudeunits voltageunit voltageunits signalunit signalunits
 einheit einheiten unité unités unidad unidades unidade unità eenheid enhet enhed yksikkö
 mértékegység jednostka jednotka birim единица единицы единицаизмерения 单位 單位 単位 단위
 """
+SCALE_WORDS = """
+gain adcgain scale scalefactor resolution lsb amplituderesolution countspermv unitsperbit
+"""
 LEAD_WORDS = """
 lead leads channel ableitung dérivation derivación derivação derivazione afleiding avledning
 kytkentä odprowadzenie elvezetés svod отведение 导联 導程 誘導 リード 유도 리드
 """
+# Sizes of a step and numbers of zero: next to a voltage it is not clear what the samples are.
+OFFSET_KEYS = frozenset(("addoffset", "offset", "baseline"))
+SCALE_KEYS = OFFSET_KEYS | frozenset(SCALE_WORDS.split())
 FS_KEYS = frozenset(FS_WORDS.split())
 INTERVAL_KEYS = frozenset(INTERVAL_WORDS.split())
 UNIT_KEYS = frozenset(UNIT_WORDS.split())
@@ -53,11 +62,29 @@ FILTER_KEY = re.compile(
     r"brumm|secteur|coupure|corte|rete|滤波|濾波|フィルタ|필터|фильтр",
     re.I,
 )
+# Words of which one has to be next to a frequency, unless there are no Latin letters: limits of a
+# filter are frequencies too (`HF: 250 Hz`, `Grenzfrequenz: 250 Hz`).
+SAMPLING = re.compile(
+    r"sampl|sampel|abtast|chantillon|muestr|mostr|campion|mess|monster|próbk|probk|vzork|näyt|mintav|"
+    r"[sșş]antion|örnekl|uzork|mẫu|prøv|måle|mätfr|meetfr|mittaus|pomiar|ölçüm|^(?:data\s?)?rate\b|\bfs\b|\bsps\b",
+    re.I,
+)
+LATIN = re.compile(r"[a-z\u00c0-\u024f\u1e00-\u1eff]", re.I)
+RANGE = re.compile(
+    rf"\d\s*(?:k?hz)?\s*(?:[-\u2010-\u2015\u2212~…]|\.\.+|to|bis)\s*{HERTZ.pattern}", re.I
+)
 # What a frequency without a known key has to exceed to be a sampling rate: filters end here.
 UNKNOWN_KEY_HZ = 151.0
-SECONDS = re.compile(r"(\d+(?:[.,]\d+)?)\s*(s|sec|ms|msec|us|µs|μs|seconds?|milliseconds?)", re.I)
+TIME_UNIT = r"(s|sec|ms|msec|us|µs|μs|seconds?|milliseconds?)"
+SECONDS = re.compile(rf"(\d*[.,]?\d+(?:e[+-]?\d+)?)\s*{TIME_UNIT}?", re.I)
+SECONDS_IN_KEY = re.compile(rf"(?:[(\[,_\s]\s*){TIME_UNIT}[)\]]?\W*$", re.I)
+PLAIN_NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:e[+-]?\d+)?", re.I)
 SECOND = {"s": 1.0, "m": 1e-3, "u": 1e-6, "µ": 1e-6, "μ": 1e-6}
 LEAD_TOKEN = re.compile(r"(?<![A-Za-z0-9])(I{1,3}|[aA]V[RLFrlf]|V[1-6])(?![A-Za-z0-9])")
+
+
+# Not `10 mm/mV` of the paper, and not `16 bit`.
+SCALE = re.compile(rf"({PLAIN_NUMBER.pattern})\s*(?:x|(?!.*mm).*[nuµμmk]?v\b.*)?", re.I)
 
 
 class Statements(NamedTuple):
@@ -69,11 +96,14 @@ class Statements(NamedTuple):
     unit : str
     lead : str
         Of a table with one column of numbers.
+    scale : str
+        As ``stated_scale``.
     """
 
     fs: float | None = None
     unit: str = ""
     lead: str = ""
+    scale: str = ""
 
 
 def read_statements(rows: Sequence[Sequence[str]]) -> Statements:
@@ -100,7 +130,28 @@ def read_statements(rows: Sequence[Sequence[str]]) -> Statements:
         for key, value in _pairs(row)
         if len(key) <= MAX_CELL and len(value) <= MAX_CELL
     ]
-    return Statements(_stated_fs(pairs), _stated_unit(pairs), _stated_lead(rows, pairs))
+    scale = stated_scale(pairs)
+    return Statements(_stated_fs(pairs), _stated_unit(pairs), _stated_lead(rows, pairs), scale)
+
+
+def stated_scale(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return the gain or offset that one of the pairs states, as ``a gain of 200``; "" if none."""
+    for key, value in pairs:
+        name = normalized_key(key)
+        match = SCALE.fullmatch(value.strip()) if name in SCALE_KEYS else None
+        if match and float(match[1].replace(",", ".")) != (0.0 if name in OFFSET_KEYS else 1.0):
+            return f"a {key.strip(' #:=').lower()} of {value.strip()}"[:60]
+    return ""
+
+
+def check_scale(scale: str, units: Iterable[str]) -> None:
+    """Refuse a gain or an offset, as of ``stated_scale``, if one of the units is a voltage."""
+    unit = next(filter(is_voltage, units), "")
+    if scale and unit:
+        raise ValueError(
+            f"the file states {scale} and the unit {unit}: it is not clear whether samples are "
+            f"counts or {unit}; expected one of both"
+        )
 
 
 def parse_rate(text: str) -> float:
@@ -148,14 +199,11 @@ def _stated_fs(pairs: Sequence[tuple[str, str]]) -> float | None:
     """Return the sampling rate that one of the pairs states."""
     by_key, by_value = [], []
     for key, value in pairs:
-        name = normalized_key(key)
-        seconds = SECONDS.fullmatch(value.strip())
-        if name in FS_KEYS:
+        if normalized_key(key) in FS_KEYS:
             by_key.append(parse_rate(value))
-        elif name in INTERVAL_KEYS and seconds:
-            interval_s = float(seconds[1].replace(",", ".")) * SECOND[seconds[2][0].lower()]
-            by_key += [1.0 / interval_s] if interval_s > 0 else []
-        elif not FILTER_KEY.search(key) and not FILTER_KEY.search(value):
+        elif interval_s := _interval_s(key, value):
+            by_key.append(1.0 / interval_s)
+        elif _may_state_fs(key, value):
             by_value += [_number(match[1], match[2]) for match in HERTZ.finditer(value)]
     by_value = [rate for rate in by_value if UNKNOWN_KEY_HZ <= rate <= FS_HZ[1]]
     rates = by_key or by_value
@@ -167,12 +215,36 @@ def _stated_fs(pairs: Sequence[tuple[str, str]]) -> float | None:
     return rates[0]
 
 
+def _interval_s(key: str, value: str) -> float:
+    """Return the time between samples that a pair states, in s; 0 if it states none."""
+    of_key = SECONDS_IN_KEY.search(key)
+    name = normalized_key(SECONDS_IN_KEY.sub("", key))
+    match = SECONDS.fullmatch(value.strip())
+    if name not in INTERVAL_KEYS or not match:
+        return 0.0
+    unit = match[2] or (of_key[1] if of_key else "")
+    interval_s = float(match[1].replace(",", ".")) * SECOND[(unit or "s")[0].lower()]
+    # Without a unit, or the word for samples, it may be another time.
+    is_sure = unit and name != "interval"
+    is_rate = FS_HZ[0] * interval_s <= 1.0 <= FS_HZ[1] * interval_s
+    return interval_s if is_sure or is_rate else 0.0
+
+
+def _may_state_fs(key: str, value: str) -> bool:
+    """Return whether a frequency may be a sampling rate by the words next to it."""
+    text = f"{key} {value}"
+    if FILTER_KEY.search(text) or RANGE.search(value) or PLAIN_NUMBER.fullmatch(key):
+        return False
+    return bool(SAMPLING.search(text)) or not LATIN.search(HERTZ.sub("", text))
+
+
 def _stated_unit(pairs: Sequence[tuple[str, str]]) -> str:
     """Return the unit that one of the pairs states."""
     units = []
     for key, value in pairs:
         is_key = normalized_key(key) in UNIT_KEYS
-        is_unit = is_voltage(value) and value != "V"
+        # A voltage next to a number is the unit of that number, as in `Range,5,mV`.
+        is_unit = is_voltage(value) and value != "V" and not PLAIN_NUMBER.fullmatch(key)
         if (is_key or is_unit) and value:
             units.append(value)
     voltages = [unit for unit in units if is_voltage(unit)]

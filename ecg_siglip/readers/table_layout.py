@@ -194,6 +194,8 @@ def _first_row(
         if len(cells) != len(is_numeric):
             return False
         numeric = [cell for cell, is_one in zip(cells, is_numeric, strict=True) if is_one]
+        if _is_key(cells[0]):
+            return False
         # A word among the numbers is a defect or a remark, not a name.
         n_words = sum(not is_number(cell) for cell in numeric)
         return sum(NUMBER.fullmatch(cell) is not None for cell in numeric) > n_words
@@ -211,12 +213,22 @@ def _read_header(
     names, units = [""] * n_columns, [""] * n_columns
     above = list(lines)
     rows: list[tuple[int, list[str]]] = []
-    filled = [i for i, line in enumerate(lines) if line.strip()]
+    cells_of = {
+        i: split_line(COMMENT.sub("", line), delimiter)
+        for i, line in enumerate(lines)
+        if line.strip()
+    }
+    # LabChart writes names and units in rows that begin with a key, among others of its settings.
+    filled = [
+        i
+        for i, cells in cells_of.items()
+        if not _is_key(cells[0]) or any(map(is_lead, cells)) or _are_units(cells)
+    ]
     for i in filled[:-4:-1]:
-        cells = _fitted(split_line(COMMENT.sub("", lines[i]), delimiter), delimiter, n_columns)
+        cells = _fitted(cells_of[i], delimiter, n_columns)
         if cells is None or not _may_be_names(lines[i], cells, len(rows)):
             break
-        if i + 1 + len(rows) < len(lines) and not any(map(is_lead, cells)):
+        if not all(map(str.strip, lines[i + 1 :])) and not any(map(is_lead, cells)):
             break  # empty lines below it
         rows.append((i, cells))
     with_units = [row for row in rows if _are_units(row[1])]
@@ -226,6 +238,7 @@ def _read_header(
     if others:
         # The row with most names of leads, and the lowest of those.
         at, names = max(others, key=lambda row: sum(map(is_lead, row[1])))
+        names = ["" if name.endswith("=") else name for name in names]
         above = list(lines[:at])
     elif rows:
         above = list(lines[: rows[-1][0]])
@@ -265,8 +278,15 @@ def _may_be_names(line: str, cells: Sequence[str], n_below: int) -> bool:
 def _are_units(cells: Sequence[str]) -> bool:
     """Return whether the cells of a line are units, of one column at least a voltage or time."""
     filled = [cell.strip("()[]") for cell in cells if cell.strip("()[]")]
+    if any(map(NUMBER.fullmatch, filled)):
+        return False  # a statement such as `Calibration,1,mV`
     known = [cell for cell in filled if is_unit(cell) or time_scale(cell) is not None]
     return any(is_voltage(cell) for cell in filled) and 2 * len(known) >= len(filled)
+
+
+def _is_key(cell: str) -> bool:
+    """Return whether the first cell of a row is a key of a setting, as in LabChart's exports."""
+    return cell.endswith(("=", ":"))
 
 
 def _is_word(cell: str) -> bool:
@@ -277,7 +297,7 @@ def _is_word(cell: str) -> bool:
 
 def _split_statement(line: str, delimiter: str) -> list[str]:
     """Return the cells of a line before the table, delimited as the table or by commas."""
-    cells = split_line(line, delimiter if delimiter.strip() else "")
+    cells = split_line(line, delimiter.strip(" "))
     if len(cells) > 1:
         return cells
     for other in ("\t", ";", "|", ","):

@@ -406,4 +406,28 @@ def _rows_of_leads(body: bytes, layout: Layout) -> list[Column]:
             cell = str(table.column(0)[found.first_bad])[:N_QUOTED]
             raise ValueError(f"row {name}, cell {at}: not a number: {cell!r}")
         columns.append(Column(name, found.values, unit))
-    return columns
+    return _without_numbers_of_rows(columns)
+
+
+def _without_numbers_of_rows(rows: list[Column]) -> list[Column]:
+    """Return leads without their numbers before the samples; refuse another number there.
+
+    Notes
+    -----
+    Numbers before the samples, as of pandas' index, are one sample each to a reader of lines.
+    """
+    if len(rows) < 2 or min(len(row.values) for row in rows) < 2:
+        return rows
+    first, second = np.array([row.values[:2] for row in rows]).T
+    # A row that numbers the samples has none.
+    numbers = first[1:] if np.isnan(first[0]) else first
+    if len(numbers) > 1 and numbers[0] in (0, 1) and (np.diff(numbers) == 1).all():
+        return [row._replace(values=row.values[1:]) for row in rows]
+    value = first[0]
+    # Leads that begin with a pause have its value more than once.
+    if len(rows) > 2 and value.is_integer() and (first == value).all() and value not in second:
+        raise ValueError(
+            f"all rows of leads begin with {value:g}: if it is a gain or another number, expected "
+            "rows of the lead and its samples alone"
+        )
+    return rows

@@ -52,6 +52,23 @@ def test_archives_with_other_names(tmp_path: Path, named: dict):
     np.testing.assert_array_equal(prepared_uv(record), ecg())
 
 
+@pytest.mark.parametrize(
+    ("scale", "words"),
+    [
+        ({"gain": 1000}, "a gain of 1000 and the unit mV"),
+        ({"adc_gain": [200.0] * 12}, "adc_gain of 200.0"),
+        ({"gain": 1.0, "baseline": -5}, "a baseline of -5"),
+    ],
+)
+def test_a_gain_next_to_a_unit_is_refused(tmp_path: Path, scale: dict, words: str):
+    stated = {"signal": ecg(), "fs": FS, "leads": LEADS}
+    assert_refused(write(tmp_path, saved(**stated, units="mV", **scale)), words)
+    record = read_record(write(tmp_path, saved(**stated, **scale)), units="uV")
+    np.testing.assert_array_equal(prepared_uv(record), ecg())
+    path = write(tmp_path, saved(**stated, units="uV", gain=1, baseline=[0.0]))
+    np.testing.assert_array_equal(prepared_uv(read_record(path)), ecg())
+
+
 def test_the_only_array_of_an_archive_is_the_signal(tmp_path: Path):
     record = read_record(write(tmp_path, saved(ecg())), fs=FS, units="uV", leads=LEADS)
     np.testing.assert_array_equal(prepared_uv(record), ecg())

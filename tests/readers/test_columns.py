@@ -62,11 +62,18 @@ def test_numbers_of_rows_are_no_signal_and_no_time(name: str, first: int):
     assert [(channel.name, channel.fs) for channel in stated.channels] == [("I", None)]
 
 
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("name", ["i", "I"])
+def test_numbers_of_rows_are_no_lead_i(name: str, first: int):
+    rows = np.arange(400.0) + first
+    assert names([Column(name, rows), Column("II", SIGNAL), Column("V1", SIGNAL)]) == ["II", "V1"]
+
+
 def test_what_rises_but_is_no_time_stays_a_channel():
     ramp = np.cumsum(np.abs(SIGNAL))
     assert names([Column("X", ramp), Column("I", SIGNAL)]) == ["X", "I"]
     assert names([Column("RR [ms]", 800 + SIGNAL), Column("I", SIGNAL)]) == ["I"]
-    assert names([Column("II", np.arange(400.0)), Column("I", SIGNAL)]) == ["II", "I"]
+    assert names([Column("II", np.arange(0, 800.0, 2)), Column("I", SIGNAL)]) == ["II", "I"]
 
 
 def test_empty_columns_without_a_name_are_left_out():
@@ -108,6 +115,14 @@ def test_contradictions_are_refused(columns: list[Column], header: Statements, m
 def test_spellings_of_a_unit_are_no_contradiction():
     stated = read_columns([Column("I (uV)", SIGNAL, "µV")], Statements(unit="µV"))
     assert stated.channels[0].unit == "uV"
+
+
+@pytest.mark.parametrize(("name", "unit"), [("I (mV)", ""), ("I", "uV")])
+def test_a_gain_next_to_a_unit_is_refused(name: str, unit: str):
+    header = Statements(500, unit, "", "a gain of 1000")
+    with pytest.raises(ValueError, match="the file states a gain of 1000 and the unit .V: "):
+        read_columns([Column(name, SIGNAL)], header)
+    assert names([Column("I", SIGNAL)], header._replace(unit="")) == ["I"]
 
 
 def test_a_lead_of_the_header_names_the_only_column():

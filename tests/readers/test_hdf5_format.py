@@ -96,6 +96,52 @@ def test_other_layouts(tmp_path: Path, fill):
     np.testing.assert_array_equal(prepared_uv(read_record(saved(tmp_path, fill))), ecg())
 
 
+def group_states(file: h5py.File) -> None:
+    file["a/b/ecg"], file["a/b/x"] = MV, np.arange(9.0)
+    file["a"].attrs.update({"fs": FS, "units": "mV"})
+    file["a/b"].attrs["leads"] = LEADS
+    file["a/b/x"].attrs["units"] = "s"
+
+
+def test_attributes_of_groups_count(tmp_path: Path):
+    np.testing.assert_array_equal(prepared_uv(read_record(saved(tmp_path, group_states))), ecg())
+
+
+@pytest.mark.parametrize(
+    "names", [("p1/ecg", "p2/ecg"), ("raw/ecg", "filtered/signal"), ("a/I", "b/I"), ("I", "Lead I")]
+)
+def test_several_recordings_in_groups_are_refused(tmp_path: Path, names: tuple[str, str]):
+    def fill(file: h5py.File) -> None:
+        for name in names:
+            file[name] = MV
+
+    assert_refused(saved(tmp_path, fill), f"one recording: {', '.join(sorted(names))}")
+
+
+def test_rates_of_leads_that_contradict_each_other_are_refused(tmp_path: Path):
+    def fill(file: h5py.File) -> None:
+        for lead, fs in (("I", 500), ("II", 250)):
+            file[lead] = MV[0]
+            file[lead].attrs["fs"] = fs
+
+    assert_refused(saved(tmp_path, fill), "datasets contradict each other in fs")
+
+
+def with_scale(file: h5py.File) -> None:
+    one_dataset(file)
+    file["anything"].attrs.update({"scale_factor": 1e-3, "add_offset": 0.0})
+
+
+def with_gain(file: h5py.File) -> None:
+    by_lead(file)
+    file["gain"] = np.full(12, 200)
+
+
+@pytest.mark.parametrize("fill", [with_scale, with_gain])
+def test_a_gain_next_to_a_unit_is_refused(tmp_path: Path, fill):
+    assert_refused(saved(tmp_path, fill), "and the unit mV: it is not clear")
+
+
 def test_zipped_files_and_headers_of_matlab(tmp_path: Path):
     content = hdf5(ecg())
     path = write(tmp_path, gzip.compress(content), "h5.gz")

@@ -71,6 +71,43 @@ def test_plain_exports(tmp_path: Path, document: dict):
     np.testing.assert_allclose(record.signal, ecg(300) / 1000, atol=1e-6)
 
 
+@pytest.mark.parametrize("scale", [{"gain": 1000}, {"scale": 0.001}, {"offset": [3] * 12}])
+@pytest.mark.parametrize("signal", [LEAD_LISTS, list(LEAD_LISTS.values())])
+def test_a_gain_next_to_a_unit_is_refused(tmp_path: Path, scale: dict, signal: object):
+    document = {"fs": FS, "unit": "mV", "signals": signal, **scale}
+    path = write(tmp_path, json.dumps(document).encode(), "json")
+    assert_refused(path, "and the unit mV: it is not clear")
+
+
+STATED = {"fs": FS, "units": "uV"}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {**STATED, "data": {"signals": LEAD_LISTS}},
+        {"metadata": STATED, "ecg": {"signals": LEAD_LISTS}},
+        {"Meta": STATED, **LEAD_LISTS},
+        {**STATED, "x": {"header": {"leads": LEADS}, "y": {"data": list(LEAD_LISTS.values())}}},
+    ],
+)
+def test_what_enclosing_objects_and_metadata_state(tmp_path: Path, document: dict):
+    path = write(tmp_path, json.dumps(document).encode(), "json")
+    record = read_record(path)
+    assert (record.leads, record.fs) == (LEADS, FS)
+    np.testing.assert_allclose(record.signal, ecg(300) / 1000, atol=1e-6)
+    assert_refused(path, "500", fs=250.0)
+    for more in ({"fs": 250}, {"unit": "mV"}, {"gain": 200}):
+        changed = {**document, "metadata": {**document.get("metadata", {}), **more}}
+        changed = {"info": STATED, "record": changed}
+        assert_refused(
+            write(tmp_path, json.dumps(changed).encode(), "json"),
+            {"fs": "two sampling rates", "unit": "several units", "gain": "a gain of 200"}[
+                next(iter(more))
+            ],
+        )
+
+
 def test_lists_in_the_cells_of_a_table(tmp_path: Path):
     """Withings' own export; the unit of what is worn on an arm is not certain."""
     row = f'2024-01-01T10:00:00+01:00,30,300,{{}},"{UV.tolist()}"\n'

@@ -41,6 +41,12 @@ def test_what_variables_state(tmp_path: Path):
     np.testing.assert_array_equal(prepared_uv(record), ecg())
 
 
+def test_a_gain_next_to_a_unit_is_refused(tmp_path: Path):
+    stated = {"ecg": ecg().T, "fs": FS, "units": "mV", "leads": list(LEADS), "gain": 1000.0}
+    for content in (saved(**stated), saved(record=stated)):
+        assert_refused(write(tmp_path, content, "mat"), "a gain of 1000.0 and the unit mV")
+
+
 def test_the_matrix_in_a_structure(tmp_path: Path):
     content = saved(ECG={"sex": "Male", "age": 50, "data": ecg()})
     path = write(tmp_path, content, "mat")

@@ -15,10 +15,10 @@ from ecg_siglip.readers.statements import Statements, parse_rate, read_statement
         ),
         ([["采样率", "512 赫兹"], [], ["导联", "I导联"], ["单位", "µV"]], (512, "μV", "I")),
         ([["レート", "512ヘルツ"], [], ["誘導", "Ⅰ誘導"], ["単位", "µV"]], (512, "μV", "I")),
-        ([["x", "512 Гц"], [], ["Отведение", "Отведение V1"], ["y", "мкВ"]], (512, "мкВ", "V1")),
+        ([["ч", "512 Гц"], [], ["Отведение", "Отведение V1"], ["y", "мкВ"]], (512, "мкВ", "V1")),
         # Words of no known language: by the values alone.
-        ([["Foo", "512 hertz"], [], ["Bar", "Bar V2"], ["Baz", "mV"]], (512, "mV", "V2")),
-        ([["Foo", "512 hertz"], [], ["Bar", "Qux I"], ["Baz", "mV"]], (512, "mV", "I")),
+        ([["", "512 hertz"], [], ["Bar", "Bar V2"], ["Baz", "mV"]], (512, "mV", "V2")),
+        ([["512 hertz"], [], ["Bar", "Qux I"], ["Baz", "mV"]], (512, "mV", "I")),
         # Where commas delimit cells, 511,422 is two of them.
         ([["Messrate", "511", "422 Hertz"]], (511.422, "", "")),
         ([["fs: 500"], ["units: uV"]], (500, "uV", "")),
@@ -29,6 +29,9 @@ from ecg_siglip.readers.statements import Statements, parse_rate, read_statement
         # Frequencies that are no sampling rate.
         ([["Filter: 0.05 - 150 Hz"], ["Notch 50 Hz"], ["Low pass: 250 Hz"]], (None, "", "")),
         ([["Hochpassfilter", "500 Hz"], ["Anything", "150 Hz"], ["Rate", "250 Hz"]], (250, "", "")),
+        # Units of a single number.
+        ([["Calibration", "1", "mV"], ["Range", "5", "V"], ["Step", "4.9", "uV"]], (None, "", "")),
+        ([["Calibration", "1", "mV"], ["Unit", "uV"]], (None, "uV", "")),
         ([["Heart rate: 72 bpm"], ["Gain: 10 mm/mV"], ["Supply", "V"]], (None, "", "")),
     ],
 )  # fmt: skip
@@ -37,10 +40,59 @@ def test_statements_are_recognized(rows: list[list[str]], stated: tuple):
 
 
 @pytest.mark.parametrize(
+    ("line", "fs"),
+    [
+        ("Sample interval (ms): 1", 1000),
+        ("Sample period: 0.001", 1000),
+        ("Sampling interval [s] = 2e-3", 500),
+        ("sample_interval_ms: 4", 250),
+        ("Interval: 0.002 s", 500),
+        ("Interval: 10 s", None),
+        ("Sample period: 4", None),
+    ],
+)
+def test_intervals_state_the_rate(line: str, fs: float | None):
+    for other in ([], ["Frequency range: 0.05 - 250 Hz"], ["Upper limit: 250 Hz"]):
+        stated = read_statements([[line], other]).fs
+        assert stated == (None if fs is None else pytest.approx(fs))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        *[["Grenzfrequenz: 250 Hz"], ["Frequency response", "0.05-300 Hz"], ["HF: 250 Hz"]],
+        *[["Upper limit 250 Hz"], ["ADC rate: 1000 Hz"], ["Response", "0.05", "300 Hz"]],
+        *[["Sampling 0.5 Hz to 300 Hz"], ["", "0.05–300 Hz"], ["ECG: 1..300 Hz"]],
+    ],
+)
+def test_other_frequencies_are_no_sampling_rate(row: list[str]):
+    assert read_statements([row]).fs is None
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *["Samplingshastighed", "Näytteenottotaajuus", "Vzorkovací frekvence", "Örnekleme hızı"],
+        *["Częstotliwość próbkowania", "Mintavételi frekvencia", "Rata de eșantionare", "Rate"],
+        *[
+            "Freqüència de mostreig",
+            "Tần số lấy mẫu",
+            "Laju sampel",
+            "आवृत्ति",
+            "샘플",
+            "Fréquence d’échantillonnage",
+        ],
+    ],
+)
+def test_sampling_rates_in_other_languages(key: str):
+    assert read_statements([[key, "512 hertz"]]).fs == 512
+
+
+@pytest.mark.parametrize(
     ("rows", "words"),
     [
         ([["fs: 500"], ["Sampling rate: 250 Hz"]], "500 Hz and 250 Hz"),
-        ([["A: 500 Hz"], ["B: 1000 Hz"]], "500 Hz and 1000 Hz"),
+        ([["Sampling: 500 Hz"], ["Data rate: 1000 Hz"]], "500 Hz and 1000 Hz"),
         ([["Unit", "µV"], ["Unit", "mV"]], "the units"),
         ([["fs: fast"]], "expected a sampling rate in Hz, got 'fast'"),
     ],
@@ -48,6 +100,22 @@ def test_statements_are_recognized(rows: list[list[str]], stated: tuple):
 def test_contradictions_are_refused(rows: list[list[str]], words: str):
     with pytest.raises(ValueError, match=words):
         read_statements(rows)
+
+
+@pytest.mark.parametrize(
+    ("row", "scale"),
+    [
+        (["# gain: 1000"], "a gain of 1000"),
+        (["Gain", "200 adu/mV"], "a gain of 200 adu/mV"),
+        (["Resolution: 4.88 uV/bit"], "a resolution of 4.88 uV/bit"),
+        (["LSB", "4,9", "uV"], "a lsb of 4,9"),
+        *[(["Scale: 2.5"], "a scale of 2.5"), (["Offset: -3"], "a offset of -3")],
+        *[(["Gain: 10 mm/mV"], ""), (["Resolution: 16 bit"], ""), (["Baseline: 0.05 Hz"], "")],
+        *[(["Gain: 1.0"], ""), (["Offset: 0"], ""), (["Scale: auto"], ""), (["lsb: 1 uV"], "")],
+    ],
+)
+def test_gains_and_offsets(row: list[str], scale: str):
+    assert read_statements([row]).scale == scale
 
 
 def test_the_same_statement_twice_is_none_too_many():

@@ -156,7 +156,7 @@ def test_whole_numbers_with_a_comma_are_two_columns(tmp_path: Path):
         (("サンプルレート", "512ヘルツ"), ("誘導", "I誘導"), ("単位", "µV")),
         (("采样率", "512 赫兹"), ("导联", "I 导联"), ("单位", "µV")),
         (("샘플링", "512헤르츠"), ("유도", "유도 I"), ("단위", "µV")),
-        (("Foo", "512 hertz"), ("Bar", "Bar I"), ("Baz", "µV")),
+        (("Samplingshastighed", "512 hertz"), ("Bar", "Bar I"), ("Baz", "µV")),
     ],
 )
 @pytest.mark.parametrize("decimal", [".", ","])
@@ -173,6 +173,62 @@ def test_watch_exports_of_any_language(tmp_path: Path, rate, lead, unit, decimal
     np.testing.assert_allclose(record.signal[0], uv / 1000, atol=1e-6)
     assert is_record(path)
     assert not record.comments  # the lines above the numbers name the person
+
+
+@pytest.mark.parametrize("start", [0, 1])
+@pytest.mark.parametrize(
+    ("has_names", "has_header"), [(False, False), (True, False), (False, True)]
+)
+def test_numbers_of_rows_of_leads_are_no_samples(
+    tmp_path: Path, start: int, has_names: bool, has_header: bool
+):
+    rows = [[f"{i}", *map(str, row)] for i, row in enumerate(MV, start)]
+    rows = [[lead, *row] if has_names else row for lead, row in zip(LEADS, rows, strict=True)]
+    if has_header:
+        rows.insert(0, ["", *map(str, range(MV.shape[1]))])
+    path = write(tmp_path, "\n".join(map(",".join, rows)).encode(), "csv")
+    record = read_record(path, **GIVEN, leads=list(LEADS))
+    np.testing.assert_allclose(record.signal, MV, atol=1e-6)
+
+
+def test_a_number_before_the_samples_of_each_lead_is_refused(tmp_path: Path):
+    def rows(*before: object) -> bytes:
+        lines = [[lead, *before, *row] for lead, row in zip(LEADS, MV, strict=True)]
+        return "\n".join(",".join(map(str, line)) for line in lines).encode()
+
+    path = write(tmp_path, b"lead,gain,samples\n" + rows(200), "csv")
+    assert_refused(path, "all rows of leads begin with 200", **GIVEN)
+    # A pause before the record.
+    record = read_record(write(tmp_path, rows(-3, -3, -3), "csv"), **GIVEN)
+    np.testing.assert_allclose(record.signal[:, 3:], MV, atol=1e-6)
+
+
+@pytest.mark.parametrize("has_time", [True, False])
+@pytest.mark.parametrize("n_leads", [1, 2, 3])
+def test_settings_of_labchart_are_no_samples(tmp_path: Path, n_leads: int, has_time: bool):
+    mv = ecg()[:n_leads] / 1000
+    settings = {
+        "Interval=": ["0.002 s"], "ExcelDateTime=": ["4.4e+04", "11/26/2020"],
+        "TimeFormat=": ["StartOfBlock"], "DateFormat=": [""], "ChannelTitle=": LEADS[:n_leads],
+        "Range=": ["10.0 mV"] * n_leads, "UnitName=": ["mV"] * n_leads,
+        "TopValue=": ["5.0"] * n_leads, "BottomValue=": ["-5.0"] * n_leads,
+    }  # fmt: skip
+    lines = ["\t".join([key, *values]) for key, values in settings.items()]
+    for i, row in enumerate(mv.T):
+        lines.append("\t".join(map(str, [f"{i / 500:.3f}", *row] if has_time else row)))
+    path = write(tmp_path, "\r\n".join(lines).encode(), "txt")
+    given = {} if has_time else {"leads": list(LEADS[:n_leads])}
+    record = read_record(path, **given)
+    assert (record.leads, record.fs) == (LEADS[:n_leads], 500)
+    np.testing.assert_allclose(record.signal, mv, atol=1e-6)
+
+
+@pytest.mark.parametrize("row", ["Calibration,1,mV", "LSB,1,mV", "Range,5,mV"])
+def test_the_unit_of_one_number_is_not_that_of_a_column(tmp_path: Path, row: str):
+    content = f"fs,500\n{row}\nI,II,V1\n" + body(MV[:3])
+    assert_refused(
+        write(tmp_path, content.encode(), "csv"), "states no units", leads=["-", "-", "V1"]
+    )
 
 
 def test_lines_of_any_kind_above_the_table(tmp_path: Path):

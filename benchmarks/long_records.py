@@ -19,7 +19,7 @@ import pandas as pd
 from scipy.special import logit
 
 from ecg_siglip.inference.predictor import Predictor
-from ecg_siglip.inference.sliding_window import Windows
+from ecg_siglip.inference.timeline import Windows
 from ecg_siglip.metrics.decision_rules import DEFAULT_RULE
 from ecg_siglip.models.artifact import load_artifact
 from ecg_siglip.signals.preprocessing import resample, to_int16

@@ -7,7 +7,7 @@ _MODULE_OF = {
     "Finding": "prediction",
     "Prediction": "prediction",
     "Predictor": "predictor",
-    "Timeline": "sliding_window",
+    "Timeline": "timeline",
     "interpret_question": "questions",
     "attribute": "attribution",
     "predict_records": "pipeline",

@@ -14,12 +14,8 @@ from ecg_siglip.core.files import one_line
 from ecg_siglip.inference.prediction import Finding, Prediction, SimilarRecord
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.inference.questions import interpret_question
-from ecg_siglip.inference.sliding_window import (
-    Timeline,
-    Windows,
-    predict_windows,
-    representative_window,
-)
+from ecg_siglip.inference.sliding_window import predict_windows
+from ecg_siglip.inference.timeline import Timeline, Windows, representative_window
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.models.neighbors import NOVEL, Neighbors
 from ecg_siglip.readers.limits import MAX_HOURS

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ecg_siglip.core.files import UNPRINTABLE
-from ecg_siglip.inference.sliding_window import Timeline
+from ecg_siglip.inference.timeline import Timeline
 from ecg_siglip.vocabulary.question_matching import Match
 
 
@@ -127,7 +127,7 @@ class Prediction:
         without its training records.
     similar : list of SimilarRecord
         Training ECGs, the most similar first, as many as were requested.
-    timeline : sliding_window.Timeline, optional
+    timeline : timeline.Timeline, optional
         When the findings are present, in a record that was cut into windows.
     available : ndarray of shape (12,), bool, optional
         Leads that the record has; null: all.

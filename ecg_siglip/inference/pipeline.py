@@ -128,14 +128,15 @@ def prepare_records(
                 continue
             record = source.piece(0, source.n_samples)
             prepared = predictor.prepare_record(record, **vars(allowed))
+            leads = record.leads
+            if allowed.allow_flat:
+                leads = tuple(leads[i] for i in nonflat_leads(record.signal, leads))
+            about_leads = lead_warnings(leads, record.name)
         except (ValueError, OSError) as error:
             on_error(path, error)
             continue
-        leads = record.leads
-        if allowed.allow_flat:
-            leads = tuple(leads[i] for i in nonflat_leads(record.signal, leads))
         warnings = length_warnings(prepared.duration_s, window_s)
-        warnings += [*record.warnings, *lead_warnings(leads)]
+        warnings += [*record.warnings, *about_leads]
         warnings += window_warnings(record, window_s, removes_offset(predictor))
         yield replace(prepared, record=str(path), warnings=warnings)
 
@@ -232,7 +233,7 @@ def predict_long_record(
     present = _present_in_windows(windows, findings)
     codes = predictor.artifact.codes
     timeline = Timeline(windows, codes, present, best, shown, sustained_s)
-    warnings = [*first_sample.warnings, *lead_warnings(leads), *windows.warnings]
+    warnings = [*first_sample.warnings, *lead_warnings(leads, source.name), *windows.warnings]
     prediction = Prediction(
         long.record, signal, findings, warnings, timeline=timeline, available=available
     )

@@ -335,18 +335,25 @@ def not_assessable(codes: Sequence[str], available: Iterable[bool]) -> np.ndarra
     )
 
 
-def lead_warnings(names: Sequence[str]) -> list[str]:
+def lead_warnings(names: Sequence[str], record: str = "") -> list[str]:
     """Return warnings of missing leads and of what was done about them; empty for twelve leads.
 
     Parameters
     ----------
     names : sequence of str
         Leads of the record, in the spelling of any device.
+    record : str
+        Name of the record, for messages.
 
     Returns
     -------
     list of str
         One sentence per warning.
+
+    Raises
+    ------
+    ValueError
+        If leads are missing, and no lead set is available (``nearest_lead_set``).
 
     Examples
     --------
@@ -362,7 +369,7 @@ def lead_warnings(names: Sequence[str]) -> list[str]:
         warnings.append(f"leads {', '.join(computed)} computed from the other limb leads")
     if missing and names:
         leads = f"lead{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
-        lead_set = LEAD_SET_TITLES[nearest_lead_set(available)]
+        lead_set = LEAD_SET_TITLES[nearest_lead_set(available, record)]
         warnings.append(
             f"without {leads}: calibrated for {lead_set}; findings that need other leads are not "
             "assessed"

@@ -138,3 +138,16 @@ def test_a_warning_is_given_for_noise_in_the_part_that_is_used(predictor, paths,
     )
     assert any("noise" in warning for warning in prediction.warnings)
     assert not any("noise" in warning for warning in clean.warnings)
+
+
+def test_a_record_whose_only_lead_with_a_signal_is_v6_fails_alone(predictor, paths, tmp_path):
+    signal = read_record(paths[0]).signal.T.astype(float)
+    signal[:, :11] = 0
+    path, errors = rewritten(paths[0], tmp_path, "v6", p_signal=signal), []
+    settings = config.PredictConfig()
+    settings.waveform.allow_flat = True
+    predictions = predict_records(
+        predictor, [path, paths[1]], settings, lambda path, error: errors.append(str(error))
+    )
+    assert len(predictions) == 1
+    assert errors == ["record v6: leads V6: expected at least lead I or II"]

@@ -117,8 +117,8 @@ def read_sierra(root: Any) -> Stated:
     Raises
     ------
     ValueError
-        If rates or resolutions contradict each other or are no numbers, there are more than 64
-        leads, the compressed samples are more than expected, or the library refuses it.
+        If rates, resolutions or numbers of leads contradict each other or are no numbers, there are
+        more than 64 leads, the samples are not as many as stated, or the library refuses it.
     """
     waveforms = root.findall(".//parsedwaveforms")
     if len(waveforms) != 1:
@@ -137,9 +137,17 @@ def read_sierra(root: Any) -> Stated:
         stated = root.findtext(f".//signalcharacteristics/{field}")
         if stated and stated.strip() and parse_number(stated, field) > MAX_LEADS:
             raise ValueError(f"expected at most {MAX_LEADS} leads, got {stated.strip()[:20]}")
+    names, n_leads = (waveform.get("leadlabels") or "").split(), waveform.get("numberofleads")
+    if names and n_leads and parse_number(n_leads, "numberofleads") != len(names):
+        raise ValueError(f"the file names {len(names)} leads, and states {n_leads[:20]}")
     methods = (waveform.get("compression"), waveform.get("compressmethod"))
     if any((method or "").upper() == "XLI" for method in methods):
         _check_xli(waveform.text or "", round(duration_ms * fs / 1000))
+    elif names and (waveform.get("dataencoding") or "").lower() == "base64":
+        n_bytes = len(base64.b64decode("".join((waveform.text or "").split()), validate=True))
+        n_stated = 2 * len(names) * round(duration_ms * fs / 1000)
+        if n_bytes != n_stated:
+            raise ValueError(f"expected {n_stated} bytes of samples, got {n_bytes}")
     record, notes = _parse("sierra_xml", "SierraXMLParser", _xml(root))
     return _stated(record, notes, fs)
 

@@ -126,6 +126,10 @@ def _cardiosoft_strip(strip: Any) -> list[Channel]:
 def _full_disclosure(disclosure: Any) -> list[Channel]:
     """Return the channels of the whole of an exercise test: one sample of each lead in turn."""
     names = [name.strip() for name in (disclosure.findtext("LeadOrder") or "").split(",")]
+    for field in ("NumberOfChannels", "NumberOfLeads"):
+        n_stated = disclosure.findtext(f".//{field}")
+        if n_stated and parse_number(n_stated, field) != len(names):
+            raise ValueError(f"the file names {len(names)} leads, and states {n_stated[:20]}")
     samples = parse_samples(disclosure.findtext("FullDisclosureData"), "of the full disclosure")
     if len(samples) % len(names):
         raise ValueError(f"{len(samples)} samples are not a whole number for {len(names)} leads")

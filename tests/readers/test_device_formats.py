@@ -262,3 +262,16 @@ def test_warnings_of_the_library_reach_the_user_and_no_other(tmp_path: Path):
         record = read_record(path)
     assert record.warnings == ("SCP-ECG CRC mismatch in: record",)
     assert not caught
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_sierra_file_that_names_fewer_leads_than_it_has_is_refused(tmp_path, compressed):
+    text = sierra(ecg(), compressed=compressed).decode("utf-16").replace("V2 V3 V4", "V2 V4")
+    assert_refused(write(tmp_path, text.encode("utf-16")), "names 11 leads, and states 12")
+
+
+def test_a_sierra_file_with_more_samples_than_stated_is_refused(tmp_path):
+    text = sierra(ecg(), compressed=False).decode("utf-16")
+    text = text.replace('durationperchannel="10000"', 'durationperchannel="5000"')
+    path = write(tmp_path, text.encode("utf-16"))
+    assert_refused(path, "expected 60000 bytes of samples, got 120000")

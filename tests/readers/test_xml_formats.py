@@ -108,3 +108,13 @@ def test_stubs_are_named(name: str):
     words = {"mortara": "Mortara ELI: CHANNEL I", "cardiosoft": "GE CardioSoft: expected samples"}
     with pytest.raises(ValueError, match=words[name]):
         read_record(CASES / f"{name}.xml")
+
+
+def test_a_full_disclosure_that_names_fewer_leads_than_it_has_is_refused(tmp_path: Path):
+    samples = ",".join(map(str, ecg().T.ravel()))
+    content = (
+        "<CardiologyXML><FullDisclosure><SampleRate>500</SampleRate><NumberOfChannels>12"
+        f"</NumberOfChannels><LeadOrder>{','.join(LEADS[:8])}</LeadOrder><FullDisclosureData>"
+        f"{samples}</FullDisclosureData></FullDisclosure></CardiologyXML>"
+    )
+    assert_refused(write(tmp_path, content.encode()), "names 8 leads, and states 12")

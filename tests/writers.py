@@ -18,9 +18,8 @@ import scipy.io
 import wfdb
 
 from ecg_siglip.readers import muse_format
-from ecg_siglip.readers.channels import LEAD_CODES
 from ecg_siglip.readers.record import Record, read_record
-from ecg_siglip.signals.leads import LEADS, LEADS_FROM_ELECTRODES
+from ecg_siglip.signals.leads import LEAD_CODES, LEADS, LEADS_FROM_ELECTRODES
 from ecg_siglip.signals.preprocessing import prepare_signal, to_int16
 
 edfio = pytest.importorskip("edfio", reason="needs the extra [formats]")

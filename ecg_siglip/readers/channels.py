@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ecg_siglip.signals.leads import LEAD_CODES as LEAD_CODES
-
 # DICOM and XML become objects in memory, many times their size.
 MAX_PARSED_BYTES = 1 << 24
 

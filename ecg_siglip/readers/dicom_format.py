@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from ecg_siglip.readers.channels import (
-    LEAD_CODES,
     MAX_PARSED_BYTES,
     Channel,
     Stated,
@@ -20,7 +19,7 @@ from ecg_siglip.readers.channels import (
     join_groups,
 )
 from ecg_siglip.readers.selection import LATE_S, MV_PER_UNIT, is_voltage
-from ecg_siglip.signals.leads import LEADS, lead_name
+from ecg_siglip.signals.leads import LEAD_CODES, LEADS, lead_name
 
 IMPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -237,7 +236,7 @@ def _padding(stored: np.ndarray, value: Any, fs: float | None) -> np.ndarray:
         return np.zeros(stored.shape, bool)
     padding = np.frombuffer(value, stored.dtype, 1)[0]
     is_held = stored == padding
-    # The middle of the channels: one with a loose electrode may have any range.
+    # The median over the channels, since that of a loose electrode may have any range.
     low = np.median(np.where(is_held, np.inf, stored).min(axis=1))
     high = np.median(np.where(is_held, -np.inf, stored).max(axis=1))
     if max(low - padding, padding - high) > (high - low) / 2:

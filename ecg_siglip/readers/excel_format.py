@@ -1,7 +1,7 @@
 """Read Excel workbooks (XLSX): the first page with a table of an ECG.
 
-The cells are written as a text table, of which ``text_tables`` reads the columns: an ECG in a
-workbook has the same preambles, names, units and numbers with decimal commas as one in a text.
+The cells are written as a text table, which ``text_tables`` reads: the lines above the numbers, the
+names and the units are the same as in a text file.
 """
 
 from __future__ import annotations

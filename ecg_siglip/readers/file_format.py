@@ -252,8 +252,8 @@ def short_message(error: BaseException) -> str:
 def is_record(path: str | os.PathLike[str], head: bytes | None = None) -> bool:
     """Return whether a file in a folder is a record, by the beginning of its content.
 
-    A table is one if a column has the name of a lead, or if all cells of its first row are numbers;
-    an XML file, if its root is known.
+    A table is a record if ``text_tables.is_ecg_table`` finds the columns of an ECG, an XML file if
+    its root is known.
 
     Parameters
     ----------

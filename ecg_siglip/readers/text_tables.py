@@ -125,8 +125,8 @@ def read_text(content: bytes) -> Stated:
 def is_ecg_table(head: bytes) -> bool:
     """Return whether the beginning of a text is that of a table with an ECG.
 
-    It is if a column has the name of a lead, the name ``ECG``, or a voltage as its unit, if a line
-    is a lead, if the lines above state a lead and a unit, or if there are only numbers.
+    That is the case if a column is named after a lead or ``ECG``, or is in a unit of voltage; if a
+    row is a lead; if the lines above state a lead and a unit; or if there are only numbers.
     """
     text = re.sub(r"\r+\n?", "\n", decode(head))
     lines = text.split("\n")

@@ -4,7 +4,7 @@ from ecg_siglip.core.lazy import lazy_names
 
 _MODULE_OF = {
     "Collection": "challenge",
-    "PtbXl": "ptbxl",
+    "LabelledRecords": "records",
     "WaveformCache": "waveform_cache",
     "drop_findings": "held_out",
     "find_sets": "challenge",

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ecg_siglip.datasets.ptbxl import PtbXl
+from ecg_siglip.datasets.records import LabelledRecords
 
 # Patterns of words that may mention a finding in a German, Swedish or English report, in lower
 # case. They match more than necessary, but a misspelt word may still be missed. For a finding
@@ -32,7 +32,7 @@ _MENTIONS = {
 }  # fmt: skip
 
 
-def drop_findings(data: PtbXl, held_out: Sequence[str]) -> PtbXl:
+def drop_findings(data: LabelledRecords, held_out: Sequence[str]) -> LabelledRecords:
     """Return the data without the labels of some findings.
 
     Raises
@@ -51,20 +51,21 @@ def drop_findings(data: PtbXl, held_out: Sequence[str]) -> PtbXl:
         codes=tuple(data.codes[i] for i in keep),
         y_true=data.y_true[:, keep],
         likelihood=data.likelihood[:, keep],
+        known=None if data.known is None else data.known[:, keep],
     )
 
 
-def hide_findings(data: PtbXl, held_out: Sequence[str]) -> PtbXl:
+def hide_findings(data: LabelledRecords, held_out: Sequence[str]) -> LabelledRecords:
     """Return the data without all information on some findings, for training.
 
     Parameters
     ----------
-    data : PtbXl
+    data : LabelledRecords
     held_out : sequence of str
 
     Returns
     -------
-    PtbXl
+    LabelledRecords
         Without the labels of these findings. Records with one of them are moved to fold 0, which
         is used for neither training nor tuning; reports that may mention one are empty.
 

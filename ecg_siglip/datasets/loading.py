@@ -8,10 +8,11 @@ from typing import Any
 from ecg_siglip import config
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.datasets.held_out import drop_findings, hide_findings
+from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.vocabulary.findings import check_same_codes
 
 
-def load_training_data(settings: config.TrainConfig, progress: bool) -> ptbxl.PtbXl:
+def load_training_data(settings: config.TrainConfig, progress: bool) -> LabelledRecords:
     """Load the data of a training run, without the findings of ``data.held_out``.
 
     Parameters
@@ -38,7 +39,7 @@ def load_evaluation_data(
     trained: config.TrainConfig,
     waveform: dict[str, Any],
     codes: Sequence[str],
-) -> ptbxl.PtbXl:
+) -> LabelledRecords:
     """Load the data for evaluating a run, with the labels of all findings, also held-out ones.
 
     Parameters

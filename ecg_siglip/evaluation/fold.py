@@ -19,9 +19,9 @@ import pandas as pd
 from ecg_siglip import config
 from ecg_siglip.core.distributed import Distributed
 from ecg_siglip.core.files import replace_folder
-from ecg_siglip.datasets import ptbxl
 from ecg_siglip.datasets.held_out import drop_findings
 from ecg_siglip.datasets.loading import load_evaluation_data
+from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.evaluation.subgroups import Breakdown, breakdown_tables
 from ecg_siglip.evaluation.trained_run import TrainedRun, load_run
 from ecg_siglip.metrics import multilabel
@@ -40,9 +40,9 @@ class FoldPredictions:
 
     Attributes
     ----------
-    data : PtbXl
+    data : LabelledRecords
         With the findings of the model.
-    all_findings : PtbXl
+    all_findings : LabelledRecords
         The same records with the held-out findings as well.
     rows : ndarray of shape (n_records,), int64
         Of the fold.
@@ -50,8 +50,8 @@ class FoldPredictions:
     y_prob : ndarray of shape (n_records, n_findings), float64, calibrated
     """
 
-    data: ptbxl.PtbXl
-    all_findings: ptbxl.PtbXl
+    data: LabelledRecords
+    all_findings: LabelledRecords
     rows: np.ndarray
     y_true: np.ndarray
     y_prob: np.ndarray
@@ -227,7 +227,9 @@ def worst_records(artifact: Artifact, predictions: FoldPredictions) -> list[dict
     ]
 
 
-def context(settings: config.EvaluateConfig, run: TrainedRun, data: ptbxl.PtbXl) -> dict[str, str]:
+def context(
+    settings: config.EvaluateConfig, run: TrainedRun, data: LabelledRecords
+) -> dict[str, str]:
     """Return what the reader of a report must know to interpret it."""
     trained = run.settings
     version = run.predictor.artifact.provenance.version

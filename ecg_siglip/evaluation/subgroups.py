@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ecg_siglip import config
-from ecg_siglip.datasets import ptbxl
 from ecg_siglip.datasets.held_out import drop_findings
+from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.evaluation.zero_shot import scores_of_held_out
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.metrics import multilabel, retrieval
@@ -166,7 +166,7 @@ class Breakdown:
 
 def breakdown_tables(
     predictor: Predictor,
-    data: ptbxl.PtbXl,
+    data: LabelledRecords,
     rows: np.ndarray,
     trained: config.TrainConfig,
     batch_size: int,
@@ -177,7 +177,7 @@ def breakdown_tables(
     Parameters
     ----------
     predictor : Predictor
-    data : PtbXl
+    data : LabelledRecords
         With signals, and the labels of all findings.
     rows : ndarray of int
         The records reported on.
@@ -294,7 +294,7 @@ def scores_by_language(
 
 def scores_of_reports(
     predictor: Predictor,
-    data: ptbxl.PtbXl,
+    data: LabelledRecords,
     rows: np.ndarray,
     y_true: np.ndarray,
     batch_size: int,

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from ecg_siglip import config
-from ecg_siglip.datasets import ptbxl
 from ecg_siglip.datasets.held_out import drop_findings
-from ecg_siglip.datasets.ptbxl import PtbXl
+from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.models.neighbors import unit
 from ecg_siglip.vocabulary import concepts, findings
@@ -22,7 +21,7 @@ N_NEGATIVES = 200
 
 
 def zero_shot_scores(
-    data: PtbXl,
+    data: LabelledRecords,
     held_out: Sequence[str],
     folds: dict[str, np.ndarray],
     embed: Callable[[np.ndarray], np.ndarray],
@@ -33,7 +32,7 @@ def zero_shot_scores(
 
     Parameters
     ----------
-    data : PtbXl
+    data : LabelledRecords
         With the labels of all findings.
     held_out : sequence of str
     folds : dict
@@ -148,7 +147,7 @@ def _f1(
 
 def scores_of_held_out(
     predictor: Predictor,
-    data: ptbxl.PtbXl,
+    data: LabelledRecords,
     rows: np.ndarray,
     trained: config.TrainConfig,
     batch_size: int,

@@ -30,7 +30,7 @@ class Provenance:
     run, version : str
         Name of the run, and version of the package that trained it.
     data : str
-        Number of records and hash of the metadata, see ``PtbXl.version``.
+        Number of records and hash of the metadata, see ``LabelledRecords.version``.
     task : str
     held_out : list of str
         Findings that were hidden from training.
@@ -143,7 +143,7 @@ class Provenance:
                 yield from before.lineage()
 
     def same_records(self, version: str) -> bool:
-        """Return whether the model's data and ``PtbXl.version`` have the same metadata table."""
+        """Return whether the model's data have the metadata table of this version."""
         # Compare the hash only: the number before it counts the files found on disk.
         return self.data.rpartition(" ")[2] == version.rpartition(" ")[2]
 

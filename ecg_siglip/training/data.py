@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ecg_siglip import config
 from ecg_siglip.core.distributed import Distributed
-from ecg_siglip.datasets import ptbxl
+from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.training.signals import Mixup, SignalReader
 from ecg_siglip.training.targets import (
     NO_RECORDS,
@@ -94,7 +94,7 @@ class TrainingData:
 
     Parameters
     ----------
-    data : ptbxl.PtbXl
+    data : LabelledRecords
     settings : config.TrainConfig
     device : torch.device
     soft_labels : ndarray of shape (n_records, n_findings), float32 in [0, 1], optional
@@ -112,7 +112,7 @@ class TrainingData:
 
     def __init__(
         self,
-        data: ptbxl.PtbXl,
+        data: LabelledRecords,
         settings: config.TrainConfig,
         device: torch.device,
         soft_labels: np.ndarray | None = None,
@@ -391,7 +391,7 @@ class TrainingData:
         }
 
 
-def usable_reports(data: ptbxl.PtbXl, which: str) -> list[str]:
+def usable_reports(data: LabelledRecords, which: str) -> list[str]:
     """Return the cleaned report of each record; empty if ``data.reports`` excludes it."""
     selected = {
         "all": np.ones(len(data), bool),

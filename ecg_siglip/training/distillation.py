@@ -13,20 +13,21 @@ import numpy as np
 
 from ecg_siglip import config
 from ecg_siglip.core.run_folder import find_runs
-from ecg_siglip.datasets.ptbxl import PtbXl, waveform_spec
+from ecg_siglip.datasets.ptbxl import waveform_spec
+from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.training.initialization import check_provenance
 from ecg_siglip.vocabulary.findings import check_same_codes
 
 
 def soft_labels(
-    data: PtbXl, settings: config.TrainConfig, progress: bool = False
+    data: LabelledRecords, settings: config.TrainConfig, progress: bool = False
 ) -> tuple[np.ndarray, list[dict[str, Any]]]:
     """Compute labels of all records; those of the training folds are mixed with teachers.
 
     Parameters
     ----------
-    data : PtbXl
+    data : LabelledRecords
         With signals.
     settings : TrainConfig
         ``objective.teachers`` names other runs in ``run.root``, ``objective.teacher_share`` is the
@@ -81,7 +82,7 @@ def soft_labels(
     return labels.astype(np.float32), summaries
 
 
-def _load_teacher(run: Path, data: PtbXl, settings: config.TrainConfig) -> Predictor:
+def _load_teacher(run: Path, data: LabelledRecords, settings: config.TrainConfig) -> Predictor:
     """Load a teacher, and check that its findings, signals and data are those of this run."""
     where = f"objective.teachers: {run}"
     if not (run / "model").is_dir():

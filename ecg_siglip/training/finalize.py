@@ -7,6 +7,7 @@ from typing import Any
 
 from ecg_siglip import __version__, config
 from ecg_siglip.datasets import ptbxl
+from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.inference.tuning import tune_fewer_leads, tune_fold
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.multilabel import without_nan
@@ -19,14 +20,14 @@ from ecg_siglip.training.state import weights_of
 from ecg_siglip.training.trainer import Trainer
 
 
-def save_artifact_for_run(training: Trainer, loaded: ptbxl.PtbXl, run: Path) -> None:
+def save_artifact_for_run(training: Trainer, loaded: LabelledRecords, run: Path) -> None:
     """Tune the best weights on the tuning fold and write ``model/`` of the run.
 
     Parameters
     ----------
     training : Trainer
         After its last epoch.
-    loaded : PtbXl
+    loaded : LabelledRecords
         The data that it was trained on.
     run : Path
         Folder of the run.
@@ -65,7 +66,7 @@ def save_artifact_for_run(training: Trainer, loaded: ptbxl.PtbXl, run: Path) -> 
 
 
 def _provenance(
-    training: Trainer, loaded: ptbxl.PtbXl, n_tune_records: int, scores: dict[str, float]
+    training: Trainer, loaded: LabelledRecords, n_tune_records: int, scores: dict[str, float]
 ) -> Provenance:
     """Return the provenance of the best weights, with their scores on the tuning fold."""
     settings, data = training.settings, training.data

@@ -205,7 +205,7 @@ def check_provenance(
     settings : TrainConfig
         Settings of this run.
     version : str
-        Version of this run's data, ``PtbXl.version``.
+        Version of this run's data, ``LabelledRecords.version``.
 
     Raises
     ------

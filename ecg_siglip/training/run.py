@@ -12,14 +12,14 @@ from ecg_siglip.core.distributed import Distributed, pick_device
 from ecg_siglip.core.files import remove_leftovers, write_file
 from ecg_siglip.core.run_folder import find_runs, to_yaml
 from ecg_siglip.datasets.loading import load_training_data
-from ecg_siglip.datasets.ptbxl import PtbXl
+from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.training.data import TrainingData
 from ecg_siglip.training.distillation import soft_labels
 from ecg_siglip.training.state import load_state
 from ecg_siglip.training.trainer import Trainer
 
 
-def prepare_run(settings: config.TrainConfig, run: Path) -> tuple[Trainer, PtbXl]:
+def prepare_run(settings: config.TrainConfig, run: Path) -> tuple[Trainer, LabelledRecords]:
     """Prepare a run, or load the state in which it was interrupted; make its folder.
 
     Parameters
@@ -32,7 +32,7 @@ def prepare_run(settings: config.TrainConfig, run: Path) -> tuple[Trainer, PtbXl
     Returns
     -------
     Trainer
-    PtbXl
+    LabelledRecords
         The data, with signals.
 
     Raises
@@ -69,7 +69,7 @@ def prepare_run(settings: config.TrainConfig, run: Path) -> tuple[Trainer, PtbXl
     return trainer, loaded
 
 
-def load_on_all(settings: config.TrainConfig, distributed: Distributed) -> PtbXl:
+def load_on_all(settings: config.TrainConfig, distributed: Distributed) -> LabelledRecords:
     """Load the data; the first process builds the waveform cache while the others wait."""
     if not distributed.is_first:
         distributed.wait()

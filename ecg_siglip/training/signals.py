@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ecg_siglip import config
-from ecg_siglip.datasets import ptbxl
+from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.signals import augmentation
 from ecg_siglip.signals.preprocessing import UV_PER_MV
 
@@ -47,7 +47,7 @@ class SignalReader:
 
     Parameters
     ----------
-    data : ptbxl.PtbXl
+    data : LabelledRecords
         With signals.
     settings : config.TrainConfig
     device : torch.device
@@ -59,7 +59,7 @@ class SignalReader:
     from the memory map, and a thread reads the next one while the device computes.
     """
 
-    def __init__(self, data: ptbxl.PtbXl, settings: config.TrainConfig, device: torch.device):
+    def __init__(self, data: LabelledRecords, settings: config.TrainConfig, device: torch.device):
         assert data.signals is not None
         self.device, self.settings = device, settings
         self.ecg_id, self.fs, self.mapped = data.ecg_id, data.fs, data.signals

@@ -46,7 +46,7 @@ LARGE = """
 import resource, sys
 import numpy as np, torch
 from ecg_siglip import config
-from ecg_siglip.datasets import ptbxl
+from ecg_siglip.datasets import ptbxl, records
 from ecg_siglip.training.data import TrainingData
 from ecg_siglip.vocabulary import findings
 
@@ -58,7 +58,7 @@ codes = findings.task_codes("all")
 y_true = np.zeros((n, len(codes)), bool)
 y_true[:, 0] = True
 nothing = np.zeros(0)
-loaded = ptbxl.PtbXl(
+loaded = records.LabelledRecords(
     np.arange(n), np.arange(n), np.repeat(np.arange(1, 11), n // 10), codes, y_true, nothing,
     [""] * n, [], signals, 100.0, "large", 0, y_true[:, 0], y_true[:, 0],
 )

@@ -23,6 +23,7 @@ from ecg_siglip.readers.limits import MAX_HOURS
 from ecg_siglip.vocabulary import findings
 
 DEVICES = ("auto", "cpu", "cuda")
+DATA_KINDS = ("ptbxl", "table", "challenge")
 REPORTS = ("all", "validated", "written")
 
 
@@ -81,10 +82,73 @@ class DecisionRule:
 
 
 @dataclass
-class DataConfig:
-    root: str = setting("???", "Folder with ptbxl_database.csv and records100/ or records500/.")
+class ReadConfig:
+    fs: float | None = setting(
+        None, "Sampling rate of files that do not state one, Hz (tables, .npy).", 50.0, 20000.0
+    )
+    units: str | None = setting(
+        None, "Units of files that do not state them.", choices=("nV", "uV", "mV", "V")
+    )
+    gain: float | None = setting(
+        None, "Counts per mV of files with counts of the converter.", 1e-6, 1e9
+    )
+    leads: list[str] = setting(
+        [],
+        "Leads of files whose channels have no names or names without a meaning, in the order of "
+        "the file: [I,II,...]; - for a channel to leave out.",
+    )
+
+
+@dataclass
+class SourceConfig:
+    """A data set for training: what it is, where it is, and how its files are read."""
+
+    name: str = setting("data", "Name of the data set in reports.")
+    kind: str = setting(
+        "ptbxl",
+        "What the data set is. ptbxl: PTB-XL or data in its layout; table: a table with one row "
+        "per ECG; challenge: folders of PhysioNet/CinC 2020-2021 (data=table etc. sets this).",
+        choices=DATA_KINDS,
+    )
+    root: str | None = setting(
+        "???",
+        "Folder with ptbxl_database.csv and records100/ or records500/; table: folder where its "
+        "paths begin, null: the folder of the table.",
+    )
     fs: int = setting(
-        100, "Sampling rate of the files to read, Hz: 100 (records100/) or 500.", 100, 500
+        100, "PTB-XL: sampling rate of the files to read, Hz: 100 (records100/) or 500.", 100, 500
+    )
+    table: str | None = setting(
+        None,
+        "Table with one row per ECG: .csv, .tsv or .parquet, the address of a database, or "
+        "env:NAME for an address in an environment variable.",
+    )
+    query: str | None = setting(None, "SQL query that returns the table, for a database.")
+    read: ReadConfig = group(ReadConfig)
+    patients: str | None = setting(
+        None,
+        "Name of the register that patient_id belongs to: data sets with the same name share "
+        "patients; null: ptbxl for PTB-XL, otherwise its own.",
+    )
+    allow_missing: bool = same_setting(DataAccess, "allow_missing")
+    allow_unreadable: bool = setting(
+        False, "Leave out records that cannot be read (table), and list them."
+    )
+
+
+@dataclass
+class DataConfig(SourceConfig):
+    sources: list[SourceConfig] = setting(
+        [],
+        "Several data sets in place of one: [{name:a,kind:ptbxl,root:...},{name:b,kind:table,"
+        "table:...}].",
+    )
+    temperature: float = setting(
+        1.0,
+        "Several data sets: records per epoch are proportional to their number to the power of "
+        "1 / temperature; 1: every record once.",
+        1.0,
+        100.0,
     )
     task: str = setting(
         "all", "Group of PTB-XL statements that are used as findings.", choices=findings.TASKS
@@ -105,7 +169,6 @@ class DataConfig:
     tune_fold: int = setting(
         9, "strat_fold for calibration, thresholds and the choice of the best epoch.", 1, 10
     )
-    allow_missing: bool = same_setting(DataAccess, "allow_missing")
     cache_dir: str | None = same_setting(DataAccess, "cache_dir")
     n_workers: int | None = same_setting(DataAccess, "n_workers")
 
@@ -389,24 +452,6 @@ class PredictWaveform:
     allow_gaps: bool = same_setting(WaveformConfig, "allow_gaps")
     allow_missing_leads: bool = setting(
         False, "Accept records with missing leads; needs a model trained with augment.fewer_leads."
-    )
-
-
-@dataclass
-class ReadConfig:
-    fs: float | None = setting(
-        None, "Sampling rate of files that do not state one, Hz (tables, .npy).", 50.0, 20000.0
-    )
-    units: str | None = setting(
-        None, "Units of files that do not state them.", choices=("nV", "uV", "mV", "V")
-    )
-    gain: float | None = setting(
-        None, "Counts per mV of files with counts of the converter.", 1e-6, 1e9
-    )
-    leads: list[str] = setting(
-        [],
-        "Leads of files whose channels have no names or names without a meaning, in the order of "
-        "the file: [I,II,...]; - for a channel to leave out.",
     )
 
 

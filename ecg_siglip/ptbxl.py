@@ -41,7 +41,7 @@ def prepare_ptbxl(settings: config.PtbxlConfig) -> None:
     print("records per fold: " + "  ".join(f"{f}: {n}" for f, n in zip(folds, counts, strict=True)))
     print(f"{int(loaded.y_true.any(0).sum())} of {len(loaded.codes)} findings occur")
     print(
-        f"cache {Path(loaded.signals.filename).parent}: {loaded.signals.shape} int16, "  # type: ignore[attr-defined]
+        f"cache {Path(loaded.signals.filename).parent}: {loaded.signals.shape} int16, "  # type: ignore[union-attr]
         f"{loaded.signals.nbytes / 1e6:.0f} MB, {time.monotonic() - start_s:.1f} s"
     )
 

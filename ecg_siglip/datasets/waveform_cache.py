@@ -24,12 +24,12 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from ecg_siglip.core.files import remove_leftovers, replace_folder
+from ecg_siglip.core.files import one_line, remove_leftovers, replace_folder, shown
 from ecg_siglip.readers.preparation import prepare_record
 from ecg_siglip.readers.record import read_record
 
@@ -52,14 +52,54 @@ def file_stamp(path: Path) -> tuple[int, ...] | None:
     return tuple(numbers)
 
 
+def record_stamp(path: Path) -> tuple[int, ...] | None:
+    """Return size and modification time of the files of a record in any format, None if absent.
+
+    A WFDB record may be named without suffix.
+    """
+    numbers: list[int] = []
+    for name in (path, path.with_name(f"{path.name}.hea")):
+        if name.is_file():
+            siblings = [name] if name.suffix != ".hea" else [name, *_signal_files(name)]
+            for file in siblings:
+                stat = os.stat(file)
+                numbers += (stat.st_size, stat.st_mtime_ns)
+            return tuple(numbers)
+    # An exam within a file, as ``read_record`` accepts it.
+    return record_stamp(path.parent) if path.parent.is_file() else None
+
+
+def _signal_files(header: Path) -> list[Path]:
+    """Return the files next to a WFDB header that usually have its samples."""
+    return [file for suffix in (".dat", ".mat") if (file := header.with_suffix(suffix)).is_file()]
+
+
 class WaveformCache:
     """All signals of a root in one file, made from given files with given settings.
+
+    Parameters
+    ----------
+    folder, root : Path
+        Folder of the caches, and folder where the names begin.
+    ecg_ids : list of int
+    names : list of str
+        Files of the records, relative to the root.
+    stamps : iterable of tuple of int
+        Size and time of each record's files, see ``record_stamp``.
+    fs : int, Hz, optional
+        Sampling rate that every file must have; None: any.
+    spec : dict
+        Keyword arguments of ``preprocessing.prepare_signal``.
+    read : list of dict, optional
+        Keyword arguments of ``read_record`` for each record.
+    allow_unreadable : bool
+        Store zeros for a record that cannot be read, see ``is_readable``, instead of raising.
 
     Notes
     -----
     ``signals.i16`` is in C order (n_records, 12, n_samples), little-endian int16. ``index.json``
-    contains the shape, the ecg_ids, the ingredients of the key, and a CRC-32 per chunk of records;
-    its second line is its own CRC-32.
+    contains the shape, the ecg_ids, the ingredients of the key, the errors of unreadable records,
+    and a CRC-32 per chunk of records; its second line is its own CRC-32.
     """
 
     def __init__(
@@ -70,17 +110,21 @@ class WaveformCache:
         ecg_ids: list[int],
         names: list[str],
         stamps: Iterable[tuple[int, ...] | None],
-        fs: int,
+        fs: int | None,
         spec: dict[str, Any],
+        read: list[dict[str, Any]] | None = None,
+        allow_unreadable: bool = False,
     ) -> None:
         self.folder, self.root = folder, root
+        self.read, self.allow_unreadable = read, allow_unreadable
+        self.unreadable: dict[int, str] = {}  # row: error, known when the cache is open
         self.ecg_ids, self.names, self.fs = ecg_ids, names, fs
         # 10 and 10.0 mean the same and must lead to the same key.
         self.spec = {
             name: float(value) if type(value) is int else value for name, value in spec.items()
         }
         self.shape = (len(names), 12, round(spec["duration_s"] * spec["to_fs"]))
-        files = json.dumps([ecg_ids, names, list(stamps)])
+        files = json.dumps([ecg_ids, names, list(stamps), *([read] if read else [])])
         self.ingredients = {
             "preparation": PREPARATION,
             "fs": fs,
@@ -149,7 +193,7 @@ class WaveformCache:
                     os.posix_fallocate(file.fileno(), 0, self.n_bytes)
                 else:
                     file.truncate(self.n_bytes)
-            checksums = self._prepare(partial / "signals.i16", n_workers, progress)
+            checksums, unreadable = self._prepare(partial / "signals.i16", n_workers, progress)
             _fsync(partial / "signals.i16")
             index = {
                 "shape": self.shape,
@@ -157,26 +201,43 @@ class WaveformCache:
                 "n_chunk": N_CHUNK,
                 "crc32": checksums,
                 "made_from": self.ingredients,
+                "unreadable": unreadable,
             }
             text = json.dumps(index)
             (partial / "index.json").write_text(f"{text}\n{_crc32_line(text)}")
             _fsync(partial / "index.json")
 
-    def _prepare(self, file: Path, n_workers: int | None, progress: bool) -> list[int]:
+    def _prepare(
+        self, file: Path, n_workers: int | None, progress: bool
+    ) -> tuple[list[int], dict[int, str]]:
+        """Prepare all records; return the checksum per chunk, and the errors by row."""
         jobs = []
         for start in range(0, len(self.names), N_CHUNK):
             chunk = slice(start, start + N_CHUNK)
             offset = start * self.n_bytes // self.shape[0]
-            names = list(zip(self.ecg_ids[chunk], self.names[chunk], strict=True))
-            jobs.append((file, offset, self.root, names, self.fs, self.spec, self.shape[1:]))
+            read = self.read[chunk] if self.read else [{}] * len(self.names[chunk])
+            records = list(zip(self.ecg_ids[chunk], self.names[chunk], read, strict=True))
+            jobs.append(
+                _Job(
+                    file,
+                    offset,
+                    self.root,
+                    records,
+                    self.fs,
+                    self.spec,
+                    self.shape[1:],
+                    self.allow_unreadable,
+                )
+            )
         if n_workers is None:
             n_workers = min(_n_cores(), math.ceil(len(self.names) / MIN_RECORDS_PER_PROCESS))
         bar = tqdm(
             total=len(self.names), desc="cache", unit="record", disable=None if progress else True
         )
         checksums: list[int] = []
+        unreadable: dict[int, str] = {}
         with bar, contextlib.ExitStack() as stack:
-            results: Iterator[int] = map(_prepare_chunk, jobs)
+            results: Iterator[tuple[int, dict[int, str]]] = map(_prepare_chunk, jobs)
             if min(n_workers, len(jobs)) > 1:
                 # Spawned, not forked: the caller may already hold threads or a GPU.
                 pool = ProcessPoolExecutor(
@@ -187,14 +248,22 @@ class WaveformCache:
                 stack.callback(pool.shutdown, cancel_futures=True)
                 results = pool.map(_prepare_chunk, jobs)
             try:
-                for job, checksum in zip(jobs, results, strict=True):
+                for job, (checksum, errors) in zip(jobs, results, strict=True):
+                    start = len(checksums) * N_CHUNK
+                    unreadable |= {start + i: error for i, error in errors.items()}
                     checksums.append(checksum)
-                    bar.update(len(job[3]))
+                    bar.update(len(job.records))
             except BrokenProcessPool as error:
                 raise ValueError(
                     "a process that prepares records died (out of memory?): try data.n_workers=1"
                 ) from error
-        return checksums
+        return checksums, unreadable
+
+    def is_readable(self) -> np.ndarray:
+        """Return which records of the open cache could be read, (n_records,) bool."""
+        readable = np.ones(len(self.names), bool)
+        readable[list(self.unreadable)] = False
+        return readable
 
     def _check(self) -> None:
         """Compare the cache on disk with its checksums, on all cores; 2 GB per second and core."""
@@ -207,6 +276,9 @@ class WaveformCache:
             raise self._corrupt("index.json", str(error)) from None
         assert tuple(index["shape"]) == self.shape
         assert index["ecg_id"] == self.ecg_ids
+        self.unreadable = {int(row): text for row, text in index.get("unreadable", {}).items()}
+        if self.unreadable and not self.allow_unreadable:
+            raise ValueError(next(iter(self.unreadable.values())))
         path, n_chunk = self.path / "signals.i16", index["n_chunk"]
         n_bytes = path.stat().st_size if path.is_file() else 0
         if n_bytes != self.n_bytes:
@@ -232,22 +304,40 @@ def _crc32_line(text: str) -> str:
     return f"{zlib.crc32(text.encode()):08x}\n"
 
 
-def _prepare_chunk(job: tuple[Any, ...]) -> int:
-    """Read, prepare and write some records; return their CRC-32."""
-    file, offset, root, names, fs, spec, shape = job
-    block = np.empty((len(names), *shape), "<i2")
-    for row, (ecg_id, name) in zip(block, names, strict=True):
+class _Job(NamedTuple):
+    """Some records for ``_prepare_chunk``."""
+
+    file: Path
+    offset: int
+    root: Path
+    records: list[tuple[int, str, dict[str, Any]]]
+    fs: int | None
+    spec: dict[str, Any]
+    shape: tuple[int, ...]
+    allow_unreadable: bool
+
+
+def _prepare_chunk(job: _Job) -> tuple[int, dict[int, str]]:
+    """Read, prepare and write some records; return their CRC-32, and the errors by position."""
+    block = np.zeros((len(job.records), *job.shape), "<i2")
+    errors: dict[int, str] = {}
+    for i, (ecg_id, name, read) in enumerate(job.records):
         try:
-            record = read_record(root / name)
-            if record.fs != fs:
-                raise ValueError(f"record {record.name}: expected {fs} Hz, got {record.fs:g} Hz")
-            row[:] = prepare_record(record, spec).signal
+            record = read_record(job.root / name, **read)
+            if job.fs is not None and record.fs != job.fs:
+                raise ValueError(
+                    f"record {record.name}: expected {job.fs} Hz, got {record.fs:g} Hz"
+                )
+            block[i] = prepare_record(record, job.spec).signal
         except (ValueError, OSError) as error:
-            raise ValueError(f"ecg_id {ecg_id}: {error}") from None
-    with open(file, "r+b") as out:
-        out.seek(offset)
+            which = f"ecg_id {ecg_id}" if job.fs is not None else shown(name)
+            errors[i] = f"{which}: {one_line(error)}"
+            if not job.allow_unreadable:
+                raise ValueError(errors[i]) from None
+    with open(job.file, "r+b") as out:
+        out.seek(job.offset)
         out.write(block.data)
-    return zlib.crc32(block.data)
+    return zlib.crc32(block.data), errors
 
 
 def _end_with_parent() -> None:

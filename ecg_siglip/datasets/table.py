@@ -1,0 +1,342 @@
+"""A table of ECGs as a labelled data set: one row per record, files in any readable format."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ecg_siglip.core.files import shown
+from ecg_siglip.datasets.folds import N_FOLDS, make_folds
+from ecg_siglip.datasets.records import LabelledRecords, first_of, stable_numbers
+from ecg_siglip.datasets.signal_rows import SignalRows
+from ecg_siglip.datasets.table_file import Table, read_table
+from ecg_siglip.datasets.table_labels import read_labels
+from ecg_siglip.datasets.waveform_cache import WaveformCache, record_stamp
+from ecg_siglip.vocabulary.report_text import is_machine_report
+
+UNITS = ("nV", "uV", "mV", "V")
+
+
+@dataclass(frozen=True)
+class TableData:
+    """A table of ECGs with every cell checked.
+
+    Attributes
+    ----------
+    table : Table
+    codes : tuple of str
+    y_true, known : ndarray of shape (n_records, n_findings), bool
+    record : list of str
+        Name of each record, no two alike: the column `record`, otherwise `path`.
+    ecg_id : ndarray of shape (n_records,), int64
+        The names where all of them are integers, otherwise hashes of them.
+    patient_id : ndarray of shape (n_records,), int64
+        Likewise of the patients.
+    patients : list of str
+        Without the column `patient_id` each record is a patient of its own.
+    strat_fold : ndarray of shape (n_records,), int64, 1 to 10
+    has_folds, has_patients : bool
+        Whether the table states them.
+    reports : list of str
+    read : list of dict, optional
+        Arguments of ``read_record`` for each record; None if no row states any.
+    weight : ndarray of shape (n_records,), float32, optional
+    """
+
+    table: Table
+    codes: tuple[str, ...]
+    y_true: np.ndarray
+    known: np.ndarray
+    record: list[str]
+    ecg_id: np.ndarray
+    patient_id: np.ndarray
+    patients: list[str]
+    strat_fold: np.ndarray
+    has_folds: bool
+    has_patients: bool
+    reports: list[str]
+    read: list[dict[str, Any]] | None
+    weight: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.record)
+
+    @property
+    def paths(self) -> list[str]:
+        """Path of each record as the table has it."""
+        return self.table.frame["path"].tolist()
+
+
+def parse_table(
+    source: str, codes: Sequence[str], languages: Sequence[str], query: str | None = None
+) -> TableData:
+    """Read a table of ECGs and check every cell; no ECG is opened.
+
+    Parameters
+    ----------
+    source, query
+        See ``table_file.read_table``.
+    codes : sequence of str
+        Codes of the vocabulary.
+    languages : sequence of str
+        Languages of the vocabulary, for the column `language`.
+
+    Raises
+    ------
+    ValueError
+        If a cell is wrong, two rows have the same path or record, a fold is stated for some rows
+        only, or a patient has records in several folds. The message names table, row and column.
+    """
+    table = read_table(source, query, codes)
+    y_true, known = read_labels(table, codes)
+    paths = _filled(table, "path")
+    _check_unique(table, "path", paths)
+    record = paths
+    if "record" in table.frame.columns:
+        record = _filled(table, "record")
+        _check_unique(table, "record", record)
+    has_patients = "patient_id" in table.frame.columns
+    patients = _filled(table, "patient_id") if has_patients else record
+    has_folds = "fold" in table.frame.columns
+    folds = _folds(table, patients) if has_folds else make_folds(patients, y_true)
+    if "language" in table.frame.columns:
+        _cells(table, "language", lambda text: _one_of(text, languages))
+    weight = None
+    if "weight" in table.frame.columns:
+        weight = np.array(_cells(table, "weight", _weight), np.float64)
+        weight = np.where(np.isnan(weight), 1.0, weight).astype(np.float32)
+    return TableData(
+        table=table,
+        codes=tuple(codes),
+        y_true=y_true,
+        known=known,
+        record=record,
+        ecg_id=stable_numbers(record),
+        patient_id=stable_numbers(patients),
+        patients=patients,
+        strat_fold=folds,
+        has_folds=has_folds,
+        has_patients=has_patients,
+        reports=_reports(table),
+        read=_read_arguments(table),
+        weight=weight,
+    )
+
+
+def _filled(table: Table, name: str) -> list[str]:
+    """Return the cells of a column that must not be empty."""
+    column = table.frame[name]
+    if (empty := column.isna().to_numpy()).any():
+        raise ValueError(f"{table.where(int(np.argmax(empty)), name)}: is empty")
+    return [str(cell) for cell in column]
+
+
+def _check_unique(table: Table, name: str, cells: list[str]) -> None:
+    doubled = pd.Series(cells).duplicated().to_numpy()
+    if doubled.any():
+        row = int(np.argmax(doubled))
+        first = cells.index(cells[row]) + table.first_row
+        raise ValueError(
+            f"{table.where(row, name)}: {shown(cells[row])} is also in row {first}; expected one "
+            "row per ECG"
+        )
+
+
+def _cells(table: Table, name: str, parse: Callable[[str], Any]) -> list[Any]:
+    """Parse the cells of a column, each different one once; NaN for an empty one."""
+    numbers, texts = pd.factorize(table.frame[name])
+    values = []
+    for i, text in enumerate(texts):
+        try:
+            values.append(parse(str(text).strip()))
+        except ValueError as error:
+            row = int(np.argmax(numbers == i))
+            raise ValueError(f"{table.where(row, name)}: {error}, got {shown(str(text))}") from None
+    return [values[number] if number >= 0 else np.nan for number in numbers]
+
+
+def _one_of(text: str, choices: Sequence[str]) -> str:
+    if text not in choices:
+        raise ValueError(f"expected {', '.join(choices)}")
+    return text
+
+
+def _number(text: str, low: float, high: float, what: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = np.nan
+    if not low <= value <= high:
+        raise ValueError(f"expected {what} of {low:g} to {high:g}")
+    return value
+
+
+def _weight(text: str) -> float:
+    return _number(text, 0.0, 1e6, "a weight")
+
+
+def _fold(text: str) -> int:
+    value = _number(text, 1, N_FOLDS, "a fold")
+    if value % 1:
+        raise ValueError(f"expected a fold of 1 to {N_FOLDS}")
+    return int(value)
+
+
+def _lead_names(text: str) -> list[str]:
+    names = [name.strip() for name in text.replace(";", ",").split(",")]
+    if not all(names):
+        raise ValueError("expected names of leads as I,II,... (- for a channel to leave out)")
+    return names
+
+
+# Columns with arguments of ``read_record``, and how their cells are parsed.
+_READ: Mapping[str, Callable[[str], Any]] = {
+    "fs": lambda text: _number(text, 50, 20000, "a sampling rate in Hz"),
+    "units": lambda text: _one_of(text, UNITS),
+    "gain": lambda text: _number(text, 1e-6, 1e9, "counts per mV"),
+    "leads": _lead_names,
+}
+
+
+def _read_arguments(table: Table) -> list[dict[str, Any]] | None:
+    stated = [name for name in _READ if name in table.frame.columns]
+    if not stated:
+        return None
+    columns = [_cells(table, name, _READ[name]) for name in stated]
+    return [
+        {name: value for name, value in zip(stated, row, strict=True) if value == value}
+        for row in zip(*columns, strict=True)
+    ]
+
+
+def _folds(table: Table, patients: list[str]) -> np.ndarray:
+    """Return the folds that the table states; every record of a patient has the same."""
+    folds = np.array(_cells(table, "fold", _fold), np.float64)
+    if (empty := np.isnan(folds)).any():
+        raise ValueError(
+            f"{table.where(int(np.argmax(empty)), 'fold')}: is empty; expected a fold in every "
+            "row, or no such column"
+        )
+    numbers, _ = pd.factorize(np.array(patients, object))
+    first = np.full(numbers.max() + 1, -1)
+    first[numbers[::-1]] = np.arange(len(numbers))[::-1]
+    crossing = folds != folds[first[numbers]]
+    if crossing.any():
+        row = int(np.argmax(crossing))
+        raise ValueError(
+            f"{table.where(row, 'fold')}: patient {shown(patients[row])} has fold "
+            f"{folds[row]:.0f} here and {folds[first[numbers[row]]]:.0f} in row "
+            f"{first[numbers[row]] + table.first_row}; a patient must not be in two folds"
+        )
+    return folds.astype(np.int64)
+
+
+def _reports(table: Table) -> list[str]:
+    if "report" not in table.frame.columns:
+        return [""] * len(table)
+    return [str(cell) for cell in table.frame["report"].astype(object).fillna("")]
+
+
+def load_table(
+    source: str,
+    codes: Sequence[str],
+    languages: Sequence[str],
+    *,
+    query: str | None = None,
+    root: str | Path | None = None,
+    read: Mapping[str, Any] | None = None,
+    allow_missing: bool = False,
+    allow_unreadable: bool = False,
+    cache_dir: str | Path | None = None,
+    n_workers: int | None = None,
+    waveform: dict[str, Any],
+    progress: bool = True,
+) -> LabelledRecords:
+    """Load a table of ECGs with its waveforms, from the cache if they are there.
+
+    Parameters
+    ----------
+    source, codes, languages, query
+        See ``parse_table``.
+    root : path, optional
+        Where relative paths begin; by default the folder of the table.
+    read : mapping, optional
+        Arguments of ``read_record`` for all records; a cell of a row takes precedence.
+    allow_missing : bool
+        Leave out records whose files are absent, instead of raising an error.
+    allow_unreadable : bool
+        Leave out records that cannot be read or prepared, instead of raising an error.
+    cache_dir : path, optional
+        By default ``cache/`` next to the table.
+    n_workers, waveform, progress
+        See ``ptbxl.load_ptbxl``.
+
+    Raises
+    ------
+    ValueError
+        See ``parse_table``; if files are missing or unreadable and that is not allowed.
+    """
+    data = parse_table(source, codes, languages, query)
+    folder = Path(root) if root is not None else data.table.folder
+    paths = [folder / path for path in data.paths]
+    stamps = [record_stamp(path) for path in paths]
+    present = np.array([i for i, stamp in enumerate(stamps) if stamp is not None], np.int64)
+    _check_present(data, present, folder, allow_missing)
+    arguments = [{**(read or {}), **(data.read[i] if data.read else {})} for i in present.tolist()]
+    cache = WaveformCache(
+        Path(cache_dir) if cache_dir is not None else data.table.folder / "cache",
+        folder,
+        ecg_ids=data.ecg_id[present].tolist(),
+        names=[data.paths[i] for i in present],
+        stamps=[stamps[i] for i in present],
+        fs=None,
+        spec=waveform,
+        read=arguments if any(arguments) else None,
+        allow_unreadable=allow_unreadable,
+    )
+    signals = cache.open(n_workers, progress)
+    readable = np.flatnonzero(cache.is_readable())
+    rows = present[readable]
+    records = LabelledRecords(
+        ecg_id=data.ecg_id[rows],
+        patient_id=data.patient_id[rows],
+        strat_fold=data.strat_fold[rows],
+        codes=data.codes,
+        y_true=data.y_true[rows],
+        likelihood=np.where(data.y_true[rows], np.float32(0), np.float32(np.nan)),
+        reports=[data.reports[i] for i in rows],
+        paths=[paths[i] for i in rows],
+        signals=signals if len(rows) == len(signals) else SignalRows([signals], [readable]),
+        fs=waveform["to_fs"],
+        version="",
+        n_missing=len(data) - len(rows),
+        autogenerated=np.array([is_machine_report(data.reports[i]) for i in rows], bool),
+        validated=np.zeros(len(rows), bool),
+        known=None if data.known[rows].all() else data.known[rows],
+        weight=None if data.weight is None else data.weight[rows],
+    )
+    records.version = records.content_version()
+    return records
+
+
+def _check_present(data: TableData, present: np.ndarray, folder: Path, allow: bool) -> None:
+    """Raise if files are absent, or print how many if that is allowed."""
+    absent = np.setdiff1d(np.arange(len(data)), present)
+    if not len(absent):
+        return
+    first = first_of([shown(data.paths[i]) for i in absent])
+    what = f"{len(absent)} of {len(data)} records listed are absent in {shown(folder)}: {first}"
+    if not allow:
+        raise ValueError(
+            f"{data.table.where(int(absent[0]), 'path')}: {what}; set data.root=... if the paths "
+            "begin elsewhere, or leave the records out with data.allow_missing=true"
+        )
+    if not len(present):
+        raise ValueError(f"{data.table.name}: {what}; none is left")
+    print(f"{what}; they are left out", file=sys.stderr)

@@ -1,0 +1,226 @@
+"""Read a table of ECGs, one row per record: CSV, TSV, Parquet or a SQL query."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ecg_siglip.core.files import one_line, shown
+
+COLUMNS = (
+    *("path", "record", "findings", "unknown", "patient_id", "fold", "report", "language"),
+    *("fs", "units", "gain", "leads", "weight"),
+)
+SEPARATORS = (",", ";", "\t", "|")
+SUFFIXES = {".csv", ".tsv", ".txt", ".parquet"}
+ENVIRONMENT = "env:"  # before the name of an environment variable that holds an address
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of a table of ECGs.
+
+    Attributes
+    ----------
+    name : str
+        Its file, or the address of the database without a password; for messages.
+    frame : DataFrame
+        Columns of ``COLUMNS`` and one per code that the table has; cells are str (columns of codes
+        are categories of str), lists for `findings` of a Parquet file that has lists, NaN if empty.
+    ignored : list of str
+        Columns that are neither.
+    folder : Path
+        Where relative paths of the table begin.
+    first_row : int
+        Number of the first row, as a spreadsheet shows it: 2 below a header, 1 in a query.
+    """
+
+    name: str
+    frame: pd.DataFrame
+    ignored: list[str]
+    folder: Path
+    first_row: int
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def where(self, row: int, column: str) -> str:
+        """Return the name of a cell, for messages."""
+        return f"{self.name}: row {row + self.first_row}, column {shown(column)}"
+
+
+def read_table(source: str, query: str | None, codes: Collection[str]) -> Table:
+    """Read a table of ECGs.
+
+    Parameters
+    ----------
+    source : str
+        File (.csv, .tsv, .txt, .parquet), SQLAlchemy address of a database, or ``env:NAME`` for an
+        address that the environment variable NAME holds.
+    query : str, optional
+        SQL query; for a database only.
+    codes : collection of str
+        Codes of the vocabulary; a column with the name of a code holds its labels.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    ValueError
+        If there is no such file, it is no such table, is empty, has doubled columns or lacks the
+        column `path`; if the address has a password, or the query fails.
+    """
+    if "://" in source or source.startswith(ENVIRONMENT):
+        name, frame, folder, first_row = *_read_sql(source, query), Path(), 1
+    elif query is not None:
+        raise ValueError(f"data.query: {shown(source)} is a file, and only a database has queries")
+    else:
+        path = Path(source)
+        name, folder, first_row = shown(source), path.parent, 2
+        if not path.is_file():
+            problem = "is a folder" if path.is_dir() else "does not exist"
+            raise ValueError(f"data.table={name} {problem}; expected a CSV, TSV or Parquet file")
+        if path.suffix.lower() not in SUFFIXES:
+            raise ValueError(
+                f"data.table={name}: expected a file with the suffix "
+                f"{', '.join(sorted(SUFFIXES))}, or the address of a database; save the table as "
+                "CSV (UTF-8)"
+            )
+        parquet = path.suffix.lower() == ".parquet"
+        frame = _read_parquet(path, name) if parquet else _read_text(path, name, codes)
+    _check_columns(name, list(frame.columns), codes)
+    if not len(frame):
+        raise ValueError(f"{name}: has no row; expected one per ECG")
+    known = [column for column in frame.columns if column in COLUMNS or column in codes]
+    ignored = [str(column) for column in frame.columns if column not in known]
+    return Table(name, frame[known].reset_index(drop=True), ignored, folder, first_row)
+
+
+def _check_columns(name: str, columns: list[object], codes: Iterable[str]) -> None:
+    """Check that columns are named, once each, and that there is one of paths."""
+    texts = [str(column) for column in columns]
+    if doubled := {text for text in texts if texts.count(text) > 1}:
+        raise ValueError(f"{name}: column {shown(min(doubled))} occurs more than once")
+    if "path" not in texts:
+        near = difflib.get_close_matches("path", [t.lower() for t in texts], n=1, cutoff=0.6)
+        hint = f"; rename {shown(near[0])}" if near else ""
+        listed = ", ".join(map(shown, texts[:8])) + (", ..." if len(texts) > 8 else "")
+        raise ValueError(f"{name}: no column path with the files of the ECGs{hint}; has {listed}")
+
+
+def _read_text(path: Path, name: str, codes: Collection[str]) -> pd.DataFrame:
+    """Read a table with separators, all cells as text."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            header = file.readline(1 << 20)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name}: expected UTF-8 text; save it as CSV (UTF-8)") from error
+    if not header.strip():
+        raise ValueError(f"{name}: expected a header row with the names of the columns, got none")
+    if "\0" in header:
+        raise ValueError(f"{name}: expected text, got binary data")
+    separator = max(SEPARATORS, key=header.count)
+    try:
+        columns = pd.read_csv(
+            path, sep=separator, nrows=0, encoding="utf-8-sig", index_col=False
+        ).columns
+        return pd.read_csv(
+            path,
+            sep=separator,
+            # A column of labels has few different cells: categories take a byte per row.
+            dtype={column: "category" if column in codes else "str" for column in columns},
+            keep_default_na=False,  # NA and None may be codes; only an empty cell is empty
+            na_values=[""],
+            encoding="utf-8-sig",
+            index_col=False,
+            skip_blank_lines=True,
+        )
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name}: expected UTF-8 text; save it as CSV (UTF-8)") from error
+    except (ValueError, OverflowError) as error:  # pandas' ParserError is a ValueError
+        reason = re.sub(r"^Error tokenizing data\. C error: ", "", one_line(error))
+        raise ValueError(f"{name}: is no table of rows of equal length: {reason}") from error
+
+
+def _read_parquet(path: Path, name: str) -> pd.DataFrame:
+    try:
+        frame = pd.read_parquet(path)
+    except (ValueError, OSError, NotImplementedError) as error:
+        raise ValueError(f"{name}: cannot be read as Parquet: {one_line(error)}") from error
+    return frame.apply(_as_text)
+
+
+def _read_sql(source: str, query: str | None) -> tuple[str, pd.DataFrame]:
+    """Return the address without a password and the rows of a query."""
+    try:
+        import sqlalchemy
+    except ImportError:
+        raise ValueError(
+            "data.table: a database needs the package sqlalchemy: pip install 'ecg_siglip[sql]'"
+        ) from None
+    variable = source.removeprefix(ENVIRONMENT) if source.startswith(ENVIRONMENT) else None
+    if variable is not None:
+        address = os.environ.get(variable, "")
+        if not address:
+            raise ValueError(f"data.table={source}: the environment has no variable {variable}")
+    else:
+        address = source
+    try:
+        url = sqlalchemy.engine.make_url(address)
+    except sqlalchemy.exc.ArgumentError:
+        raise ValueError(
+            "data.table: expected the address of a database, such as sqlite:///ecgs.db"
+        ) from None
+    name = url.render_as_string(hide_password=True)
+    if url.password and variable is None:
+        raise ValueError(
+            f"data.table={name}: the settings of a run are stored, and a password must not be; "
+            f"put the address into an environment variable and set data.table={ENVIRONMENT}NAME"
+        )
+    if not query:
+        raise ValueError(f"data.table={name}: expected data.query='SELECT path, ... FROM ...'")
+    if url.get_backend_name() == "sqlite" and not _sqlite_exists(url.database):
+        raise ValueError(f"data.table={name}: {url.database} does not exist")
+    try:
+        engine = sqlalchemy.create_engine(url)
+        with engine.connect() as connection:
+            frame = pd.read_sql_query(sqlalchemy.text(query), connection)
+    except ImportError as error:
+        raise ValueError(f"data.table={name}: its driver is missing: {one_line(error)}") from error
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        cause = getattr(error, "orig", None) or error
+        raise ValueError(f"data.table={name}: {one_line(cause)}") from None
+    return name, frame.apply(_as_text)
+
+
+def _sqlite_exists(database: str | None) -> bool:
+    """Return whether a SQLite file exists; connecting to a missing one would create it."""
+    return database is None or database == ":memory:" or Path(database).is_file()
+
+
+def _as_text(column: pd.Series) -> pd.Series:
+    """Return the cells of a typed column as text; lists stay lists, missing cells NaN."""
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return column.map({True: "1", False: "0"})
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        # Integers with missing cells arrive as floats.
+        numbers = pd.to_numeric(column)
+        return numbers.map(lambda x: np.nan if pd.isna(x) else f"{x:.15g}").astype("category")
+    return column.map(
+        lambda cell: (
+            cell
+            if isinstance(cell, (list, tuple, np.ndarray))
+            else (
+                np.nan if cell is None or cell is pd.NA or cell != cell or cell == "" else str(cell)
+            )
+        )
+    )

@@ -111,7 +111,7 @@ class SourceConfig:
         choices=DATA_KINDS,
     )
     root: str | None = setting(
-        "???",
+        None,
         "Folder with ptbxl_database.csv and records100/ or records500/; table: folder where its "
         "paths begin, null: the folder of the table.",
     )
@@ -124,6 +124,11 @@ class SourceConfig:
         "env:NAME for an address in an environment variable.",
     )
     query: str | None = setting(None, "SQL query that returns the table, for a database.")
+    codes: str | None = setting(
+        None,
+        "CSV file with the columns code, findings and relation (exact, narrower, broader), if the "
+        "codes of the table are not those of the vocabulary.",
+    )
     read: ReadConfig = group(ReadConfig)
     patients: str | None = setting(
         None,

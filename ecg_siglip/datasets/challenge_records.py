@@ -13,7 +13,7 @@ from ecg_siglip.core.files import shown
 from ecg_siglip.datasets import challenge
 from ecg_siglip.datasets.folds import make_folds
 from ecg_siglip.datasets.records import LabelledRecords, first_of, stable_numbers
-from ecg_siglip.datasets.waveform_cache import WaveformCache, record_stamp
+from ecg_siglip.datasets.waveform_cache import WaveformCache, record_stamp, report_unreadable
 from ecg_siglip.vocabulary.code_mapping import CodeMeaning, map_labels
 
 
@@ -80,6 +80,7 @@ def load_challenge(
     )
     signals = cache.open(n_workers, progress)
     rows = np.flatnonzero(cache.is_readable())
+    report_unreadable(cache, progress)
     records = LabelledRecords(
         ecg_id=stable_numbers(names),
         patient_id=stable_numbers(names),

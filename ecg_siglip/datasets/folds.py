@@ -34,7 +34,9 @@ def make_folds(patients: list[str], y_true: np.ndarray) -> np.ndarray:
     by_patient = np.logical_or.reduceat(y_true[order], firsts)
     # The rarest finding of each patient; the last group has patients without a finding.
     rarest_first = by_patient[:, np.argsort(by_patient.sum(0), kind="stable")]
-    group = np.where(by_patient.any(1), rarest_first.argmax(1), y_true.shape[1])
+    group = np.full(len(distinct), y_true.shape[1])
+    if y_true.shape[1]:
+        group = np.where(by_patient.any(1), rarest_first.argmax(1), group)
     digests = np.array(
         [
             int.from_bytes(hashlib.sha256(each.encode("utf-8", "replace")).digest()[:8], "big") >> 1

@@ -1,14 +1,21 @@
-"""Load PTB-XL by the settings of a training run, for training and for evaluation."""
+"""Load the data sets of a training run, for training and for evaluation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from ecg_siglip import config
 from ecg_siglip.datasets import ptbxl
+from ecg_siglip.datasets.challenge_records import load_challenge
 from ecg_siglip.datasets.held_out import drop_findings, hide_findings
 from ecg_siglip.datasets.records import LabelledRecords
+from ecg_siglip.datasets.sources import join_sources
+from ecg_siglip.datasets.table import load_table
+from ecg_siglip.vocabulary import findings, snomed
+from ecg_siglip.vocabulary.code_mapping import read_mapping
 from ecg_siglip.vocabulary.findings import check_same_codes
 
 
@@ -21,16 +28,7 @@ def load_training_data(settings: config.TrainConfig, progress: bool) -> Labelled
     progress : bool
         Show a bar on stderr while the cache is built.
     """
-    data = ptbxl.load_ptbxl(
-        settings.data.root,
-        fs=settings.data.fs,
-        task=settings.data.task,
-        allow_missing=settings.data.allow_missing,
-        cache_dir=settings.data.cache_dir,
-        n_workers=settings.data.n_workers,
-        waveform=ptbxl.waveform_spec(settings.waveform),
-        progress=progress,
-    )
+    data = load_data(settings.data, ptbxl.waveform_spec(settings.waveform), progress)
     return hide_findings(data, settings.data.held_out)
 
 
@@ -57,15 +55,91 @@ def load_evaluation_data(
     ValueError
         If the findings of the data, without the held-out ones, are not those of the model.
     """
-    data = ptbxl.load_ptbxl(
-        settings.root or trained.data.root,
-        fs=trained.data.fs,
-        task=trained.data.task,
+    if settings.root and trained.data.sources:
+        raise ValueError(
+            "data.root: the run was trained on several data sets, each with a folder of its own"
+        )
+    changed = replace(
+        trained.data,
+        root=settings.root or trained.data.root,
         allow_missing=settings.allow_missing or trained.data.allow_missing,
         cache_dir=settings.cache_dir or trained.data.cache_dir,
         n_workers=settings.n_workers,
-        waveform=waveform,
     )
+    data = load_data(changed, waveform, progress=True)
     learned_codes = drop_findings(data, trained.data.held_out).codes
-    check_same_codes(codes, learned_codes, where=str(settings.root or trained.data.root))
+    check_same_codes(codes, learned_codes, where=str(changed.root or changed.name))
     return data
+
+
+def load_data(
+    settings: config.DataConfig, waveform: dict[str, Any], progress: bool
+) -> LabelledRecords:
+    """Load one data set, or several as one.
+
+    Parameters
+    ----------
+    settings : config.DataConfig
+    waveform : dict
+        Keyword arguments of ``preprocessing.prepare_signal``.
+    progress : bool
+    """
+    if not settings.sources:
+        return _load_source(settings, settings, waveform, progress)
+    parts = [_load_source(each, settings, waveform, progress) for each in settings.sources]
+    registers = [
+        each.patients or ("ptbxl" if each.kind == "ptbxl" else each.name)
+        for each in settings.sources
+    ]
+    return join_sources(parts, registers, progress)
+
+
+def _load_source(
+    source: config.SourceConfig,
+    settings: config.DataConfig,
+    waveform: dict[str, Any],
+    progress: bool,
+) -> LabelledRecords:
+    """Load one data set with its own settings, and those that all of a run share."""
+    if source.kind != "table" and not source.root:
+        raise ValueError(f"data.root is missing for {source.name}; expected data.root=...")
+    # Data sets in one folder of caches do not overwrite each other: a key is a hash of the files.
+    shared: dict[str, Any] = {
+        "cache_dir": settings.cache_dir,
+        "n_workers": settings.n_workers,
+        "waveform": waveform,
+        "progress": progress,
+    }
+    if source.kind == "ptbxl":
+        data = ptbxl.load_ptbxl(
+            str(source.root),
+            fs=source.fs,
+            task=settings.task,
+            allow_missing=source.allow_missing,
+            **shared,
+        )
+        return replace(data, sources=(source.name,))
+    codes = findings.task_codes(settings.task)
+    if source.kind == "challenge":
+        return load_challenge(
+            str(source.root),
+            codes,
+            snomed.meanings(),
+            allow_unreadable=source.allow_unreadable,
+            **shared,
+        )
+    if not source.table:
+        raise ValueError(f"data.table is missing for {source.name}; expected data.table=...")
+    data = load_table(
+        source.table,
+        codes,
+        findings.LANGUAGES,
+        query=source.query,
+        root=source.root,
+        mapping=read_mapping(Path(source.codes), codes) if source.codes else None,
+        read={name: value for name, value in asdict(source.read).items() if value},
+        allow_missing=source.allow_missing,
+        allow_unreadable=source.allow_unreadable,
+        **shared,
+    )
+    return replace(data, sources=(source.name,))

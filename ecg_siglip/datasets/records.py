@@ -102,9 +102,9 @@ class LabelledRecords:
         )
 
     def content_version(self) -> str:
-        """Return the number of records, and a hash of everything but the signals."""
+        """Return the number of records, and a hash of everything but signals and places."""
         digest = hashlib.sha256()
-        for texts in (self.codes, map(str, self.paths), self.reports):
+        for texts in (self.codes, self.reports):
             digest.update("\0".join(texts).encode("utf-8", "surrogatepass") + b"\1")
         for array in (self.ecg_id, self.patient_id, self.strat_fold, self.y_true, self.known):
             digest.update(b"\1" if array is None else np.ascontiguousarray(array).tobytes())

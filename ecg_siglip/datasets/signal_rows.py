@@ -29,8 +29,8 @@ class SignalRows:
         self.parts = list(parts)
         self.part_of = np.repeat(np.arange(len(parts)), [len(each) for each in rows])
         self.row_of = np.concatenate([np.asarray(each, np.int64) for each in rows])
-        self.shape = (len(self.row_of), *parts[0].shape[1:])
-        self.dtype = parts[0].dtype
+        self.shape: tuple[int, ...] = (len(self.row_of), *parts[0].shape[1:])
+        self.dtype: np.dtype[np.int16] = parts[0].dtype
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
 import os
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def read_table(source: str, query: str | None, codes: Collection[str]) -> Table:
             )
         parquet = path.suffix.lower() == ".parquet"
         frame = _read_parquet(path, name) if parquet else _read_text(path, name, codes)
-    _check_columns(name, list(frame.columns), codes)
+    _check_columns(name, [str(column) for column in frame.columns])
     if not len(frame):
         raise ValueError(f"{name}: has no row; expected one per ECG")
     known = [column for column in frame.columns if column in COLUMNS or column in codes]
@@ -105,9 +106,8 @@ def read_table(source: str, query: str | None, codes: Collection[str]) -> Table:
     return Table(name, frame[known].reset_index(drop=True), ignored, folder, first_row)
 
 
-def _check_columns(name: str, columns: list[object], codes: Iterable[str]) -> None:
+def _check_columns(name: str, texts: list[str]) -> None:
     """Check that columns are named, once each, and that there is one of paths."""
-    texts = [str(column) for column in columns]
     if doubled := {text for text in texts if texts.count(text) > 1}:
         raise ValueError(f"{name}: column {shown(min(doubled))} occurs more than once")
     if "path" not in texts:
@@ -129,10 +129,9 @@ def _read_text(path: Path, name: str, codes: Collection[str]) -> pd.DataFrame:
     if "\0" in header:
         raise ValueError(f"{name}: expected text, got binary data")
     separator = max(SEPARATORS, key=header.count)
+    columns = next(csv.reader([header], delimiter=separator))
+    _check_columns(name, columns)  # pandas would rename a doubled column
     try:
-        columns = pd.read_csv(
-            path, sep=separator, nrows=0, encoding="utf-8-sig", index_col=False
-        ).columns
         return pd.read_csv(
             path,
             sep=separator,
@@ -196,9 +195,10 @@ def _read_sql(source: str, query: str | None) -> tuple[str, pd.DataFrame]:
             frame = pd.read_sql_query(sqlalchemy.text(query), connection)
     except ImportError as error:
         raise ValueError(f"data.table={name}: its driver is missing: {one_line(error)}") from error
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        cause = getattr(error, "orig", None) or error
-        raise ValueError(f"data.table={name}: {one_line(cause)}") from None
+    except (sqlalchemy.exc.SQLAlchemyError, pd.errors.DatabaseError) as error:
+        reason = error.__cause__ or error  # pandas puts the query in front of it
+        reason = getattr(reason, "orig", None) or reason
+        raise ValueError(f"data.table={name}: {one_line(reason)}") from None
     return name, frame.apply(_as_text)
 
 

@@ -16,6 +16,7 @@ import json
 import math
 import multiprocessing
 import os
+import re
 import shutil
 import sys
 import threading
@@ -29,7 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from ecg_siglip.core.files import one_line, remove_leftovers, replace_folder, shown
+from ecg_siglip.core.files import one_line, remove_leftovers, replace_folder, shown, write_file
 from ecg_siglip.readers.preparation import prepare_record
 from ecg_siglip.readers.record import read_record
 
@@ -300,6 +301,29 @@ class WaveformCache:
         )
 
 
+def report_unreadable(cache: WaveformCache, progress: bool) -> None:
+    """Print how many records of an open cache could not be read, and list them in a file.
+
+    Raises
+    ------
+    ValueError
+        If no record is left.
+    """
+    if not cache.unreadable:
+        return
+    errors = list(cache.unreadable.values())
+    if len(errors) == len(cache.names):
+        raise ValueError(f"none of {len(errors)} records can be read: {errors[0]}")
+    path = cache.path.with_suffix(".unreadable.txt")
+    write_file(path, "".join(f"{error}\n" for error in errors))
+    if progress:
+        print(
+            f"{len(errors)} of {len(cache.names)} records cannot be read and are left out: "
+            f"{errors[0]}; all in {path}",
+            file=sys.stderr,
+        )
+
+
 def _crc32_line(text: str) -> str:
     return f"{zlib.crc32(text.encode()):08x}\n"
 
@@ -331,7 +355,9 @@ def _prepare_chunk(job: _Job) -> tuple[int, dict[int, str]]:
             block[i] = prepare_record(record, job.spec).signal
         except (ValueError, OSError) as error:
             which = f"ecg_id {ecg_id}" if job.fs is not None else shown(name)
-            errors[i] = f"{which}: {one_line(error)}"
+            # A reader names the settings of predict.
+            reason = re.sub(r"\bread\.(\w+)=", r"data.read.\1=", one_line(error))
+            errors[i] = f"{which}: {reason}"
             if not job.allow_unreadable:
                 raise ValueError(errors[i]) from None
     with open(job.file, "r+b") as out:

@@ -83,9 +83,15 @@ def predict_collection(
     """Predict each record of a set that the model may be evaluated on."""
     artifact = run.predictor.artifact
     left_out = dict(collection.left_out)
-    seen, patients = seen_in_training(
-        collection, artifact, Path(settings.data.ptbxl or run.settings.data.root)
-    )
+    trained = run.settings.data.sources or [run.settings.data]
+    if any(source.kind == "challenge" for source in trained):
+        raise ValueError(
+            f"run.name={run.settings.run.name}: trained on challenge collections itself; evaluate "
+            "its own folds with fold=..."
+        )
+    roots = [source.root for source in trained if source.kind == "ptbxl"]
+    root = settings.data.ptbxl or next(filter(None, roots), "data/ptbxl")
+    seen, patients = seen_in_training(collection, artifact, Path(root))
     left_out |= seen
     rows = [i for i, path in enumerate(collection.paths) if path.stem not in seen]
     predicted, durations_s, y_prob, failed = _predict_rows(

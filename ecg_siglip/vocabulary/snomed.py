@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from ecg_siglip.vocabulary import findings
+from ecg_siglip.vocabulary.code_mapping import CodeMeaning
 
 RELATIONS = ("exact", "narrower", "broader", "none")
 
@@ -114,6 +115,15 @@ def table() -> dict[int, Code]:
             for row in csv.DictReader(file)
         ]
     return {row.snomed: row for row in rows}
+
+
+def meanings() -> list[CodeMeaning]:
+    """Return what each code of ``table`` means, for the labels of a training run."""
+    return [
+        CodeMeaning(str(code.snomed), code.findings, code.relation)
+        for code in table().values()
+        if code.relation != "none"
+    ]
 
 
 def label_queries(codes: Collection[str]) -> list[LabelQuery]:

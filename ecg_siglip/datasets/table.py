@@ -104,7 +104,7 @@ def parse_table(
     table = read_table(source, query, own_codes)
     y_true, known = read_labels(table, own_codes)
     if mapping is not None:
-        # A code that the table never states tells nothing of its findings.
+        # Where the table never states a code, its findings are unknown.
         y_true, known = map_labels(mapping, y_true, known & y_true.any(0), codes)
     paths = _filled(table, "path")
     _check_unique(table, "path", paths)

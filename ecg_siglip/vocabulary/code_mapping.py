@@ -1,6 +1,6 @@
 """Translate the codes of another data set into the findings of a vocabulary, unknown where unclear.
 
-A *relation* says what a code means: ``exact`` (code and finding are the same), ``narrower`` (the
+A *relation* defines what a code means: ``exact`` (code and finding are the same), ``narrower`` (the
 code is a kind of the finding), ``broader`` (the code covers several findings, or more than one
 does).
 """

@@ -20,7 +20,7 @@ def test_an_exact_code_is_the_finding():
     assert _labels([CodeMeaning("x", ("AFIB",))], [[1], [0]]) == [[1, -1, -1, -1], [0, -1, -1, -1]]
 
 
-def test_a_narrower_code_tells_nothing_where_it_is_absent():
+def test_the_absence_of_a_narrower_code_leaves_the_finding_unknown():
     meaning = CodeMeaning("Mobitz", ("2AVB",), "narrower")
     assert _labels([meaning], [[1], [0]]) == [[-1, -1, -1, 1], [-1, -1, -1, -1]]
 
@@ -32,7 +32,7 @@ def test_a_broader_code_leaves_open_which():
     assert _labels(both, [[1, 1], [1, 0]]) == [[-1, 1, -1, -1], [-1] * 4]
 
 
-def test_an_unknown_code_tells_nothing():
+def test_an_unknown_code_leaves_the_finding_unknown():
     assert _labels([CodeMeaning("x", ("AFIB",))], [[0]], [[0]]) == [[-1] * 4]
 
 

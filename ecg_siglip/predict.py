@@ -90,7 +90,7 @@ def predict(settings: config.PredictConfig) -> int:
 
         predict: 993 predicted, 3 unreadable, 2 not read, 8 skipped
     """
-    found = expand_paths(settings.records)
+    found = expand_paths(settings.records, leads_given=bool(settings.read.leads))
     paths, skipped = found.paths, found.skipped
     check_report(settings, len(paths))
     settings.questions = [check_question(question) for question in settings.questions]

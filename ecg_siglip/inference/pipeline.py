@@ -14,7 +14,7 @@ from ecg_siglip.core.files import one_line
 from ecg_siglip.inference.prediction import Finding, Prediction, SimilarRecord
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.inference.questions import interpret_question
-from ecg_siglip.inference.sliding_window import predict_windows
+from ecg_siglip.inference.sliding_window import bridge_gaps, predict_windows
 from ecg_siglip.inference.timeline import Timeline, Windows, representative_window
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.models.neighbors import NOVEL, Neighbors
@@ -200,13 +200,15 @@ def predict_long_record(
         If its leads or all of its windows cannot be used.
     """
     source = long.source
-    window_s = float(predictor.artifact.waveform["duration_s"])
+    spec = predictor.artifact.waveform
+    window_s = float(spec["duration_s"])
     first_sample = source.piece(0, 1)
     leads = first_sample.leads
     available = available_leads(leads)
     if not available.any():
         order_leads(first_sample.signal, leads, source.name)  # its error lists the channels
     lead_set = nearest_lead_set(available, source.name)
+    allow_gaps = settings.waveform.allow_gaps or bool(spec.get("allow_gaps"))
 
     def prepare(record: Record) -> np.ndarray:
         return predictor.prepare(record, **vars(settings.waveform))
@@ -220,6 +222,7 @@ def predict_long_record(
         lambda signals: predictor.probabilities(signals, lead_set=lead_set),
         lambda record: window_warnings(record, window_s, removes_offset(predictor)),
         settings.windows.sustained_s,
+        allow_gaps,
     )
     sustained_s = settings.windows.sustained_s
     findings, best = _decide_long(predictor, windows, settings, available, sustained_s)
@@ -229,7 +232,8 @@ def predict_long_record(
         np.array([finding.present for finding in findings]),
     )
     first = round(windows.starts_s[shown] * source.fs)
-    signal = prepare(source.piece(first, first + round(window_s * source.fs)))
+    window = source.piece(first, first + round(window_s * source.fs))
+    signal = prepare(bridge_gaps(source, window, first) if allow_gaps else window)
     present = _present_in_windows(windows, findings)
     codes = predictor.artifact.codes
     timeline = Timeline(windows, codes, present, best, shown, sustained_s)

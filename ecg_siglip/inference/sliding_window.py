@@ -23,6 +23,8 @@ from ecg_siglip.inference.timeline import (
     run_length,
 )
 from ecg_siglip.readers.record import Record, Source
+from ecg_siglip.signals.gaps import GAPS_ALLOWED, MAX_GAP_S, bridge_ends, longest_gap
+from ecg_siglip.signals.leads import LEADS, lead_list, lead_name, record_prefix
 
 N_WARNINGS = 3
 # The parts of a warning that differ from window to window.
@@ -91,6 +93,7 @@ def predict_windows(
     probabilities: Callable[[np.ndarray], np.ndarray],
     warnings: Callable[[Record], list[str]],
     sustained_s: float = SUSTAINED_S,
+    allow_gaps: bool = False,
 ) -> Windows:
     """Predict the windows of a record, with at most one batch of them in memory.
 
@@ -108,6 +111,9 @@ def predict_windows(
     warnings : function of Record to list of str
     sustained_s : float, s
         Length of a stretch.
+    allow_gaps : bool
+        ``prepare`` interpolates gaps: those that two windows share are judged as a whole first, see
+        ``bridge_gaps``.
 
     Returns
     -------
@@ -131,6 +137,7 @@ def predict_windows(
         size=size,
         batch_size=batch_size,
         prepare=prepare,
+        allow_gaps=allow_gaps,
         probabilities=probabilities,
         warnings=warnings,
     )
@@ -156,6 +163,7 @@ def _predict_at(
     size: int,
     batch_size: int,
     prepare: Callable[[Record], np.ndarray],
+    allow_gaps: bool,
     probabilities: Callable[[np.ndarray], np.ndarray],
     warnings: Callable[[Record], list[str]],
 ) -> Windows:
@@ -167,7 +175,9 @@ def _predict_at(
     bar = tqdm(total=len(firsts), desc="windows", disable=None, leave=False)
     for begin in range(0, len(firsts), batch_size):
         batch, prepared = firsts[begin : begin + batch_size], []
-        for start_s, record, signal in _usable_windows(source, batch, size, prepare, skipped):
+        for start_s, record, signal in _usable_windows(
+            source, batch, size, prepare, allow_gaps, skipped
+        ):
             starts_s.append(start_s)
             prepared.append(signal)
             counts.update({NUMBERS.sub("", sentence) for sentence in warnings(record)})
@@ -185,6 +195,7 @@ def _usable_windows(
     firsts: np.ndarray,
     size: int,
     prepare: Callable[[Record], np.ndarray],
+    allow_gaps: bool,
     skipped: list[tuple[float, str]],
 ) -> Iterator[tuple[float, Record, np.ndarray]]:
     """Yield start (s), record and prepared signal of each usable window; others are ``skipped``."""
@@ -192,12 +203,59 @@ def _usable_windows(
         start_s = first / source.fs
         try:
             record = source.piece(int(first), int(first) + size)
-            signal = prepare(record)
+            signal = prepare(bridge_gaps(source, record, int(first)) if allow_gaps else record)
         except ValueError as error:
             reason = one_line(error).removeprefix(f"record {source.name}: ")
             skipped.append((start_s, reason.removeprefix(f"{source.name}: ")))
             continue
         yield start_s, record, signal
+
+
+def bridge_gaps(source: Source, window: Record, first: int) -> Record:
+    """Interpolate the gaps of a window that reach one of its ends.
+
+    Parameters
+    ----------
+    source : Source
+    window : Record
+        The piece of ``source`` that begins at sample ``first``.
+    first : int
+
+    Returns
+    -------
+    Record
+        The window itself if there is no such gap. Other gaps stay.
+
+    Raises
+    ------
+    ValueError
+        If such a gap, with what is outside of the window, is longer than ``MAX_GAP_S``.
+
+    Notes
+    -----
+    Only ``MAX_GAP_S`` on both sides of the window is read in addition.
+    """
+    rows = [i for i, name in enumerate(window.leads) if lead_name(name) in LEADS]
+    signal, last = window.signal[rows], first + window.signal.shape[1]
+    if np.isfinite(signal[:, [0, -1]]).all():
+        return window
+    n = longest_gap(source.fs)
+    nothing = signal[:, :0]
+    before = source.piece(max(0, first - n), first).signal[rows] if first else nothing
+    after = nothing
+    if last < source.n_samples:
+        after = source.piece(last, min(last + n, source.n_samples)).signal[rows]
+    bridged, is_long = bridge_ends(before, signal, after, source.fs)
+    if is_long.any():
+        names = {lead_name(window.leads[rows[i]]) for i in np.flatnonzero(is_long)}
+        raise ValueError(
+            f"{record_prefix(source.name)}expected finite samples, got NaN or infinity in "
+            f"{lead_list(lead in names for lead in LEADS)} for more than {MAX_GAP_S:g} s across an "
+            f"end of the window, expected {GAPS_ALLOWED}"
+        )
+    whole = window.signal.copy()
+    whole[rows] = bridged
+    return replace(window, signal=whole)
 
 
 def _summarize_warnings(

@@ -46,6 +46,7 @@ NUMBERS = Other(
     "name it in records=[...] with what it does not state: read.leads, read.fs, read.units",
     True,
 )
+ARRAY = Other("an array without names of leads", NUMBERS.advice, True)
 XML = Other("an other XML file", "")
 JSON = Other("an other JSON file", "")
 XML_ECG = Other("an ECG of an unknown kind of XML", "", True)
@@ -157,13 +158,16 @@ def find_records(folder: str | Path) -> list[str]:
     return list(_iterate_records(str(folder), Skipped()))
 
 
-def expand_paths(paths: Sequence[str]) -> Found:
+def expand_paths(paths: Sequence[str], leads_given: bool = True) -> Found:
     """Replace folders in a list of paths by the records in them (``find_records``).
 
     Parameters
     ----------
     paths : sequence of str
         Records and folders.
+    leads_given : bool
+        Tables and arrays of nothing but numbers can be read, because the caller states their leads.
+        Otherwise those in folders are counted, as other tables without names of leads.
 
     Returns
     -------
@@ -180,7 +184,7 @@ def expand_paths(paths: Sequence[str]) -> Found:
     skipped = Skipped()
     for path in paths:
         # A folder without records stays in the list, so that reading it raises an error.
-        records = list(_iterate_records(path, skipped)) if os.path.isdir(path) else []
+        records = list(_iterate_records(path, skipped, leads_given)) if os.path.isdir(path) else []
         expanded += records or exam_paths(path)
     return Found(expanded, skipped)
 
@@ -211,7 +215,7 @@ def named_files(header: str | Path) -> tuple[set[str], bool]:
     return names, False
 
 
-def _iterate_records(root: str, skipped: Skipped) -> Iterator[str]:
+def _iterate_records(root: str, skipped: Skipped, leads_given: bool = True) -> Iterator[str]:
     """Yield the records of a folder; count everything else."""
     # Strings, not Path: for a hundred thousand records those take more memory than a model.
     # A link to a folder around this one would lead to everything else on the disk.
@@ -234,7 +238,7 @@ def _iterate_records(root: str, skipped: Skipped) -> Iterator[str]:
                     starts.append(entry.path)
                 else:
                     stack.append(_open_folder(entry.path, root, seen, skipped))
-            elif (kind := folder.kind_of(entry)) is None:
+            elif (kind := folder.kind_of(entry, leads_given)) is None:
                 yield from exam_paths(entry.path)
             elif kind is not PART:
                 skipped.add(kind, _within(entry.path, root))
@@ -297,7 +301,7 @@ class _Folder:
         self._has_segments = any(map(SEGMENT.search, self._stems))
         self._parts: set[str] | None = None
 
-    def kind_of(self, entry: os.DirEntry[str]) -> Other | None:
+    def kind_of(self, entry: os.DirEntry[str], leads_given: bool = True) -> Other | None:
         """Return what an entry is that is no folder; None if it is a record."""
         stem, suffix = _split(entry.name)
         try:
@@ -315,7 +319,7 @@ class _Folder:
             is_segment = self._has_segments and f"{stem}.hea" in self._named_files()
             return PART if is_segment else None
         if is_record(entry.path, head):
-            return None
+            return None if leads_given else _kind_without_names(head)
         if head.startswith(b"PK") and suffix in ZIPPED and not zipfile.is_zipfile(entry.path):
             return DAMAGED
         if n_bytes == 0:
@@ -360,6 +364,14 @@ class _Folder:
             # Headers that name each other as segments are records, and errors.
             self._parts -= masters
         return self._parts
+
+
+def _kind_without_names(head: bytes) -> Other | None:
+    """Return what a file is that can only be read if its leads are given; None for others."""
+    content = detect_format(head)[0]
+    if content == "table" and NUMERIC.fullmatch(head.removeprefix(b"\xef\xbb\xbf")):
+        return NUMBERS
+    return ARRAY if content == "NumPy" else None
 
 
 def _split(name: str) -> tuple[str, str]:

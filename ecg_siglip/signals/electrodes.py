@@ -19,7 +19,9 @@ CONTRADICTION_MV = 0.1
 NEARLY_FLAT = 0.08  # slope of a limb lead, of that of the largest
 OPPOSED = -0.4  # correlation of the slopes of I and V6
 UPSIDE_DOWN = -1.5  # sum of the three polarities, each from -1 to 1
+INVERTED_MV = -0.03  # means of T and, twice, P: diseases invert T more often than P
 MIN_BEATS = 3
+P_WAVE, T_WAVE = slice(8, 20), slice(42, 70)  # samples of the median beat
 AVR, AVL, AVF, V1, V6 = 3, 4, 5, 6, 11
 FLAT_LIMB_LEAD = (
     "lead I is nearly flat: electrodes of both arms exchanged with those of the legs?",
@@ -39,7 +41,9 @@ class Arrangement(NamedTuple):
     limit : float
         Length of the order in proportion to the stated one, below which it is more plausible.
     upright, inverted : tuple of int
-        Leads that point upwards and downwards as recorded in that case.
+        Leads whose QRS points upwards and downwards as recorded in that case.
+    inverted_p_t : int, optional
+        Lead in which P and T together point downwards as recorded in that case.
     """
 
     warning: str
@@ -48,6 +52,7 @@ class Arrangement(NamedTuple):
     limit: float
     upright: tuple[int, ...] = ()
     inverted: tuple[int, ...] = ()
+    inverted_p_t: int | None = None
 
 
 def _arrangements() -> list[Arrangement]:
@@ -67,12 +72,11 @@ def _arrangements() -> list[Arrangement]:
         arrangements.append(Arrangement(warning, stated.leads, signs, 0.9))
     reverse = "V1 to V6 seem to be in reverse order"
     arrangements.append(Arrangement(reverse, (AVR, *chest[::-1], AVR), plain, 0.95, (1,)))
-    for warning, avr, inverted in (
-        ("arm electrodes exchanged, or dextrocardia?", AVL, 0),
-        ("electrodes of right arm and left leg exchanged?", AVF, 1),
-    ):
-        leads = (avr, *chest, avr)  # where aVR is recorded
-        arrangements.append(Arrangement(warning, leads, plain, 0.9, (), (inverted,)))
+    arms = "arm electrodes exchanged, or dextrocardia?"
+    arrangements.append(Arrangement(arms, (AVL, *chest, AVL), plain, 0.9, (), (0,)))
+    # A left anterior fascicular block inverts the QRS complex in II, but neither P nor T.
+    leg = "electrodes of right arm and left leg exchanged?"
+    arrangements.append(Arrangement(leg, (AVF, *chest, AVF), plain, 0.9, inverted_p_t=1))
     return arrangements
 
 
@@ -169,8 +173,17 @@ def _misplaced(signal: np.ndarray, correlation: np.ndarray) -> list[str]:
         if length < arrangement.limit * lengths[0]
         and (polarity[list(arrangement.upright)] > 0).all()
         and (polarity[list(arrangement.inverted)] < 0).all()
+        and (arrangement.inverted_p_t is None or _inverts_p_t(signal, arrangement.inverted_p_t))
     ]
     return [min(found)[1]] if found else []
+
+
+def _inverts_p_t(signal: np.ndarray, lead: int) -> bool:
+    """Return whether P and T together point downwards in a lead; without P, T decides."""
+    beat = _median_beat(signal, n_min=1)
+    if beat is None:
+        return False
+    return bool(2 * beat[lead, P_WAVE].mean() + beat[lead, T_WAVE].mean() < INVERTED_MV)
 
 
 def _polarity(signal: np.ndarray) -> np.ndarray:
@@ -188,16 +201,16 @@ def _is_upside_down(signal: np.ndarray) -> bool:
     beat = _median_beat(signal)
     if beat is None:
         return False
-    waves = [_polarity(signal), beat[:, 42:70].mean(axis=1), beat[:, 8:20].mean(axis=1)]
+    waves = [_polarity(signal), beat[:, T_WAVE].mean(axis=1), beat[:, P_WAVE].mean(axis=1)]
     left, signs = [0, 1, 9, 10, 11, AVR], np.array([1, 1, 1, 1, 1, -1])
     sums = [(wave[left] * signs).sum() / max(np.abs(wave[left]).sum(), 1e-9) for wave in waves]
     return sum(sums) < UPSIDE_DOWN
 
 
-def _median_beat(signal: np.ndarray) -> np.ndarray | None:
+def _median_beat(signal: np.ndarray, n_min: int = MIN_BEATS) -> np.ndarray | None:
     """Return the median beat, (12, 72), from 0.3 s before to 0.42 s after the steepest slope.
 
-    Zero is the level before the QRS complex. None with fewer than ``MIN_BEATS``.
+    Zero is the level before the QRS complex. None with fewer than ``n_min``.
     """
     steepness = np.sqrt((np.diff(signal, axis=1) ** 2).sum(axis=0))
     steepness = np.convolve(steepness, np.hanning(9)[1:-1], "same")
@@ -210,7 +223,7 @@ def _median_beat(signal: np.ndarray) -> np.ndarray | None:
         if all(abs(peak - other) > 25 for other in beats):
             beats.append(peak)
     whole = [at for at in beats if 30 <= at <= signal.shape[1] - 42]
-    if len(whole) < MIN_BEATS:
+    if len(whole) < n_min:
         return None
     beat = np.median([signal[:, at - 30 : at + 42] for at in whole], axis=0)
     return np.asarray(beat - beat[:, 22:24].mean(axis=1, keepdims=True))

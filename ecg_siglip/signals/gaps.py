@@ -39,6 +39,52 @@ def interpolate_gaps(signal: np.ndarray) -> np.ndarray:
     return filled
 
 
+def longest_gap(fs: float) -> int:
+    """Return the number of samples in the longest gap that is interpolated."""
+    return max(1, round(MAX_GAP_S * fs))
+
+
+def bridge_ends(
+    before: np.ndarray, signal: np.ndarray, after: np.ndarray, fs: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Interpolate the gaps of a part of a recording that reach its first or last sample.
+
+    Parameters
+    ----------
+    before, after : ndarray of shape (n_leads, n)
+        The ``longest_gap(fs)`` samples next to the part, or as many as there are.
+    signal : ndarray of shape (n_leads, n_samples)
+        The part; NaN or infinity where a sample is invalid.
+    fs : float, Hz
+
+    Returns
+    -------
+    ndarray of the shape and dtype of ``signal``
+        Gaps inside of the part stay, and so do those of a lead with more than ``MAX_GAP_SHARE`` of
+        them, which ``fill_gaps`` refuses.
+    ndarray of shape (n_leads,), bool
+        Leads with a gap that is longer than ``MAX_GAP_S``, together with what is outside of the
+        part; it stays, too.
+    """
+    whole = np.hstack([before, signal, after])
+    is_gap = ~np.isfinite(whole)
+    inner = slice(before.shape[1], before.shape[1] + signal.shape[1])
+    filled, is_long = whole.copy(), np.zeros(len(whole), bool)
+    for i in np.flatnonzero(is_gap[:, inner].mean(axis=1) <= MAX_GAP_SHARE):
+        finite = np.flatnonzero(~is_gap[i])
+        for end in (inner.start, inner.stop - 1):
+            if not is_gap[i, end]:
+                continue
+            after_gap = np.searchsorted(finite, end)
+            first = finite[after_gap - 1] + 1 if after_gap else 0
+            gap = np.arange(first, finite[after_gap] if after_gap < len(finite) else len(whole[i]))
+            if len(gap) > longest_gap(fs):
+                is_long[i] = True
+            else:
+                filled[i, gap] = np.interp(gap, finite, whole[i, finite])
+    return filled[:, inner], is_long
+
+
 def fill_gaps(signal: np.ndarray, fs: float, record: str = "") -> np.ndarray:
     """Interpolate a few invalid samples of a record.
 
@@ -69,7 +115,7 @@ def fill_gaps(signal: np.ndarray, fs: float, record: str = "") -> np.ndarray:
     is_gap = ~np.isfinite(signal)
     if not is_gap.any():
         return signal
-    longest = max(1, round(MAX_GAP_S * fs))
+    longest = longest_gap(fs)
     # A gap is too long if one more sample than allowed is invalid in a row.
     n_before = np.cumsum(np.pad(is_gap, ((0, 0), (1, 0))), axis=1)
     is_long = (n_before[:, longest + 1 :] - n_before[:, : -longest - 1] > longest).any(axis=1)

@@ -199,6 +199,26 @@ def test_what_may_be_an_ecg_and_is_not_read_is_named_and_the_exit_code_is_1(
     assert run_predict.summary == ""
 
 
+def test_numbers_in_a_folder_are_counted_and_records_if_their_leads_are_given(
+    run_predict, path, tmp_path
+):
+    record = read_record(path)
+    rewritten(path, tmp_path, "a")
+    np.savetxt(tmp_path / "b.csv", record.signal.T, "%.4f", ",")
+    np.save(tmp_path / "c.npy", np.zeros((100, 71)))
+    code, predictions, errors = run_predict(tmp_path)
+    assert (code, len(predictions)) == (1, 1)
+    assert "1 table of numbers without names of leads (b.csv)" in errors[0]
+    assert "1 array without names of leads (c.npy)" in errors[0]
+    assert run_predict.summary == "predict: 1 predicted, 2 not read"
+    given = {"read.fs": 100.0, "read.units": "mV", "read.leads": list(record.leads)}
+    code, predictions, errors = run_predict(tmp_path, **given)
+    assert (code, len(predictions)) == (1, 2)
+    assert run_predict.summary == "predict: 2 predicted, 1 unreadable"
+    code, _, (error,) = run_predict(tmp_path / "b.csv")
+    assert code == 1 and "the file does not name its 12 leads" in error
+
+
 def test_a_record_has_the_name_of_its_path_whatever_that_is(run_predict, path, tmp_path):
     """One line of JSON for each, from which the bytes of the path can be made again."""
     record = read_record(path)

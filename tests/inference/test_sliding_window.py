@@ -1,6 +1,7 @@
 """Long records are predicted window by window, with at most one batch of windows in memory."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,12 +13,14 @@ from ecg_siglip.datasets import ptbxl
 from ecg_siglip.inference.pipeline import apply_decision_rule, predict_records
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.inference.sliding_window import (
+    bridge_gaps,
     chosen_windows,
     predict_windows,
     window_starts,
 )
 from ecg_siglip.predict import predict
 from ecg_siglip.readers.record import Record, Source, open_record, read_record
+from ecg_siglip.signals.gaps import fill_gaps
 from ecg_siglip.signals.leads import LEADS
 
 
@@ -141,6 +144,56 @@ def test_a_bad_stretch_is_skipped_and_a_bad_record_is_an_error(run_predict, join
     )
     assert (code, len(predictions)) == (1, 1)
     assert "predict: record whole: none of its 3 windows can be used; the first: flat" in err
+
+
+def test_a_gap_across_two_windows_is_judged_as_a_whole(run_predict, joined, tmp_path):
+    signal = read_record(joined).signal.T.astype(float)
+    signal[994:1006, 7] = np.nan  # 0.12 s: either half alone is short enough
+    signal[1996:2005, 2] = np.nan
+    bad = rewritten(joined, tmp_path, "across", p_signal=signal)
+    (first, second, third), prediction = _windows(run_predict, bad)
+    for window in (first, second):
+        assert window["skipped"].startswith(
+            "expected finite samples, got NaN or infinity in lead V2 for more than 0.1 s across an "
+            "end of the window, expected gaps of at most 0.1 s"
+        )
+    assert "findings" in third
+    assert prediction["warnings"][1] == "gaps in III interpolated (in 1 of 3 windows)"
+
+
+def test_a_gap_that_is_read_in_pieces_is_filled_as_in_the_whole(trained, joined, tmp_path):
+    signal = read_record(joined).signal.T.astype(float)
+    signal[995:1004, 7] = np.nan
+    source = open_record(rewritten(joined, tmp_path, "short", p_signal=signal))
+    requested: list[tuple[int, int]] = []
+
+    def piece(first, last):
+        requested.append((first, last))
+        return source.piece(first, last)
+
+    bridged = [
+        bridge_gaps(replace(source, piece=piece), source.piece(first, first + 1000), first)
+        for first in (0, 1000, 2000)
+    ]
+    assert requested == [(1000, 1010), (990, 1000), (2000, 2010)]
+    whole = np.concatenate([record.signal for record in bridged], axis=1)
+    expected = fill_gaps(read_record(tmp_path / "short").signal, 100.0)
+    np.testing.assert_allclose(whole, expected, atol=1e-6)
+
+
+def test_channels_that_are_no_leads_may_have_gaps(joined):
+    leads = (*LEADS[:11], "Pleth")
+    signal = np.zeros((12, 3000), np.float32)
+    signal[11, 900:1100] = np.nan
+    piece = lambda first, last: Record("r", signal[:, first:last], 100.0, leads, ())  # noqa: E731
+    window = piece(0, 1000)
+    assert bridge_gaps(Source("r", 100.0, 3000, piece), window, 0) is window
+
+
+def _windows(run_predict, path):
+    """Return the windows and the prediction of a record with gaps."""
+    _, (prediction,), _ = run_predict(path, **{"waveform.allow_gaps": True})
+    return prediction["windows"], prediction
 
 
 def test_the_report_shows_one_window_and_names_it(run_predict, joined, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from helpers import SHARED
-from writers import FS, csv, ecg, edf, npz, write_wfdb
+from writers import FS, csv, ecg, edf, npy, npz, write_wfdb
 
 from ecg_siglip.readers import folders
 from ecg_siglip.readers.folders import Skipped, expand_paths, find_records, named_files
@@ -81,6 +81,32 @@ def test_files_are_counted_by_kind_and_the_important_ones_apart(tmp_path: Path, 
     words = skipped.in_words(is_ecg=True)
     assert words.startswith("2 GDF recordings (b.gdf, holter.gdf): export it as EDF or CSV; ")
     assert skipped.in_words(is_ecg=False).endswith("; 4 other files")
+
+
+def test_numbers_without_names_are_records_only_if_their_leads_are_given(
+    tmp_path: Path, table: bytes
+):
+    numbers = b"0.1,-2e-3\n" * 500
+    for name, content in {
+        "ecg.csv": table,
+        "plain.csv": numbers,
+        "bom.csv": b"\xef\xbb\xbf" + numbers.replace(b",", b";").replace(b".", b","),
+        "blanks.txt.gz": gzip.compress(numbers.replace(b",", b" ")),
+        "array.npy": npy(ecg(2 * FS)),
+        "archive.npz": npz(ecg(2 * FS)),
+    }.items():
+        (tmp_path / name).write_bytes(content)
+    given, others = (expand_paths([str(tmp_path)], leads_given) for leads_given in (True, False))
+    assert names(tmp_path) == [Path(path).name for path in given.paths]
+    assert len(given.paths) == 6 and not given.skipped.counts
+    assert [Path(path).name for path in others.paths] == ["archive.npz", "ecg.csv"]
+    counts = {kind.name: (n, kind.is_ecg) for kind, n in others.skipped.counts.items()}
+    assert counts == {
+        "a table of numbers without names of leads": (3, True),
+        "an array without names of leads": (1, True),
+    }
+    named = [str(tmp_path / "plain.csv")]
+    assert expand_paths(named, leads_given=False).paths == named
 
 
 def test_many_files_of_a_kind_are_counted_and_three_named(tmp_path: Path):

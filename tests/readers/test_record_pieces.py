@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from helpers import rewritten
+from writers import FS, ecg, write_wfdb
 
 from ecg_siglip.datasets import ptbxl
+from ecg_siglip.readers import wfdb_format
 from ecg_siglip.readers.record import open_record, read_record
 from ecg_siglip.simulation import dataset
 
@@ -25,6 +27,23 @@ def test_a_piece_equals_that_part_of_the_whole_record(parts, tmp_path, fmt):
         piece = source.piece(first, last)
         assert (piece.name, piece.fs, piece.leads) == (whole.name, whole.fs, whole.leads)
         assert np.array_equal(piece.signal, whole.signal[:, first:last])
+
+
+@pytest.mark.parametrize("fmt", ["16", "212", "24"])
+def test_the_checksums_of_a_record_in_pieces_are_compared(tmp_path, monkeypatch, fmt):
+    header = write_wfdb(tmp_path, np.tile(ecg(), 7), fmt=fmt)
+    monkeypatch.setattr(wfdb_format, "BLOCK", 12 * 999)
+    assert open_record(header).n_samples == 35_000
+    text = header.read_text()
+    last = text.splitlines()[-1].split()
+    wrong = [*last[:6], str(int(last[6]) % 65535 + 1), *last[7:]]
+    header.write_text(text.replace(" ".join(last), " ".join(wrong)))
+    with pytest.raises(ValueError, match=r"record rec: rec.dat or its .* checksum of lead V6 is"):
+        open_record(header)
+    segments = header.with_name("ms.hea")
+    segments.write_text(f"ms/2 12 {FS} 70000\nrec 35000\nrec 35000\n")
+    with pytest.raises(ValueError, match=r"record ms: rec.dat or its .* checksum of lead V6 is"):
+        open_record(segments)
 
 
 def test_pieces_of_records_that_are_read_whole(parts, tmp_path):

@@ -5,13 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from simulated_hearts import hearts
 
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.readers.record import read_record
 from ecg_siglip.signals.electrodes import electrode_warnings
 from ecg_siglip.signals.leads import LEADS, LEADS_FROM_ELECTRODES, order_leads
+from ecg_siglip.simulation.heart import twelve_leads
+from ecg_siglip.simulation.rhythms import simulate_ecg
 
 ALL = np.ones(12, bool)
+ARM_AND_LEG = "electrodes of right arm and left leg exchanged?"
 ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
 
 
@@ -50,7 +54,7 @@ def test_few_real_ecgs_have_a_warning(signals):
     ("at", "words", "share"),
     [
         ({"RA": "LA", "LA": "RA"}, "arm electrodes", 0.85),
-        ({"RA": "LL", "LL": "RA"}, "right arm and left leg", 0.7),
+        ({"RA": "LL", "LL": "RA"}, "right arm and left leg", 0.83),
         ({"RA": "RL"}, "lead II is nearly flat: electrodes of right arm and right leg", 0.95),
         ({"LA": "RL"}, "lead III is nearly flat: electrodes of left arm and right leg", 0.95),
         ({"RA": "RL", "LA": "LL", "LL": "LA"}, "lead I is nearly flat", 0.95),
@@ -67,6 +71,28 @@ def test_exchanged_electrodes_are_named(signals, at, words, share):
         warnings = warnings_of(attached(signal, **at))
         n_named += any(words in sentence for sentence in warnings) if words else not warnings
     assert n_named >= share * len(signals)
+
+
+def test_a_left_anterior_block_is_no_exchange(shared_ptbxl):
+    data = ptbxl.load_ptbxl(shared_ptbxl, signals=False)
+    rows = np.flatnonzero(data.y_true[:, data.codes.index("LAFB")])
+    assert len(rows) > 200
+    records = [read_record(data.paths[row]) for row in rows]
+    ordered = [order_leads(record.signal, record.leads) for record in records]
+    assert sum(ARM_AND_LEG in warnings_of(signal) for signal in ordered) == 0
+
+
+def test_a_simulated_left_anterior_block_is_no_exchange():
+    eight = [simulate_ecg(h, 100, 10.0, np.random.default_rng(1))[0] for h in hearts("LAFB")]
+    signals = [twelve_leads(leads) for leads in eight]
+    assert sum(ARM_AND_LEG in warnings_of(signal) for signal in signals) == 0
+
+
+def test_right_arm_and_left_leg_are_named_in_short_records(signals):
+    short = [attached(signal, RA="LL", LL="RA")[:, 300:550] for signal in signals]
+    assert np.mean([ARM_AND_LEG in warnings_of(signal) for signal in short]) >= 0.8
+    assert not any(ARM_AND_LEG in warnings_of(signal[:, 300:550]) for signal in signals)
+    assert ARM_AND_LEG not in warnings_of(short[0][:, :50])
 
 
 @pytest.mark.parametrize("lead", LEADS)

@@ -7,9 +7,11 @@ from helpers import beats as ecg
 from ecg_siglip.signals.gaps import (
     MAX_GAP_S,
     MAX_GAP_SHARE,
+    bridge_ends,
     fill_gaps,
     interpolate_gaps,
     level_padding,
+    longest_gap,
     recorded_span,
 )
 
@@ -76,6 +78,44 @@ def test_a_lead_without_any_sample_is_zero_and_refused():
     assert not interpolate_gaps(signal)[7].any()
     with pytest.raises(ValueError, match="lead V2"):
         fill_gaps(signal, FS)
+
+
+def cut(signal: np.ndarray, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+    """Bridge the ends of a part of a signal."""
+    n = longest_gap(FS)
+    before, after = signal[:, max(0, first - n) : first], signal[:, last : last + n]
+    return bridge_ends(before, signal[:, first:last], after, FS)
+
+
+@pytest.mark.parametrize("end", [400, 600])
+@pytest.mark.parametrize("n_left", range(11))
+def test_a_gap_across_an_end_of_a_part_is_filled_as_in_the_whole(end: int, n_left: int):
+    signal = with_gap(end - n_left, end - n_left + 10)
+    signal[2, 500:503] = np.nan
+    part, is_long = cut(signal, 400, 600)
+    assert not is_long.any() and part.dtype == signal.dtype
+    np.testing.assert_allclose(part[7], fill_gaps(signal, FS)[7, 400:600], atol=1e-6)
+    np.testing.assert_array_equal(part[2], signal[2, 400:600])
+
+
+@pytest.mark.parametrize("n_left", range(1, 11))
+def test_a_gap_is_too_long_with_what_is_outside(n_left: int):
+    signal = with_gap(600 - n_left, 600 - n_left + 11)
+    part, is_long = cut(signal, 400, 600)
+    assert np.flatnonzero(is_long).tolist() == [7]
+    np.testing.assert_array_equal(part, signal[:, 400:600])
+    assert not cut(signal, 400, 600 - n_left)[1].any(), "the gap is outside"
+
+
+def test_ends_of_the_recording_and_leads_with_many_gaps():
+    signal = with_gap(0, 4)
+    signal[2, -4:] = np.inf
+    part, is_long = cut(signal, 0, 1000)
+    np.testing.assert_array_equal(part, fill_gaps(signal, FS))
+    assert not is_long.any()
+    signal[7] = np.nan
+    part, is_long = cut(signal, 0, 1000)
+    assert np.isnan(part[7]).all() and not is_long.any()
 
 
 @pytest.mark.parametrize("level", [0.0, 1.5])

@@ -363,6 +363,11 @@ class TrainConfig:
     objective: ObjectiveConfig = group(ObjectiveConfig)
     optim: OptimConfig = group(OptimConfig)
     embed_dim: int = setting(128, "Dimension of the shared embedding.", 2, 8192)
+    init: str | None = setting(
+        None,
+        "Finished run, folder of a model, or owner/name on the hub whose two encoders this run "
+        "starts from, whatever its findings; null: new encoders.",
+    )
     seed: int = setting(
         0,
         "Seed of the initial weights, the order of the records and the augmentation.",

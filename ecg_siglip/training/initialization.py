@@ -30,10 +30,15 @@ def check_locks(settings: config.TrainConfig) -> None:
         With the setting to change.
     """
     ecg, text = settings.ecg, settings.text
-    if ecg.locked and not ecg.weights and text.name != "none":
+    if settings.init and ecg.weights:
+        raise ValueError(
+            f"init={settings.init} with ecg.weights={ecg.weights}: both name the initial ECG "
+            "encoder; expected one of the two"
+        )
+    if ecg.locked and not (ecg.weights or settings.init) and text.name != "none":
         raise ValueError(
             "ecg.locked=true (freeze=ecg): the ECG encoder would keep its random weights; "
-            "expected ecg.weights=<finished run>"
+            "expected ecg.weights=<finished run> or init=<finished run>"
         )
     if text.locked and text.name == "none":
         raise ValueError(
@@ -45,6 +50,88 @@ def check_locks(settings: config.TrainConfig) -> None:
             f"text.locked=true (freeze=text) with text.lora_rank={text.lora_rank}: LoRA trains the "
             "text encoder; expected one of the two"
         )
+
+
+# Settings of the encoders that belong to a run and do not change the shape of the weights.
+OF_THE_RUN = {
+    "ecg": ("dropout", "drop_path", "locked", "weights"),
+    "text": ("language", "locked", "max_tokens"),
+    "waveform": ("allow_short", "allow_flat", "allow_gaps"),
+}
+
+
+def adopt_model_settings(settings: config.TrainConfig) -> config.TrainConfig:
+    """Return the settings with the encoders and the waveform of the model of ``init``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model, it is an ensemble or has no text encoder, or a setting is neither
+        the default nor that of the model.
+    """
+    where = f"init={settings.init}"
+    artifact = load_artifact(find_encoder(str(settings.init), settings, "init"))
+    model = artifact.model
+    if not isinstance(model, EcgTextModel):
+        raise ValueError(f"{where}: an ensemble has several encoders; expected one of its members")
+    if model.is_linear or settings.text.name == "none":
+        raise ValueError(
+            f"{where}: a supervised head has no text encoder; expected ecg.weights={settings.init}"
+        )
+    waveform = {**artifact.waveform, "fs": artifact.waveform["to_fs"]}
+    theirs = {"ecg": model.config["ecg"], "text": model.config["text"], "waveform": waveform}
+    default = config.TrainConfig()
+    changed: dict[str, Any] = {}
+    for group, values in theirs.items():
+        ours = getattr(settings, group)
+        adopted = {
+            field.name: values[field.name]
+            for field in dataclasses.fields(ours)
+            if field.name in values and field.name not in OF_THE_RUN[group]
+        }
+        for name, value in adopted.items():
+            if getattr(ours, name) not in (value, getattr(getattr(default, group), name)):
+                raise ValueError(
+                    f"{where}: the model has {group}.{name}={value}, and this run "
+                    f"{getattr(ours, name)}; leave out the setting"
+                )
+        changed[group] = dataclasses.replace(ours, **adopted)
+    return dataclasses.replace(settings, embed_dim=model.config["embed_dim"], **changed)
+
+
+def model_from(settings: config.TrainConfig, data: TrainingData) -> tuple[EcgTextModel, Provenance]:
+    """Return the model of ``init``, to be trained with other findings, and its provenance.
+
+    Projections, scale and bias are kept as well: a new finding begins with the probability that the
+    model gives to its words.
+
+    Raises
+    ------
+    ValueError
+        If the model was trained on records that this run must not be trained on.
+    """
+    artifact = load_artifact(find_encoder(str(settings.init), settings, "init"))
+    before = artifact.model
+    assert isinstance(before, EcgTextModel)
+    check_provenance(f"init={settings.init}", artifact.provenance, settings, data.version)
+    model_config = {
+        **before.config,
+        "ecg": before.config["ecg"]
+        | {"dropout": settings.ecg.dropout, "drop_path": settings.ecg.drop_path},
+        "objective": _objective(settings),
+    }
+    model = EcgTextModel(model_config, before.text)
+    model.load_state_dict(before.state_dict())
+    model.ecg.requires_grad_(not settings.ecg.locked)
+    if settings.text.locked:
+        model.text.requires_grad_(False)
+    return model.to(data.device), artifact.provenance
+
+
+def _objective(settings: config.TrainConfig) -> dict[str, Any]:
+    """Return the part of the objective that a model stores."""
+    names = ("terms", "loss", "n_chunk", "across")
+    return {name: getattr(settings.objective, name) for name in names}
 
 
 def new_model(settings: config.TrainConfig, data: TrainingData, terms: list[Term]) -> EcgTextModel:
@@ -65,12 +152,7 @@ def new_model(settings: config.TrainConfig, data: TrainingData, terms: list[Term
         "embed_dim": settings.embed_dim,
         "ecg": ecg_settings,
         "text": text_settings,
-        "objective": {
-            "terms": settings.objective.terms,
-            "loss": settings.objective.loss,
-            "n_chunk": settings.objective.n_chunk,
-            "across": settings.objective.across,
-        },
+        "objective": _objective(settings),
         "logit_scale": settings.objective.logit_scale,
         "logit_bias": bias_from_rate(data.positive_rate(terms[0])) if bias is None else bias,
     }
@@ -111,8 +193,17 @@ def new_optimizer(settings: config.TrainConfig, model: EcgTextModel) -> torch.op
     )
 
 
-def find_encoder(name: str, settings: config.TrainConfig) -> str | Path:
+def find_encoder(
+    name: str, settings: config.TrainConfig, setting: str = "ecg.weights"
+) -> str | Path:
     """Return the folder of the model of ``ecg.weights``, or its name on the hub (``owner/name``).
+
+    Parameters
+    ----------
+    name : str
+    settings : config.TrainConfig
+    setting : str
+        The setting that names the model, for the error.
 
     Raises
     ------
@@ -127,7 +218,7 @@ def find_encoder(name: str, settings: config.TrainConfig) -> str | Path:
     problem = "has not finished training" if run.exists() else "does not exist"
     hint = "; `make pretrain` makes it" if name == "pretrain" else ""
     raise ValueError(
-        f"ecg.weights={name}: {run} {problem}; expected a finished run, the folder of a model, or "
+        f"{setting}={name}: {run} {problem}; expected a finished run, the folder of a model, or "
         f"owner/name on the hub{hint}"
     )
 

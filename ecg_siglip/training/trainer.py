@@ -26,7 +26,12 @@ from ecg_siglip.metrics.summary import epoch_scores
 from ecg_siglip.models.dual_encoder import EcgTextModel
 from ecg_siglip.models.neighbors import Neighbors
 from ecg_siglip.training.data import Batch, TextTerm, TrainingData
-from ecg_siglip.training.initialization import load_encoder, new_model, new_optimizer
+from ecg_siglip.training.initialization import (
+    load_encoder,
+    model_from,
+    new_model,
+    new_optimizer,
+)
 from ecg_siglip.training.losses import gather_rows, pair_loss, ring_pair_loss
 from ecg_siglip.training.run_log import RunLog, print_epoch
 from ecg_siglip.training.state import clone_tensors, save_state, weights, weights_of
@@ -137,9 +142,14 @@ class Trainer:
     def __init__(self, settings: config.TrainConfig, data: TrainingData):
         self.settings, self.data = settings, data
         self.distributed, self.terms = data.distributed, data.terms
-        self.model = new_model(settings, data, self.terms)
+        self.pretrained: dict[str, Any] = {}
+        if settings.init:
+            self.model, provenance = model_from(settings, data)
+            self.pretrained = provenance.summary()
+        else:
+            self.model = new_model(settings, data, self.terms)
         # A frozen ECG encoder at random has no statistics yet, and stays in training mode.
-        self.ecg_is_finished = settings.ecg.locked and settings.ecg.weights is not None
+        self.ecg_is_finished = settings.ecg.locked and bool(settings.ecg.weights or settings.init)
         self.training_mode()
         self.texts = TextCache.for_run(self.model, data)
         self.optimizer = new_optimizer(settings, self.model)
@@ -148,7 +158,6 @@ class Trainer:
         self.epoch = self.step = 0
         self.losses: list[Tensor] = []
         self.best: dict[str, Any] = {}
-        self.pretrained: dict[str, Any] = {}
         self.teachers: list[dict[str, Any]] = []
         self.seconds = 0.0
         self.log_bytes = 0

@@ -3,10 +3,12 @@
 Conventions of all modules of ``metrics``:
 
 - ``y_true`` (n_records, n_findings) bool, or float with NaN where it is unknown whether the finding
-  is present; ``y_prob`` of the same shape, float in [0, 1], ``y_pred`` bool. Pairs of a record and
-  a finding whose label is unknown are not scored: each score is that of the known pairs alone, and
-  the F1 of a record is over its known findings; a record without any is left out. What is fitted (thresholds, calibration) is fitted on the tuning fold; no
-  function takes the tuning and the test fold together.
+  is present; ``y_prob`` of the same shape, float in [0, 1]; ``y_pred`` bool. What is fitted
+  (thresholds, calibration) is fitted on the tuning fold; no function takes the tuning and the test
+  fold together.
+- A pair of a record and a finding whose label is unknown is not scored: every score is that of the
+  known pairs alone. The F1 of a record is over its known findings; a record without any is left
+  out of its mean.
 - A finding without a positive in the fold has no F1 and no AUPRC, one without a positive or
   without a negative no AUROC: their value is NaN and the macro means leave them out.
 - ``_min5`` means are over the findings with at least 5 positives in the fold.

@@ -186,7 +186,11 @@ def _over_runs(values_SR: Float, seed: int) -> Float:
 
 
 def _permuted(
-    y_true: ArrayLike, a: Sequence[ModelOutput], b: Sequence[ModelOutput], n_resamples: int, seed: int
+    y_true: ArrayLike,
+    a: Sequence[ModelOutput],
+    b: Sequence[ModelOutput],
+    n_resamples: int,
+    seed: int,
 ) -> dict[str, Float]:
     """Compute differences of mean scores with records exchanged between the models, (R,) each."""
     y_true, known = multilabel.labels("y_true", y_true)

@@ -34,7 +34,7 @@ def save_artifact_for_run(training: Trainer, loaded: LabelledRecords, run: Path)
     """
     settings, data = training.settings, training.data
     tune_rows = loaded.fold(settings.data.tune_fold)
-    y_tune = loaded.y_true[tune_rows]
+    y_tune = loaded.labels(tune_rows)
     with weights_of(training.model, training.best["weights"]):
         signals, predict = data.reader.mapped[tune_rows], training.tune_probabilities
         calibration, thresholds, calibrated = tune_fold(y_tune, predict(signals))
@@ -48,7 +48,7 @@ def save_artifact_for_run(training: Trainer, loaded: LabelledRecords, run: Path)
             waveform=ptbxl.waveform_spec(settings.waveform),
             calibration=calibration,
             thresholds=thresholds,
-            operating=operating_thresholds(calibrated),
+            operating=operating_thresholds(calibrated, y_tune),
             provenance=provenance,
             fewer_leads=tune_fewer_leads(y_tune, predict, signals) if fewer_leads else {},
             neighbors=training.neighbors(tune_rows) if settings.keep_embeddings else None,

@@ -78,7 +78,9 @@ def test_a_failed_fit_changes_nothing_and_no_fit_changes_another_classifier(
 def test_unknown_rules_wrong_labels_and_no_ecg_are_named(classifier, trained, paths):
     with pytest.raises(ValueError, match=r"rule=best: expected one of fixed_0\.5"):
         EcgClassifier.from_pretrained(trained / "model", rule="best")
-    with pytest.raises(ValueError, match=r"y: expected 0 and 1 of shape \(2, 71\), got \(2, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"y: expected 0, 1 and NaN of shape \(2, 71\), got \(2, 3\)"
+    ):
         classifier.fit(paths[:2], np.zeros((2, 3)))
     with pytest.raises(ValueError, match="no ECG: expected at least one"):
         classifier.predict([])

@@ -410,7 +410,8 @@ class TrainingData:
             targets = self.targets(term, rows, owners, text_labels)
             matrix_BT, known_BT = targets.values_and_known()
             labels = self.labels[self.to_device(rows)]
-            true_BT = replace(targets, rule="present", ecg_labels=labels).matrix() > 0
+            present = replace(targets, rule="present", ecg_labels=labels, text_known=None)
+            true_BT = present.matrix() > 0
             if known_BT is not None:
                 true_BT = true_BT & known_BT
             missed_BT = true_BT & (matrix_BT < 0.5)

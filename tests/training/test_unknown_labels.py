@@ -1,18 +1,21 @@
 """A run learns only from the labels that are known."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from helpers import with_unknown
+from helpers import configured, with_unknown
 from torch.nn import functional
 
+from ecg_siglip.config import EvaluateConfig
 from ecg_siglip.core.distributed import Distributed
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.datasets.held_out import hide_findings
 from ecg_siglip.datasets.loading import load_training_data
+from ecg_siglip.evaluation.fold import evaluate_fold
 from ecg_siglip.train import train
 from ecg_siglip.training import distillation
 from ecg_siglip.training.data import TrainingData
@@ -138,7 +141,11 @@ def test_data_without_any_known_label_train_on_their_reports(train_config, tmp_p
     load = ptbxl.load_ptbxl
     monkeypatch.setattr(ptbxl, "load_ptbxl", lambda *a, **k: with_unknown(load(*a, **k), 1.0))
     train(train_config(**{"objective.terms": "report/diagonal", "optim.n_epochs": 1}))
-    assert (tmp_path / "runs" / "r" / "model" / "config.json").is_file()
+    run = {"run.name": "r", "run.root": str(tmp_path / "runs"), "n_bootstrap": 5}
+    evaluate_fold(configured(EvaluateConfig, run))
+    folder = tmp_path / "runs" / "r" / "evaluate" / "fold10"
+    assert json.loads((folder / "metrics.json").read_text())["macro_auroc"] is None
+    assert (folder / "report.html").is_file()
 
 
 def test_teachers_fill_in_no_unknown_label(train_config, monkeypatch):

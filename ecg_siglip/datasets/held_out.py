@@ -67,7 +67,8 @@ def hide_findings(data: LabelledRecords, held_out: Sequence[str]) -> LabelledRec
     -------
     LabelledRecords
         Without the labels of these findings. Records with one of them are moved to fold 0, which
-        is used for neither training nor tuning; reports that may mention one are empty.
+        is used for neither training nor tuning; reports that may mention one are empty. Records
+        for which it is unknown whether they have one are kept: their labels do not state it.
 
     Raises
     ------

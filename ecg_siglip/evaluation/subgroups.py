@@ -193,8 +193,8 @@ def breakdown_tables(
         Those with rows: a model without text encoder, trained with all leads, has none.
     """
     assert data.signals is not None
-    known = drop_findings(data, trained.data.held_out)
-    signals, y_true = data.signals[rows], known.y_true[rows]
+    trained_findings = drop_findings(data, trained.data.held_out)
+    signals, y_true = data.signals[rows], trained_findings.labels(rows)
     retrieved, entailed = scores_of_reports(predictor, data, rows, y_true, batch_size, n_bootstrap)
     tables = [
         Breakdown("leads", scores_by_leads(predictor, signals, y_true, batch_size)),
@@ -215,7 +215,7 @@ def scores_by_leads(
     ----------
     predictor : Predictor
     signals : ndarray of shape (n_records, 12, n_samples), int16, uV
-    y_true : ndarray of shape (n_records, n_findings), bool
+    y_true : ndarray of shape (n_records, n_findings), bool, or float with NaN where unknown
     batch_size : int
 
     Returns

@@ -52,16 +52,22 @@ def zero_shot_scores(
         embedding; ``probe_1``, ``probe_5``, ``probe_20``: a linear model trained on so many
         positives of the training folds, mean of 10 draws; ``f1`` of the prompt, with a threshold
         that makes as many records positive as the tuning fold has, and ``f1_chance``, of as many
-        random records.
+        random records. A finding is scored on the records whose label of it is known.
     """
     trained = drop_findings(data, held_out)
-    embedding = {name: unit(embed(rows)) for name, rows in folds.items()}
+    embeddings = {name: unit(embed(rows)) for name, rows in folds.items()}
     prompt_TD = encode_texts(findings.prompts(trained.codes, language))
     rng = np.random.default_rng(0)
-    random_TD = rng.normal(size=(N_DIRECTIONS, embedding["report"].shape[1]))
+    random_TD = rng.normal(size=(N_DIRECTIONS, embeddings["report"].shape[1]))
     table = []
     for code in held_out:
-        labels = {name: data.y_true[rows, data.codes.index(code)] for name, rows in folds.items()}
+        column = data.codes.index(code)
+        labels = {name: data.y_true[rows, column] for name, rows in folds.items()}
+        embedding = embeddings
+        if data.known is not None:  # only the records whose label is known
+            known = {name: data.known[rows, column] for name, rows in folds.items()}
+            labels = {name: labels[name][known[name]] for name in folds}
+            embedding = {name: embeddings[name][known[name]] for name in folds}
         row: dict[str, Any] = {
             "code": code,
             "name": findings.names([code])[0],
@@ -115,7 +121,7 @@ def _probe(
     from sklearn.metrics import roc_auc_score
 
     positives, negatives = np.flatnonzero(labels["train"]), np.flatnonzero(~labels["train"])
-    if len(positives) < n_shots:
+    if len(positives) < n_shots or not len(negatives):
         return float("nan")
     scores = []
     for _ in range(N_DRAWS):
@@ -133,6 +139,8 @@ def _f1(
     embedding: dict[str, np.ndarray], labels: dict[str, np.ndarray], text_D: np.ndarray
 ) -> dict[str, float]:
     """Compute F1 with as many positives as the tuning fold has, and F1 by chance."""
+    if not len(labels["tune"]):
+        return {}
     n_tune = max(1, int(labels["tune"].sum()))
     threshold = np.sort(embedding["tune"] @ text_D)[-n_tune]
     y_pred = embedding["report"] @ text_D >= threshold

@@ -134,7 +134,7 @@ def entailment_rows(
     text_ND, ecg_ND : ndarrays of shape (N, D), float
         Embeddings of each record's report and signal.
     prompt_FD : ndarray of shape (F, D), float
-    y_true : ndarray of shape (N, F), bool
+    y_true : ndarray of shape (N, F), bool, or float with NaN where unknown
     codes : sequence of str, F of them
 
     Returns
@@ -144,7 +144,7 @@ def entailment_rows(
         ``n_positive``, ``report_auroc`` (of the similarity of report and prompt against the
         labels; 0.5: no better than chance), ``ecg_auroc`` (the same for ECG and prompt).
     """
-    n_positive = y_true.sum(axis=0)
+    n_positive = np.nansum(y_true, axis=0)
     report_auroc, ecg_auroc = (
         _auroc(embedding @ prompt_FD.T, y_true) for embedding in (text_ND, ecg_ND)
     )

@@ -124,7 +124,7 @@ def _join(
     rows = data.fold(trained.data.tune_fold)
     assert data.signals is not None
     text_FD = model.encode_text(first.prompts).detach()
-    signals, y_true = data.signals[rows], data.y_true[rows]
+    signals, y_true = data.signals[rows], data.labels(rows)
 
     def predict(signals: np.ndarray) -> np.ndarray:
         return forward(model, text_FD, signals, progress=True)[0]
@@ -148,7 +148,7 @@ def _join(
         waveform=first.waveform,
         calibration=calibration,
         thresholds=thresholds,
-        operating=operating_thresholds(calibrated),
+        operating=operating_thresholds(calibrated, y_true),
         provenance=replace(provenance, tune_scores=without_nan(scores)),
         fewer_leads=tune_fewer_leads(y_true, predict, signals) if fewer_leads else {},
         neighbors=neighbors,

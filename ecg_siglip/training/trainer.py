@@ -370,8 +370,9 @@ class Trainer:
         rows = self.data.tune_rows
         with weights_of(self.model, self.averaged):
             y_prob = self.tune_probabilities(self.data.reader.mapped[rows])
-        scores = epoch_scores(self.data.y_true[rows], y_prob)
-        if scores["macro_auprc"] >= self.best.get("macro_auprc", -1.0):
+        scores = epoch_scores(self.data.tune_true, y_prob)
+        # Without any known label there is no score: the last epoch is the best.
+        if not scores["macro_auprc"] < self.best.get("macro_auprc", -1.0):
             best = clone_tensors(self.averaged)
             self.best = {**scores, "epoch": self.epoch + 1, "weights": best}
         return scores

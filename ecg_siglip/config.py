@@ -135,6 +135,9 @@ class SourceConfig:
         "Name of the register that patient_id belongs to: data sets with the same name share "
         "patients; null: ptbxl for PTB-XL, otherwise its own.",
     )
+    tune: bool = setting(
+        True, "Several data sets: use its records of the tuning fold as well; false: of the others."
+    )
     allow_missing: bool = same_setting(DataAccess, "allow_missing")
     allow_unreadable: bool = setting(
         False, "Leave out records that cannot be read (table), and list them."

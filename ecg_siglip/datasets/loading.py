@@ -7,6 +7,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ecg_siglip import config
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.datasets.challenge_records import load_challenge
@@ -91,7 +93,17 @@ def load_data(
         each.patients or ("ptbxl" if each.kind == "ptbxl" else each.name)
         for each in settings.sources
     ]
-    return join_sources(parts, registers, progress)
+    data = join_sources(parts, registers, progress)
+    names = [
+        name
+        for part, each in zip(parts, settings.sources, strict=True)
+        for name in part.sources
+        if not each.tune
+    ]
+    if not names:
+        return data
+    is_other = np.isin(data.source_of, [data.sources.index(name) for name in names])
+    return data.take(np.flatnonzero(~is_other | (data.strat_fold != settings.tune_fold)))
 
 
 def _load_source(

@@ -16,6 +16,7 @@ from torch import Tensor
 from ecg_siglip import config
 from ecg_siglip.core.distributed import Distributed
 from ecg_siglip.datasets.records import LabelledRecords, first_of
+from ecg_siglip.training.sampling import draw_epoch, row_weights, select_share
 from ecg_siglip.training.signals import Mixup, SignalReader
 from ecg_siglip.training.targets import (
     NO_RECORDS,
@@ -76,19 +77,6 @@ class Batch:
     sizes: list[int]
 
 
-def select_share(rows: np.ndarray, ecg_id: np.ndarray, share: float) -> np.ndarray:
-    """Select a share of the rows, for learning curves.
-
-    A smaller share is part of a larger one. The selection is a function of ``ecg_id`` alone, not
-    of the seed of the run: runs that differ in the seed are trained on the same records.
-    """
-    if share == 1.0:
-        return rows
-    uniform = [np.random.default_rng([0, int(number)]).random() for number in ecg_id[rows]]
-    selected = np.argsort(uniform, kind="stable")[: max(1, round(share * len(rows)))]
-    return rows[np.sort(selected)]
-
-
 class TrainingData:
     """Records of a training run, turned into batches on its device.
 
@@ -141,6 +129,7 @@ class TrainingData:
         self.train_rows = select_share(
             data.fold(*settings.data.train_folds), data.ecg_id, settings.data.train_share
         )
+        self.row_weights = row_weights(data, self.train_rows, settings.data.temperature)
         self.tune_rows = data.fold(settings.data.tune_fold)
         self.tune_true = data.labels(self.tune_rows)  # NaN where unknown
         self._check_step_size()
@@ -190,8 +179,8 @@ class TrainingData:
         return self.codes.index(code)
 
     def batches(self, epoch: int) -> list[np.ndarray]:
-        """Return the rows of each step: every training record once, in steps of equal size."""
-        order = np.random.default_rng([self.settings.seed, epoch]).permutation(self.train_rows)
+        """Return the rows of each step, see ``sampling.draw_epoch``, in steps of equal size."""
+        order = draw_epoch(self.train_rows, self.row_weights, [self.settings.seed, epoch])
         n_steps = math.ceil(len(order) / self.settings.optim.batch_size)
         return np.array_split(order, n_steps)
 
@@ -232,7 +221,7 @@ class TrainingData:
         """Return the texts that this process encodes, and the number of texts per process."""
         if term.text in NO_RECORDS or self.distributed.n == 1:
             return texts, [len(texts)]
-        sizes = [int(np.isin(owners, part).sum()) for part in parts]
+        sizes = [int(np.isin(part, owners).sum()) for part in parts]
         rank = self.distributed.rank
         start = sum(sizes[:rank])
         return texts[start : start + sizes[rank]], sizes

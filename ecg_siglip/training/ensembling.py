@@ -29,7 +29,7 @@ from ecg_siglip.models.dual_encoder import EcgTextModel, Ensemble
 from ecg_siglip.models.model_card import model_card
 from ecg_siglip.models.neighbors import Neighbors
 from ecg_siglip.models.provenance import Provenance, merged_provenance
-from ecg_siglip.training.data import select_share
+from ecg_siglip.training.sampling import select_share
 from ecg_siglip.vocabulary.findings import check_same_codes
 
 

@@ -9,7 +9,8 @@ from ecg_siglip import config
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.datasets.held_out import drop_findings, hide_findings
 from ecg_siglip.datasets.records import LabelledRecords
-from ecg_siglip.vocabulary.findings import check_same_codes
+from ecg_siglip.vocabulary.vocabulary import Vocabulary, check_same_codes
+from ecg_siglip.vocabulary.vocabulary_file import load_vocabulary
 
 
 def load_training_data(settings: config.TrainConfig, progress: bool) -> LabelledRecords:
@@ -25,6 +26,7 @@ def load_training_data(settings: config.TrainConfig, progress: bool) -> Labelled
         settings.data.root,
         fs=settings.data.fs,
         task=settings.data.task,
+        vocabulary=load_vocabulary(settings.vocabulary),
         allow_missing=settings.data.allow_missing,
         cache_dir=settings.data.cache_dir,
         n_workers=settings.data.n_workers,
@@ -39,6 +41,7 @@ def load_evaluation_data(
     trained: config.TrainConfig,
     waveform: dict[str, Any],
     codes: Sequence[str],
+    vocabulary: Vocabulary | None = None,
 ) -> LabelledRecords:
     """Load the data for evaluating a run, with the labels of all findings, also held-out ones.
 
@@ -51,6 +54,8 @@ def load_evaluation_data(
         Keyword arguments of ``preprocessing.prepare_signal``, as stored with the run's model.
     codes : sequence of str
         The model's findings.
+    vocabulary : Vocabulary, optional
+        That of the model; by default that of the settings.
 
     Raises
     ------
@@ -61,6 +66,7 @@ def load_evaluation_data(
         settings.root or trained.data.root,
         fs=trained.data.fs,
         task=trained.data.task,
+        vocabulary=vocabulary or load_vocabulary(trained.vocabulary),
         allow_missing=settings.allow_missing or trained.data.allow_missing,
         cache_dir=settings.cache_dir or trained.data.cache_dir,
         n_workers=settings.n_workers,

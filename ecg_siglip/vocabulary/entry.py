@@ -1,0 +1,71 @@
+"""Findings, classes of findings and concepts: the entries of a vocabulary."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A finding, or a class of findings.
+
+    Attributes
+    ----------
+    code : str
+    name : str
+        Short name for tables.
+    prompts : mapping of str to tuple of str
+        By language, each in one or several wordings; the first is used for predictions.
+    snomed : tuple of int
+        SNOMED CT codes.
+    groups : tuple of str
+        Each group is a task, too.
+    leads : tuple of tuple of str
+        The finding can be assessed if a record has at least one lead of each of these.
+    excludes : tuple of str
+        Codes that are not present at the same time; a class stands for its findings as well.
+    implies : tuple of str
+        Codes of findings that are present if this one is.
+    synonyms : tuple of str
+        Further wordings, for questions only.
+    """
+
+    code: str
+    name: str
+    prompts: Mapping[str, tuple[str, ...]]
+    snomed: tuple[int, ...] = ()
+    groups: tuple[str, ...] = ()
+    leads: tuple[tuple[str, ...], ...] = ()
+    excludes: tuple[str, ...] = ()
+    implies: tuple[str, ...] = ()
+    synonyms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Concept:
+    """A property that several findings have in common, such as kind, site and side.
+
+    An inferior infarction is an infarction, and it is inferior. A model that has learned both
+    concepts from other findings can predict their combination without having been trained on it.
+
+    Attributes
+    ----------
+    prompts : mapping of str to tuple of str
+        As those of an entry.
+    members : tuple of str
+        Codes of the findings that have it.
+    """
+
+    prompts: Mapping[str, tuple[str, ...]]
+    members: tuple[str, ...]
+
+
+def to_values(entry: Entry | Concept) -> dict[str, Any]:
+    """Return the fields of an entry that have a value, as a vocabulary file states them."""
+    values = {key: value for key, value in dataclasses.asdict(entry).items() if value}
+    if "leads" in values:
+        values["leads"] = ["|".join(group) for group in values["leads"]]
+    return values

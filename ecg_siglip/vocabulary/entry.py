@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,3 +70,16 @@ def to_values(entry: Entry | Concept) -> dict[str, Any]:
     if "leads" in values:
         values["leads"] = ["|".join(group) for group in values["leads"]]
     return values
+
+
+def did_you_mean(text: object, known: Iterable[str], otherwise: str) -> str:
+    """Return a hint to known words that are like a text, upper and lower case apart.
+
+    Examples
+    --------
+    >>> did_you_mean("afbi", ["AFIB", "AFLT"], "no known code is like it")
+    'did you mean AFIB?'
+    """
+    spellings = {word.casefold(): word for word in known}
+    close = difflib.get_close_matches(str(text).casefold(), spellings, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(spellings[each] for each in close)}?" if close else otherwise

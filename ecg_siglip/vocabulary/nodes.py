@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from ecg_siglip.core.files import shown
 LISTS = ("snomed", "groups", "leads", "excludes", "implies", "synonyms")
 ENTRY_KEYS = ("code", "name", "prompts", *LISTS, "comment", "count")
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+MAX_DEPTH = 20
 # CSV columns whose names differ from the keys of an entry.
 COLUMNS = {"group": "groups", "synonym": "synonyms"}
 
@@ -35,39 +36,54 @@ def parse_yaml(text: str, where: str) -> Node:
     """Parse YAML; every value is a text, so that codes such as NO and 1E3 stay what they are."""
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        root = yaml.compose(text, loader)
-        return Node({}, 1) if root is None else _node_of_yaml(root, where, set())
+        # Not composed by the library, whose C code crashes on very deep lists.
+        events = yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        contents = (event for event in events if not isinstance(event, yaml.StreamStartEvent))
+        if isinstance(next(contents), yaml.StreamEndEvent):
+            return Node({}, 1)
+        root = _node_of_event(next(contents), contents, where, 0)
+        next(contents)  # the end of the document
+        more: Any = next(contents)
+        if not isinstance(more, yaml.StreamEndEvent):
+            line = more.start_mark.line + 1
+            raise line_error(where, line, "not valid YAML: expected a single document")
+        return root
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = f"not valid YAML: {error.problem or error.context}"
         raise line_error(where, mark.line + 1 if mark else 0, problem) from None
     except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1 if isinstance(text, str) else 0
+        line = text.count("\n", 0, error.position) + 1
         raise line_error(where, line, f"not valid YAML: {error.reason}") from None
-    except RecursionError:
-        raise line_error(where, 0, "not a vocabulary: lists within lists, very deep") from None
 
 
-def _node_of_yaml(node: Any, where: str, seen: set[int]) -> Node:
-    line = node.start_mark.line + 1
-    if id(node) in seen:  # an alias, which could repeat itself without end
+def _node_of_event(event: Any, events: Iterator[Any], where: str, depth: int) -> Node:
+    """Return the node that begins with an event, and read the events up to its end."""
+    import yaml
+
+    line = event.start_mark.line + 1
+    # An alias could repeat a list without end.
+    if isinstance(event, yaml.AliasEvent) or event.anchor:
         raise line_error(where, line, "anchors and aliases (& and *) are not supported")
-    seen.add(id(node))
-    if node.id == "scalar":
-        is_null = node.tag.endswith(":null")
-        return Node("" if is_null else node.value, line)
-    if node.id == "sequence":
-        return Node([_node_of_yaml(each, where, seen) for each in node.value], line)
+    if depth > MAX_DEPTH:
+        raise line_error(where, line, "lists within lists, deeper than in any vocabulary")
+    if isinstance(event, yaml.ScalarEvent):
+        is_null = event.implicit[0] and event.value in ("~", "null", "Null", "NULL")
+        return Node("" if is_null else event.value, line)
+    if isinstance(event, yaml.SequenceStartEvent):
+        items = []
+        while not isinstance(item := next(events), yaml.SequenceEndEvent):
+            items.append(_node_of_event(item, events, where, depth + 1))
+        return Node(items, line)
     table: dict[str, Node] = {}
-    for key, value in node.value:
-        name = key.value if key.id == "scalar" else ""
-        if not name:
-            raise line_error(where, line, "a key that is no text")
-        if name in table:
-            raise line_error(where, key.start_mark.line + 1, f"{shown(name)} occurs twice")
-        table[name] = _node_of_yaml(value, where, seen)
+    while not isinstance(item := next(events), yaml.MappingEndEvent):
+        key = _node_of_event(item, events, where, depth + 1)
+        if not isinstance(key.value, str) or not key.value:
+            raise line_error(where, key.line, "a key that is no text")
+        if key.value in table:
+            raise line_error(where, key.line, f"{shown(key.value)} occurs twice")
+        table[key.value] = _node_of_event(next(events), events, where, depth + 1)
     return Node(table, line)
 
 

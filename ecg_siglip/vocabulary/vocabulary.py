@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ecg_siglip.signals.leads import LEADS
-from ecg_siglip.vocabulary.entry import Concept, Entry, to_values
+from ecg_siglip.vocabulary.entry import Concept, Entry, did_you_mean, to_values
 
 ALL = "all"  # the task of all findings
 
@@ -99,10 +98,7 @@ class Vocabulary:
 
     def unknown(self, code: object) -> str:
         """Return a message about a code that is not in the vocabulary, with similar codes."""
-        spellings = {known.casefold(): known for known in self.by_code}
-        close = difflib.get_close_matches(str(code).casefold(), spellings, n=3, cutoff=0.5)
-        names = " or ".join(spellings[each] for each in close)
-        hint = f"did you mean {names}?" if close else "no known code is like it"
+        hint = did_you_mean(code, self.by_code, "no known code is like it")
         return f"unknown code {code!r}: expected one of vocabulary={self.name}; {hint}"
 
     def names(self, codes: Iterable[str]) -> list[str]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 from collections.abc import Callable, Collection
@@ -14,7 +13,7 @@ from typing import Any
 
 from ecg_siglip.core.files import shown
 from ecg_siglip.signals.leads import LEADS, lead_name
-from ecg_siglip.vocabulary.entry import Concept, Entry
+from ecg_siglip.vocabulary.entry import Concept, Entry, did_you_mean
 from ecg_siglip.vocabulary.nodes import (
     ENTRY_KEYS,
     LANGUAGE,
@@ -28,7 +27,7 @@ from ecg_siglip.vocabulary.nodes import (
 from ecg_siglip.vocabulary.vocabulary import ALL, Vocabulary
 
 PTBXL = "ptbxl"
-MAX_BYTES = 4 << 20
+MAX_BYTES = 2 << 20
 MAX_FINDINGS = 2000
 MAX_TEXT, MAX_CODE = 300, 64  # characters
 SUFFIXES = (".yaml", ".yml", ".csv", ".tsv")
@@ -146,8 +145,7 @@ class Reader:
             raise self.error(node.line, f"{what}: expected keys with values, got a text or a list")
         for key, value in node.value.items():
             if keys and key not in keys:
-                near = difflib.get_close_matches(key, keys, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"expected {', '.join(keys)}"
+                hint = did_you_mean(key, keys, f"expected {', '.join(keys)}")
                 raise self.error(value.line, f"{what}: unknown key {shown(key)!r}; {hint}")
         return node.value
 
@@ -272,8 +270,7 @@ class Reader:
 
         def check(code: str) -> str:
             if code not in known:
-                near = difflib.get_close_matches(code, known, n=1)
-                hint = f"did you mean {near[0]}?" if near else "it is no finding of this file"
+                hint = did_you_mean(code, known, "it is no finding of this file")
                 raise ValueError(f"unknown code {shown(code)!r}; {hint}")
             return code
 
@@ -287,9 +284,8 @@ class Reader:
             tasks[task] = {}
             for code, members in self.table(classes, f"task {task}").items():
                 if code not in lines:
-                    near = difflib.get_close_matches(code, lines, n=1)
-                    hint = f"; did you mean {near[0]}?" if near else "; add it to `classes:`"
-                    raise self.error(members.line, f"task {task}: unknown class {code}{hint}")
+                    hint = did_you_mean(code, lines, "add it to `classes:`")
+                    raise self.error(members.line, f"task {task}: unknown class {code}; {hint}")
                 tasks[task][code] = self._known(members, f"class {code} of task {task}", codes)
                 if not tasks[task][code]:
                     raise self.error(members.line, f"class {code} of task {task}: has no findings")

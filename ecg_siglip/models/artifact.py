@@ -200,7 +200,7 @@ def load_artifact(name: str | Path) -> Artifact:
 
 
 def _load_vocabulary(folder: Path, name: str | Path) -> Vocabulary:
-    """Return the vocabulary that is stored with a model, or that of PTB-XL."""
+    """Return the vocabulary that is stored with a model; that of PTB-XL if there is none."""
     path = folder / VOCABULARY
     if not path.exists():
         return ptbxl()

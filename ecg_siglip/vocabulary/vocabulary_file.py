@@ -261,7 +261,7 @@ class Reader:
             for what, text in texts:
                 if owner := owners.get((what, text.casefold())):
                     message = f"{entry.code} has the {what} of {owner}, {shown(text)!r}"
-                    raise self.error(node.line, f"{message}; expected one that tells them apart")
+                    raise self.error(node.line, f"{message}; expected different ones")
             owners |= {(what, text.casefold()): entry.code for what, text in texts}
         return lines
 

@@ -1,8 +1,9 @@
-"""A hospital's 98 findings with Japanese names alone: train, predict, question, export, evaluate."""
+"""98 findings of a hospital with Japanese names alone: from training to prediction and report."""
 
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,10 +20,12 @@ from ecg_siglip.models.onnx_export import metadata
 from ecg_siglip.predict import predict
 from ecg_siglip.train import train
 from ecg_siglip.training.checks import check_train_settings
-from ecg_siglip.vocabulary import load_vocabulary
+from ecg_siglip.training.run import prepare_run
+from ecg_siglip.vocabulary import load_vocabulary, vocabulary_file
 from ecg_siglip.vocabulary import ptbxl as ptbxl_vocabulary
 
 N = 98
+PTBXL_FILE = Path(vocabulary_file.__file__).with_name("ptbxl.yaml")
 NUMBERS = "一二三四五六七八九"
 
 
@@ -143,10 +146,8 @@ def test_codes_that_are_not_in_the_vocabulary_are_refused(train_config, hospital
 
 
 def test_ptbxl_by_its_file_gives_the_same_model(train_config, tmp_path):
-    from ecg_siglip.vocabulary import vocabulary_file
-
     file = tmp_path / "copy.yaml"
-    shutil.copy(vocabulary_file.Path(vocabulary_file.__file__).with_name("ptbxl.yaml"), file)
+    shutil.copy(PTBXL_FILE, file)
     changes = {"optim.n_epochs": 1, "text.language": "mixed"}
     train(train_config(**changes))
     train(train_config(**changes, **{"run.name": "by_file", "vocabulary": str(file)}))
@@ -155,11 +156,14 @@ def test_ptbxl_by_its_file_gives_the_same_model(train_config, tmp_path):
         assert (first / part).read_bytes() == (second / part).read_bytes()
 
 
-def test_another_vocabulary_does_not_resume_a_run(train_config, tmp_path):
-    from ecg_siglip.training import trainer
-
-    settings = train_config(**{"optim.n_epochs": 1})
-    train(settings)
-    state = tmp_path / "runs" / "r" / "state.pt"
-    assert trainer.Trainer  # the state of a finished run is gone or complete
-    assert not state.exists() or state.stat().st_size > 0
+def test_a_run_is_not_resumed_with_other_prompts(train_config, tmp_path):
+    file, run = tmp_path / "own.yaml", tmp_path / "runs" / "r"
+    shutil.copy(PTBXL_FILE, file)
+    settings = train_config(vocabulary=str(file))
+    trainer, _ = prepare_run(settings, run)
+    trainer.save(run)
+    prepare_run(settings, run)
+    content = file.read_text("utf-8")
+    file.write_text(content.replace("atrial flutter, sawtooth", "flutter, sawtooth"), "utf-8")
+    with pytest.raises(ValueError, match=r"begun with other prompts; expected vocabulary=.* as it"):
+        prepare_run(settings, run)

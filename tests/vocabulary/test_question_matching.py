@@ -2,7 +2,7 @@
 
 import pytest
 
-from ecg_siglip.vocabulary import ptbxl
+from ecg_siglip.vocabulary import load_vocabulary, ptbxl
 from ecg_siglip.vocabulary.question_matching import (
     MAX_CHARACTERS,
     N_SHOWN,
@@ -105,3 +105,34 @@ def test_whitespace_of_a_question_is_normalized():
 def test_empty_and_too_long_questions_are_refused(words):
     with pytest.raises(ValueError, match="the question"):
         check_question(words)
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A vocabulary with names alone, one of them a subject that PTB-XL's does not have."""
+    names = [
+        "持続性心室頻拍",
+        "心房細動",
+        "Ventricular tachycardia",
+        "左脚ブロック",
+        "VT, nonsustained",
+    ]
+    rows = [f'X{i},"{name}"' for i, name in enumerate(names)]
+    (tmp_path / "own.csv").write_text("code,name\n" + "\n".join(rows), "utf-8")
+    return load_vocabulary(tmp_path / "own.csv")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        *(("心室頻拍はありますか", "X0"), ("心房細動?", "X1"), ("左脚ブロックですか", "X3")),
+        *(("is there a ventricular tachycardia?", "X2"), ("X3", "X3")),
+    ],
+)
+def test_questions_are_matched_to_any_vocabulary(own, words, code):
+    assert match_question(words, own.codes, own)[0].code == code
+
+
+@pytest.mark.parametrize("words", ["pizza", "pericarditis", "今日の天気はどうですか"])
+def test_other_subjects_match_nothing_in_any_vocabulary(own, words):
+    assert match_question(words, own.codes, own) == ()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ecg_siglip.datasets import ptbxl
+from ecg_siglip.vocabulary import load_vocabulary, snomed
 from ecg_siglip.vocabulary import ptbxl as ptbxl_vocabulary
-from ecg_siglip.vocabulary import snomed
 
 PTBXL = ptbxl_vocabulary()
 STATEMENTS = {entry.code: entry for entry in PTBXL.entries}
@@ -176,3 +176,22 @@ def test_the_ptbxl_records_of_the_challenge_have_the_labels_of_ptbxl(
         expected |= {axis[row["heart_axis"]]} & labels.dx if row["heart_axis"] in axis else set()
         assert labels.dx == expected, path.stem
         assert labels.age == row["age"] and labels.sex == ("female" if row["sex"] else "male")
+
+
+def test_the_findings_of_another_vocabulary_state_their_own_codes(tmp_path):
+    (tmp_path / "own.csv").write_text(
+        "code,name,snomed\nX1,Flimmern,164889003\nX2,Infarkt A,164865005\n"
+        "X3,Infarkt B,164865005;57054005\nX4,ohne Code,\nX5,neu,195042002;733534002\n"
+    )
+    own = load_vocabulary(tmp_path / "own.csv")
+    table = snomed.table(own)
+    assert (table[164889003].relation, table[164889003].findings) == ("exact", ("X1",))
+    assert (table[164865005].relation, table[164865005].findings) == ("broader", ("X2", "X3"))
+    assert table[164890007].relation == "none"
+    assert table[164890007].name == "atrial flutter"
+    queries = {query.code: query for query in snomed.label_queries(own.codes, own)}
+    assert set(queries) == {"X1", "X3", "X5", "MI"}
+    assert set(queries["X5"].defined_by) == {195042002, 733534002}
+    matrix = snomed.label_matrix([queries["X1"], queries["X3"]], [{164889003}, {164865005}], own)
+    assert matrix.y_true.tolist() == [[True, False], [False, False]]
+    assert matrix.unclear.tolist() == [[False, False], [False, True]]

@@ -27,7 +27,7 @@ class Vocabulary:
     name : str
         ``ptbxl``, or the name of the file.
     language : str
-        Language of prompts that are not translated.
+        Of prompts that are not translated.
     entries : tuple of Entry
         The findings that records are labelled with.
     classes : tuple of Entry
@@ -167,7 +167,7 @@ class Vocabulary:
         return language or self.language
 
     def _texts(self, prompts: Mapping[str, tuple[str, ...]], language: str) -> tuple[str, ...]:
-        return prompts.get(language) or prompts[self.language]
+        return prompts.get(language, prompts[self.language])
 
     def task(self, task: str) -> dict[str, tuple[str, ...]]:
         """Return the findings of a task, each with the codes of records that it unites.
@@ -209,7 +209,7 @@ class Vocabulary:
             Code to likelihood in percent, as in PTB-XL's column ``scp_codes``.
         task : str
         record : str, optional
-            Name of the record, for messages.
+            Name for messages.
 
         Returns
         -------
@@ -386,12 +386,11 @@ class Vocabulary:
     ) -> list[str]:
         """Return the concepts that a finding shares with at least one other known finding.
 
-        Only these concepts can be learned without the finding itself.
+        Only these can be learned without the finding itself.
 
         Parameters
         ----------
         code : str
-            The finding.
         language : str, optional
         known : iterable of str, optional
             Codes of the known findings; by default all.

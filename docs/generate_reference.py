@@ -234,6 +234,7 @@ RUN_FILES = (
     Output(
         "model/text/", TRAIN, "Tokenizer of the text encoder, and its configuration if it has one."
     ),
+    Output("model/vocabulary.json", TRAIN, "The vocabulary: all that is known about its findings."),
     Output("model/README.md", TRAIN, "Model card."),
     Output(
         "model/neighbours.safetensors",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
 
 from ecg_siglip.datasets.signal_rows import SignalRows
+from ecg_siglip.vocabulary.vocabulary import Vocabulary
+from ecg_siglip.vocabulary.vocabulary_file import ptbxl
 
 
 @dataclass
@@ -52,6 +54,8 @@ class LabelledRecords:
         Data set of each record, its position in `sources`; None: the first one.
     weight : ndarray of shape (n_records,), float32, optional
         Weight of each record in training; None: 1.
+    vocabulary : Vocabulary
+        That the codes are of.
 
     Raises
     ------
@@ -77,6 +81,7 @@ class LabelledRecords:
     sources: tuple[str, ...] = ("data",)
     source: np.ndarray | None = None
     weight: np.ndarray | None = None
+    vocabulary: Vocabulary = field(default_factory=ptbxl)
 
     def __post_init__(self) -> None:
         if self.known is None:
@@ -102,9 +107,9 @@ class LabelledRecords:
         rows : ndarray of int64
         """
         arrays = {
-            field.name: getattr(self, field.name)[rows]
-            for field in fields(self)
-            if isinstance(getattr(self, field.name), np.ndarray) and field.name != "signals"
+            each.name: getattr(self, each.name)[rows]
+            for each in fields(self)
+            if isinstance(getattr(self, each.name), np.ndarray) and each.name != "signals"
         }
         signals = None if self.signals is None else SignalRows([self.signals], [rows])
         return replace(

@@ -30,7 +30,6 @@ from ecg_siglip.metrics.multilabel import without_nan
 from ecg_siglip.metrics.summary import headline
 from ecg_siglip.models.artifact import Artifact
 from ecg_siglip.signals.preprocessing import from_int16
-from ecg_siglip.vocabulary import findings
 
 N_WORST = 6
 
@@ -86,7 +85,9 @@ def predict_fold(
     artifact, trained = run.predictor.artifact, run.settings
     if not distributed.is_first:
         distributed.wait()  # the first process may have to build the cache
-    whole = load_evaluation_data(settings.data, trained, artifact.waveform, artifact.codes)
+    whole = load_evaluation_data(
+        settings.data, trained, artifact.waveform, artifact.codes, artifact.vocabulary
+    )
     data = drop_findings(whole, trained.data.held_out)
     if distributed.is_first:
         distributed.wait()
@@ -147,7 +148,7 @@ def write_outputs(
 def finding_table(artifact: Artifact, per_finding: list[dict[str, float]]) -> pd.DataFrame:
     """Return one row per finding: its scores by threshold rule, and its calibration."""
     table = pd.DataFrame(per_finding)
-    table.insert(0, "name", findings.names(artifact.codes))
+    table.insert(0, "name", artifact.names)
     table.insert(0, "code", artifact.codes)
     # With these a reader can undo the calibration.
     table["calibration/slope"], table["calibration/intercept"] = artifact.calibration.T
@@ -210,7 +211,7 @@ def write_report(
         scores=scores,
         rows=per_finding,
         codes=artifact.codes,
-        names=findings.names(artifact.codes),
+        names=artifact.names,
         y_true=predictions.y_true,
         y_prob=predictions.y_prob,
         thresholds=artifact.thresholds,
@@ -258,6 +259,7 @@ def context(
         "run": settings.run.name,
         "model": f"ecg_siglip {version}, {trained.ecg.name}",
         "objective": trained.objective.terms,
+        "vocabulary": run.predictor.artifact.vocabulary.name,
         "task": trained.data.task,
         "trained on folds": ", ".join(map(str, trained.data.train_folds)),
         "thresholds and calibration from fold": str(trained.data.tune_fold),

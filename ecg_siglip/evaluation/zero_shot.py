@@ -12,7 +12,6 @@ from ecg_siglip.datasets.held_out import drop_findings
 from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.models.neighbors import unit
-from ecg_siglip.vocabulary import concepts, findings
 
 SHOTS = (1, 5, 20)
 N_DRAWS = 10
@@ -26,7 +25,7 @@ def zero_shot_scores(
     folds: dict[str, np.ndarray],
     embed: Callable[[np.ndarray], np.ndarray],
     encode_texts: Callable[[list[str]], np.ndarray],
-    language: str = "en",
+    language: str | None = None,
 ) -> list[dict[str, Any]]:
     """Score the findings that were held out from training, one row per finding.
 
@@ -41,7 +40,8 @@ def zero_shot_scores(
         Rows to embeddings (N, D).
     encode_texts : function
         Texts to embeddings (T, D), unit norm.
-    language : {"en", "de", "ja"}
+    language : str, optional
+        By default that of the vocabulary.
 
     Returns
     -------
@@ -54,9 +54,9 @@ def zero_shot_scores(
         that makes as many records positive as the tuning fold has, and ``f1_chance``, of as many
         random records. A finding is scored on the records whose label of it is known.
     """
-    trained = drop_findings(data, held_out)
+    trained, vocabulary = drop_findings(data, held_out), data.vocabulary
     embeddings = {name: unit(embed(rows)) for name, rows in folds.items()}
-    prompt_TD = encode_texts(findings.prompts(trained.codes, language))
+    prompt_TD = encode_texts(vocabulary.prompts(trained.codes, language))
     rng = np.random.default_rng(0)
     random_TD = rng.normal(size=(N_DIRECTIONS, embeddings["report"].shape[1]))
     table = []
@@ -70,14 +70,14 @@ def zero_shot_scores(
             embedding = {name: embeddings[name][known[name]] for name in folds}
         row: dict[str, Any] = {
             "code": code,
-            "name": findings.names([code])[0],
+            "name": vocabulary.entry(code).name,
             "n_positive": int(labels["report"].sum()),
         }
         table.append(row)
         if not 0 < row["n_positive"] < len(embedding["report"]):
             continue
-        own_D = encode_texts(findings.prompts([code], language))[0]
-        words = concepts.concepts_of(code, language, trained.codes)
+        own_D = encode_texts(vocabulary.prompts([code], language))[0]
+        words = vocabulary.concepts_of(code, language, trained.codes)
         concept_TD = encode_texts(words) if words else None
         row |= _text_scores(embedding["report"], labels["report"], own_D, concept_TD)
         nearest = int((prompt_TD @ own_D).argmax())
@@ -179,5 +179,5 @@ def scores_of_held_out(
         "tune": data.fold(trained.data.tune_fold),
         "report": rows,
     }
-    language = "en" if trained.text.language == "mixed" else trained.text.language
+    language = None if trained.text.language == "mixed" else trained.text.language
     return zero_shot_scores(data, trained.data.held_out, folds, embed, encode_texts, language)

@@ -54,7 +54,7 @@ class EcgClassifier:
     ::
 
         classifier = EcgClassifier.from_pretrained("runs/r1/model")
-        classifier.predict_proba(["00001_lr", "00002_lr"])  # (2, 71)
+        classifier.predict_proba(["00001_lr", "00002_lr"])  # (2, n_findings)
         classifier.classes_[classifier.predict("00001_lr")[0]]
     """
 

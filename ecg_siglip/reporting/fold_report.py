@@ -18,6 +18,7 @@ from ecg_siglip.reporting import charts
 from ecg_siglip.reporting.charts import RULES
 from ecg_siglip.reporting.ecg_plot import ecg_figure
 from ecg_siglip.reporting.finding_details import FindingDetails
+from ecg_siglip.reporting.fonts import with_all_letters
 from ecg_siglip.reporting.html import format_number, inline_figure, load_template
 
 
@@ -186,6 +187,8 @@ def write_fold_report(path: str | Path, report: FoldReport) -> None:
     OSError
         If the file cannot be written.
     """
+    with with_all_letters():
+        figures = _figures(report)
     page = load_template("fold_report.html.j2").render(
         title=report.title,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -197,7 +200,7 @@ def write_fold_report(path: str | Path, report: FoldReport) -> None:
         ],
         rules={rule: RULES[rule] for rule in RULES if rule in report.thresholds},
         rule=report.rule,
-        figures=_figures(report),
+        figures=figures,
         cases=_cases(report),
         context=report.context,
         tables=report.tables,

@@ -26,7 +26,6 @@ from ecg_siglip.training.targets import (
     finding_weights,
     parse_terms,
 )
-from ecg_siglip.vocabulary import concepts, findings
 from ecg_siglip.vocabulary.report_text import clean_report
 
 N_RATE = 16  # batches from which the positive rate is measured
@@ -114,9 +113,17 @@ class TrainingData:
         self.ecg_id, self.codes = data.ecg_id, data.codes
         self.version = data.version
         self.reports = usable_reports(data, settings.data.reports)
+        self.vocabulary = data.vocabulary
         language = settings.text.language
-        self.languages = list(findings.LANGUAGES if language == "mixed" else (language,))
-        self.prompts_in = [findings.prompts(data.codes, each) for each in self.languages]
+        known = self.vocabulary.languages
+        # One list per language and wording, with the language of each.
+        wordings = [
+            (each, prompts)
+            for each in (known if language == "mixed" else (language,))
+            for prompts in self.vocabulary.wordings(data.codes, each)
+        ]
+        self.languages = [each for each, _ in wordings]
+        self.prompts_in = [prompts for _, prompts in wordings]
         self.prompts = self.prompts_in[0]  # used for predictions
         # A copy for the host, so that it does not wait for the device.
         self.y_true = data.y_true
@@ -249,7 +256,7 @@ class TrainingData:
         return Mixup(partners, rng.beta(alpha, alpha, len(rows)).astype(np.float32))
 
     def step_prompts(self, rows: np.ndarray, epoch: int) -> list[str]:
-        """Return the prompts of a step; with several languages, all in one drawn language."""
+        """Return the prompts of a step; with several languages or wordings, all of a drawn one."""
         if len(self.prompts_in) == 1:
             return self.prompts
         # The last number separates this draw from the other draws of the epoch.
@@ -289,7 +296,7 @@ class TrainingData:
             return prompts, np.full(n_findings, -1), torch.eye(n_findings, device=self.device)
         if kind == "concept":
             language = self.languages[self.prompts_in.index(prompts)]
-            texts, members_CF = concepts.prompts(self.codes, language)
+            texts, members_CF = self.vocabulary.concept_prompts(self.codes, language)
             members = torch.from_numpy(members_CF.astype(np.float32))
             return texts, np.full(len(texts), -1), members.to(self.device)
         if kind == "report":

@@ -17,7 +17,7 @@ from ecg_siglip.datasets.ptbxl import waveform_spec
 from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.training.initialization import check_provenance
-from ecg_siglip.vocabulary.findings import check_same_codes
+from ecg_siglip.vocabulary.vocabulary import check_same_codes
 
 
 def soft_labels(

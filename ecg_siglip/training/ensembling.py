@@ -26,11 +26,10 @@ from ecg_siglip.metrics.operating_points import operating_thresholds
 from ecg_siglip.metrics.summary import headline
 from ecg_siglip.models.artifact import Artifact, load_artifact, save_artifact
 from ecg_siglip.models.dual_encoder import EcgTextModel, Ensemble
-from ecg_siglip.models.model_card import model_card
 from ecg_siglip.models.neighbors import Neighbors
 from ecg_siglip.models.provenance import Provenance, merged_provenance
 from ecg_siglip.training.sampling import select_share
-from ecg_siglip.vocabulary.findings import check_same_codes
+from ecg_siglip.vocabulary.vocabulary import check_same_codes
 
 
 def members_of(root: Path, names: list[str]) -> list[tuple[config.TrainConfig, Artifact]]:
@@ -99,7 +98,7 @@ def join_runs(settings: config.EnsembleConfig) -> None:
     run.mkdir(parents=True)
     try:
         write_file(run / "config.yaml", to_yaml(trained).encode())
-        card = model_card(artifact.provenance, artifact.codes, artifact.waveform)
+        card = artifact.card()
         save_artifact(run / "model", artifact, card)
     except BaseException:
         shutil.rmtree(run, ignore_errors=True)  # created by this call, and useless if incomplete
@@ -119,7 +118,9 @@ def _join(
     first = artifacts[0]
     model = Ensemble([a.model for a in artifacts if isinstance(a.model, EcgTextModel)])
     model = model.to(pick_device(settings.device)).eval()
-    data = load_evaluation_data(settings.data, trained, first.waveform, first.codes)
+    data = load_evaluation_data(
+        settings.data, trained, first.waveform, first.codes, first.vocabulary
+    )
     data = hide_findings(data, trained.data.held_out)
     rows = data.fold(trained.data.tune_fold)
     assert data.signals is not None
@@ -145,6 +146,7 @@ def _join(
         model=model,
         codes=first.codes,
         prompts=first.prompts,
+        vocabulary=first.vocabulary,
         waveform=first.waveform,
         calibration=calibration,
         thresholds=thresholds,

@@ -16,7 +16,6 @@ from ecg_siglip.metrics.multilabel import without_nan
 from ecg_siglip.metrics.operating_points import operating_thresholds
 from ecg_siglip.metrics.summary import headline
 from ecg_siglip.models.artifact import Artifact, save_artifact
-from ecg_siglip.models.model_card import model_card
 from ecg_siglip.models.provenance import Provenance, describe_commit, describe_machine
 from ecg_siglip.training.state import weights_of
 from ecg_siglip.training.trainer import Trainer
@@ -52,6 +51,7 @@ def save_artifact_for_run(training: Trainer, loaded: LabelledRecords, run: Path)
             model=training.model,
             codes=data.codes,
             prompts=data.prompts,
+            vocabulary=data.vocabulary,
             waveform=ptbxl.waveform_spec(settings.waveform),
             calibration=calibration,
             thresholds=thresholds,
@@ -60,8 +60,7 @@ def save_artifact_for_run(training: Trainer, loaded: LabelledRecords, run: Path)
             fewer_leads=tune_fewer_leads(y_tune, predict, signals) if fewer_leads else {},
             neighbors=training.neighbors(tune_rows) if settings.keep_embeddings else None,
         )
-        card = model_card(provenance, artifact.codes, artifact.waveform)
-        save_artifact(run / "model", artifact, card)
+        save_artifact(run / "model", artifact, artifact.card())
     print(
         f"\ntuning fold {settings.data.tune_fold} (optimistically biased: thresholds tuned on it):"
     )

@@ -21,7 +21,7 @@ def test_without_weights_each_record_occurs_once_in_the_order_of_the_seed():
     assert rows.tolist() == np.random.default_rng([3, 1]).permutation(ROWS).tolist()
 
 
-def test_a_record_occurs_as_often_as_its_weight_says():
+def test_a_record_occurs_as_often_as_its_weight_states():
     weight = np.random.default_rng(0).uniform(0, 4, 70).astype(np.float32)
     weight[20] = 0
     w = row_weights(_data(weight=weight), ROWS, 1.0)

@@ -15,7 +15,7 @@ from ecg_siglip.core.run_folder import from_yaml
 from ecg_siglip.datasets.loading import load_evaluation_data
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.metrics import multilabel
-from ecg_siglip.vocabulary import findings, snomed
+from ecg_siglip.vocabulary import snomed
 
 
 def main(run: Path, fold: int) -> None:
@@ -23,14 +23,16 @@ def main(run: Path, fold: int) -> None:
     trained = from_yaml(config.TrainConfig, run / "config.yaml")
     predictor = Predictor.load(run / "model", "cpu")
     artifact = predictor.artifact
-    data = load_evaluation_data(config.EvaluateData(), trained, artifact)
+    data = load_evaluation_data(
+        config.EvaluateData(), trained, artifact.waveform, artifact.codes, artifact.vocabulary
+    )
     rows = data.fold(fold)
     assert data.signals is not None
     y_true, y_prob = data.y_true[rows], predictor.probabilities(data.signals[rows])
     y_pred = multilabel.apply_thresholds(y_prob, artifact.thresholds["expected_f1"])
     columns = {code: i for i, code in enumerate(artifact.codes)}
     print("any of         n  true   mean         AUROC        ECE          F1: one present, own")
-    for query in snomed.label_queries(findings.STATEMENTS):
+    for query in snomed.label_queries(artifact.codes, artifact.vocabulary):
         members = [columns[code] for code in query.findings]
         any_true = y_true[:, members].any(axis=1)[:, None]
         if len(members) < 2 or any_true.sum() < multilabel.MIN_POSITIVES:

@@ -234,6 +234,7 @@ RUN_FILES = (
     Output(
         "model/text/", TRAIN, "Tokenizer of the text encoder, and its configuration if it has one."
     ),
+    Output("model/vocabulary.json", TRAIN, "The vocabulary: all that is known about its findings."),
     Output("model/README.md", TRAIN, "Model card."),
     Output(
         "model/neighbours.safetensors",
@@ -309,7 +310,8 @@ FINDING_COLUMNS = (
     Key("code", "SCP-ECG code."),
     Key("name", "English name."),
     Key("n_positive", "Records of the fold that have the finding."),
-    Key("prevalence", "`n_positive` / records."),
+    Key("n_known", "Records whose label is known; only these count (if a label is unknown)."),
+    Key("prevalence", "`n_positive` / records whose label is known."),
     Key("auroc", "Area under the ROC curve."),
     Key("auprc", "Average precision."),
     Key("ece", "Expected calibration error of the finding."),
@@ -326,7 +328,7 @@ PREDICTION_COLUMNS = (
     Key("ecg_id", "Number of the record in PTB-XL."),
     Key("strat_fold", "Its fold."),
     Key("probability/<code>", "Calibrated probability of the finding."),
-    Key("true/<code>", "Whether the label states the finding."),
+    Key("true/<code>", "Whether the label states the finding; null where that is unknown."),
 )
 RULES = {
     "fixed_0.5": "0.5 for every finding.",

@@ -20,7 +20,6 @@ from ecg_siglip.metrics.decision_rules import (
     THRESHOLD_RULES,
 )
 from ecg_siglip.readers.limits import MAX_HOURS
-from ecg_siglip.vocabulary import findings
 
 DEVICES = ("auto", "cpu", "cuda")
 DATA_KINDS = ("ptbxl", "table", "challenge")
@@ -135,6 +134,9 @@ class SourceConfig:
         "Name of the register that patient_id belongs to: data sets with the same name share "
         "patients; null: ptbxl for PTB-XL, otherwise its own.",
     )
+    tune: bool = setting(
+        True, "Several data sets: use its records of the tuning fold as well; false: of the others."
+    )
     allow_missing: bool = same_setting(DataAccess, "allow_missing")
     allow_unreadable: bool = setting(
         False, "Leave out records that cannot be read (table), and list them."
@@ -156,7 +158,9 @@ class DataConfig(SourceConfig):
         100.0,
     )
     task: str = setting(
-        "all", "Group of PTB-XL statements that are used as findings.", choices=findings.TASKS
+        "all",
+        "Findings to learn, a task of the vocabulary: all, or a group; of PTB-XL also diagnostic, "
+        "subdiagnostic, superdiagnostic, form, rhythm.",
     )
     train_folds: list[int] = setting(
         [1, 2, 3, 4, 5, 6, 7, 8], "Values of strat_fold to train on.", 1, 10
@@ -256,8 +260,8 @@ class TextConfig:
     )
     language: str = setting(
         "en",
-        "Language of the prompts; mixed: a random one in each step, English for predictions.",
-        choices=(*findings.LANGUAGES, "mixed"),
+        "Language of the prompts, one of the vocabulary (of PTB-XL: en, de, ja); mixed: a random "
+        "one in each step, the first one for predictions.",
     )
     vocab_size: int = setting(2048, "Vocabulary size of the built-in tokenizer.", 300, 65536)
     width: int = setting(128, "Channels of a token (built-in encoder).", 16, 2048)
@@ -362,6 +366,9 @@ class TrainConfig:
     text: TextConfig = group(TextConfig)
     objective: ObjectiveConfig = group(ObjectiveConfig)
     optim: OptimConfig = group(OptimConfig)
+    vocabulary: str = setting(
+        "ptbxl", "Findings with their names and prompts: ptbxl, or a .yaml, .csv or .tsv file."
+    )
     embed_dim: int = setting(128, "Dimension of the shared embedding.", 2, 8192)
     init: str | None = setting(
         None,
@@ -501,14 +508,14 @@ class PredictConfig(DecisionRule, ModelSettings):
     )
     language: str | None = setting(
         None,
-        "Language of the prompts; null: the language used for calibration.",
-        choices=findings.LANGUAGES,
+        "Language of the prompts, one of the model's vocabulary; null: the language used for "
+        "calibration.",
     )
     n_similar: int = setting(
         0, "Number of similar training ECGs to list, with their findings.", 0, 100
     )
     questions: list[str] = setting(
-        [], "Questions about each record, in English, German or Japanese."
+        [], "Questions about each record, in a language of the model's vocabulary."
     )
     waveform: PredictWaveform = group(PredictWaveform)
     windows: WindowsConfig = group(WindowsConfig)

@@ -1,11 +1,13 @@
 """Helpers of several tests: the path of real ECGs, small configurations, small ECGs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import wfdb
 
+from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.signals.leads import LEADS, LEADS_FROM_ELECTRODES
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -34,6 +36,12 @@ def configured(schema: type, settings: dict[str, object]):
     for name, value in settings.items():
         OmegaConf.update(base, name, value)
     return OmegaConf.to_object(base)
+
+
+def with_unknown(data: LabelledRecords, share: float = 0.3, seed: int = 0) -> LabelledRecords:
+    """Return the data with a share of its labels unknown; with `share=0` all are known."""
+    known = np.random.default_rng(seed).random(data.y_true.shape) >= share
+    return replace(data, y_true=data.y_true & known, known=known)
 
 
 def beats(n: int = 1000, fs: float = FS, seed: int = 0) -> np.ndarray:

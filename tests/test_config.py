@@ -78,7 +78,7 @@ SETTINGS = {
         optim.weight_decay precision run.name run.root save_every_s seed text.depth
         text.language text.locked text.lora_alpha text.lora_rank text.max_tokens text.n_heads
         text.name text.pool
-        text.vocab_size text.width waveform.allow_flat waveform.allow_gaps
+        text.vocab_size text.width vocabulary waveform.allow_flat waveform.allow_gaps
         waveform.allow_short waveform.duration_s waveform.fs
         waveform.high_hz waveform.low_hz
     """,

@@ -12,7 +12,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ecg_siglip"
 # From the lowest layer to the highest: sub-packages, and modules outside any sub-package.
 LAYERS = [
     "core",
-    "vocabulary signals",
+    "signals",
+    "vocabulary",
     "metrics readers simulation",
     "config",
     "datasets models",

@@ -13,15 +13,18 @@ from ecg_siglip.core.files import shown
 from ecg_siglip.datasets import challenge
 from ecg_siglip.datasets.folds import make_folds
 from ecg_siglip.datasets.records import LabelledRecords, first_of, stable_numbers
+from ecg_siglip.datasets.task_labels import task_labels
 from ecg_siglip.datasets.waveform_cache import WaveformCache, record_stamp, report_unreadable
+from ecg_siglip.vocabulary import snomed
 from ecg_siglip.vocabulary.code_mapping import CodeMeaning, map_labels
+from ecg_siglip.vocabulary.vocabulary import ALL, Vocabulary
 
 
 def load_challenge(
     root: str | Path,
-    codes: Sequence[str],
-    meanings: Sequence[CodeMeaning],
+    vocabulary: Vocabulary,
     *,
+    task: str = ALL,
     allow_unreadable: bool = False,
     cache_dir: str | Path | None = None,
     n_workers: int | None = None,
@@ -34,10 +37,9 @@ def load_challenge(
     ----------
     root : path
         See ``challenge.find_sets``.
-    codes : sequence of str
-        Findings of the vocabulary.
-    meanings : sequence of CodeMeaning
-        What each SNOMED CT code means, see ``snomed.meanings``.
+    vocabulary : Vocabulary
+    task : str
+        Findings of the result.
     allow_unreadable, cache_dir, n_workers, waveform, progress
         See ``table.load_table``. Short records are padded.
 
@@ -61,9 +63,11 @@ def load_challenge(
     left_out = [name for each in sets for name in each.left_out]
     if left_out and progress:
         print(f"{len(left_out)} records have no labels: {first_of(left_out)}", file=sys.stderr)
-    labels = [_labels(each, codes, meanings) for each in sets]
+    meanings = snomed.meanings(vocabulary)
+    labels = [_labels(each, vocabulary.codes, meanings) for each in sets]
     y_true = np.concatenate([y for y, _ in labels])
     known = np.concatenate([k for _, k in labels])
+    y_true, known = task_labels(vocabulary, task, y_true, known)
     paths = [path for each in sets for path in each.paths]
     names = [str(path.with_suffix("").relative_to(root)) for path in paths]
     source = np.repeat(np.arange(len(sets)), [len(each.paths) for each in sets])
@@ -85,7 +89,7 @@ def load_challenge(
         ecg_id=stable_numbers(names),
         patient_id=stable_numbers(names),
         strat_fold=folds,
-        codes=tuple(codes),
+        codes=vocabulary.task_codes(task),
         y_true=y_true,
         likelihood=np.where(y_true, np.float32(0), np.float32(np.nan)),
         reports=[""] * len(names),
@@ -99,6 +103,7 @@ def load_challenge(
         known=None if known.all() else known,
         sources=tuple(each.name for each in sets),
         source=source,
+        vocabulary=vocabulary,
     )
     records.version = records.content_version()
     return records if len(rows) == len(names) else records.take(rows)

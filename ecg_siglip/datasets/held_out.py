@@ -9,10 +9,11 @@ from dataclasses import replace
 import numpy as np
 
 from ecg_siglip.datasets.records import LabelledRecords
+from ecg_siglip.vocabulary.vocabulary_file import PTBXL
 
 # Patterns of words that may mention a finding in a German, Swedish or English report, in lower
 # case. They match more than necessary, but a misspelt word may still be missed. For a finding
-# without a pattern, all reports are left out.
+# without a pattern, and with another vocabulary, all reports are left out.
 _MENTIONS = {
     **dict.fromkeys(("IMI", "ILMI", "IPMI", "IPLMI", "ISCIN", "ISCIL", "INJIN", "INJIL"),
                     r"inferi|hinterwand|diaphragm|\biii\b|avf"),
@@ -67,7 +68,8 @@ def hide_findings(data: LabelledRecords, held_out: Sequence[str]) -> LabelledRec
     -------
     LabelledRecords
         Without the labels of these findings. Records with one of them are moved to fold 0, which
-        is used for neither training nor tuning; reports that may mention one are empty.
+        is used for neither training nor tuning; reports that may mention one are empty. Records
+        for which it is unknown whether they have one are kept: their labels do not state it.
 
     Raises
     ------
@@ -78,7 +80,8 @@ def hide_findings(data: LabelledRecords, held_out: Sequence[str]) -> LabelledRec
         return data
     remaining = drop_findings(data, held_out)
     has_one = data.y_true[:, [data.codes.index(code) for code in held_out]].any(axis=1)
-    patterns = [_MENTIONS.get(code, "") for code in held_out]
+    known = _MENTIONS if data.vocabulary.name == PTBXL else {}
+    patterns = [known.get(code, "") for code in held_out]
     mention = re.compile("|".join(patterns) if all(patterns) else "")
     reports = ["" if mention.search(report.lower()) else report for report in data.reports]
     return replace(remaining, reports=reports, strat_fold=np.where(has_one, 0, data.strat_fold))

@@ -17,9 +17,11 @@ from ecg_siglip.datasets.records import LabelledRecords, first_of, stable_number
 from ecg_siglip.datasets.signal_rows import SignalRows
 from ecg_siglip.datasets.table_file import Table, read_table
 from ecg_siglip.datasets.table_labels import read_labels
+from ecg_siglip.datasets.task_labels import task_labels
 from ecg_siglip.datasets.waveform_cache import WaveformCache, record_stamp, report_unreadable
 from ecg_siglip.vocabulary.code_mapping import CodeMeaning, map_labels
 from ecg_siglip.vocabulary.report_text import is_machine_report
+from ecg_siglip.vocabulary.vocabulary import ALL, Vocabulary
 
 UNITS = ("nV", "uV", "mV", "V")
 
@@ -32,6 +34,7 @@ class TableData:
     ----------
     table : Table
     codes : tuple of str
+    vocabulary : Vocabulary
     y_true, known : ndarray of shape (n_records, n_findings), bool
     record : list of str
         Name of each record, no two alike: the column `record`, otherwise `path`.
@@ -52,6 +55,7 @@ class TableData:
 
     table: Table
     codes: tuple[str, ...]
+    vocabulary: Vocabulary
     y_true: np.ndarray
     known: np.ndarray
     record: list[str]
@@ -76,8 +80,8 @@ class TableData:
 
 def parse_table(
     source: str,
-    codes: Sequence[str],
-    languages: Sequence[str],
+    vocabulary: Vocabulary,
+    task: str = ALL,
     query: str | None = None,
     mapping: Sequence[CodeMeaning] | None = None,
 ) -> TableData:
@@ -87,10 +91,10 @@ def parse_table(
     ----------
     source, query
         See ``table_file.read_table``.
-    codes : sequence of str
-        Codes of the vocabulary.
-    languages : sequence of str
-        Languages of the vocabulary, for the column `language`.
+    vocabulary : Vocabulary
+        Its codes, and its languages for the column `language`.
+    task : str
+        Findings of the result.
     mapping : sequence of CodeMeaning, optional
         What the codes of the table mean; None: they are those of the vocabulary.
 
@@ -100,12 +104,14 @@ def parse_table(
         If a cell is wrong, two rows have the same path or record, a fold is stated for some rows
         only, or a patient has records in several folds. The message names table, row and column.
     """
+    codes = vocabulary.codes
     own_codes = codes if mapping is None else [meaning.code for meaning in mapping]
     table = read_table(source, query, own_codes)
     y_true, known = read_labels(table, own_codes)
     if mapping is not None:
         # Where the table never states a code, its findings are unknown.
         y_true, known = map_labels(mapping, y_true, known & y_true.any(0), codes)
+    y_true, known = task_labels(vocabulary, task, y_true, known)
     paths = _filled(table, "path")
     _check_unique(table, "path", paths)
     record = paths
@@ -117,14 +123,15 @@ def parse_table(
     has_folds = "fold" in table.frame.columns
     folds = _folds(table, patients) if has_folds else make_folds(patients, y_true)
     if "language" in table.frame.columns:
-        _cells(table, "language", lambda text: _one_of(text, languages))
+        _cells(table, "language", lambda text: _one_of(text, vocabulary.languages))
     weight = None
     if "weight" in table.frame.columns:
         weight = np.array(_cells(table, "weight", _weight), np.float64)
         weight = np.where(np.isnan(weight), 1.0, weight).astype(np.float32)
     return TableData(
         table=table,
-        codes=tuple(codes),
+        codes=vocabulary.task_codes(task),
+        vocabulary=vocabulary,
         y_true=y_true,
         known=known,
         record=record,
@@ -256,9 +263,9 @@ def _reports(table: Table) -> list[str]:
 
 def load_table(
     source: str,
-    codes: Sequence[str],
-    languages: Sequence[str],
+    vocabulary: Vocabulary,
     *,
+    task: str = ALL,
     query: str | None = None,
     mapping: Sequence[CodeMeaning] | None = None,
     root: str | Path | None = None,
@@ -274,7 +281,7 @@ def load_table(
 
     Parameters
     ----------
-    source, codes, languages, query, mapping
+    source, vocabulary, task, query, mapping
         See ``parse_table``.
     root : path, optional
         Where relative paths begin; by default the folder of the table.
@@ -294,7 +301,7 @@ def load_table(
     ValueError
         See ``parse_table``; if files are missing or unreadable and that is not allowed.
     """
-    data = parse_table(source, codes, languages, query, mapping)
+    data = parse_table(source, vocabulary, task, query, mapping)
     folder = Path(root) if root is not None else data.table.folder
     paths = [folder / path for path in data.paths]
     stamps = [record_stamp(path) for path in paths]
@@ -342,6 +349,7 @@ def _records(data: TableData, paths: list[Path], fs: float) -> LabelledRecords:
         validated=np.zeros(len(data), bool),
         known=None if data.known.all() else data.known,
         weight=data.weight,
+        vocabulary=data.vocabulary,
     )
     records.version = records.content_version()
     return records

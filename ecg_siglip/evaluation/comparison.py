@@ -26,7 +26,7 @@ from ecg_siglip.config import TrainConfig
 from ecg_siglip.core.files import one_line, replace_folder
 from ecg_siglip.core.run_folder import find_runs, from_yaml
 from ecg_siglip.core.settings import setting_names
-from ecg_siglip.evaluation.fold import evaluate_fold
+from ecg_siglip.evaluation.fold import evaluate_fold, labels_of_table
 from ecg_siglip.metrics import paired_tests
 from ecg_siglip.metrics.decision_rules import THRESHOLD_RULES
 from ecg_siglip.metrics.multilabel import without_nan
@@ -91,7 +91,7 @@ def read_run(root: Path, name: str, fold: int) -> Run:
         findings = pd.read_csv(folder / "findings.csv", keep_default_na=False, na_values=[""])
         provenance = Provenance.from_json(json.loads((folder / "about.json").read_text()))
         codes = tuple(findings["code"])
-        y_true = table[[f"true/{code}" for code in codes]].to_numpy()
+        y_true = labels_of_table(table, codes)
         y_prob = table[[f"probability/{code}" for code in codes]].to_numpy()
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(
@@ -145,7 +145,7 @@ def _check_same_records(run: Run, first: Run) -> None:
             f"{run.name}: has predictions for {len(run.ecg_id)} records that are not the "
             f"{len(first.ecg_id)} of {first.name}; expected the same"
         )
-    if run.codes != first.codes or not np.array_equal(run.y_true, first.y_true):
+    if run.codes != first.codes or not np.array_equal(run.y_true, first.y_true, equal_nan=True):
         raise ValueError(f"{run.name}: other findings or labels than {first.name}")
 
 
@@ -187,7 +187,7 @@ def summary(recipes: list[Recipe], baseline: Recipe, n_resamples: int) -> dict[s
     return {
         "baseline": baseline.name,
         "n_records": len(y_true),
-        "n_findings_min5": int((y_true.sum(axis=0) >= 5).sum()),
+        "n_findings_min5": int((np.nansum(y_true, axis=0) >= 5).sum()),
         "n_resamples": n_resamples,
         "rows": [_summary_row(recipe, baseline, n_resamples) for recipe in progress],
     }

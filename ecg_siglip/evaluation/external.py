@@ -98,10 +98,10 @@ def predict_collection(
         settings, run.predictor, collection, rows
     )
     left_out |= failed
-    queries = snomed.label_queries(artifact.codes)
+    queries = snomed.label_queries(artifact.codes, artifact.vocabulary)
     headers = [collection.labels[i] for i in predicted]
     paths = [collection.paths[i] for i in predicted]
-    labels = snomed.label_matrix(queries, [header.dx for header in headers])
+    labels = snomed.label_matrix(queries, [h.dx for h in headers], artifact.vocabulary)
     columns = [artifact.codes.index(q.findings[0]) for q in queries]
     is_single = np.array([len(q.findings) == 1 for q in queries])
     excess_s = np.array(durations_s) - artifact.waveform["duration_s"]
@@ -227,19 +227,20 @@ def seen_in_training(
     return left_out, patients
 
 
-def code_rows(predictions: ExternalPredictions, codes: Sequence[str]) -> list[dict[str, Any]]:
+def code_rows(predictions: ExternalPredictions, artifact: Artifact) -> list[dict[str, Any]]:
     """Count every code of the records of a set, with its use in the evaluation.
 
     Parameters
     ----------
     predictions : ExternalPredictions
-    codes : sequence of str
-        The model's findings.
+    artifact : Artifact
+        The model.
     """
+    known = snomed.table(artifact.vocabulary)
     counts = Counter(code for header in predictions.headers for code in header.dx)
     rows = []
     for number, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-        code = snomed.table().get(number)
+        code = known.get(number)
         rows.append(
             {
                 "snomed": number,
@@ -248,7 +249,7 @@ def code_rows(predictions: ExternalPredictions, codes: Sequence[str]) -> list[di
                 "relation": code.relation if code else "",
                 "findings": " ".join(code.findings) if code else "",
                 "n_records": n,
-                "outcome": _outcome(predictions, code, codes),
+                "outcome": _outcome(predictions, code, artifact.codes),
             }
         )
     return rows

@@ -81,7 +81,7 @@ def write_set(
 ) -> dict[str, Any]:
     """Write the files of a set; return its row of the summary."""
     queries = [predictions.queries[i] for i in predictions.scored]
-    codes = code_rows(predictions, run.predictor.artifact.codes)
+    codes = code_rows(predictions, run.predictor.artifact)
     unmapped = [row for row in codes if row["outcome"].startswith("no counterpart")]
     folder.mkdir(parents=True)
     pd.DataFrame(codes).to_csv(folder / "codes.csv", index=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,6 @@ from ecg_siglip.metrics.multilabel import without_nan
 from ecg_siglip.metrics.summary import headline
 from ecg_siglip.models.artifact import Artifact
 from ecg_siglip.signals.preprocessing import from_int16
-from ecg_siglip.vocabulary import findings
 
 N_WORST = 6
 
@@ -46,7 +46,7 @@ class FoldPredictions:
         The same records with the held-out findings as well.
     rows : ndarray of shape (n_records,), int64
         Of the fold.
-    y_true : ndarray of shape (n_records, n_findings), bool
+    y_true : ndarray of shape (n_records, n_findings), bool, or float with NaN where unknown
     y_prob : ndarray of shape (n_records, n_findings), float64, calibrated
     """
 
@@ -85,7 +85,9 @@ def predict_fold(
     artifact, trained = run.predictor.artifact, run.settings
     if not distributed.is_first:
         distributed.wait()  # the first process may have to build the cache
-    whole = load_evaluation_data(settings.data, trained, artifact.waveform, artifact.codes)
+    whole = load_evaluation_data(
+        settings.data, trained, artifact.waveform, artifact.codes, artifact.vocabulary
+    )
     data = drop_findings(whole, trained.data.held_out)
     if distributed.is_first:
         distributed.wait()
@@ -101,7 +103,7 @@ def predict_fold(
     if settings.labelled_only:
         rows = rows[data.y_true[rows].any(axis=1)]
     assert data.signals is not None
-    y_true = data.y_true[rows]
+    y_true = data.labels(rows)
     own = rows[distributed.share(len(rows), settings.batch_size)]
     own_prob = run.predictor.probabilities(
         data.signals[own], settings.batch_size, distributed.is_first
@@ -146,7 +148,7 @@ def write_outputs(
 def finding_table(artifact: Artifact, per_finding: list[dict[str, float]]) -> pd.DataFrame:
     """Return one row per finding: its scores by threshold rule, and its calibration."""
     table = pd.DataFrame(per_finding)
-    table.insert(0, "name", findings.names(artifact.codes))
+    table.insert(0, "name", artifact.names)
     table.insert(0, "code", artifact.codes)
     # With these a reader can undo the calibration.
     table["calibration/slope"], table["calibration/intercept"] = artifact.calibration.T
@@ -154,7 +156,10 @@ def finding_table(artifact: Artifact, per_finding: list[dict[str, float]]) -> pd
 
 
 def prediction_table(predictions: FoldPredictions) -> pd.DataFrame:
-    """Return one row per record: its id, its fold, probability and label of each finding."""
+    """Return one row per record: its id, its fold, probability and label of each finding.
+
+    Labels are bool; nullable if one is unknown.
+    """
     data, rows = predictions.data, predictions.rows
     columns: dict[str, np.ndarray] = {
         "ecg_id": data.ecg_id[rows],
@@ -163,7 +168,24 @@ def prediction_table(predictions: FoldPredictions) -> pd.DataFrame:
     codes = list(enumerate(data.codes))
     columns |= {f"probability/{code}": predictions.y_prob[:, i] for i, code in codes}
     columns |= {f"true/{code}": predictions.y_true[:, i] for i, code in codes}
-    return pd.DataFrame(columns)
+    table = pd.DataFrame(columns)
+    if predictions.y_true.dtype == bool:
+        return table
+    return table.astype({f"true/{code}": "boolean" for code in data.codes})  # NaN becomes null
+
+
+def labels_of_table(table: pd.DataFrame, codes: Sequence[str]) -> np.ndarray:
+    """Return the labels of ``prediction_table``: bool, or float with NaN where unknown.
+
+    Raises
+    ------
+    KeyError
+        If the table has not all findings.
+    """
+    labels = table[[f"true/{code}" for code in codes]]
+    if labels.isna().any(axis=None):
+        return labels.to_numpy(np.float64, na_value=np.nan)
+    return labels.to_numpy(bool)
 
 
 def write_report(
@@ -189,11 +211,11 @@ def write_report(
         scores=scores,
         rows=per_finding,
         codes=artifact.codes,
-        names=findings.names(artifact.codes),
+        names=artifact.names,
         y_true=predictions.y_true,
         y_prob=predictions.y_prob,
         thresholds=artifact.thresholds,
-        tune=(data.y_true[tune_rows], tune_prob),
+        tune=(data.labels(tune_rows), tune_prob),
         worst=worst_records(artifact, predictions),
         tables=[part.section() for part in tables],
         context=context(settings, run, data),
@@ -237,6 +259,7 @@ def context(
         "run": settings.run.name,
         "model": f"ecg_siglip {version}, {trained.ecg.name}",
         "objective": trained.objective.terms,
+        "vocabulary": run.predictor.artifact.vocabulary.name,
         "task": trained.data.task,
         "trained on folds": ", ".join(map(str, trained.data.train_folds)),
         "thresholds and calibration from fold": str(trained.data.tune_fold),

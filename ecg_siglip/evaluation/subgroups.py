@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,9 +21,7 @@ from ecg_siglip.signals.leads import (
     LEAD_SETS,
     available_leads,
     mask_leads,
-    not_assessable,
 )
-from ecg_siglip.vocabulary import findings
 from ecg_siglip.vocabulary.report_text import clean_report
 
 SHORT_SCORES = (
@@ -193,8 +192,8 @@ def breakdown_tables(
         Those with rows: a model without text encoder, trained with all leads, has none.
     """
     assert data.signals is not None
-    known = drop_findings(data, trained.data.held_out)
-    signals, y_true = data.signals[rows], known.y_true[rows]
+    trained_findings = drop_findings(data, trained.data.held_out)
+    signals, y_true = data.signals[rows], trained_findings.labels(rows)
     retrieved, entailed = scores_of_reports(predictor, data, rows, y_true, batch_size, n_bootstrap)
     tables = [
         Breakdown("leads", scores_by_leads(predictor, signals, y_true, batch_size)),
@@ -215,7 +214,7 @@ def scores_by_leads(
     ----------
     predictor : Predictor
     signals : ndarray of shape (n_records, 12, n_samples), int16, uV
-    y_true : ndarray of shape (n_records, n_findings), bool
+    y_true : ndarray of shape (n_records, n_findings), bool, or float with NaN where unknown
     batch_size : int
 
     Returns
@@ -227,10 +226,17 @@ def scores_by_leads(
     """
     if not predictor.artifact.fewer_leads:
         return []
+    vocabulary = predictor.artifact.vocabulary
+    if not vocabulary.states_leads:
+        print(
+            f"evaluate: vocabulary={vocabulary.name} does not state which leads a finding needs: "
+            "with fewer leads all findings are scored",
+            file=sys.stderr,
+        )
     rows = []
     for name, leads in LEAD_SETS.items():
         y_prob = predictor.probabilities(mask_leads(signals, name), batch_size, lead_set=name)
-        unseen = not_assessable(predictor.artifact.codes, available_leads(leads))
+        unseen = vocabulary.not_assessable(predictor.artifact.codes, available_leads(leads))
         thresholds = predictor.artifact.tuning(name).thresholds
         scores = _scores_of_columns(~unseen, y_true, y_prob, thresholds)
         unseen_scores = _scores_of_columns(unseen, y_true, y_prob, thresholds)
@@ -276,7 +282,7 @@ def scores_by_language(
     thresholds = artifact.thresholds
     tuned_prob, tuned_pred = None, None
     rows = []
-    for language in findings.LANGUAGES:
+    for language in artifact.vocabulary.languages:
         translated = Predictor(artifact, artifact.model.device, language)
         y_prob = translated.probabilities(signals, batch_size)
         y_pred = multilabel.apply_thresholds(y_prob, thresholds[artifact.default_rule])
@@ -328,8 +334,9 @@ def scores_of_reports(
             scores = retrieval.scores(ecg_ND[part], text_RD[used], own, n_bootstrap)
             retrieved += [{"whose": whose, **row} for row in scores]
     prompt_FD = predictor.text_FD.float().cpu().numpy()
-    codes = predictor.artifact.codes
+    artifact = predictor.artifact
+    names = dict(zip(artifact.codes, artifact.names, strict=True))
     entailed = retrieval.entailment_rows(
-        text_RD[own_N], ecg_ND, prompt_FD, y_true[with_text], codes
+        text_RD[own_N], ecg_ND, prompt_FD, y_true[with_text], names
     )
     return retrieved, entailed

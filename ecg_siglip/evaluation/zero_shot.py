@@ -12,7 +12,6 @@ from ecg_siglip.datasets.held_out import drop_findings
 from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.models.neighbors import unit
-from ecg_siglip.vocabulary import concepts, findings
 
 SHOTS = (1, 5, 20)
 N_DRAWS = 10
@@ -26,7 +25,7 @@ def zero_shot_scores(
     folds: dict[str, np.ndarray],
     embed: Callable[[np.ndarray], np.ndarray],
     encode_texts: Callable[[list[str]], np.ndarray],
-    language: str = "en",
+    language: str | None = None,
 ) -> list[dict[str, Any]]:
     """Score the findings that were held out from training, one row per finding.
 
@@ -41,7 +40,8 @@ def zero_shot_scores(
         Rows to embeddings (N, D).
     encode_texts : function
         Texts to embeddings (T, D), unit norm.
-    language : {"en", "de", "ja"}
+    language : str, optional
+        By default that of the vocabulary.
 
     Returns
     -------
@@ -52,26 +52,32 @@ def zero_shot_scores(
         embedding; ``probe_1``, ``probe_5``, ``probe_20``: a linear model trained on so many
         positives of the training folds, mean of 10 draws; ``f1`` of the prompt, with a threshold
         that makes as many records positive as the tuning fold has, and ``f1_chance``, of as many
-        random records.
+        random records. A finding is scored on the records whose label of it is known.
     """
-    trained = drop_findings(data, held_out)
-    embedding = {name: unit(embed(rows)) for name, rows in folds.items()}
-    prompt_TD = encode_texts(findings.prompts(trained.codes, language))
+    trained, vocabulary = drop_findings(data, held_out), data.vocabulary
+    embeddings = {name: unit(embed(rows)) for name, rows in folds.items()}
+    prompt_TD = encode_texts(vocabulary.prompts(trained.codes, language))
     rng = np.random.default_rng(0)
-    random_TD = rng.normal(size=(N_DIRECTIONS, embedding["report"].shape[1]))
+    random_TD = rng.normal(size=(N_DIRECTIONS, embeddings["report"].shape[1]))
     table = []
     for code in held_out:
-        labels = {name: data.y_true[rows, data.codes.index(code)] for name, rows in folds.items()}
+        column = data.codes.index(code)
+        labels = {name: data.y_true[rows, column] for name, rows in folds.items()}
+        embedding = embeddings
+        if data.known is not None:  # only the records whose label is known
+            known = {name: data.known[rows, column] for name, rows in folds.items()}
+            labels = {name: labels[name][known[name]] for name in folds}
+            embedding = {name: embeddings[name][known[name]] for name in folds}
         row: dict[str, Any] = {
             "code": code,
-            "name": findings.names([code])[0],
+            "name": vocabulary.entry(code).name,
             "n_positive": int(labels["report"].sum()),
         }
         table.append(row)
         if not 0 < row["n_positive"] < len(embedding["report"]):
             continue
-        own_D = encode_texts(findings.prompts([code], language))[0]
-        words = concepts.concepts_of(code, language, trained.codes)
+        own_D = encode_texts(vocabulary.prompts([code], language))[0]
+        words = vocabulary.concepts_of(code, language, trained.codes)
         concept_TD = encode_texts(words) if words else None
         row |= _text_scores(embedding["report"], labels["report"], own_D, concept_TD)
         nearest = int((prompt_TD @ own_D).argmax())
@@ -115,7 +121,7 @@ def _probe(
     from sklearn.metrics import roc_auc_score
 
     positives, negatives = np.flatnonzero(labels["train"]), np.flatnonzero(~labels["train"])
-    if len(positives) < n_shots:
+    if len(positives) < n_shots or not len(negatives):
         return float("nan")
     scores = []
     for _ in range(N_DRAWS):
@@ -133,6 +139,8 @@ def _f1(
     embedding: dict[str, np.ndarray], labels: dict[str, np.ndarray], text_D: np.ndarray
 ) -> dict[str, float]:
     """Compute F1 with as many positives as the tuning fold has, and F1 by chance."""
+    if not len(labels["tune"]):
+        return {}
     n_tune = max(1, int(labels["tune"].sum()))
     threshold = np.sort(embedding["tune"] @ text_D)[-n_tune]
     y_pred = embedding["report"] @ text_D >= threshold
@@ -171,5 +179,5 @@ def scores_of_held_out(
         "tune": data.fold(trained.data.tune_fold),
         "report": rows,
     }
-    language = "en" if trained.text.language == "mixed" else trained.text.language
+    language = None if trained.text.language == "mixed" else trained.text.language
     return zero_shot_scores(data, trained.data.held_out, folds, embed, encode_texts, language)

@@ -15,6 +15,7 @@ from ecg_siglip.inference.tuning import tune_fold
 from ecg_siglip.metrics.decision_rules import DEFAULT_RULE
 from ecg_siglip.metrics.multilabel import apply_thresholds
 from ecg_siglip.metrics.operating_points import operating_thresholds
+from ecg_siglip.metrics.validation import labels
 from ecg_siglip.models.artifact import push_to_hub
 from ecg_siglip.readers.record import Record, read_record
 from ecg_siglip.signals.leads import LEADS
@@ -53,7 +54,7 @@ class EcgClassifier:
     ::
 
         classifier = EcgClassifier.from_pretrained("runs/r1/model")
-        classifier.predict_proba(["00001_lr", "00002_lr"])  # (2, 71)
+        classifier.predict_proba(["00001_lr", "00002_lr"])  # (2, n_findings)
         classifier.classes_[classifier.predict("00001_lr")[0]]
     """
 
@@ -138,8 +139,8 @@ class EcgClassifier:
         X : ECGs
             A few hundred or more from the hospital where the model is to be used; none of them may
             be scored afterwards.
-        y : array of shape (n_records, n_findings), bool
-            Labels.
+        y : array of shape (n_records, n_findings), bool, or 0, 1 and NaN
+            Labels; NaN: unknown. A finding without any known label is not calibrated.
 
         Returns
         -------
@@ -149,20 +150,25 @@ class EcgClassifier:
         Raises
         ------
         ValueError
-            As ``predict_proba``; if ``y`` has another shape or other values than 0 and 1.
+            As ``predict_proba``; if ``y`` has another shape or other values than 0, 1 and NaN.
         """
         y_true, signals = np.asarray(y), self._prepare(X)
+        if y_true.dtype == object:  # of a table with None or pandas.NA
+            import pandas as pd
+
+            y_true = np.where(pd.isna(y_true), np.nan, y_true).astype(float)
         shape = (len(signals), len(self.classes_))
-        if y_true.shape != shape or not np.isin(y_true, (0, 1)).all():
-            raise ValueError(f"y: expected 0 and 1 of shape {shape}, got {y_true.shape}")
+        if y_true.shape != shape:
+            raise ValueError(f"y: expected 0, 1 and NaN of shape {shape}, got {y_true.shape}")
+        labels("y", y_true)  # before the model computes
         artifact = self.predictor.artifact
         y_prob = probabilities(artifact.model, self.predictor.text_FD, signals)  # not calibrated
-        calibration, thresholds, calibrated = tune_fold(y_true.astype(bool), y_prob)
+        calibration, thresholds, calibrated = tune_fold(y_true, y_prob)
         fitted = replace(
             artifact,
             calibration=calibration,
             thresholds=thresholds,
-            operating=operating_thresholds(calibrated),
+            operating=operating_thresholds(calibrated, y_true),
             fewer_leads={},  # tuned on other records than these
         )
         # A copy: another classifier may use the same predictor.

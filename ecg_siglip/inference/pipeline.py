@@ -29,7 +29,6 @@ from ecg_siglip.signals.leads import (
 )
 from ecg_siglip.signals.preprocessing import nonflat_leads
 from ecg_siglip.signals.quality import quality_warnings
-from ecg_siglip.vocabulary.exclusive import exclusive_pairs
 
 LONG = 1.2  # times the model's window; a shorter record is cropped to its middle
 OnError = Callable[[Path, Exception], None]
@@ -131,7 +130,9 @@ def prepare_records(
             leads = record.leads
             if allowed.allow_flat:
                 leads = tuple(leads[i] for i in nonflat_leads(record.signal, leads))
-            about_leads = lead_warnings(leads, record.name)
+            about_leads = lead_warnings(
+                leads, record.name, predictor.artifact.vocabulary.states_leads
+            )
         except (ValueError, OSError) as error:
             on_error(path, error)
             continue
@@ -237,7 +238,9 @@ def predict_long_record(
     present = _present_in_windows(windows, findings)
     codes = predictor.artifact.codes
     timeline = Timeline(windows, codes, present, best, shown, sustained_s)
-    warnings = [*first_sample.warnings, *lead_warnings(leads, source.name), *windows.warnings]
+    states_leads = predictor.artifact.vocabulary.states_leads
+    about_leads = lead_warnings(leads, source.name, states_leads)
+    warnings = [*first_sample.warnings, *about_leads, *windows.warnings]
     prediction = Prediction(
         long.record, signal, findings, warnings, timeline=timeline, available=available
     )
@@ -261,7 +264,7 @@ def _decide_long(
     """
     overall, _ = windows.overall(sustained_s)
     findings = predictor.decide(overall, *decision_settings(settings), available)
-    exclusive_FF = exclusive_pairs([finding.code for finding in findings])
+    exclusive_FF = predictor.artifact.vocabulary.exclusive_pairs(predictor.artifact.codes)
     is_sustained, best = windows.sustained(
         lambda y_prob: _present(y_prob, findings), exclusive_FF, sustained_s
     )

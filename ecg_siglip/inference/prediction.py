@@ -24,7 +24,7 @@ class Finding:
     probability, threshold : float in [0, 1]
     present : bool
         The probability reaches the threshold; in a long record also: not only in stretches in
-        which a likelier finding excludes this one, see ``vocabulary.exclusive``.
+        which a likelier finding excludes this one, see ``Vocabulary.exclusive_pairs``.
     certainty : {"sure", "likely", "possible", "unlikely", ""}
         sure: the probability reaches the threshold of the chosen precision; likely: present, but
         below that threshold; possible: not present, but not excluded at the chosen sensitivity;

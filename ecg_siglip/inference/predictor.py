@@ -28,11 +28,9 @@ from ecg_siglip.signals.leads import (
     LEADS,
     available_leads,
     nearest_lead_set,
-    not_assessable,
     order_leads,
 )
 from ecg_siglip.signals.preprocessing import from_int16, nonflat_leads
-from ecg_siglip.vocabulary import findings
 
 
 @torch.inference_mode()
@@ -137,7 +135,7 @@ class Predictor:
         """
         model, prompts = self.artifact.model, self.artifact.prompts
         if language is not None:
-            prompts = findings.prompts(self.artifact.codes, language)
+            prompts = self.artifact.vocabulary.prompts(self.artifact.codes, language)
             if not self.artifact.provenance.has_text:
                 raise ValueError(
                     f"language={language}: {self.artifact.provenance.run} is a supervised head "
@@ -307,7 +305,7 @@ class Predictor:
             available = np.ones(len(LEADS), bool)
         tuning = self.tuning(available)
         known = tuning.thresholds | tuning.operating
-        assessable = ~not_assessable(codes, available)
+        assessable = ~self.artifact.vocabulary.not_assessable(codes, available)
         low, high = f"sensitivity_{sensitivity:g}", f"precision_{precision:g}"
         for name in (rule, low, high) if tuning.operating else (rule,):
             if name not in known:
@@ -326,7 +324,7 @@ class Predictor:
             Finding(code, name, float(p), float(t), bool(is_present), str(level), bool(can_assess))
             for code, name, p, t, is_present, level, can_assess in zip(
                 codes,
-                findings.names(codes),
+                self.artifact.names,
                 probabilities,
                 known[rule],
                 present,

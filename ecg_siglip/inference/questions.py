@@ -8,7 +8,6 @@ import torch
 from ecg_siglip.inference.prediction import QuestionResult
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.signals.preprocessing import from_int16
-from ecg_siglip.vocabulary import findings
 from ecg_siglip.vocabulary.question_matching import (
     N_SHOWN,
     NEGATION,
@@ -41,8 +40,9 @@ def interpret_question(predictor: Predictor, signal: np.ndarray, question: str) 
         If the question is empty or too long.
     """
     question = check_question(question)
-    held_out = predictor.artifact.provenance.held_out
-    matches = match_question(question, [*predictor.artifact.codes, *held_out])
+    artifact = predictor.artifact
+    held_out = artifact.provenance.held_out
+    matches = match_question(question, [*artifact.codes, *held_out], artifact.vocabulary)
     held_out_match = matches[0].name if matches and matches[0].code in held_out else ""
     if held_out_match:
         matches = ()
@@ -84,9 +84,6 @@ def _score_words(
     # An ensemble's embeddings are not of unit norm.
     cosine_F = torch.nn.functional.cosine_similarity(text_1D, predictor.text_FD).cpu().numpy()
     nearest = np.argsort(-cosine_F, kind="stable")[:N_SHOWN]
-    names = findings.names(codes[i] for i in nearest)
-    prompts = [
-        Match(codes[i], name, float(np.clip(cosine_F[i], 0, 1)))
-        for i, name in zip(nearest, names, strict=True)
-    ]
+    names = predictor.artifact.names
+    prompts = [Match(codes[i], names[i], float(np.clip(cosine_F[i], 0, 1))) for i in nearest]
     return float(torch.sigmoid(logit).item()), tuple(prompts)

@@ -102,7 +102,7 @@ class Windows:
         present : function of ndarray (n, F) to ndarray (n, F), bool
             Decides from the probabilities of stretches.
         exclusive_FF : ndarray of shape (F, F), bool
-            Findings that cannot be present at the same time, see ``vocabulary.exclusive``.
+            Findings that cannot be present at the same time, see ``Vocabulary.exclusive_pairs``.
         sustained_s : float, s
 
         Returns

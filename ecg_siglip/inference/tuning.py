@@ -20,7 +20,7 @@ def tune_fold(
 
     Parameters
     ----------
-    y_true : ndarray of shape (n_records, n_findings), bool
+    y_true : ndarray of shape (n_records, n_findings), bool, or float with NaN where unknown
         Labels of the tuning fold.
     y_prob : ndarray of shape (n_records, n_findings), float in [0, 1]
         Probabilities of the tuning fold, not calibrated.
@@ -48,7 +48,7 @@ def tune_fewer_leads(
 
     Parameters
     ----------
-    y_true : ndarray of shape (n_records, n_findings), bool
+    y_true : ndarray of shape (n_records, n_findings), bool, or float with NaN where unknown
     probabilities : function
         From prepared records (n_records, 12, n_samples), int16, uV, to probabilities.
     signals : ndarray of shape (n_records, 12, n_samples), int16, uV
@@ -58,5 +58,5 @@ def tune_fewer_leads(
         if name != "12":
             y_prob = probabilities(mask_leads(signals, name))
             calibration, thresholds, calibrated = tune_fold(y_true, y_prob)
-            tuning[name] = Tuning(calibration, thresholds, operating_thresholds(calibrated))
+            tuning[name] = Tuning(calibration, thresholds, operating_thresholds(calibrated, y_true))
     return tuning

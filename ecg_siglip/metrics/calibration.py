@@ -18,13 +18,15 @@ def fit_calibration(y_true: ArrayLike, y_prob: ArrayLike) -> Float:
 
     Parameters
     ----------
-    y_true : array of shape (n_records, n_findings), bool
+    y_true : array of shape (n_records, n_findings), bool, or float with NaN where unknown
+        Each finding is fitted to the records whose label is known.
     y_prob : array of shape (n_records, n_findings), float in [0, 1]
 
     Returns
     -------
     ndarray of shape (n_findings, 2), float64
-        Slope (at least 0.05, so that the order of the records stays) and intercept.
+        Slope (at least 0.05, so that the order of the records stays) and intercept; 1 and 0 for a
+        finding without a known label.
 
     Raises
     ------
@@ -41,11 +43,12 @@ def fit_calibration(y_true: ArrayLike, y_prob: ArrayLike) -> Float:
     """
     from scipy.optimize import minimize  # takes half a second, not needed for a prediction
 
-    y_true, y_prob = labels_and_probabilities(y_true, y_prob)
+    y_true, known, y_prob = labels_and_probabilities(y_true, y_prob)
     # A saturated float32 sigmoid does not mean infinite certainty.
     logits = np.clip(_logit(y_prob), -16, 16)
-    information = expit(logits) * expit(-logits)
-    centres = (logits * information).sum(axis=0) / information.sum(axis=0)
+    information = expit(logits) * expit(-logits) * known
+    total = np.maximum(information.sum(axis=0), np.finfo(float).tiny)
+    centres = (logits * information).sum(axis=0) / total
 
     def loss(x: Float, z: Float, y: Bool, centre: float) -> tuple[float, Float]:
         u = x[0] * (z - centre) + centre + x[1]
@@ -61,7 +64,7 @@ def fit_calibration(y_true: ArrayLike, y_prob: ArrayLike) -> Float:
         slope, shift = minimize(
             loss,
             x0=(1.0, 0.0),
-            args=(np.ascontiguousarray(logits[:, f]), y_true[:, f], centre),
+            args=(logits[known[:, f], f], y_true[known[:, f], f], centre),
             method="L-BFGS-B",
             jac=True,
             bounds=[(MIN_SLOPE, None), (None, None)],

@@ -2,9 +2,13 @@
 
 Conventions of all modules of ``metrics``:
 
-- ``y_true`` (n_records, n_findings) bool, ``y_prob`` of the same shape, float in [0, 1],
-  ``y_pred`` bool. What is fitted (thresholds, calibration) is fitted on the tuning fold; no
-  function takes the tuning and the test fold together.
+- ``y_true`` (n_records, n_findings) bool, or float with NaN where it is unknown whether the finding
+  is present; ``y_prob`` of the same shape, float in [0, 1]; ``y_pred`` bool. What is fitted
+  (thresholds, calibration) is fitted on the tuning fold; no function takes the tuning and the test
+  fold together.
+- A pair of a record and a finding whose label is unknown is not scored: every score is that of the
+  known pairs alone. The F1 of a record is over its known findings; a record without any is left
+  out of its mean.
 - A finding without a positive in the fold has no F1 and no AUPRC, one without a positive or
   without a negative no AUROC: their value is NaN and the macro means leave them out.
 - ``_min5`` means are over the findings with at least 5 positives in the fold.
@@ -28,7 +32,7 @@ from ecg_siglip.metrics.thresholds import tune_thresholds as tune_thresholds
 from ecg_siglip.metrics.validation import (
     Bool,
     Float,
-    binary,
+    labels,
     labels_and_predictions,
     labels_and_probabilities,
 )
@@ -75,7 +79,10 @@ def f1_from_counts(true_positive: Float, predicted: Float, positive: Float) -> F
 
 
 def record_f1(y_true: Bool, y_pred: Bool) -> Float:
-    """Compute the F1 of each record; 1 where nothing is present and nothing predicted."""
+    """Compute the F1 of each record; 1 where nothing is present and nothing predicted.
+
+    `y_pred` is False where the label is unknown.
+    """
     size = y_true.sum(axis=1) + y_pred.sum(axis=1)
     return np.where(size > 0, 2 * (y_true & y_pred).sum(axis=1) / np.maximum(size, 1), 1.0)
 
@@ -116,19 +123,30 @@ def _ranking(y_true: Bool, y_prob: Float, records: NDArray, weights_NB: Float) -
     return auroc_B, average_precision_B
 
 
-def _ranking_per_finding(y_true: Bool, y_prob: Float, weights_NB: Float) -> tuple[NDArray, NDArray]:
+def _ranking_per_finding(
+    y_true: Bool, known: Bool, y_prob: Float, weights_NB: Float
+) -> tuple[NDArray, NDArray]:
     """Compute AUROC and average precision of every finding, (F, B) each."""
-    records = np.arange(len(y_true))
-    both = [
-        _ranking(y_true[:, f], y_prob[:, f], records, weights_NB) for f in range(y_true.shape[1])
-    ]
+    both = []
+    for f in range(y_true.shape[1]):
+        records = np.flatnonzero(known[:, f])
+        both.append(_ranking(y_true[records, f], y_prob[records, f], records, weights_NB))
     return np.array([x[0] for x in both]), np.array([x[1] for x in both])
 
 
-def _bin_gaps(y_true: Bool, y_prob: Float) -> Float:
-    """Return (probability - label) of each record and finding in its bin, (N, F, N_BINS)."""
+def _bin_gaps(y_true: Bool, known: Bool, y_prob: Float) -> Float:
+    """Return (probability - label) of each record and finding in its bin, (N, F, N_BINS).
+
+    0 where the label is unknown.
+    """
     bins = np.minimum((y_prob * N_BINS).astype(int), N_BINS - 1)
-    return (bins[..., None] == np.arange(N_BINS)) * (y_prob - y_true)[..., None]
+    return (bins[..., None] == np.arange(N_BINS)) * ((y_prob - y_true) * known)[..., None]
+
+
+def _share(part: Float, whole: Float) -> Float:
+    """Divide sums by their counts; NaN where nothing was counted."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(part / whole, np.float64)
 
 
 def f1_scores(y_true: ArrayLike, y_pred: ArrayLike) -> Float:
@@ -136,7 +154,8 @@ def f1_scores(y_true: ArrayLike, y_pred: ArrayLike) -> Float:
 
     Parameters
     ----------
-    y_true, y_pred : arrays of shape (n_records, n_findings), bool
+    y_true : array of shape (n_records, n_findings), bool, or float with NaN where unknown
+    y_pred : array of shape (n_records, n_findings), bool
 
     Returns
     -------
@@ -147,7 +166,7 @@ def f1_scores(y_true: ArrayLike, y_pred: ArrayLike) -> Float:
     ValueError
         If the shapes differ or a value is neither 0 nor 1.
     """
-    y_true, y_pred = labels_and_predictions(y_true, y_pred)
+    y_true, _, y_pred = labels_and_predictions(y_true, y_pred)
     true_positive = (y_true & y_pred).sum(axis=0).astype(float)
     return f1_from_counts(true_positive, y_pred.sum(axis=0), y_true.sum(axis=0))
 
@@ -159,25 +178,27 @@ def macro_f1(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
 def micro_f1(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """Compute the F1 of all record-finding pairs together; NaN without any positive."""
-    y_true, y_pred = labels_and_predictions(y_true, y_pred)
+    y_true, _, y_pred = labels_and_predictions(y_true, y_pred)
     return float(f1_scores(y_true.reshape(-1, 1), y_pred.reshape(-1, 1))[0])
 
 
 def samples_f1(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """Compute the mean F1 over the records; a record correctly left without findings counts 1."""
-    return float(record_f1(*labels_and_predictions(y_true, y_pred)).mean())
+    y_true, known, y_pred = labels_and_predictions(y_true, y_pred)
+    scored = known.any(axis=1)
+    return float(_share(record_f1(y_true, y_pred)[scored].sum(), scored.sum()))
 
 
 def auroc_scores(y_true: ArrayLike, y_prob: ArrayLike) -> Float:
     """Compute the AUROC of each finding, NaN without a positive or without a negative."""
-    y_true, y_prob = labels_and_probabilities(y_true, y_prob)
-    return _ranking_per_finding(y_true, y_prob, np.ones((len(y_true), 1)))[0][:, 0]
+    y_true, known, y_prob = labels_and_probabilities(y_true, y_prob)
+    return _ranking_per_finding(y_true, known, y_prob, np.ones((len(y_true), 1)))[0][:, 0]
 
 
 def auprc_scores(y_true: ArrayLike, y_prob: ArrayLike) -> Float:
     """Compute the average precision of each finding, NaN without a positive."""
-    y_true, y_prob = labels_and_probabilities(y_true, y_prob)
-    return _ranking_per_finding(y_true, y_prob, np.ones((len(y_true), 1)))[1][:, 0]
+    y_true, known, y_prob = labels_and_probabilities(y_true, y_prob)
+    return _ranking_per_finding(y_true, known, y_prob, np.ones((len(y_true), 1)))[1][:, 0]
 
 
 def macro_auroc(y_true: ArrayLike, y_prob: ArrayLike) -> float:
@@ -198,8 +219,9 @@ def expected_calibration_error(y_true: ArrayLike, y_prob: ArrayLike) -> float:
     Guo et al. 2017 (arXiv:1706.04599, eq. 3), on the probability of the positive class, with 15
     bins of equal width.
     """
-    y_true, y_prob = labels_and_probabilities(y_true, y_prob)
-    return float(np.abs(_bin_gaps(y_true, y_prob).sum(axis=(0, 1))).sum() / y_true.size)
+    y_true, known, y_prob = labels_and_probabilities(y_true, y_prob)
+    gaps = np.abs(_bin_gaps(y_true, known, y_prob).sum(axis=(0, 1))).sum()
+    return float(_share(gaps, known.sum()))
 
 
 def scores(
@@ -213,7 +235,7 @@ def scores(
 
     Parameters
     ----------
-    y_true : array of shape (n_records, n_findings), bool
+    y_true : array of shape (n_records, n_findings), bool, or float with NaN where unknown
     y_prob : array of shape (n_records, n_findings), float in [0, 1]
     thresholds : dict of rule -> array of shape (n_findings,)
         From the tuning fold. Instead of thresholds also predictions: bool of the shape of `y_true`.
@@ -243,7 +265,7 @@ def scores(
     of ``macro_auprc_min5`` much less.
     """
     curves = resampled_scores(y_true, y_prob, thresholds, n_bootstrap, seed)
-    n_positive = binary("y_true", y_true).sum(axis=0)
+    n_positive = labels("y_true", y_true)[0].sum(axis=0)
     result: dict[str, float] = {}
     for name, values_B in curves.items():
         result[name] = float(values_B[0])
@@ -271,16 +293,17 @@ def resampled_scores(
     -------
     dict of str -> ndarray of shape (1 + n_resamples,), float64
     """
-    y_true, y_prob = labels_and_probabilities(y_true, y_prob)
+    y_true, known, y_prob = labels_and_probabilities(y_true, y_prob)
     n_records, n_findings = y_true.shape
     weights_NB = _resamples(n_records, n_resamples, seed)
+    has_label = known.any(axis=1)
     enough = y_true.sum(axis=0) >= MIN_POSITIVES
     suffix = f"_min{MIN_POSITIVES}"
 
     curves: dict[str, Float] = {}
     positive_FB = y_true.T.astype(float) @ weights_NB
     for rule, values in thresholds.items():
-        y_pred = predictions(y_prob, values)
+        y_pred = predictions(y_prob, values) & known
         true_positive_FB = (y_true & y_pred).T.astype(float) @ weights_NB
         predicted_FB = y_pred.T.astype(float) @ weights_NB
         f1_FB = f1_from_counts(true_positive_FB, predicted_FB, positive_FB)
@@ -288,17 +311,19 @@ def resampled_scores(
         curves[f"{rule}/micro_f1"] = f1_from_counts(
             true_positive_FB.sum(axis=0), predicted_FB.sum(axis=0), positive_FB.sum(axis=0)
         )
-        curves[f"{rule}/samples_f1"] = record_f1(y_true, y_pred) @ weights_NB / n_records
+        curves[f"{rule}/samples_f1"] = _share(
+            (record_f1(y_true, y_pred) * has_label) @ weights_NB, has_label @ weights_NB
+        )
         curves[f"{rule}/macro_f1{suffix}"] = mean(f1_FB[enough])
 
-    auroc_FB, auprc_FB = _ranking_per_finding(y_true, y_prob, weights_NB)
+    auroc_FB, auprc_FB = _ranking_per_finding(y_true, known, y_prob, weights_NB)
     for name, values_FB in (("macro_auroc", auroc_FB), ("macro_auprc", auprc_FB)):
         curves[name] = mean(values_FB)
         curves[name + suffix] = mean(values_FB[enough])
-    records = np.repeat(np.arange(n_records), n_findings)
-    curves["micro_auprc"] = _ranking(y_true.ravel(), y_prob.ravel(), records, weights_NB)[1]
-    gaps = _bin_gaps(y_true, y_prob).sum(axis=1).T @ weights_NB
-    curves["ece"] = np.abs(gaps).sum(axis=0) / y_true.size
+    records = np.repeat(np.arange(n_records), n_findings)[known.ravel()]
+    curves["micro_auprc"] = _ranking(y_true[known], y_prob[known], records, weights_NB)[1]
+    gaps = _bin_gaps(y_true, known, y_prob).sum(axis=1).T @ weights_NB
+    curves["ece"] = _share(np.abs(gaps).sum(axis=0), known.sum(axis=1) @ weights_NB)
     return curves
 
 
@@ -313,7 +338,7 @@ def per_finding(
 
     Parameters
     ----------
-    y_true : array of shape (n_records, n_findings), bool
+    y_true : array of shape (n_records, n_findings), bool, or float with NaN where unknown
     y_prob : array of shape (n_records, n_findings), float in [0, 1]
     thresholds : dict of rule -> array of shape (n_findings,)
         From the tuning fold; or predictions, as for ``scores``: the threshold is NaN then.
@@ -323,7 +348,8 @@ def per_finding(
     Returns
     -------
     list of dict
-        ``n_positive``, ``prevalence``, ``auroc``, ``auprc``, ``ece``, ``brier``, and for each rule
+        ``n_positive``, ``n_known`` (records whose label is known; only if one is unknown),
+        ``prevalence``, ``auroc``, ``auprc``, ``ece``, ``brier``, and for each rule
         ``R``: ``R/threshold``, ``R/precision``, ``R/recall``, ``R/specificity``, ``R/f1``, with
         ``R/f1/low`` and ``R/f1/high`` if there are resamples. NaN where a score is undefined, such
         as the precision of a finding that is never predicted. In the order of the columns of
@@ -334,21 +360,22 @@ def per_finding(
     ValueError
         For differing shapes, or a probability that is NaN or outside [0, 1].
     """
-    y_true, y_prob = labels_and_probabilities(y_true, y_prob)
-    n_records = len(y_true)
+    y_true, known, y_prob = labels_and_probabilities(y_true, y_prob)
+    n_records, n_known = len(y_true), known.sum(axis=0)
     n_positive = y_true.sum(axis=0).astype(float)
-    auroc_FB, auprc_FB = _ranking_per_finding(y_true, y_prob, np.ones((n_records, 1)))
+    auroc_FB, auprc_FB = _ranking_per_finding(y_true, known, y_prob, np.ones((n_records, 1)))
     columns: dict[str, NDArray] = {
         "n_positive": n_positive.astype(int),
-        "prevalence": n_positive / n_records,
+        **({} if known.all() else {"n_known": n_known}),
+        "prevalence": _share(n_positive, n_known),
         "auroc": auroc_FB[:, 0],
         "auprc": auprc_FB[:, 0],
-        "ece": np.abs(_bin_gaps(y_true, y_prob).sum(axis=0)).sum(axis=1) / n_records,
-        "brier": ((y_prob - y_true) ** 2).mean(axis=0),
+        "ece": _share(np.abs(_bin_gaps(y_true, known, y_prob).sum(axis=0)).sum(axis=1), n_known),
+        "brier": _share(((y_prob - y_true) ** 2 * known).sum(axis=0), n_known),
     }
     weights_NB = _resamples(n_records, n_bootstrap, seed)
     for rule, values in thresholds.items():
-        rule_columns = _rule_columns(y_true, y_prob, values, weights_NB)
+        rule_columns = _rule_columns(y_true, known, y_prob, values, weights_NB)
         columns |= {f"{rule}/{name}": column for name, column in rule_columns.items()}
     return [
         {name: column[f].item() for name, column in columns.items()} for f in range(y_true.shape[1])
@@ -356,13 +383,13 @@ def per_finding(
 
 
 def _rule_columns(
-    y_true: Bool, y_prob: Float, thresholds: Float, weights_NB: Float
+    y_true: Bool, known: Bool, y_prob: Float, thresholds: Float, weights_NB: Float
 ) -> dict[str, NDArray]:
     """Compute the columns of ``per_finding`` that depend on the thresholds, (F,) each."""
-    n_records, n_positive = len(y_true), y_true.sum(axis=0).astype(float)
-    y_pred = predictions(y_prob, thresholds)
+    n_negative, n_positive = (known & ~y_true).sum(axis=0), y_true.sum(axis=0).astype(float)
+    y_pred = predictions(y_prob, thresholds) & known
     true_positive = (y_true & y_pred).sum(axis=0).astype(float)
-    true_negative = (~y_true & ~y_pred).sum(axis=0).astype(float)
+    true_negative = (known & ~y_true & ~y_pred).sum(axis=0).astype(float)
     n_predicted = y_pred.sum(axis=0)
     has_thresholds = np.ndim(thresholds) < 2
     columns: dict[str, NDArray] = {
@@ -373,7 +400,7 @@ def _rule_columns(
     with np.errstate(invalid="ignore"):
         columns["precision"] = true_positive / n_predicted
         columns["recall"] = true_positive / n_positive
-        columns["specificity"] = true_negative / (n_records - n_positive)
+        columns["specificity"] = true_negative / n_negative
     f1_FB = f1_from_counts(
         (y_true & y_pred).T @ weights_NB, y_pred.T @ weights_NB, y_true.T @ weights_NB
     )

@@ -11,16 +11,21 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ecg_siglip.metrics.decision_rules import PRECISIONS, SENSITIVITIES
-from ecg_siglip.metrics.validation import binary
+from ecg_siglip.metrics.validation import labels, labels_and_predictions
 
 
-def operating_thresholds(y_prob: ArrayLike) -> dict[str, np.ndarray]:
+def operating_thresholds(
+    y_prob: ArrayLike, y_true: ArrayLike | None = None
+) -> dict[str, np.ndarray]:
     """Compute thresholds of each finding for every target sensitivity and precision.
 
     Parameters
     ----------
     y_prob : array of shape (n_records, n_findings), float in [0, 1]
         Calibrated probabilities of the tuning fold.
+    y_true : array of shape (n_records, n_findings), bool, or float with NaN where unknown, optional
+        Labels of the tuning fold. A finding is calibrated on the records whose label is known, and
+        only these are used here; all if none is known. The labels themselves are not used.
 
     Returns
     -------
@@ -32,17 +37,23 @@ def operating_thresholds(y_prob: ArrayLike) -> dict[str, np.ndarray]:
     Raises
     ------
     ValueError
-        If there is no record, or a value is outside [0, 1].
+        If there is no record, a value is outside [0, 1], or the shapes differ.
     """
     p_NF = np.asarray(y_prob, np.float64)
     if p_NF.ndim != 2 or not len(p_NF):
         raise ValueError(f"y_prob: expected (n_records, n_findings), got {p_NF.shape}")
     if not ((p_NF >= 0) & (p_NF <= 1)).all():
         raise ValueError("y_prob: expected probabilities from 0 to 1")
-    # In descending order: the predicted positives of a threshold are the first k records.
-    sorted_NF = -np.sort(-p_NF, axis=0)
-    expected_NF = np.cumsum(sorted_NF, axis=0)
-    precision_NF = expected_NF / np.arange(1, len(p_NF) + 1)[:, None]
+    known_NF = np.ones(p_NF.shape, bool) if y_true is None else labels("y_true", y_true)[1]
+    if known_NF.shape != p_NF.shape:
+        raise ValueError(f"y_true: expected shape {p_NF.shape}, got {known_NF.shape}")
+    known_NF = known_NF | ~known_NF.any(axis=0)
+    # In descending order: the predicted positives of a threshold are the first k records. Those
+    # whose label is unknown are -1, so that they come last and are never one.
+    sorted_NF = -np.sort(-np.where(known_NF, p_NF, -1.0), axis=0)
+    expected_NF = np.cumsum(np.maximum(sorted_NF, 0), axis=0)
+    n_predicted_NF = np.minimum(np.arange(1, len(p_NF) + 1)[:, None], known_NF.sum(axis=0))
+    precision_NF = expected_NF / n_predicted_NF
     sensitivity_NF = expected_NF / np.maximum(expected_NF[-1:], 1e-300)
     last_NF = np.diff(sorted_NF, axis=0, append=-1.0) != 0
     columns = np.arange(p_NF.shape[1])
@@ -67,9 +78,11 @@ def sensitivity_and_precision(
 
     Parameters
     ----------
-    y_true, y_pred : array of shape (n_records, n_findings), bool
+    y_true : array of shape (n_records, n_findings), bool, or float with NaN where unknown
+        Pairs whose label is unknown are left out.
+    y_pred : array of shape (n_records, n_findings), bool
     """
-    y_true, y_pred = binary("y_true", y_true), binary("y_pred", y_pred)
+    y_true, _, y_pred = labels_and_predictions(y_true, y_pred)
     true_positive = (y_true & y_pred).sum(axis=0).astype(np.float64)
     with np.errstate(invalid="ignore"):
         return true_positive / y_true.sum(axis=0), true_positive / y_pred.sum(axis=0)

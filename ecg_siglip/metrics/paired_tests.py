@@ -40,7 +40,7 @@ def mean_scores(
 
     Parameters
     ----------
-    y_true : array of shape (n_records, n_findings), bool
+    y_true : array of shape (n_records, n_findings), bool, or float with NaN where unknown
     runs : sequence of ModelOutput, one per seed
     n_resamples, seed : int
         Of the bootstrap.
@@ -83,7 +83,7 @@ def compare_recipes(
 
     Parameters
     ----------
-    y_true : array of shape (n_records, n_findings), bool
+    y_true : array of shape (n_records, n_findings), bool, or float with NaN where unknown
     a, b : sequence of ModelOutput
         The runs of both models, one per seed. Their numbers may differ.
     n_resamples : int
@@ -113,7 +113,6 @@ def compare_recipes(
     other records; the variance between seeds is in the interval only.
     """
     curves_a, curves_b = (_curves(y_true, runs, n_resamples, seed) for runs in (a, b))
-    y_true = multilabel.binary("y_true", y_true)
     permuted = _permuted(y_true, a, b, n_resamples, seed) if len(a) == len(b) else {}
     result = {}
     for name in curves_a:
@@ -141,7 +140,6 @@ def finding_differences(
     list of dict
         ``n_positive``, ``f1``, ``f1_baseline``, ``f1_difference``, and the same of ``auroc``.
     """
-    y_true = multilabel.binary("y_true", y_true)
 
     def means(runs: Sequence[ModelOutput]) -> tuple[Float, Float]:
         f1 = [
@@ -155,7 +153,7 @@ def finding_differences(
 
     (f1_a, auroc_a), (f1_b, auroc_b) = means(a), means(b)
     columns = {
-        "n_positive": y_true.sum(axis=0),
+        "n_positive": multilabel.labels("y_true", y_true)[0].sum(axis=0),
         "f1": f1_a,
         "f1_baseline": f1_b,
         "f1_difference": f1_a - f1_b,
@@ -188,10 +186,15 @@ def _over_runs(values_SR: Float, seed: int) -> Float:
 
 
 def _permuted(
-    y_true: Bool, a: Sequence[ModelOutput], b: Sequence[ModelOutput], n_resamples: int, seed: int
+    y_true: ArrayLike,
+    a: Sequence[ModelOutput],
+    b: Sequence[ModelOutput],
+    n_resamples: int,
+    seed: int,
 ) -> dict[str, Float]:
     """Compute differences of mean scores with records exchanged between the models, (R,) each."""
-    n_records = len(y_true)
+    y_true, known = multilabel.labels("y_true", y_true)
+    n_records, has_label = len(y_true), known.any(axis=1)
     swap_NR = np.random.default_rng(seed).integers(2, size=(n_records, n_resamples)).astype(float)
     enough = y_true.sum(axis=0) >= multilabel.MIN_POSITIVES
     suffix = f"_min{multilabel.MIN_POSITIVES}"
@@ -206,7 +209,7 @@ def _permuted(
             if rule not in other.thresholds:
                 continue
             y_pred = [
-                multilabel.apply_thresholds(run.y_prob, run.thresholds[rule])
+                multilabel.apply_thresholds(run.y_prob, run.thresholds[rule]) & known
                 for run in (one, other)
             ]
 
@@ -234,32 +237,41 @@ def _permuted(
                 for x, n in zip(true_positive, n_predicted, strict=True)
             ]
             add(f"{rule}/micro_f1", micro[0] - micro[1])
-            records = exchange([multilabel.record_f1(y_true, pred)[:, None] for pred in y_pred])
-            add(f"{rule}/samples_f1", (records[0] - records[1])[0] / n_records)
+            f1_N = [multilabel.record_f1(y_true, pred) * has_label for pred in y_pred]
+            records = exchange([each[:, None] for each in f1_N])
+            add(f"{rule}/samples_f1", (records[0] - records[1])[0] / max(1, has_label.sum()))
 
-        differences = _permuted_areas(y_true, one, other, swap_NR)
+        differences = _permuted_areas(y_true, known, one, other, swap_NR)
         for i, name in enumerate(("macro_auroc", "macro_auprc")):
             add(name, multilabel.mean(differences[:, i].T))
             add(name + suffix, multilabel.mean(differences[:, i].T[enough]))
     return total
 
 
-def _permuted_areas(y_true: Bool, one: ModelOutput, other: ModelOutput, swap_NR: Float) -> Float:
-    """Compute the differences of AUROC and average precision with ranks exchanged, (R, 2, F)."""
-    ranks = [rankdata(run.y_prob, axis=0) for run in (one, other)]
+def _permuted_areas(
+    y_true: Bool, known: Bool, one: ModelOutput, other: ModelOutput, swap_NR: Float
+) -> Float:
+    """Compute the differences of AUROC and average precision with ranks exchanged, (R, 2, F).
+
+    Records whose label is unknown have the same, lowest rank in both models.
+    """
+    ranks = [rankdata(np.where(known, run.y_prob, -1.0), axis=0) for run in (one, other)]
     n_resamples = swap_NR.shape[1]
     differences = np.empty((n_resamples, 2, y_true.shape[1]))
     for r in range(n_resamples):
         swap = swap_NR[:, r, None] > 0
-        first = _areas(y_true, np.where(swap, ranks[1], ranks[0]))
-        second = _areas(y_true, np.where(swap, ranks[0], ranks[1]))
+        first = _areas(y_true, known, np.where(swap, ranks[1], ranks[0]))
+        second = _areas(y_true, known, np.where(swap, ranks[0], ranks[1]))
         differences[r] = first - second
     return differences
 
 
-def _areas(y_true: Bool, score: Float) -> Float:
-    """Compute AUROC and average precision of every finding, (2, F); ties as in ``multilabel``."""
-    n_records = len(y_true)
+def _areas(y_true: Bool, known: Bool, score: Float) -> Float:
+    """Compute AUROC and average precision of every finding, (2, F); ties as in ``multilabel``.
+
+    The scores of records whose label is unknown are below all others.
+    """
+    n_records, n_known = len(y_true), known.sum(axis=0)
     order = np.argsort(-score, axis=0)
     sorted_score = np.take_along_axis(score, order, axis=0)
     positive = np.take_along_axis(y_true, order, axis=0)
@@ -274,7 +286,8 @@ def _areas(y_true: Bool, score: Float) -> Float:
     precision = np.take_along_axis(true_positive, end, axis=0) / (end + 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         average_precision = (precision * positive).sum(axis=0) / n_positive
-        rank_sum = (rankdata(score, axis=0) * y_true).sum(axis=0)
-        n_pairs = n_positive * (n_records - n_positive)
+        # Ranks among the records whose label is known.
+        rank_sum = ((rankdata(score, axis=0) - (n_records - n_known)) * y_true).sum(axis=0)
+        n_pairs = n_positive * (n_known - n_positive)
         auroc = (rank_sum - n_positive * (n_positive + 1) / 2) / n_pairs
     return np.stack([auroc, average_precision])

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from ecg_siglip.metrics import multilabel
-from ecg_siglip.vocabulary import findings
 
 DEPTHS = (1, 5, 10)
 
@@ -125,7 +124,7 @@ def entailment_rows(
     ecg_ND: np.ndarray,
     prompt_FD: np.ndarray,
     y_true: np.ndarray,
-    codes: Sequence[str],
+    names: Mapping[str, str],
 ) -> list[dict[str, Any]]:
     """Compute how well the text of a report identifies the findings of its record.
 
@@ -134,8 +133,9 @@ def entailment_rows(
     text_ND, ecg_ND : ndarrays of shape (N, D), float
         Embeddings of each record's report and signal.
     prompt_FD : ndarray of shape (F, D), float
-    y_true : ndarray of shape (N, F), bool
-    codes : sequence of str, F of them
+    y_true : ndarray of shape (N, F), bool, or float with NaN where unknown
+    names : mapping of str to str
+        Name by code of the F findings.
 
     Returns
     -------
@@ -144,15 +144,14 @@ def entailment_rows(
         ``n_positive``, ``report_auroc`` (of the similarity of report and prompt against the
         labels; 0.5: no better than chance), ``ecg_auroc`` (the same for ECG and prompt).
     """
-    n_positive = y_true.sum(axis=0)
+    n_positive = np.nansum(y_true, axis=0)
     report_auroc, ecg_auroc = (
         _auroc(embedding @ prompt_FD.T, y_true) for embedding in (text_ND, ecg_ND)
     )
-    names = findings.names(codes)
     rows = [
-        {"code": codes[i], "name": names[i], "n_positive": int(n_positive[i])}
+        {"code": code, "name": name, "n_positive": int(n_positive[i])}
         | {"report_auroc": float(report_auroc[i]), "ecg_auroc": float(ecg_auroc[i])}
-        for i in range(len(codes))
+        for i, (code, name) in enumerate(names.items())
         if not math.isnan(report_auroc[i])
     ]
     return sorted(rows, key=lambda row: -row["report_auroc"])

@@ -22,7 +22,8 @@ def tune_thresholds(y_true: ArrayLike, y_prob: ArrayLike, rule: str) -> Float:
 
     Parameters
     ----------
-    y_true : array of shape (n_records, n_findings), bool
+    y_true : array of shape (n_records, n_findings), bool, or float with NaN where unknown
+        The threshold of a finding depends on the records whose label is known.
     y_prob : array of shape (n_records, n_findings), float in [0, 1]
     rule : {"fixed_0.5", "f1", "prevalence", "global", "expected_f1"}
         ``fixed_0.5``: 0.5 everywhere. ``f1``: the largest F1 of each finding. ``prevalence``: as
@@ -51,17 +52,20 @@ def tune_thresholds(y_true: ArrayLike, y_prob: ArrayLike, rule: str) -> Float:
     ``expected_f1`` uses no labels: where probabilities are calibrated, the threshold with the
     largest expected F1 is half that F1 (Lipton et al. 2014, arXiv:1402.1892, theorem 1). A
     handful of positives determines a threshold poorly; hundreds of probabilities determine it well.
+    Of a finding without any known label, all probabilities are used.
     """
     if rule not in THRESHOLD_RULES:
         raise ValueError(f"threshold rule {rule}: expected one of {', '.join(THRESHOLD_RULES)}")
-    y_true, y_prob = labels_and_probabilities(y_true, y_prob)
+    y_true, known, y_prob = labels_and_probabilities(y_true, y_prob)
     n_records, n_findings = y_true.shape
     if rule == "fixed_0.5":
         return np.full(n_findings, 0.5)
 
-    order = np.argsort(-y_prob, axis=0, kind="stable")
-    score = np.take_along_axis(y_prob, order, axis=0)
-    n_predicted = np.arange(n_records + 1)[:, None]
+    # Records whose label is unknown come last, and predicting them too changes no value.
+    known = known | ~known.any(axis=0)
+    order = np.argsort(np.where(known, -y_prob, 1), axis=0, kind="stable")
+    score = np.take_along_axis(np.where(known, y_prob, 0), order, axis=0)
+    n_predicted = np.minimum(np.arange(n_records + 1)[:, None], known.sum(axis=0))
     if rule == "expected_f1":
         total = np.maximum(n_predicted[1:] + score.sum(axis=0), 1)
         expected = (2 * np.cumsum(score, axis=0) / total).max(axis=0)

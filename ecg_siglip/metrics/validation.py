@@ -61,15 +61,50 @@ def probabilities(name: str, values: ArrayLike, shape: tuple[int, ...] | None = 
     return array
 
 
-def labels_and_probabilities(y_true: ArrayLike, y_prob: ArrayLike) -> tuple[Bool, Float]:
-    """Return labels as bool and probabilities as float64, of one shape (errors as above)."""
-    y_true = binary("y_true", y_true)
-    return y_true, probabilities("y_prob", y_prob, y_true.shape)
+def labels(name: str, values: ArrayLike) -> tuple[Bool, Bool]:
+    """Return labels as bool, and which of them are known.
+
+    Parameters
+    ----------
+    name : str
+        Name of the array, for the error.
+    values : array of shape (n_records, n_findings), bool, or numbers that are 0, 1 or NaN
+        NaN: unknown whether the finding is present.
+
+    Returns
+    -------
+    y_true : ndarray of shape (n_records, n_findings), bool
+        False where unknown.
+    known : ndarray of shape (n_records, n_findings), bool
+
+    Raises
+    ------
+    ValueError
+        For another shape or other values.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind != "f":
+        y_true = binary(name, array)
+        return y_true, np.ones_like(y_true)
+    known = ~np.isnan(array)
+    bad = array[known & (array != 0) & (array != 1)]
+    if len(bad):
+        raise ValueError(f"{name}: expected only 0, 1 and NaN (unknown), got {bad[0]}")
+    return binary(name, np.where(known, array, 0)), known
 
 
-def labels_and_predictions(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Bool, Bool]:
-    """Return labels and predictions as bool, of one shape (errors as above)."""
-    y_true, y_pred = binary("y_true", y_true), binary("y_pred", y_pred)
+def labels_and_probabilities(y_true: ArrayLike, y_prob: ArrayLike) -> tuple[Bool, Bool, Float]:
+    """Return labels, which of them are known, and probabilities, of one shape (errors as above)."""
+    y_true, known = labels("y_true", y_true)
+    return y_true, known, probabilities("y_prob", y_prob, y_true.shape)
+
+
+def labels_and_predictions(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Bool, Bool, Bool]:
+    """Return labels, which of them are known, and predictions, of one shape (errors as above).
+
+    Predictions are False where the label is unknown: they count neither as right nor as wrong.
+    """
+    (y_true, known), y_pred = labels("y_true", y_true), binary("y_pred", y_pred)
     if y_true.shape != y_pred.shape:
         raise ValueError(f"y_pred: expected shape {y_true.shape}, got {y_pred.shape}")
-    return y_true, y_pred
+    return y_true, known, y_pred & known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,10 @@ from ecg_siglip.models.dual_encoder import Model, find_model_folder, load_model
 from ecg_siglip.models.model_card import model_card
 from ecg_siglip.models.neighbors import Neighbors
 from ecg_siglip.models.provenance import Provenance
-from ecg_siglip.vocabulary import findings
+from ecg_siglip.vocabulary.vocabulary import Vocabulary
+from ecg_siglip.vocabulary.vocabulary_file import ptbxl, vocabulary_from_json
+
+VOCABULARY = "vocabulary.json"
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ class Artifact:
         models of earlier versions.
     provenance : Provenance
         Origin of the model: run, data, folds, earlier models, scores on the tuning fold.
+    vocabulary : Vocabulary
+        All that is known about the findings; models saved without one have that of PTB-XL.
     fewer_leads : dict of str to Tuning
         By ``leads.LEAD_SETS``, without the set of all 12; empty if the model was not trained with
         fewer leads.
@@ -88,8 +94,29 @@ class Artifact:
     thresholds: dict[str, np.ndarray]
     operating: dict[str, np.ndarray]
     provenance: Provenance
+    vocabulary: Vocabulary = field(default_factory=ptbxl)
     fewer_leads: dict[str, Tuning] = field(default_factory=dict)
     neighbors: Neighbors | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the findings."""
+        return self.vocabulary.names(self.codes)
+
+    def card(
+        self,
+        name: str = "path/to/this/folder",
+        folds: Mapping[int, Mapping[str, float | None]] | None = None,
+    ) -> str:
+        """Return the model card, see ``model_card.model_card``."""
+        return model_card(
+            self.provenance,
+            dict(zip(self.codes, self.names, strict=True)),
+            self.waveform,
+            self.vocabulary.name,
+            name,
+            folds,
+        )
 
     @property
     def default_rule(self) -> str:
@@ -134,7 +161,9 @@ def save_artifact(folder: Path, artifact: Artifact, card: str) -> None:
         )
         if artifact.neighbors:
             artifact.neighbors.save(partial)
-        (partial / "README.md").write_text(card)
+        content = json.dumps(artifact.vocabulary.to_json(), indent=1, ensure_ascii=False)
+        (partial / VOCABULARY).write_text(content, encoding="utf-8")
+        (partial / "README.md").write_text(card, encoding="utf-8")
 
 
 def load_artifact(name: str | Path) -> Artifact:
@@ -143,7 +172,7 @@ def load_artifact(name: str | Path) -> Artifact:
     Raises
     ------
     ValueError
-        If it does not exist or is incomplete, or its findings are unknown to this version.
+        If it does not exist or is incomplete, or its findings are not in its vocabulary.
     """
     folder = find_model_folder(name)
     model = load_model(folder)
@@ -157,6 +186,7 @@ def load_artifact(name: str | Path) -> Artifact:
             waveform={"version": 1, **config["waveform"]},  # earlier models state no version
             **vars(Tuning.from_json(config)),
             provenance=Provenance.from_json(config["about"]),
+            vocabulary=_load_vocabulary(folder, name),
             fewer_leads={
                 name: Tuning.from_json(values)
                 for name, values in config.get("fewer_leads", {}).items()
@@ -169,10 +199,22 @@ def load_artifact(name: str | Path) -> Artifact:
     return artifact
 
 
+def _load_vocabulary(folder: Path, name: str | Path) -> Vocabulary:
+    """Return the vocabulary that is stored with a model; that of PTB-XL if there is none."""
+    path = folder / VOCABULARY
+    if not path.exists():
+        return ptbxl()
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"model {name}: {VOCABULARY} is damaged: {error}") from error
+    return vocabulary_from_json(values, f"model {name}: {VOCABULARY}")
+
+
 def _check_sizes(artifact: Artifact, name: str) -> None:
     """Check that all codes are known and that every array has one value per code."""
     codes = artifact.codes
-    findings.names(codes)
+    artifact.vocabulary.names(codes)
     sizes = {"prompts": len(artifact.prompts)}
     for leads, tuning in {"": artifact.tuning(), **artifact.fewer_leads}.items():
         sizes[f"{leads} calibration".strip()] = len(tuning.calibration)
@@ -214,7 +256,7 @@ def push_to_hub(
     from ecg_siglip.models import hub  # its library takes a third of a second to import
 
     name = f"{repo}@{revision}" if revision else repo
-    card = model_card(artifact.provenance, artifact.codes, artifact.waveform, name, folds)
+    card = artifact.card(name, folds)
     with tempfile.TemporaryDirectory() as folder:
         # The embeddings and ecg_ids of the training records are not published.
         published = replace(artifact, neighbors=None)

@@ -23,7 +23,10 @@ from huggingface_hub.errors import (
 
 from ecg_siglip.core.files import one_line
 
-PARTS = ("README.md", "config.json", "model.safetensors", "neighbours.safetensors", "text/*")
+PARTS = (
+    *("README.md", "config.json", "vocabulary.json", "model.safetensors"),
+    *("neighbours.safetensors", "text/*"),
+)
 FILES = [*PARTS, *(f"member*/{part}" for part in PARTS)]
 # ``text/`` has files of many names; those that could run code when read are excluded.
 PICKLES = [

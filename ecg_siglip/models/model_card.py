@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 from ecg_siglip.models.provenance import Provenance
-from ecg_siglip.vocabulary import findings
+from ecg_siglip.vocabulary.vocabulary_file import PTBXL
 
 Scores = Mapping[str, float | None]
 
@@ -29,7 +29,7 @@ CARD = """---
 **For research, not for diagnosis.** This is not a medical device; it has not been tested on
 patients.
 
-Predicts calibrated probabilities of {n_findings} findings (SCP-ECG statements of PTB-XL, task
+Predicts calibrated probabilities of {n_findings} findings ({origin}, task
 `{task}`) in a 12-lead ECG; a record may have several findings. An ECG encoder (`{ecg}`) and a text
 encoder (`{text}`) were trained with the objective `{objective}` by ecg_siglip {version} (commit
 {commit}).
@@ -89,8 +89,9 @@ Wagner, P. et al. (2020), *Scientific Data* 7, 154, doi:10.1038/s41597-020-0495-
 
 def model_card(
     provenance: Provenance,
-    codes: Sequence[str],
+    names: Mapping[str, str],
     waveform: Mapping[str, Any],
+    vocabulary: str = PTBXL,
     name: str = "path/to/this/folder",
     folds: Mapping[int, Scores] | None = None,
 ) -> str:
@@ -98,8 +99,12 @@ def model_card(
 
     Parameters
     ----------
-    provenance, codes, waveform
+    provenance, waveform
         As in ``artifact.Artifact``.
+    names : mapping of str to str
+        The findings of the model: name by code.
+    vocabulary : str
+        Name of the vocabulary.
     name : str
         The name to load it by: a folder, or ``owner/name`` on the hub.
     folds : mapping of fold to scores, optional
@@ -118,7 +123,10 @@ def model_card(
         **vars(provenance),
         head=_head(provenance.run, columns, tuning_fold),
         name=name,
-        n_findings=len(codes),
+        n_findings=len(names),
+        origin=(
+            "SCP-ECG statements of PTB-XL" if vocabulary == PTBXL else f"vocabulary `{vocabulary}`"
+        ),
         fs=waveform["to_fs"],
         duration_s=waveform["duration_s"],
         start=start,
@@ -127,9 +135,7 @@ def model_card(
             "" if provenance.text in ("small", "none") else TEXT_LICENCE.format(provenance.text)
         ),
         scores=_table(columns),
-        findings="\n".join(
-            f"- `{code}`: {words}" for code, words in zip(codes, findings.names(codes), strict=True)
-        ),
+        findings="\n".join(f"- `{code}`: {words}" for code, words in names.items()),
     )
 
 

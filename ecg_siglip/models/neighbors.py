@@ -26,7 +26,7 @@ class Neighbors:
         Embeddings of the training records, unit norm.
     ecg_id : ndarray of shape (N,), int64
     labels_NF : ndarray of shape (N, n_findings), bool
-        Findings of the training records, in the model's order.
+        Findings that are known to be present in the training records, in the model's order.
     tune_distance : ndarray of shape (n_tune,), float32, sorted
         ``1 - cosine`` of each record of the tuning fold to its nearest training record.
 

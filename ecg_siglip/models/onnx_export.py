@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from ecg_siglip.models.artifact import Artifact
 from ecg_siglip.models.dual_encoder import Model
 from ecg_siglip.signals.leads import LEADS
-from ecg_siglip.vocabulary import findings
 
 MAX_DIFFERENCE = 1e-4  # of a probability, between onnxruntime and PyTorch
 
@@ -62,7 +61,7 @@ def metadata(artifact: Artifact) -> dict[str, str]:
         "low_hz": spec["low_hz"],
         "high_hz": spec["high_hz"],
         "codes": list(artifact.codes),
-        "names": findings.names(artifact.codes),
+        "names": artifact.names,
         "thresholds": {rule: t.tolist() for rule, t in artifact.thresholds.items()},
         "operating": {target: t.tolist() for target, t in artifact.operating.items()},
         "about": provenance,

@@ -1,5 +1,6 @@
 """Figures of scores: of one fold finding by finding, and of many runs side by side.
 
+Labels (``y_true``) are bool, or float with NaN where unknown; unknown pairs are not drawn.
 As in ``ecg_plot``, figures are made without pyplot.
 """
 
@@ -61,8 +62,23 @@ def _small_multiples(n: int, n_columns: int = 8, sharey: bool = True) -> tuple[F
     return figure, list(axes.flat[:n])
 
 
-def _frequent(y_true: NDArray, min_positives: int, max_panels: int) -> list[int]:
-    n_positive = y_true.sum(axis=0)
+def known_records(y_true: ArrayLike, y_prob: ArrayLike, f: int) -> tuple[NDArray, NDArray, NDArray]:
+    """Return labels, probabilities and rows of the records whose label of a finding is known.
+
+    Parameters
+    ----------
+    y_true : array of shape (n_records, n_findings), bool, or float with NaN where unknown
+    y_prob : array of shape (n_records, n_findings), float in [0, 1]
+    f : int
+        Column of the finding.
+    """
+    labels = np.asarray(y_true)[:, f].astype(float)
+    rows = np.flatnonzero(~np.isnan(labels))
+    return labels[rows] > 0, np.asarray(y_prob, dtype=float)[rows, f], rows
+
+
+def _frequent(y_true: ArrayLike, min_positives: int, max_panels: int) -> list[int]:
+    n_positive = np.nansum(np.asarray(y_true, dtype=float), axis=0)
     order = np.argsort(-n_positive, kind="stable")
     return [int(f) for f in order if n_positive[f] >= min_positives][:max_panels]
 
@@ -152,11 +168,10 @@ def pr_figure(
 
     The dashed line is the finding's prevalence: the precision of a random classifier.
     """
-    y_true, y_prob = np.asarray(y_true, dtype=bool), np.asarray(y_prob, dtype=float)
     findings = _frequent(y_true, min_positives, max_panels)
     figure, axes = _small_multiples(len(findings))
     for ax, f in zip(axes, findings, strict=True):
-        labels, probability = y_true[:, f], y_prob[:, f]
+        labels, probability, _ = known_records(y_true, y_prob, f)
         precision, recall, _ = precision_recall_curve(labels, probability)
         area = average_precision_score(labels, probability)
         ax.axhline(labels.mean(), color=MUTED, lw=0.8, ls=(0, (3, 3)))
@@ -206,7 +221,8 @@ def reliability_figure(y_true: ArrayLike, y_prob: ArrayLike) -> Figure:
     each. Right: the same on logarithmic axes, which show the rare findings.
     """
     labels = np.asarray(y_true, dtype=float).ravel()
-    probability = np.asarray(y_prob, dtype=float).ravel()
+    known = ~np.isnan(labels)
+    labels, probability = labels[known], np.asarray(y_prob, dtype=float).ravel()[known]
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     grid = figure.add_gridspec(2, 2, height_ratios=(3.2, 1))
     linear, counts = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
@@ -244,11 +260,10 @@ def finding_reliability_figure(
     All bins have about the same number of positives instead of the same width, so that rare
     findings have points as well; bars are 95 % Wilson intervals.
     """
-    y_true, y_prob = np.asarray(y_true, dtype=bool), np.asarray(y_prob, dtype=float)
     findings = _frequent(y_true, min_positives, max_panels)
     figure, axes = _small_multiples(len(findings))
     for ax, f in zip(axes, findings, strict=True):
-        labels, probability = y_true[:, f], y_prob[:, f]
+        labels, probability, _ = known_records(y_true, y_prob, f)
         n_bins = int(np.clip(labels.sum() // 5, 1, 6))
         inner = np.quantile(probability[labels], np.linspace(0, 1, n_bins + 1)[1:-1])
         edges = np.unique(np.concatenate([[0.0], inner, [1.0]]))
@@ -278,12 +293,11 @@ def decision_figure(
     latter weighted by the odds of the threshold probability. Vickers and Elkin 2006
     (doi:10.1177/0272989X06295361). Acting on none is 0.
     """
-    y_true, y_prob = np.asarray(y_true, dtype=bool), np.asarray(y_prob, dtype=float)
     findings = _frequent(y_true, min_positives, max_panels)
     # Each finding has its own scale: its net benefit is bounded by its prevalence.
     figure, axes = _small_multiples(len(findings), n_columns=6, sharey=False)
     for ax, f in zip(axes, findings, strict=True):
-        labels, probability = y_true[:, f], y_prob[:, f]
+        labels, probability, _ = known_records(y_true, y_prob, f)
         threshold = np.linspace(0.01, 0.9, 90)
         odds = threshold / (1 - threshold)
         positive = probability[:, None] >= threshold
@@ -319,11 +333,10 @@ def threshold_figure(
     min_positives, max_panels : int
         Which findings are drawn: the most frequent ones.
     """
-    y_true, y_prob = np.asarray(y_true, dtype=bool), np.asarray(y_prob, dtype=float)
     findings = _frequent(y_true, min_positives, max_panels)
     figure, axes = _small_multiples(len(findings))
     for ax, f in zip(axes, findings, strict=True):
-        labels, probability = y_true[:, f], y_prob[:, f]
+        labels, probability, _ = known_records(y_true, y_prob, f)
         order = np.argsort(-probability, kind="stable")
         score, hits = probability[order], np.cumsum(labels[order])
         f1 = 2 * hits / (np.arange(1, len(score) + 1) + labels.sum())

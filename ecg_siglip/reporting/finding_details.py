@@ -77,7 +77,8 @@ def finding_details(
 
     Parameters
     ----------
-    y_true : array of shape (n_records, n_findings), bool
+    y_true : array of shape (n_records, n_findings), bool, or float with NaN where unknown
+        Each finding is shown with the records whose label is known.
     y_prob : array of shape (n_records, n_findings), float in [0, 1]
     codes : sequence of str, length n_findings
     thresholds : mapping of rule to array of shape (n_findings,)
@@ -92,15 +93,14 @@ def finding_details(
     -------
     list of FindingDetails, in the order of ``codes``
     """
-    y_true_NF, y_prob_NF = np.asarray(y_true, bool), np.asarray(y_prob, float)
     details = []
     for f, code in enumerate(codes):
-        y, p = y_true_NF[:, f], y_prob_NF[:, f]
+        y, p, rows = charts.known_records(y_true, y_prob, f)
         counts = {r: _counts(y, p, float(np.asarray(t)[f])) for r, t in thresholds.items()}
         y_pred = p >= counts[rule]["threshold"]
         right, wrong = _examples(y_pred & y, -p), _examples(y_pred & ~y, -p)
         missed = _examples(~y_pred & y, p)
-        shown = [str(paths[i]) for i in (*right, *wrong, *missed)]
+        shown = [str(paths[rows[i]]) for i in (*right, *wrong, *missed)]
         roc, pr, bins = _curves(y, p)
         tp, fp, fn, tn = (counts[rule][key] for key in ("tp", "fp", "fn", "tn"))
         details.append(
@@ -112,9 +112,9 @@ def finding_details(
                 (_x(tp / (tp + fn)), _y(tp / (tp + fp))) if pr and tp + fp else None,
                 bins,
                 counts,
-                [ExampleRecord(str(records[i]), float(p[i])) for i in right],
-                [ExampleRecord(str(records[i]), float(p[i])) for i in wrong],
-                [ExampleRecord(str(records[i]), float(p[i])) for i in missed],
+                [ExampleRecord(str(records[rows[i]]), float(p[i])) for i in right],
+                [ExampleRecord(str(records[rows[i]]), float(p[i])) for i in wrong],
+                [ExampleRecord(str(records[rows[i]]), float(p[i])) for i in missed],
                 report_command(shown, code, command) if shown else "",
             )
         )

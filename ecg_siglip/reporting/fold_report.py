@@ -13,10 +13,12 @@ from numpy.typing import ArrayLike
 
 from ecg_siglip.core.files import write_file
 from ecg_siglip.metrics.decision_rules import DEFAULT_RULE
+from ecg_siglip.metrics.validation import labels
 from ecg_siglip.reporting import charts
 from ecg_siglip.reporting.charts import RULES
 from ecg_siglip.reporting.ecg_plot import ecg_figure
 from ecg_siglip.reporting.finding_details import FindingDetails
+from ecg_siglip.reporting.fonts import with_all_letters
 from ecg_siglip.reporting.html import format_number, inline_figure, load_template
 
 
@@ -49,10 +51,12 @@ def _headline(scores: Mapping[str, float], rule: str) -> list[dict[str, str]]:
 def _verdicts(case: Mapping[str, Any], names: Mapping[str, str]) -> list[dict[str, str]]:
     """Return the findings of a record that are labelled or predicted, the missed first."""
     labelled, predicted = set(case["true"]), set(case["findings"])
+    unknown = set(case.get("unknown", ()))
     verdicts = {
         "missed": labelled - predicted,
-        "false positive": predicted - labelled,
+        "false positive": predicted - labelled - unknown,
         "right": labelled & predicted,
+        "unknown label": predicted & unknown,
     }
     probability = case["probabilities"]
     return [
@@ -82,6 +86,7 @@ def worst_cases(
     names : sequence of str, length n_records
     codes : sequence of str, length n_findings
     y_true, y_prob, y_pred : arrays of shape (n_records, n_findings)
+        Where `y_true` is NaN, the label is unknown and adds nothing to the cross-entropy.
     n : int
         Largest number of cases.
 
@@ -90,8 +95,8 @@ def worst_cases(
     list of (int, dict)
         Row, and a case as in ``FoldReport.worst`` without its ``signal`` and ``fs``.
     """
-    inside = np.clip(y_prob, 1e-7, 1 - 1e-7)
-    loss = -np.where(y_true, np.log(inside), np.log1p(-inside))
+    inside, (y_true, known) = np.clip(y_prob, 1e-7, 1 - 1e-7), labels("y_true", y_true)
+    loss = -np.where(y_true, np.log(inside), np.log1p(-inside)) * known
     all_codes = np.array(codes)
     cases = []
     for i in np.argsort(-loss.sum(axis=1))[:n].tolist():
@@ -102,6 +107,7 @@ def worst_cases(
             "probabilities": dict(zip(codes, y_prob[i].tolist(), strict=True)),
             "findings": all_codes[y_pred[i]].tolist(),
             "true": all_codes[y_true[i]].tolist(),
+            "unknown": all_codes[~known[i]].tolist(),
             "why": f"{codes[top]} {error}: probability {y_prob[i, top]:.2f}",
         }
         cases.append((i, case))
@@ -122,14 +128,14 @@ class FoldReport:
     codes, names : sequences of str
         Of the findings, in the order of the columns.
     y_true, y_prob : arrays of shape (n_records, n_findings)
-        Of the fold reported on.
+        Of the fold reported on; `y_true` is NaN where a label is unknown.
     thresholds : mapping of rule to array of shape (n_findings,)
     tune : (y_true, y_prob) of the tuning fold, optional
         Only drawn, to show where the thresholds come from.
     worst : sequence of mapping
         Records with the largest errors: ``record`` (name), ``signal`` (12, n_samples) in mV,
         ``fs`` in Hz, ``probabilities`` (code to float), ``findings`` (codes predicted), ``true``
-        (codes labelled), ``why`` (a sentence).
+        (codes labelled), ``unknown`` (codes without a known label, optional), ``why`` (a sentence).
     context : mapping of str to str
         What a reader must know: run, data, fold, model, commit.
     rule : str
@@ -181,6 +187,8 @@ def write_fold_report(path: str | Path, report: FoldReport) -> None:
     OSError
         If the file cannot be written.
     """
+    with with_all_letters():
+        figures = _figures(report)
     page = load_template("fold_report.html.j2").render(
         title=report.title,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -192,7 +200,7 @@ def write_fold_report(path: str | Path, report: FoldReport) -> None:
         ],
         rules={rule: RULES[rule] for rule in RULES if rule in report.thresholds},
         rule=report.rule,
-        figures=_figures(report),
+        figures=figures,
         cases=_cases(report),
         context=report.context,
         tables=report.tables,

@@ -13,6 +13,7 @@ from ecg_siglip.core.files import replace_file, visible
 from ecg_siglip.inference.prediction import Finding, Prediction
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.reporting.ecg_plot import ecg_figure
+from ecg_siglip.reporting.fonts import with_all_letters
 from ecg_siglip.reporting.html import inline_figure, load_template
 from ecg_siglip.signals.preprocessing import from_int16
 
@@ -159,7 +160,8 @@ def write_record_reports(
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_file(path) as partial:
         if path.suffix.lower() == ".pdf":
-            _write_pdf(partial, reports, model, rule)
+            with with_all_letters():
+                _write_pdf(partial, reports, model, rule)
         else:
             partial.write_text(_html(reports, model, rule), encoding="utf-8")
 

@@ -98,7 +98,7 @@ class OneEcgTab:
         )
         with gr.Group():
             self.question = gr.Textbox(
-                label="Question in English, German or Japanese",
+                label="Question in words",
                 placeholder="is there a left bundle branch block?",
                 elem_id="question",
                 max_length=300,

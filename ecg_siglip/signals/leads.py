@@ -1,4 +1,4 @@
-"""Lead names, lead order and lead sets, and which findings a set of leads can show.
+"""Lead names, lead order and lead sets.
 
 The input of a model always has twelve leads: missing limb leads are computed from two others
 (``leads.order_leads``), all other missing leads are 0 mV, as in training with
@@ -218,39 +218,6 @@ LEAD_SET_TITLES = {
     "I": "lead I alone",
 }
 
-_CHEST = {
-    "septal": ("V1", "V2", "V3"),
-    "anterior": ("V1", "V2", "V3", "V4"),
-    "right": ("V1", "V2"),
-}
-_ANTEROLATERAL = ("V3", "V4", "V5", "V6", "I", "aVL")
-# A wide QRS whose end points to the right or to the left.
-_SIDES = ("V1", "V2", "V5", "V6", "I", "aVL")
-_LATERAL, _INFERIOR, _HIGH = ("I", "aVL", "V5", "V6"), ("II", "III", "aVF"), ("I", "aVL")
-# A finding can be assessed if the record has at least one lead of each of its groups.
-# Infarction and ischaemia by region: Wagner et al. 2009, doi:10.1161/CIRCULATIONAHA.108.191098;
-# conduction: Surawicz et al. 2009, doi:10.1161/CIRCULATIONAHA.108.191095; hypertrophy: Hancock et
-# al. 2009, doi:10.1161/CIRCULATIONAHA.108.191097.
-_REQUIRED_LEADS: dict[str, tuple[tuple[str, ...], ...]] = {
-    **dict.fromkeys(("ASMI", "INJAS", "ISCAS", "SEHYP"), (_CHEST["septal"],)),
-    **dict.fromkeys(("AMI", "ISCAN", "ISCA", "ANEUR"), (_CHEST["anterior"],)),
-    **dict.fromkeys(("ALMI", "INJAL", "ISCAL"), (_ANTEROLATERAL,)),
-    **dict.fromkeys(("LMI", "INJLA", "ISCLA", "LVH", "VCLVH"), (_LATERAL,)),
-    **dict.fromkeys(("IMI", "INJIN", "ISCIN", "ISCI"), (_INFERIOR,)),
-    **dict.fromkeys(("ILMI", "INJIL", "ISCIL"), (_INFERIOR, _LATERAL)),
-    "IPMI": (_INFERIOR, _CHEST["septal"]),
-    "IPLMI": (_INFERIOR, _CHEST["septal"], _LATERAL),
-    "PMI": (_CHEST["septal"],),
-    # Without a lead of each wall neither an infarction nor a disease can be excluded.
-    **dict.fromkeys(("NORM", "MI"), (_INFERIOR, _CHEST["anterior"], _LATERAL)),
-    # The axis in the frontal plane.
-    **dict.fromkeys(("LAFB", "LPFB", "LAFB/LPFB"), (_HIGH, _INFERIOR)),
-    **dict.fromkeys(("IRBBB", "RVH"), (_CHEST["right"],)),
-    **dict.fromkeys(("CLBBB", "CRBBB", "ILBBB", "IVCD"), (_SIDES,)),
-    "LAO/LAE": (("II", "V1"),),
-    "RAO/RAE": ((*_INFERIOR, "V1", "V2"),),
-}
-
 
 def mask_leads(signals: np.ndarray, name: str) -> np.ndarray:
     """Mask the leads of records that are not in a lead set.
@@ -311,31 +278,7 @@ def nearest_lead_set(available: np.ndarray, record: str = "") -> str:
     raise ValueError(f"{record_prefix(record)}leads {got}: expected at least lead I or II")
 
 
-def not_assessable(codes: Sequence[str], available: Iterable[bool]) -> np.ndarray:
-    """Return which findings cannot be assessed because leads that they need are missing.
-
-    Parameters
-    ----------
-    codes : sequence of str, length n_findings
-    available : iterable of bool, length 12
-        See ``leads.available_leads``.
-
-    Returns
-    -------
-    ndarray of shape (n_findings,), bool
-
-    Examples
-    --------
-    >>> not_assessable(["AFIB", "IMI", "AMI"], available_leads(["I", "II"])).tolist()
-    [False, False, True]
-    """
-    names = {lead for lead, is_available in zip(LEADS, available, strict=True) if is_available}
-    return np.array(
-        [any(names.isdisjoint(group) for group in _REQUIRED_LEADS.get(code, ())) for code in codes]
-    )
-
-
-def lead_warnings(names: Sequence[str], record: str = "") -> list[str]:
+def lead_warnings(names: Sequence[str], record: str = "", states_leads: bool = True) -> list[str]:
     """Return warnings of missing leads and of what was done about them; empty for twelve leads.
 
     Parameters
@@ -344,6 +287,8 @@ def lead_warnings(names: Sequence[str], record: str = "") -> list[str]:
         Leads of the record, in the spelling of any device.
     record : str
         Name of the record, for messages.
+    states_leads : bool
+        Whether the vocabulary states which leads a finding needs.
 
     Returns
     -------
@@ -370,8 +315,10 @@ def lead_warnings(names: Sequence[str], record: str = "") -> list[str]:
     if missing and names:
         leads = f"lead{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
         lead_set = LEAD_SET_TITLES[nearest_lead_set(available, record)]
-        warnings.append(
-            f"without {leads}: calibrated for {lead_set}; findings that need other leads are not "
-            "assessed"
+        assessed = (
+            "findings that need other leads are not assessed"
+            if states_leads
+            else "all findings are assessed, since the vocabulary does not state their leads"
         )
+        warnings.append(f"without {leads}: calibrated for {lead_set}; {assessed}")
     return warnings

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ecg_siglip.vocabulary import findings
+from ecg_siglip.vocabulary.vocabulary_file import ptbxl
 
 # Share of records with each finding in PTB-XL v1.0.3, counted in its 21,799 rows of metadata
 # (Wagner et al. 2020, doi:10.1038/s41597-020-0495-6).
@@ -97,7 +97,7 @@ def abnormal_findings(rng: np.random.Generator, rhythm: str) -> list[str]:
 
 def likelihood(code: str, rng: np.random.Generator) -> float:
     """Draw the likelihood of a statement, 15 to 100; 0 (unknown) if it is not diagnostic."""
-    if not findings.STATEMENTS[code].diagnostic:
+    if "diagnostic" not in ptbxl().entry(code).groups:
         return 0.0
     return float(rng.choice(LIKELIHOODS, p=LIKELIHOOD_SHARES))
 

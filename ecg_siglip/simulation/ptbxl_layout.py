@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ecg_siglip.signals.leads import LEADS
-from ecg_siglip.vocabulary import findings
+from ecg_siglip.vocabulary.vocabulary_file import ptbxl
 
 LEAD_NAMES = [lead.upper() for lead in LEADS]  # PTB-XL writes AVR, AVL, AVF
 DEVICES = {"CS100    3": 0.28, "CS-12": 0.24, "AT-6 C 5.5": 0.22, "CS-12   E": 0.14}
@@ -82,21 +82,26 @@ def database(people: pd.DataFrame, rows: list[dict[str, Any]], seed: int) -> pd.
 
 def statements() -> pd.DataFrame:
     """Make the table ``scp_statements.csv``, with the columns that loaders of PTB-XL read."""
-    rows = {
-        s.code: {
-            "description": s.name,
-            "diagnostic": 1.0 if s.diagnostic else None,
-            "form": 1.0 if s.form else None,
-            "rhythm": 1.0 if s.rhythm else None,
-            "diagnostic_class": s.superclass,
-            "diagnostic_subclass": s.subclass,
+    vocabulary = ptbxl()
+    rows = {}
+    for entry in vocabulary.entries:
+        superclass, subclass = (
+            next(iter(vocabulary.to_task({entry.code: 0.0}, task)), None)
+            for task in ("superdiagnostic", "subdiagnostic")
+        )
+        rows[entry.code] = {
+            "description": entry.name,
+            **{
+                kind: 1.0 if kind in entry.groups else None
+                for kind in ("diagnostic", "form", "rhythm")
+            },
+            "diagnostic_class": superclass,
+            "diagnostic_subclass": subclass,
             "Statement Category": None,
-            "SCP-ECG Statement Description": s.name,
+            "SCP-ECG Statement Description": entry.name,
             "AHA code": None,
             "aECG REFID": None,
             "CDISC Code": None,
             "DICOM Code": None,
         }
-        for s in findings.STATEMENTS.values()
-    }
     return pd.DataFrame.from_dict(rows, orient="index")

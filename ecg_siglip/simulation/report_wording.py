@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ecg_siglip.vocabulary import findings
+from ecg_siglip.vocabulary.vocabulary_file import ptbxl
 
 # Our own wordings in the terse style of PTB-XL's reports; German | English.
 WORDS = {
@@ -67,7 +67,7 @@ def report(codes: Sequence[str], rng: np.random.Generator) -> str:
         wording = WORDS.get(code)
         if wording:
             return wording.split("|")[english]
-        return findings.prompts([code], language)[0].lower()
+        return ptbxl().prompts([code], language)[0].lower()
 
     ending = str(rng.choice(ENDINGS))
     parts = [words(code) for code in codes] + ([ending.split("|")[english]] if ending else [])

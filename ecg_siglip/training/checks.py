@@ -5,6 +5,7 @@ from __future__ import annotations
 from ecg_siglip import config
 from ecg_siglip.training.initialization import check_locks
 from ecg_siglip.training.targets import parse_terms
+from ecg_siglip.vocabulary.vocabulary_file import load_vocabulary
 
 
 def check_train_settings(settings: config.TrainConfig) -> None:
@@ -17,12 +18,30 @@ def check_train_settings(settings: config.TrainConfig) -> None:
     """
     check_objective(settings)
     check_locks(settings)
+    check_vocabulary(settings)
     if not settings.data.train_folds:
         raise ValueError("data.train_folds=[]: expected at least one fold")
     if settings.data.tune_fold in settings.data.train_folds:
         raise ValueError(
             f"data.tune_fold={settings.data.tune_fold}: expected a fold that is not trained on"
         )
+
+
+def check_vocabulary(settings: config.TrainConfig) -> None:
+    """Check that the vocabulary has the task and the language that the settings name.
+
+    Raises
+    ------
+    ValueError
+        If it does not, or cannot be read.
+    """
+    vocabulary = load_vocabulary(settings.vocabulary)
+    vocabulary.task(settings.data.task)
+    if settings.text.language != "mixed":
+        try:
+            vocabulary.check_language(settings.text.language)
+        except ValueError as error:
+            raise ValueError(f"text.{error}") from None
 
 
 def check_objective(settings: config.TrainConfig) -> None:

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ecg_siglip import config
 from ecg_siglip.core.distributed import Distributed
-from ecg_siglip.datasets.records import LabelledRecords
+from ecg_siglip.datasets.records import LabelledRecords, first_of
+from ecg_siglip.training.sampling import draw_epoch, row_weights, select_share
 from ecg_siglip.training.signals import Mixup, SignalReader
 from ecg_siglip.training.targets import (
     NO_RECORDS,
@@ -25,7 +26,6 @@ from ecg_siglip.training.targets import (
     finding_weights,
     parse_terms,
 )
-from ecg_siglip.vocabulary import concepts, findings
 from ecg_siglip.vocabulary.report_text import clean_report
 
 N_RATE = 16  # batches from which the positive rate is measured
@@ -76,19 +76,6 @@ class Batch:
     sizes: list[int]
 
 
-def select_share(rows: np.ndarray, ecg_id: np.ndarray, share: float) -> np.ndarray:
-    """Select a share of the rows, for learning curves.
-
-    A smaller share is part of a larger one. The selection is a function of ``ecg_id`` alone, not
-    of the seed of the run: runs that differ in the seed are trained on the same records.
-    """
-    if share == 1.0:
-        return rows
-    uniform = [np.random.default_rng([0, int(number)]).random() for number in ecg_id[rows]]
-    selected = np.argsort(uniform, kind="stable")[: max(1, round(share * len(rows)))]
-    return rows[np.sort(selected)]
-
-
 class TrainingData:
     """Records of a training run, turned into batches on its device.
 
@@ -106,8 +93,8 @@ class TrainingData:
     Raises
     ------
     ValueError
-        If a step would have a single record, or a finding of ``objective.exclude`` is unknown.
-
+        If a step would have a single record, a finding of ``objective.exclude`` is unknown, or no
+        training record has a known label of a finding.
     """
 
     def __init__(
@@ -126,21 +113,37 @@ class TrainingData:
         self.ecg_id, self.codes = data.ecg_id, data.codes
         self.version = data.version
         self.reports = usable_reports(data, settings.data.reports)
+        self.vocabulary = data.vocabulary
         language = settings.text.language
-        self.languages = list(findings.LANGUAGES if language == "mixed" else (language,))
-        self.prompts_in = [findings.prompts(data.codes, each) for each in self.languages]
+        known = self.vocabulary.languages
+        # One list per language and wording, with the language of each.
+        wordings = [
+            (each, prompts)
+            for each in (known if language == "mixed" else (language,))
+            for prompts in self.vocabulary.wordings(data.codes, each)
+        ]
+        self.languages = [each for each, _ in wordings]
+        self.prompts_in = [prompts for _, prompts in wordings]
         self.prompts = self.prompts_in[0]  # used for predictions
         # A copy for the host, so that it does not wait for the device.
         self.y_true = data.y_true
         self.labels = torch.from_numpy(data.y_true.astype(np.float32)).to(device)
+        # (n_records, F) bool; None: all labels are known.
+        self.known: Tensor | None = None
+        if data.known is not None and not data.known.all():
+            self.known = torch.from_numpy(data.known).to(device)
         self.soft_labels = None if soft_labels is None else torch.from_numpy(soft_labels).to(device)
         self.train_rows = select_share(
             data.fold(*settings.data.train_folds), data.ecg_id, settings.data.train_share
         )
+        self.row_weights = row_weights(data, self.train_rows, settings.data.temperature)
         self.tune_rows = data.fold(settings.data.tune_fold)
+        self.tune_true = data.labels(self.tune_rows)  # NaN where unknown
         self._check_step_size()
+        self._check_known(data)
         excluded = [self.column(code) for code in settings.objective.exclude]
-        self.weights = finding_weights(self.labels[self.to_device(self.train_rows)], excluded)
+        train_rows = self.to_device(self.train_rows)
+        self.weights = finding_weights(self.labels[train_rows], excluded, self._known(train_rows))
         augment = settings.augment
         self.is_augmented = any(getattr(augment, f.name) for f in dataclasses.fields(augment))
         # (n_records, n_features) of a frozen ECG encoder, see ``Trainer.cache_ecg_features``.
@@ -153,6 +156,22 @@ class TrainingData:
                 f"optim.batch_size={batch_size}: {n_records} training records leave a step of one, "
                 "and batch normalisation needs two; expected another batch size"
             )
+
+    def _check_known(self, data: LabelledRecords) -> None:
+        if data.known is None or all(term.targets == "diagonal" for term in self.terms):
+            return  # the diagonal needs no label
+        is_known_F = data.known[self.train_rows].any(axis=0)
+        if unknown := [
+            code for code, known in zip(self.codes, is_known_F, strict=True) if not known
+        ]:
+            raise ValueError(
+                f"no training record has a known label of {first_of(unknown)}; expected labels of "
+                f"every finding, or data.held_out=[{','.join(unknown)}] to leave them out"
+            )
+
+    def _known(self, index: Tensor) -> Tensor | None:
+        """Return which labels of some records are known; None if all of the data are."""
+        return None if self.known is None else self.known[index]
 
     def column(self, code: str) -> int:
         """Return the column of a finding.
@@ -167,8 +186,8 @@ class TrainingData:
         return self.codes.index(code)
 
     def batches(self, epoch: int) -> list[np.ndarray]:
-        """Return the rows of each step: every training record once, in steps of equal size."""
-        order = np.random.default_rng([self.settings.seed, epoch]).permutation(self.train_rows)
+        """Return the rows of each step, see ``sampling.draw_epoch``, in steps of equal size."""
+        order = draw_epoch(self.train_rows, self.row_weights, [self.settings.seed, epoch])
         n_steps = math.ceil(len(order) / self.settings.optim.batch_size)
         return np.array_split(order, n_steps)
 
@@ -209,7 +228,7 @@ class TrainingData:
         """Return the texts that this process encodes, and the number of texts per process."""
         if term.text in NO_RECORDS or self.distributed.n == 1:
             return texts, [len(texts)]
-        sizes = [int(np.isin(owners, part).sum()) for part in parts]
+        sizes = [int(np.isin(part, owners).sum()) for part in parts]
         rank = self.distributed.rank
         start = sum(sizes[:rank])
         return texts[start : start + sizes[rank]], sizes
@@ -237,7 +256,7 @@ class TrainingData:
         return Mixup(partners, rng.beta(alpha, alpha, len(rows)).astype(np.float32))
 
     def step_prompts(self, rows: np.ndarray, epoch: int) -> list[str]:
-        """Return the prompts of a step; with several languages, all in one drawn language."""
+        """Return the prompts of a step; with several languages or wordings, all of a drawn one."""
         if len(self.prompts_in) == 1:
             return self.prompts
         # The last number separates this draw from the other draws of the epoch.
@@ -268,7 +287,8 @@ class TrainingData:
         Notes
         -----
         A record without a finding brings no text of its own and is a negative for the other texts
-        of the batch. The same holds for a record with an empty report.
+        of the batch. The same holds for a record with an empty report. A finding whose label is
+        unknown is not named by the text of findings.
         """
         n_findings = len(self.codes)
         prompts = self.step_prompts(rows, epoch)
@@ -276,7 +296,7 @@ class TrainingData:
             return prompts, np.full(n_findings, -1), torch.eye(n_findings, device=self.device)
         if kind == "concept":
             language = self.languages[self.prompts_in.index(prompts)]
-            texts, members_CF = concepts.prompts(self.codes, language)
+            texts, members_CF = self.vocabulary.concept_prompts(self.codes, language)
             members = torch.from_numpy(members_CF.astype(np.float32))
             return texts, np.full(len(texts), -1), members.to(self.device)
         if kind == "report":
@@ -330,17 +350,28 @@ class TrainingData:
         index, owner_index = self.to_device(rows), self.to_device(owners)
         ecg_labels = self.labels if self.soft_labels is None else self.soft_labels
         return PairTargets(
-            term.targets, ecg_labels[index], labels, index, owner_index, self.weights
+            term.targets,
+            ecg_labels[index],
+            labels,
+            index,
+            owner_index,
+            self.weights,
+            self._known(index),
+            # A report has the labels of its record; other texts name their findings.
+            self._known(owner_index) if term.text == "report" else None,
         )
 
     def prior_logits(self) -> Tensor:
         """Return the log-odds of each finding in the training folds, (F,) float32.
 
+        They are those of the records whose label is known.
         Half a record is added to both classes, so that a finding without positives has finite
         log-odds, too.
         """
-        n_positive = self.labels[self.to_device(self.train_rows)].sum(0)
-        return torch.log((n_positive + 0.5) / (len(self.train_rows) - n_positive + 0.5)).cpu()
+        train_rows = self.to_device(self.train_rows)
+        n_positive, known = self.labels[train_rows].sum(0), self._known(train_rows)
+        n = len(train_rows) if known is None else known.sum(0)
+        return torch.log((n_positive + 0.5) / (n - n_positive + 0.5)).cpu()
 
     def positive_rate(self, term: Term) -> float:
         """Return the mean target of a pair in the first batches of the run.
@@ -361,29 +392,34 @@ class TrainingData:
             ``positive``: mean target of a pair. ``false_negative``: share of the pairs that are
             positive by the labels (all findings that the text names are present) and have a target
             below 0.5. ``records_with_false_negative``: share of the records that have such a pair
-            in their batch.
+            in their batch. Pairs whose target is unknown are left out.
 
         Raises
         ------
         ValueError
-            If no record has a text of that kind.
+            If no record has a text of that kind, or no target is known.
         """
         n_pairs = n_true = n_rows = 0
         positive = missed = rows_missed = 0.0
         for rows in self.batches(0)[:N_RATE]:
             _, owners, text_labels = self.texts(term.text, rows, 0)
             targets = self.targets(term, rows, owners, text_labels)
-            matrix_BT = targets.matrix()
+            matrix_BT, known_BT = targets.values_and_known()
             labels = self.labels[self.to_device(rows)]
-            true_BT = replace(targets, rule="present", ecg_labels=labels).matrix() > 0
+            present = replace(targets, rule="present", ecg_labels=labels, text_known=None)
+            true_BT = present.matrix() > 0
+            if known_BT is not None:
+                true_BT = true_BT & known_BT
             missed_BT = true_BT & (matrix_BT < 0.5)
-            n_pairs, n_rows = n_pairs + matrix_BT.numel(), n_rows + len(rows)
+            n_pairs += matrix_BT.numel() if known_BT is None else int(known_BT.sum())
+            n_rows += len(rows)
             positive += matrix_BT.sum().item()
             n_true += int(true_BT.sum())
             missed += missed_BT.sum().item()
             rows_missed += missed_BT.any(1).sum().item()
         if not n_pairs:
-            raise ValueError(f"objective {term.name}: no record of the training folds has a text")
+            what = "text" if self.known is None else "text with a known target"
+            raise ValueError(f"objective {term.name}: no record of the training folds has a {what}")
         return {
             "positive": positive / n_pairs,
             "false_negative": missed / max(1, n_true),

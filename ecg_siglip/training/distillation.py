@@ -17,7 +17,7 @@ from ecg_siglip.datasets.ptbxl import waveform_spec
 from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.training.initialization import check_provenance
-from ecg_siglip.vocabulary.findings import check_same_codes
+from ecg_siglip.vocabulary.vocabulary import check_same_codes
 
 
 def soft_labels(
@@ -39,7 +39,9 @@ def soft_labels(
     -------
     ndarray of shape (n_records, n_findings), float32 in [0, 1]
         ``(1 - share) * y_true + share * p`` with p the mean of the calibrated probabilities of the
-        teachers that were neither trained nor tuned on the record's fold.
+        teachers that were neither trained nor tuned on the record's fold. 0 where a label is
+        unknown: it stays unknown, and no teacher fills it in, so that what a model learns about
+        a finding comes from records where it was assessed.
     list of dict
         Provenance of each teacher, see ``Provenance.summary``.
 
@@ -79,6 +81,8 @@ def soft_labels(
     labels = data.y_true.astype(np.float64)
     mean = total[train_rows] / n_teachers[train_rows][:, None]
     labels[train_rows] += objective.teacher_share * (mean - labels[train_rows])
+    if data.known is not None:
+        labels[~data.known] = 0.0
     return labels.astype(np.float32), summaries
 
 

@@ -26,11 +26,10 @@ from ecg_siglip.metrics.operating_points import operating_thresholds
 from ecg_siglip.metrics.summary import headline
 from ecg_siglip.models.artifact import Artifact, load_artifact, save_artifact
 from ecg_siglip.models.dual_encoder import EcgTextModel, Ensemble
-from ecg_siglip.models.model_card import model_card
 from ecg_siglip.models.neighbors import Neighbors
 from ecg_siglip.models.provenance import Provenance, merged_provenance
-from ecg_siglip.training.data import select_share
-from ecg_siglip.vocabulary.findings import check_same_codes
+from ecg_siglip.training.sampling import select_share
+from ecg_siglip.vocabulary.vocabulary import check_same_codes
 
 
 def members_of(root: Path, names: list[str]) -> list[tuple[config.TrainConfig, Artifact]]:
@@ -99,7 +98,7 @@ def join_runs(settings: config.EnsembleConfig) -> None:
     run.mkdir(parents=True)
     try:
         write_file(run / "config.yaml", to_yaml(trained).encode())
-        card = model_card(artifact.provenance, artifact.codes, artifact.waveform)
+        card = artifact.card()
         save_artifact(run / "model", artifact, card)
     except BaseException:
         shutil.rmtree(run, ignore_errors=True)  # created by this call, and useless if incomplete
@@ -119,12 +118,14 @@ def _join(
     first = artifacts[0]
     model = Ensemble([a.model for a in artifacts if isinstance(a.model, EcgTextModel)])
     model = model.to(pick_device(settings.device)).eval()
-    data = load_evaluation_data(settings.data, trained, first.waveform, first.codes)
+    data = load_evaluation_data(
+        settings.data, trained, first.waveform, first.codes, first.vocabulary
+    )
     data = hide_findings(data, trained.data.held_out)
     rows = data.fold(trained.data.tune_fold)
     assert data.signals is not None
     text_FD = model.encode_text(first.prompts).detach()
-    signals, y_true = data.signals[rows], data.y_true[rows]
+    signals, y_true = data.signals[rows], data.labels(rows)
 
     def predict(signals: np.ndarray) -> np.ndarray:
         return forward(model, text_FD, signals, progress=True)[0]
@@ -145,10 +146,11 @@ def _join(
         model=model,
         codes=first.codes,
         prompts=first.prompts,
+        vocabulary=first.vocabulary,
         waveform=first.waveform,
         calibration=calibration,
         thresholds=thresholds,
-        operating=operating_thresholds(calibrated),
+        operating=operating_thresholds(calibrated, y_true),
         provenance=replace(provenance, tune_scores=without_nan(scores)),
         fewer_leads=tune_fewer_leads(y_true, predict, signals) if fewer_leads else {},
         neighbors=neighbors,

@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ecg_siglip import __version__, config
 from ecg_siglip.datasets import ptbxl
-from ecg_siglip.datasets.records import LabelledRecords
+from ecg_siglip.datasets.records import LabelledRecords, first_of
 from ecg_siglip.inference.tuning import tune_fewer_leads, tune_fold
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.multilabel import without_nan
 from ecg_siglip.metrics.operating_points import operating_thresholds
 from ecg_siglip.metrics.summary import headline
 from ecg_siglip.models.artifact import Artifact, save_artifact
-from ecg_siglip.models.model_card import model_card
 from ecg_siglip.models.provenance import Provenance, describe_commit, describe_machine
 from ecg_siglip.training.state import weights_of
 from ecg_siglip.training.trainer import Trainer
@@ -34,7 +35,12 @@ def save_artifact_for_run(training: Trainer, loaded: LabelledRecords, run: Path)
     """
     settings, data = training.settings, training.data
     tune_rows = loaded.fold(settings.data.tune_fold)
-    y_tune = loaded.y_true[tune_rows]
+    y_tune = loaded.labels(tune_rows)
+    if unknown := [data.codes[i] for i in np.flatnonzero(np.isnan(y_tune).all(axis=0))]:
+        print(
+            f"note: fold {settings.data.tune_fold} has no known label of {first_of(unknown)}; not "
+            "calibrated"
+        )
     with weights_of(training.model, training.best["weights"]):
         signals, predict = data.reader.mapped[tune_rows], training.tune_probabilities
         calibration, thresholds, calibrated = tune_fold(y_tune, predict(signals))
@@ -45,16 +51,16 @@ def save_artifact_for_run(training: Trainer, loaded: LabelledRecords, run: Path)
             model=training.model,
             codes=data.codes,
             prompts=data.prompts,
+            vocabulary=data.vocabulary,
             waveform=ptbxl.waveform_spec(settings.waveform),
             calibration=calibration,
             thresholds=thresholds,
-            operating=operating_thresholds(calibrated),
+            operating=operating_thresholds(calibrated, y_tune),
             provenance=provenance,
             fewer_leads=tune_fewer_leads(y_tune, predict, signals) if fewer_leads else {},
             neighbors=training.neighbors(tune_rows) if settings.keep_embeddings else None,
         )
-        card = model_card(provenance, artifact.codes, artifact.waveform)
-        save_artifact(run / "model", artifact, card)
+        save_artifact(run / "model", artifact, artifact.card())
     print(
         f"\ntuning fold {settings.data.tune_fold} (optimistically biased: thresholds tuned on it):"
     )

@@ -18,7 +18,6 @@ from ecg_siglip.models.provenance import Provenance
 from ecg_siglip.models.text_encoders import LinearHead, TextEncoder, text_encoder
 from ecg_siglip.training.data import TrainingData
 from ecg_siglip.training.targets import Term, bias_from_rate
-from ecg_siglip.vocabulary import findings
 
 
 def check_locks(settings: config.TrainConfig) -> None:
@@ -145,8 +144,9 @@ def new_model(settings: config.TrainConfig, data: TrainingData, terms: list[Term
     ecg_settings.pop("weights")
     text_settings.pop("language")
     texts = [data.reports[row] for row in data.train_rows]
-    for language in findings.LANGUAGES:
-        texts += findings.prompts(data.codes, language)
+    for language in data.vocabulary.languages:
+        for prompts in data.vocabulary.wordings(data.codes, language):
+            texts += prompts
     bias = settings.objective.logit_bias
     model_config = {
         "embed_dim": settings.embed_dim,

@@ -2,7 +2,7 @@
 
 Every pair of an ECG and a text is a binary classification of its own (SigLIP, Zhai et al. 2023,
 arXiv:2303.15343). ``targets.PairTargets`` holds the targets, ``pair_loss`` compares the logits with
-them.
+them. A pair whose target is unknown contributes to neither loss nor gradient.
 
 Shape letters: B ECGs, T texts, D embedding, F findings.
 """
@@ -31,7 +31,8 @@ def pair_loss(
 ) -> Tensor:
     """Compute the loss of all ECG-text pairs of a batch, summed over the pairs: a scalar, float32.
 
-    Divide by the number of ECGs of the whole batch for the mean of SigLIP (equation 1).
+    Divide by the number of ECGs of the whole batch for the mean of SigLIP (equation 1), also where
+    targets are unknown: a known pair has the same weight in every batch.
 
     Parameters
     ----------
@@ -44,7 +45,7 @@ def pair_loss(
         Texts whose logits exist at one time; None: see ``texts_at_once``.
     """
     if loss == "softmax":
-        return softmax_pair_loss(ecg_BD, text_TD, log_scale, targets.matrix())
+        return softmax_pair_loss(ecg_BD, text_TD, log_scale, *targets.values_and_known())
     n_texts = n_chunk or texts_at_once(ecg_BD)
     total: Tensor = _FusedPairLoss.apply(ecg_BD, text_TD, log_scale, bias, targets, n_texts)
     return total
@@ -103,11 +104,18 @@ class _Sums:
             stop = min(start + self.n_chunk, len(text_TD))
             text_CD = text_TD[start:stop]
             logits_BC = torch.addmm(self.bias, self.scaled_BD, text_CD.T)
-            targets_BC = targets.chunk(start, stop).matrix().to(logits_BC.dtype)
-            # The cross-entropy, log(1 + e^z) - y z, in the fewest passes over the chunk.
-            self.total = self.total + functional.softplus(logits_BC).sum()
+            targets_BC, known_BC = targets.chunk(start, stop).values_and_known()
+            targets_BC = targets_BC.to(logits_BC.dtype)
+            # The cross-entropy, log(1 + e^z) - y z, in the fewest passes over the chunk. A target
+            # that is unknown is 0.
+            softplus_BC = functional.softplus(logits_BC)
+            if known_BC is not None:
+                softplus_BC.mul_(known_BC)
+            self.total = self.total + softplus_BC.sum()
             self.total = self.total - torch.dot(logits_BC.view(-1), targets_BC.view(-1))
             residual_BC = logits_BC.sigmoid_().sub_(targets_BC)
+            if known_BC is not None:
+                residual_BC.mul_(known_BC)
             self.ecg_grad_BD.addmm_(residual_BC, text_CD)
             text_grad_TD[start:stop].addmm_(residual_BC.T, self.scaled_BD)
             self.bias_grad = self.bias_grad + residual_BC.sum()
@@ -126,18 +134,24 @@ def sigmoid_pair_loss(
     bias: Tensor,
     targets: PairTargets | MixedTargets,
 ) -> Tensor:
-    """Compute the sum of the binary cross-entropies of all pairs (SigLIP, equation 1).
+    """Compute the sum of the binary cross-entropies of all known pairs (SigLIP, equation 1).
 
     This is the readable reference, on the whole matrix; ``pair_loss`` must equal it.
     """
     logits_BT = log_scale.exp() * ecg_BD @ text_TD.T + bias
+    targets_BT, known_BT = targets.values_and_known()
+    weight_BT = None if known_BT is None else known_BT.to(logits_BT.dtype)
     return functional.binary_cross_entropy_with_logits(
-        logits_BT, targets.matrix().to(logits_BT.dtype), reduction="sum"
+        logits_BT, targets_BT.to(logits_BT.dtype), weight_BT, reduction="sum"
     )
 
 
 def softmax_pair_loss(
-    ecg_BD: Tensor, text_TD: Tensor, log_scale: Tensor, targets_BT: Tensor
+    ecg_BD: Tensor,
+    text_TD: Tensor,
+    log_scale: Tensor,
+    targets_BT: Tensor,
+    known_BT: Tensor | None = None,
 ) -> Tensor:
     """Compute CLIP's symmetric softmax loss: the mean of both directions, times B.
 
@@ -145,9 +159,12 @@ def softmax_pair_loss(
     -----
     Radford et al. 2021 (arXiv:2103.00020) for the diagonal. If a row or column has several
     positives, they share its probability equally (UniCL, arXiv:2204.03610); one without any
-    positive does not contribute to the loss.
+    positive does not contribute to the loss. Pairs whose target is unknown leave the denominators.
     """
     logits_BT = log_scale.exp() * ecg_BD @ text_TD.T
+    if known_BT is not None:
+        # Not -inf: the softmax of a row without any known pair would be NaN.
+        logits_BT = logits_BT.masked_fill(~known_BT, torch.finfo(logits_BT.dtype).min / 2)
 
     def direction(logits: Tensor, targets: Tensor) -> Tensor:
         share = targets / targets.sum(1, keepdim=True).clamp(min=1e-12)

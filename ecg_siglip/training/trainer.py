@@ -36,7 +36,7 @@ from ecg_siglip.training.losses import gather_rows, pair_loss, ring_pair_loss
 from ecg_siglip.training.run_log import RunLog, print_epoch
 from ecg_siglip.training.state import clone_tensors, save_state, weights, weights_of
 from ecg_siglip.training.text_cache import TextCache
-from ecg_siglip.vocabulary.findings import check_same_codes
+from ecg_siglip.vocabulary.vocabulary import check_same_codes
 
 N_AT_ONCE = 256  # records that a frozen ECG encoder encodes at a time
 N_CHECK = 50  # steps between checks of the loss: each check makes the host wait for the GPU
@@ -379,8 +379,9 @@ class Trainer:
         rows = self.data.tune_rows
         with weights_of(self.model, self.averaged):
             y_prob = self.tune_probabilities(self.data.reader.mapped[rows])
-        scores = epoch_scores(self.data.y_true[rows], y_prob)
-        if scores["macro_auprc"] >= self.best.get("macro_auprc", -1.0):
+        scores = epoch_scores(self.data.tune_true, y_prob)
+        # Without any known label there is no score: the last epoch is the best.
+        if not scores["macro_auprc"] < self.best.get("macro_auprc", -1.0):
             best = clone_tensors(self.averaged)
             self.best = {**scores, "epoch": self.epoch + 1, "weights": best}
         return scores
@@ -400,6 +401,7 @@ class Trainer:
         return {
             "codes": list(self.data.codes),
             "data": self.data.version,
+            "prompts": self.data.prompts_in,
             "model": self.model.state_dict(),
             "averaged": self.averaged,
             "optimizer": self.optimizer.state_dict(),
@@ -433,6 +435,11 @@ class Trainer:
             raise ValueError(
                 f"{path}: begun on other data ({state['data']}); expected {self.data.version}; "
                 "take another run.name"
+            )
+        if state.get("prompts", self.data.prompts_in) != self.data.prompts_in:
+            raise ValueError(
+                f"{path}: begun with other prompts; expected vocabulary={self.settings.vocabulary} "
+                "as it was; take another run.name"
             )
         if state.get("teachers", []) != self.teachers:
             began = ", ".join(each["run"] for each in state.get("teachers", [])) or "none"

@@ -3,20 +3,16 @@
 from ecg_siglip.core.lazy import lazy_names
 
 _MODULE_OF = {
-    "CLASSES": "findings",
-    "CONCEPTS": "concepts",
-    "LANGUAGES": "findings",
+    "Concept": "entry",
+    "Entry": "entry",
     "Match": "question_matching",
-    "STATEMENTS": "findings",
-    "TASKS": "findings",
+    "Vocabulary": "vocabulary",
     "clean_report": "report_text",
-    "exclusive_pairs": "exclusive",
     "label_matrix": "snomed",
     "label_queries": "snomed",
+    "load_vocabulary": "vocabulary_file",
     "match_question": "question_matching",
-    "names": "findings",
-    "prompts": "findings",
-    "task_codes": "findings",
+    "ptbxl": "vocabulary_file",
 }
 __all__ = [*_MODULE_OF]
 __getattr__ = lazy_names(__name__, _MODULE_OF)

@@ -2,7 +2,7 @@
 
 A text tower that was trained on the prompts of the findings knows no other words: the embedding of
 "pizza" is close to that of some finding, too. Therefore a question is matched to findings by the
-similarity of its words to their names, prompts and synonyms in English, German and Japanese,
+similarity of its words to their names, prompts and synonyms in each language of the vocabulary,
 measured on runs of letters. ``inference.questions`` combines the matches with the text tower.
 """
 
@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ecg_siglip.vocabulary import findings
+from ecg_siglip.vocabulary.vocabulary import Vocabulary
 
 N_SHOWN = 3
 # Set on the questions of tests/vocabulary/test_question_matching.py: for a question about a finding
@@ -26,69 +26,8 @@ MIN_CLOSENESS = 0.6
 SECOND_SHARE = 0.8
 MAX_CHARACTERS = 300
 
-# Other wordings of a finding, in addition to its name and its prompts.
-SYNONYMS = {
-    "NORM": "normal ECG; nothing abnormal; healthy; Normalbefund; normales EKG; o.B.; 正常",
-    "LNGQT": "long QT; prolonged QT; QTc prolongation; lange QT-Zeit; QT-Verlängerung; "
-    "QT延長症候群",
-    "DIG": "digoxin; digitalis; Digitalis-Wirkung",
-    "EL": "hyperkalemia; hypokalemia; Hyperkaliämie; Hypokaliämie; 高カリウム血症; 低カリウム血症",
-    "LVH": "LVH; left ventricular hypertrophy; Linksherzhypertrophie; 左室肥大",
-    "RVH": "RVH; right ventricular hypertrophy; Rechtsherzhypertrophie; 右室肥大",
-    "LAFB": "LAFB; LAHB; left anterior hemiblock; linksanteriorer Hemiblock; 左脚前枝ブロック",
-    "LPFB": "LPFB; LPHB; left posterior hemiblock; linksposteriorer Hemiblock; 左脚後枝ブロック",
-    "CLBBB": "LBBB; CLBBB; left bundle branch block; LSB; Linksschenkelblock; 左脚ブロック",
-    "CRBBB": "RBBB; CRBBB; right bundle branch block; RSB; Rechtsschenkelblock; 右脚ブロック",
-    "ILBBB": "iLBBB; incomplete LBBB; inkompletter LSB",
-    "IRBBB": "iRBBB; incomplete RBBB; inkompletter RSB",
-    "IVCD": "IVCD; wide QRS; broad QRS; breites QRS; 幅広いQRS",
-    "1AVB": "first degree block; 1st degree AV block; AV block 1; AVB I; AV-Block I; "
-    "AV-Block 1. Grades; I度房室ブロック; 1度房室ブロック",
-    "2AVB": "second degree block; 2nd degree AV block; Mobitz; Wenckebach; 2:1 block; "
-    "2:1 AV block; AV-Block II; 2:1-Block; AV-Block 2. Grades; II度房室ブロック; 2度房室ブロック",
-    "3AVB": "complete heart block; 3rd degree AV block; total AV block; AV-Block III; "
-    "AV-Block 3. Grades; totaler AV-Block; III度房室ブロック; 完全房室ブロック",
-    "WPW": "WPW; preexcitation; delta wave; Präexzitation; Delta-Welle; 早期興奮; デルタ波",
-    "IMI": "inferior infarct; inferior MI; inferior heart attack; Hinterwandinfarkt; 下壁梗塞",
-    "AMI": "anterior infarct; anterior MI; anterior heart attack; Vorderwandinfarkt; 前壁梗塞",
-    "ASMI": "anteroseptal infarct; anteroseptal MI; anteroseptaler Infarkt; 前壁中隔梗塞",
-    "LMI": "lateral infarct; lateral MI; Seitenwandinfarkt; Lateralinfarkt; 側壁梗塞",
-    "PMI": "posterior infarct; posterior MI; posteriorer Infarkt; 後壁梗塞",
-    "LAO/LAE": "LAE; left atrial enlargement; P mitrale; 左房拡大; 左房負荷",
-    "RAO/RAE": "RAE; right atrial enlargement; P pulmonale; 右房拡大; 右房負荷",
-    "PVC": "PVC; PVCs; VPB; VPBs; VES; ventricular extrasystole; "
-    "premature ventricular contraction; 心室性期外収縮",
-    "PAC": "PAC; PACs; SVES; APB; APBs; atrial extrasystole; premature atrial contraction; "
-    "上室期外収縮; supraventrikuläre Extrasystole; 心房性期外収縮",
-    "PRC(S)": "extrasystoles; ectopic beats; Extrasystolen; 期外収縮",
-    "ISC_": "ischemia; ischaemia; Ischämie; 虚血",
-    "STD_": "ST depression; ST-Senkung; ST低下",
-    "STE_": "ST elevation; STEMI; ST-Hebung; ST上昇",
-    "INVT": "T wave inversion; negative T wave; T-Negativierung; 陰性T波",
-    "LOWT": "flat T wave; flache T-Welle; 平低T波",
-    "QWAVE": "pathological Q waves; Q-Zacken; 異常Q波",
-    "LPR": "long PR; long PQ; PQ-Verlängerung; PQ延長",
-    "LVOLT": "low voltage; Niedervoltage; 低電位",
-    "HVOLT": "high voltage; Hochvoltage; 高電位",
-    "SR": "sinus rhythm; SR; Sinusrhythmus; regelmäßiger Rhythmus; regular rhythm; 洞調律; "
-    "洞リズム",
-    "AFIB": "AF; afib; a-fib; atrial fib; VHF; Vorhofflimmern; absolute Arrhythmie; 心房細動",
-    "AFLT": "flutter; atrial flutter; Vorhofflattern; 心房粗動",
-    "STACH": "tachycardia; fast heart rate; heart too fast; Tachykardie; "
-    "schneller Herzschlag; 頻脈",
-    "SBRAD": "bradycardia; slow heart rate; heart too slow; Bradykardie; "
-    "langsamer Herzschlag; 徐脈",
-    "SVTAC": "SVT; supraventricular tachycardia; 上室性頻拍",
-    "PSVT": "PSVT; AVNRT; paroxysmal tachycardia; 発作性上室性頻拍",
-    "PACE": "pacemaker; paced rhythm; Schrittmacher; Schrittmacherrhythmus; ペースメーカー",
-    "BIGU": "bigeminy; Bigeminus; 二段脈",
-    "TRIGU": "trigeminy; Trigeminus; 三段脈",
-    "MI": "heart attack; NSTEMI; myocardial infarction; infarct; Herzinfarkt; Infarkt; "
-    "心筋梗塞; 心臓発作",
-    "HYP": "hypertrophy; Hypertrophie; 肥大",
-    "CD": "conduction disturbance; Leitungsstörung; 伝導障害",
-}
-# Subjects of other questions that are none of PTB-XL's findings but share letters with one.
+# Subjects of other questions, which share letters with findings; left out for a vocabulary that has
+# them among its findings.
 OTHER_SUBJECTS = """
 ventricular tachycardia; VT; wide complex tachycardia; broad complex tachycardia; 心室性頻拍;
 ventricular rhythm; idioventricular rhythm; Kammereigenrhythmus; 心室調律;
@@ -140,15 +79,16 @@ class Match:
     closeness: float
 
 
-def nearest_findings(question: str, codes: Sequence[str]) -> list[Match]:
+def nearest_findings(question: str, codes: Sequence[str], vocabulary: Vocabulary) -> list[Match]:
     """Sort findings by how close their wordings are to a question, the closest first.
 
     Parameters
     ----------
     question : str
-        In English, German or Japanese; also an abbreviation or a code.
+        In a language of the vocabulary; also an abbreviation or a code.
     codes : sequence of str
         The findings to choose from.
+    vocabulary : Vocabulary
 
     Returns
     -------
@@ -158,18 +98,22 @@ def nearest_findings(question: str, codes: Sequence[str]) -> list[Match]:
 
     Examples
     --------
-    >>> nearest_findings("Gibt es ein Vorhofflimmern?", ["AFIB", "AFLT"])[0].name
+    >>> from ecg_siglip.vocabulary import ptbxl
+    >>> nearest_findings("Gibt es ein Vorhofflimmern?", ["AFIB", "AFLT"], ptbxl())[0].name
     'Atrial fibrillation'
     """
-    ngrams, weights = _ngrams(question), _weights()
+    ngrams, weights = _ngrams(question), _weights(vocabulary)
     matches = []
-    for code, name in zip(codes, findings.names(codes), strict=True):
-        closeness = max(_cosine(ngrams, phrase, weights) for phrase in _phrases(code))
+    for code, name in zip(codes, vocabulary.names(codes), strict=True):
+        phrases = _phrases(code, vocabulary)
+        closeness = max((_cosine(ngrams, phrase, weights) for phrase in phrases), default=0.0)
         matches.append(Match(code, name, closeness))
     return sorted(matches, key=lambda match: -match.closeness)
 
 
-def match_question(question: str, codes: Sequence[str]) -> tuple[Match, ...]:
+def match_question(
+    question: str, codes: Sequence[str], vocabulary: Vocabulary
+) -> tuple[Match, ...]:
     """Return the findings that a question refers to; empty if it refers to none of them.
 
     Parameters
@@ -177,6 +121,7 @@ def match_question(question: str, codes: Sequence[str]) -> tuple[Match, ...]:
     question : str
     codes : sequence of str
         The findings to choose from.
+    vocabulary : Vocabulary
 
     Returns
     -------
@@ -186,33 +131,32 @@ def match_question(question: str, codes: Sequence[str]) -> tuple[Match, ...]:
 
     Examples
     --------
-    >>> match_question("ventricular tachycardia?", ["SVTAC", "STACH"])
+    >>> from ecg_siglip.vocabulary import ptbxl
+    >>> match_question("ventricular tachycardia?", ["SVTAC", "STACH"], ptbxl())
     ()
     """
-    return _match_question(question, tuple(codes))
+    return _match_question(question, tuple(codes), vocabulary)
 
 
 @functools.lru_cache(maxsize=256)  # the same question is used for many records
-def _match_question(question: str, codes: tuple[str, ...]) -> tuple[Match, ...]:
-    classes = [code for code in findings.CLASSES if code not in codes and _members(code, codes)]
-    ranked = nearest_findings(question, [*classes, *codes])
-    best, ngrams, weights = ranked[0], _ngrams(question), _weights()
-    other_subject = max(_cosine(ngrams, phrase, weights) for phrase in _other_subjects())
+def _match_question(
+    question: str, codes: tuple[str, ...], vocabulary: Vocabulary
+) -> tuple[Match, ...]:
+    members = {
+        each.code: [code for code in codes if code in vocabulary.members(each.code)]
+        for each in vocabulary.classes
+    }
+    classes = [code for code in members if code not in codes and members[code]]
+    ranked = nearest_findings(question, [*classes, *codes], vocabulary)
+    best, ngrams, weights = ranked[0], _ngrams(question), _weights(vocabulary)
+    other_subject = max(_cosine(ngrams, phrase, weights) for phrase in _other_subjects(vocabulary))
     threshold = max(MIN_CLOSENESS, other_subject, SECOND_SHARE * best.closeness)
     if best.code in classes and best.closeness >= threshold:
-        members = _members(best.code, codes)
-        names = findings.names(members)
         return tuple(
-            Match(code, name, best.closeness) for code, name in zip(members, names, strict=True)
+            Match(code, vocabulary.entry(code).name, best.closeness) for code in members[best.code]
         )
     matches = [m for m in ranked if m.code not in classes and m.closeness >= threshold]
     return tuple(matches[:N_SHOWN])
-
-
-def _members(code: str, codes: Sequence[str]) -> list[str]:
-    """Return the findings that belong to a class."""
-    known = [findings.STATEMENTS[c] for c in codes if c in findings.STATEMENTS]
-    return [entry.code for entry in known if code in (entry.superclass, entry.subclass)]
 
 
 def check_question(question: str) -> str:
@@ -258,41 +202,50 @@ def _filler_words() -> set[str]:
     return {_plain(word) for word in FILLER_WORDS.split()}
 
 
-@functools.cache
-def _phrases(code: str) -> list[Counter[str]]:
+@functools.lru_cache(maxsize=4096)
+def _phrases(code: str, vocabulary: Vocabulary) -> list[Counter[str]]:
     """Return the n-grams of each wording of a finding.
 
     Wordings: code, name, synonyms, and the prompts, whole and up to the first comma.
     """
-    (name,) = findings.names([code])
-    wordings = [code, name, *SYNONYMS.get(code, "").split(";")]
-    for language in findings.LANGUAGES:
-        (prompt,) = findings.prompts([code], language)
+    entry = vocabulary.entry(code)
+    wordings = [code, entry.name, *entry.synonyms]
+    for prompt in (text for texts in entry.prompts.values() for text in texts):
         wordings += [prompt, re.split("[,、(]", prompt)[0]]
     return [grams for grams in map(_ngrams, wordings) if grams]
 
 
-@functools.cache
-def _other_subjects() -> list[Counter[str]]:
-    return [_ngrams(phrase) for phrase in OTHER_SUBJECTS.split(";")]
+@functools.lru_cache(maxsize=16)
+def _other_subjects(vocabulary: Vocabulary) -> list[Counter[str]]:
+    """Return the n-grams of the other subjects that no finding is named after."""
+    names = "\n".join(_plain(entry.name) for entry in vocabulary.by_code.values())
+    subjects = [" ".join(phrase.split()) for phrase in OTHER_SUBJECTS.split(";")]
+    return [
+        _ngrams(subject)
+        for subject in subjects
+        if not re.search(rf"(?<![a-z]){re.escape(_plain(subject))}(?![a-z])", names)
+    ]
 
 
-@functools.cache
-def _weights() -> dict[str, float]:
-    """Return the weight of each n-gram: low if many findings have it (inverse frequency)."""
-    known = [*findings.STATEMENTS, *findings.CLASSES]
+@functools.lru_cache(maxsize=16)
+def _weights(vocabulary: Vocabulary) -> dict[str, float]:
+    """Return the weight of each n-gram: low if many findings have it (inverse frequency).
+
+    The largest, of an n-gram that no finding has, is that of "".
+    """
+    n_known = len(vocabulary.by_code)
     n_findings: Counter[str] = Counter()
-    for code in known:
-        n_findings.update(set().union(*_phrases(code)))
-    return {gram: math.log(1 + len(known) / n) for gram, n in n_findings.items()}
+    for code in vocabulary.by_code:
+        n_findings.update(set().union(*_phrases(code, vocabulary)))
+    n_findings[""] = 1
+    return {gram: math.log(1 + n_known / n) for gram, n in n_findings.items()}
 
 
 def _cosine(one: Counter[str], other: Counter[str], weights: dict[str, float]) -> float:
-    """Return the cosine of two texts; n-grams that no finding has get the largest weight."""
-    largest = math.log(1 + len(findings.STATEMENTS) + len(findings.CLASSES))
+    """Return the cosine of two texts."""
 
     def weighted(grams: Counter[str]) -> dict[str, float]:
-        return {gram: n * weights.get(gram, largest) for gram, n in grams.items()}
+        return {gram: n * weights.get(gram, weights[""]) for gram, n in grams.items()}
 
     a, b = weighted(one), weighted(other)
     norm = math.sqrt(sum(x * x for x in a.values()) * sum(x * x for x in b.values()))

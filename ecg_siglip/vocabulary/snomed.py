@@ -1,8 +1,9 @@
 """Map SNOMED CT codes of other hospitals to our findings, as queries that are fair to score.
 
-``snomed.csv`` has one row per code of the PhysioNet/CinC challenges, with the findings that the
-code stands for. A *label query* is a set of findings that one of the codes names: is any of them
-present in the record? The relation of a code to its findings decides how it is used:
+``snomed.csv`` has one row per code of the PhysioNet/CinC challenges, with the findings of PTB-XL
+that the code stands for. The findings of another vocabulary state their codes themselves. A *label
+query* is a set of findings that one of the codes names: is any of them present in the record? The
+relation of a code to its findings decides how it is used:
 
 - ``exact``: code and finding mean the same. The code defines a query.
 - ``narrower``: the code is a kind of the finding (Mobitz I is a second degree AV block). It is a
@@ -19,13 +20,14 @@ from __future__ import annotations
 import csv
 import functools
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from ecg_siglip.vocabulary import findings
 from ecg_siglip.vocabulary.code_mapping import CodeMeaning
+from ecg_siglip.vocabulary.vocabulary import Vocabulary
+from ecg_siglip.vocabulary.vocabulary_file import PTBXL
 
 RELATIONS = ("exact", "narrower", "broader", "none")
 
@@ -83,14 +85,42 @@ class LabelQuery:
     defined_by: tuple[int, ...]
 
 
-@functools.cache
-def table() -> dict[int, Code]:
-    """Return every code of ``snomed.csv``, in its order: first those that the challenges score.
+@functools.lru_cache(maxsize=16)
+def table(vocabulary: Vocabulary) -> dict[int, Code]:
+    """Return every known code with the findings of a vocabulary that it stands for.
+
+    Parameters
+    ----------
+    vocabulary : Vocabulary
 
     Returns
     -------
     dict of int to Code
-        By SNOMED CT code.
+        By SNOMED CT code: first those of ``snomed.csv``, in its order. A code that one entry of
+        another vocabulary than PTB-XL's has is ``exact``; one of several entries is ``broader``.
+    """
+    codes = _challenge_codes()
+    if vocabulary.name == PTBXL:
+        return codes
+    known = {
+        number: replace(code, relation="none", findings=(), ptbxl_also=(), comment="")
+        for number, code in codes.items()
+    }
+    owners: dict[int, list[str]] = {}
+    for entry in vocabulary.by_code.values():
+        for number in entry.snomed:
+            owners.setdefault(number, []).append(entry.code)
+    for number, members in owners.items():
+        name = " or ".join(vocabulary.names(members))
+        new = Code(number, str(number), name, "", (), None, (), "")
+        relation = "exact" if len(members) == 1 else "broader"
+        known[number] = replace(known.get(number, new), relation=relation, findings=tuple(members))
+    return known
+
+
+@functools.cache
+def _challenge_codes() -> dict[int, Code]:
+    """Return the codes of ``snomed.csv``.
 
     Notes
     -----
@@ -117,22 +147,23 @@ def table() -> dict[int, Code]:
     return {row.snomed: row for row in rows}
 
 
-def meanings() -> list[CodeMeaning]:
+def meanings(vocabulary: Vocabulary) -> list[CodeMeaning]:
     """Return what each code of ``table`` means, for the labels of a training run."""
     return [
         CodeMeaning(str(code.snomed), code.findings, code.relation)
-        for code in table().values()
+        for code in table(vocabulary).values()
         if code.relation != "none"
     ]
 
 
-def label_queries(codes: Collection[str]) -> list[LabelQuery]:
+def label_queries(codes: Collection[str], vocabulary: Vocabulary) -> list[LabelQuery]:
     """Return the label queries that a model with these findings can be scored on.
 
     Parameters
     ----------
     codes : collection of str
         The model's findings. Queries that need any other finding are left out.
+    vocabulary : Vocabulary
 
     Returns
     -------
@@ -141,11 +172,13 @@ def label_queries(codes: Collection[str]) -> list[LabelQuery]:
 
     Examples
     --------
-    >>> [(query.code, query.defined_by) for query in label_queries(["CLBBB", "3AVB"])]
+    >>> from ecg_siglip.vocabulary import ptbxl
+    >>> queries = label_queries(["CLBBB", "3AVB"], ptbxl())
+    >>> [(query.code, query.defined_by) for query in queries]
     [('CLBBB', (733534002, 164909002)), ('3AVB', (27885002,))]
     """
     defining: dict[tuple[str, ...], list[Code]] = {}
-    for code in table().values():
+    for code in table(vocabulary).values():
         is_query = code.relation == "exact" or (
             code.relation == "broader" and len(code.findings) > 1
         )
@@ -156,7 +189,7 @@ def label_queries(codes: Collection[str]) -> list[LabelQuery]:
         is_single = len(members) == 1
         general = min(rows, key=lambda row: len(row.name))  # the shortest adds no other detail
         title = general.name[0].upper() + general.name[1:]
-        name = findings.names(members)[0] if is_single else f"{title} (any of {len(members)})"
+        name = vocabulary.names(members)[0] if is_single else f"{title} (any of {len(members)})"
         label = members[0] if is_single else general.abbreviation
         queries.append(LabelQuery(label, name, members, tuple(row.snomed for row in rows)))
     return queries
@@ -181,7 +214,9 @@ class LabelMatrix:
     unclear: np.ndarray
 
 
-def label_matrix(queries: Sequence[LabelQuery], labels: Sequence[Iterable[int]]) -> LabelMatrix:
+def label_matrix(
+    queries: Sequence[LabelQuery], labels: Sequence[Iterable[int]], vocabulary: Vocabulary
+) -> LabelMatrix:
     """Compute the labels of records for each query.
 
     Parameters
@@ -189,6 +224,7 @@ def label_matrix(queries: Sequence[LabelQuery], labels: Sequence[Iterable[int]])
     queries : sequence of LabelQuery
     labels : sequence of iterable of int, length n_records
         SNOMED CT codes of each record; unknown codes are ignored.
+    vocabulary : Vocabulary
 
     Returns
     -------
@@ -196,12 +232,13 @@ def label_matrix(queries: Sequence[LabelQuery], labels: Sequence[Iterable[int]])
 
     Examples
     --------
-    >>> flutter, block = label_queries(["AFLT"])[0], label_queries(["2AVB"])[0]
-    >>> matrix = label_matrix([flutter, block], [[164890007], [195080001, 54016002]])
+    >>> from ecg_siglip.vocabulary import ptbxl
+    >>> queries = label_queries(["AFLT", "2AVB"], ptbxl())
+    >>> matrix = label_matrix(queries, [[164890007], [195080001, 54016002]], ptbxl())
     >>> matrix.y_true.tolist(), matrix.unclear.tolist()
     ([[True, False], [False, True]], [[False, False], [True, False]])
     """
-    known = table()
+    known = table(vocabulary)
     numbers = {code: i for i, code in enumerate(known)}
     is_inside, is_exact, overlaps = np.zeros((3, len(known), len(queries)), bool)
     for i, code in enumerate(known.values()):

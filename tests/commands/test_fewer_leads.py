@@ -23,9 +23,9 @@ from ecg_siglip.signals.leads import (
     available_leads,
     lead_name,
     mask_leads,
-    not_assessable,
 )
 from ecg_siglip.train import train
+from ecg_siglip.vocabulary import ptbxl as ptbxl_vocabulary
 
 LIMB = LEADS[:6]
 
@@ -99,7 +99,7 @@ def test_findings_that_are_not_assessable_are_neither_present_nor_absent(
     assert (code, errors) == (0, [])
     codes = list(prediction["probabilities"])
     not_assessed = set(prediction["not_assessable"])
-    expected = not_assessable(codes, available_leads(leads))
+    expected = ptbxl_vocabulary().not_assessable(codes, available_leads(leads))
     assert not_assessed == {code for code, yes in zip(codes, expected, strict=True) if yes}
     assert ("ASMI" in not_assessed) == ("V2" not in leads and "V1" not in leads)
     assert not_assessed == {code for code, p in prediction["probabilities"].items() if p is None}

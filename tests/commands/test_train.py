@@ -72,8 +72,8 @@ def test_a_finished_run_has_the_documented_files(trained):
     names = {path.name for path in trained.iterdir()}
     assert names == {"config.yaml", "log.jsonl", "state.pt", "model", "tensorboard"}
     model = {path.name for path in (trained / "model").iterdir()}
-    files = {"model.safetensors", "neighbours.safetensors", "config.json", "README.md", "text"}
-    assert model == files
+    files = {"model.safetensors", "neighbours.safetensors", "config.json", "vocabulary.json"}
+    assert model == files | {"README.md", "text"}
     about = json.loads((trained / "model" / "config.json").read_text())["about"]
     assert about["train_folds"] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert about["tune_fold"] == 9

@@ -154,7 +154,7 @@ def test_absent_records_are_refused_or_counted(root, capsys):
         ("scp_codes", "{'NORM': 100.0", r"ecg_id 3: expected scp_codes like"),
         ("scp_codes", "['NORM']", r"ecg_id 3: expected scp_codes like"),
         ("scp_codes", "{'NORM': 'high'}", r"ecg_id 3: expected scp_codes like"),
-        ("scp_codes", "{'NROM': 100.0}", r"ecg_id 3: unknown SCP-ECG code 'NROM'"),
+        ("scp_codes", "{'NROM': 100.0}", r"ecg_id 3: unknown code 'NROM'"),
         ("strat_fold", 11, r"ecg_id 3: expected a strat_fold of 1 to 10"),
         ("strat_fold", 2.5, r"ecg_id 3 .*expected an integer strat_fold, got 2.5"),
         ("strat_fold", 1, "patient_id 101 has records in several folds"),

@@ -50,3 +50,15 @@ def test_a_fold_without_records_is_an_error():
 def test_a_long_list_is_cut_with_the_number_of_the_others():
     assert first_of("abc") == "a, b, c"
     assert first_of(range(7), n=2) == "0, 1 and 5 more"
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        (KNOWN[:2], r"known: expected shape \(3, 2\), got \(2, 2\)"),
+        (~KNOWN, "y_true: expected False"),
+    ],
+)
+def test_a_plane_of_known_labels_that_contradicts_the_labels_is_an_error(known, expected):
+    with pytest.raises(ValueError, match=expected):
+        _records(known)

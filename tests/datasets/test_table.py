@@ -11,17 +11,23 @@ from ecg_siglip.config import WaveformConfig
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.datasets.table import load_table, parse_table
 from ecg_siglip.signals.leads import LEADS
+from ecg_siglip.vocabulary import vocabulary_file
 from ecg_siglip.vocabulary.code_mapping import CodeMeaning
+from ecg_siglip.vocabulary.entry import Entry
+from ecg_siglip.vocabulary.vocabulary import Vocabulary
 from tests import writers
 from tests.helpers import SHARED
 
-CODES, LANGUAGES = ("AFIB", "IMI", "LAO/LAE", "NORM"), ("en", "ja")
+CODES = ("AFIB", "IMI", "LAO/LAE", "NORM")
+VOCABULARY = Vocabulary(
+    "four", "en", tuple(Entry(code, code, {"en": (code,), "ja": (code,)}) for code in CODES)
+)
 
 
 def _parse(folder: Path, text: str, name: str = "ecgs.csv", **options):
     path = folder / name
     path.write_bytes(text.encode())
-    return parse_table(str(path), CODES, LANGUAGES, **options)
+    return parse_table(str(path), VOCABULARY, **options)
 
 
 def test_findings_are_present_and_all_others_absent(tmp_path):
@@ -66,7 +72,7 @@ def test_typed_columns_of_parquet(tmp_path):
         }
     )
     frame.to_parquet(tmp_path / "t.parquet")
-    data = parse_table(str(tmp_path / "t.parquet"), CODES, LANGUAGES)
+    data = parse_table(str(tmp_path / "t.parquet"), VOCABULARY)
     assert data.ecg_id.tolist() == [11, 5, 7] and data.strat_fold.tolist() == [1, 9, 9]
     assert data.y_true.sum(1).tolist() == [2, 0, 1] and data.patient_id.tolist() == [1, 2, 2]
     assert data.read == [{"fs": 500.0}, {}, {"fs": 250.0}]
@@ -77,7 +83,7 @@ def test_numbers_of_zeros_and_ones_in_parquet(tmp_path):
         {"path": ["a", "b", "c"], "AFIB": [1, np.nan, 0], "IMI": [True, False, True]}
     )
     frame.to_parquet(tmp_path / "t.parquet")
-    data = parse_table(str(tmp_path / "t.parquet"), CODES, LANGUAGES)
+    data = parse_table(str(tmp_path / "t.parquet"), VOCABULARY)
     assert data.y_true[:, :2].astype(int).tolist() == [[1, 1], [0, 0], [0, 1]]
     assert data.known[:, :2].astype(int).tolist() == [[1, 1], [0, 1], [1, 1]]
 
@@ -90,7 +96,7 @@ def test_a_query_of_sqlite(tmp_path):
         frame.to_sql("ecg", connection)
         connection.commit()
     query = "SELECT file AS path, dx AS findings, pid AS patient_id FROM ecg"
-    data = parse_table(address, CODES, LANGUAGES, query)
+    data = parse_table(address, VOCABULARY, query=query)
     assert data.paths == ["a", "b"] and data.y_true.sum(1).tolist() == [2, 0]
     assert data.patient_id.tolist() == [3, 4]
 
@@ -102,7 +108,7 @@ def test_an_address_in_the_environment(tmp_path, monkeypatch):
         pd.DataFrame({"path": ["a"]}).to_sql("ecg", connection)
         connection.commit()
     monkeypatch.setenv("ECG_DATABASE", address)
-    assert len(parse_table("env:ECG_DATABASE", CODES, LANGUAGES, "SELECT path FROM ecg")) == 1
+    assert len(parse_table("env:ECG_DATABASE", VOCABULARY, query="SELECT path FROM ecg")) == 1
 
 
 @pytest.mark.skipif("ECG_SIGLIP_POSTGRESQL" not in os.environ, reason="no PostgreSQL server")
@@ -114,7 +120,7 @@ def test_a_query_of_postgresql():
         frame = pd.DataFrame({"path": ["a", "b"], "findings": ["AFIB", "IMI;NORM"], "fold": [1, 2]})
         frame.to_sql("ecg", connection, if_exists="replace")
         connection.commit()
-    data = parse_table("env:ECG_SIGLIP_POSTGRESQL", CODES, LANGUAGES, "SELECT * FROM ecg")
+    data = parse_table("env:ECG_SIGLIP_POSTGRESQL", VOCABULARY, query="SELECT * FROM ecg")
     assert data.y_true.sum(1).tolist() == [1, 2] and data.strat_fold.tolist() == [1, 2]
 
 
@@ -135,6 +141,16 @@ def test_records_without_integer_names_have_stable_ids(tmp_path):
     one = _parse(tmp_path, "path\nx/a.xml\nx/b.xml\n")
     two = _parse(tmp_path, "path\nx/b.xml\nx/c.xml\nx/a.xml\n")
     assert one.ecg_id.tolist() == two.ecg_id[[2, 0]].tolist() and one.ecg_id.min() > 0
+
+
+def test_findings_of_a_task(tmp_path):
+    text = "path,findings,unknown\na,IMI,\nb,SR,IMI\nc,,\n"
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    data = parse_table(str(path), vocabulary_file.ptbxl(), "superdiagnostic")
+    labels = np.where(data.known, data.y_true.astype(int), -1)
+    # NORM, MI, STTC, CD, HYP: one unknown member leaves the class open, unless another is present.
+    assert labels.tolist() == [[0, 1, 0, 0, 0], [0, -1, 0, 0, 0], [0] * 5]
 
 
 def test_columns_that_mean_nothing_here_are_listed(tmp_path):
@@ -206,7 +222,7 @@ def test_a_wrong_table_is_one_line(tmp_path, case):
     path = tmp_path / "ecgs.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ValueError, match=message) as caught:
-        parse_table(str(path), CODES, LANGUAGES)
+        parse_table(str(path), VOCABULARY)
     assert "\n" not in str(caught.value) and "ecgs.csv" in str(caught.value)
     assert [each.name for each in tmp_path.iterdir()] == ["ecgs.csv"]
 
@@ -236,7 +252,7 @@ def test_a_wrong_source_is_one_line(tmp_path, case, monkeypatch):
         (tmp_path / name).write_bytes(b"" if name == "empty.db" else b"path\na\n")
     source, query, message = SOURCES[case]
     with pytest.raises(ValueError, match=message) as caught:
-        parse_table(source, CODES, LANGUAGES, query)
+        parse_table(source, VOCABULARY, query=query)
     assert "\n" not in str(caught.value) and "secret" not in str(caught.value)
     assert not (tmp_path / "none.db").exists()
 
@@ -253,7 +269,7 @@ def _folder(tmp_path: Path) -> Path:
 
 def _load(path: Path, **options):
     waveform = ptbxl.waveform_spec(WaveformConfig())
-    return load_table(str(path), CODES, LANGUAGES, waveform=waveform, progress=False, **options)
+    return load_table(str(path), VOCABULARY, waveform=waveform, progress=False, **options)
 
 
 TABLE = (
@@ -312,7 +328,7 @@ def test_a_table_of_ptbxl_has_the_same_records(tmp_path):
     waveform = ptbxl.waveform_spec(WaveformConfig())
     expected = ptbxl.load_ptbxl(root, waveform=waveform, cache_dir=tmp_path / "c", progress=False)
     data = load_table(
-        str(tmp_path / "t.csv"), expected.codes, LANGUAGES, root=root, waveform=waveform,
+        str(tmp_path / "t.csv"), vocabulary_file.ptbxl(), root=root, waveform=waveform,
         progress=False,
     )  # fmt: skip
     for name in ("ecg_id", "patient_id", "strat_fold", "y_true", "signals", "autogenerated"):

@@ -9,8 +9,8 @@ from helpers import configured, write_challenge_record
 from ecg_siglip.config import EvaluateConfig
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.readers.record import read_record
+from ecg_siglip.vocabulary import ptbxl as ptbxl_vocabulary
 from ecg_siglip.vocabulary import snomed
-from ecg_siglip.vocabulary.findings import STATEMENTS
 
 LEFT_AXIS, NOT_IN_THE_TABLE, SINUS_RHYTHM = 39732003, 999999, 426783006
 
@@ -18,10 +18,12 @@ LEFT_AXIS, NOT_IN_THE_TABLE, SINUS_RHYTHM = 39732003, 999999, 426783006
 @pytest.fixture(scope="session")
 def snomed_codes() -> dict[str, int]:
     """The SNOMED CT code of each finding that has one of its own."""
+    vocabulary = ptbxl_vocabulary()
+    table = snomed.table(vocabulary)
     return {
         entry.code: entry.snomed[0]
-        for entry in STATEMENTS.values()
-        if entry.snomed and snomed.table()[entry.snomed[0]].findings == (entry.code,)
+        for entry in vocabulary.entries
+        if entry.snomed and table[entry.snomed[0]].findings == (entry.code,)
     }
 
 

@@ -69,7 +69,7 @@ def test_a_finding_is_positive_from_its_threshold_and_several_if_one_of_them_is(
 
 def test_every_code_of_the_set_has_a_row_with_its_use(predict_set, hospitals):
     predictions, _, run = predict_set(hospitals, "north")
-    rows = {row["snomed"]: row for row in code_rows(predictions, run.predictor.artifact.codes)}
+    rows = {row["snomed"]: row for row in code_rows(predictions, run.predictor.artifact)}
     dx = [challenge.read_labels(path).dx for path in sorted((hospitals / "north").glob("*.hea"))]
     assert set(rows) == set().union(*dx)
     for code, row in rows.items():
@@ -82,8 +82,9 @@ def test_every_code_of_the_set_has_a_row_with_its_use(predict_set, hospitals):
 def test_a_code_of_a_finding_that_the_model_lacks_has_no_counterpart(predict_set, hospitals):
     predictions, _, run = predict_set(hospitals, "north")
     without = replace(predictions, queries=[q for q in predictions.queries if q.code != "SR"])
-    codes = [code for code in run.predictor.artifact.codes if code != "SR"]
-    rows = {row["snomed"]: row for row in code_rows(without, codes)}
+    artifact = run.predictor.artifact
+    fewer = replace(artifact, codes=tuple(code for code in artifact.codes if code != "SR"))
+    rows = {row["snomed"]: row for row in code_rows(without, fewer)}
     assert rows[426783006]["outcome"] == "no counterpart: the model lacks SR"
 
 

@@ -22,8 +22,8 @@ from ecg_siglip.evaluation.subgroups import (
 from ecg_siglip.evaluation.trained_run import load_run
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.metrics import multilabel
-from ecg_siglip.signals.leads import LEAD_SETS, available_leads, mask_leads, not_assessable
-from ecg_siglip.vocabulary import findings
+from ecg_siglip.signals.leads import LEAD_SETS, available_leads, mask_leads
+from ecg_siglip.vocabulary import ptbxl
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_each_lead_set_is_scored_by_the_findings_that_it_shows(small):
     n_findings = [row["n_findings"] for row in table]
     assert n_findings[0] == len(artifact.codes) > n_findings[2] > 0
     assert np.isnan(table[0]["unseen_macro_auroc_min5"])
-    seen = ~not_assessable(artifact.codes, available_leads(LEAD_SETS["6"]))
+    seen = ~artifact.vocabulary.not_assessable(artifact.codes, available_leads(LEAD_SETS["6"]))
     limb_prob = predictor.probabilities(mask_leads(data.signals[rows], "6"), 32)
     limb = multilabel.scores(data.y_true[rows][:, seen], limb_prob[:, seen], {}, n_bootstrap=0)
     assert table[2]["macro_auroc_min5"] == pytest.approx(limb["macro_auroc_min5"])
@@ -62,7 +62,7 @@ def test_languages_are_compared_with_the_first_one(trained_in_all_languages, tmp
     evaluate_fold(configured(EvaluateConfig, base))
     folder = run / "evaluate" / "fold10"
     table = pd.read_csv(folder / "languages.csv").set_index("language")
-    assert list(table.index) == list(findings.LANGUAGES)
+    assert list(table.index) == list(ptbxl().languages)
     scores = json.loads((folder / "metrics.json").read_text())
     assert table["macro_auroc_min5"]["en"] == pytest.approx(scores["macro_auroc_min5"])
     assert (table["mean_change"]["en"], table["same_calls"]["en"]) == (0.0, 1.0)

@@ -14,7 +14,7 @@ from ecg_siglip.datasets.loading import load_training_data
 from ecg_siglip.evaluation.fold import evaluate_fold
 from ecg_siglip.evaluation.zero_shot import zero_shot_scores
 from ecg_siglip.train import train
-from ecg_siglip.vocabulary import findings
+from ecg_siglip.vocabulary import ptbxl
 
 HELD_OUT = ["AFIB", "CLBBB"]
 
@@ -29,7 +29,7 @@ def embedded(train_config):
 
     def encode_texts(texts):
         vectors = np.zeros((len(texts), 8))
-        axis = {findings.prompts(["IMI"])[0]: 0}
+        axis = {ptbxl().prompts(["IMI"])[0]: 0}
         for i, text in enumerate(texts):
             vectors[i, axis.get(text, 1 + i % 7)] = 1.0
         return vectors

@@ -1,6 +1,7 @@
 """The classifier predicts as the predictor does; fitted to other records it keeps its weights."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ecg_siglip import EcgClassifier, Predictor
@@ -78,7 +79,31 @@ def test_a_failed_fit_changes_nothing_and_no_fit_changes_another_classifier(
 def test_unknown_rules_wrong_labels_and_no_ecg_are_named(classifier, trained, paths):
     with pytest.raises(ValueError, match=r"rule=best: expected one of fixed_0\.5"):
         EcgClassifier.from_pretrained(trained / "model", rule="best")
-    with pytest.raises(ValueError, match=r"y: expected 0 and 1 of shape \(2, 71\), got \(2, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"y: expected 0, 1 and NaN of shape \(2, 71\), got \(2, 3\)"
+    ):
         classifier.fit(paths[:2], np.zeros((2, 3)))
     with pytest.raises(ValueError, match="no ECG: expected at least one"):
         classifier.predict([])
+
+
+def test_a_fit_uses_the_known_labels_alone(classifier, paths):
+    rng = np.random.default_rng(0)
+    y_true = np.where(rng.random((40, 71)) < 0.3, np.nan, rng.random((40, 71)) < 0.4)
+    y_true[:, 5] = np.nan
+    first, second = (EcgClassifier(classifier.predictor) for _ in range(2))
+    first.fit(paths, y_true)
+    second.fit(paths, pd.DataFrame(y_true).astype("boolean"))
+    calibration = first.predictor.artifact.calibration
+    np.testing.assert_array_equal(second.predictor.artifact.calibration, calibration)
+    assert calibration[5].tolist() == [1, 0]
+    known = ~np.isnan(y_true[:, 0])
+    alone = EcgClassifier(classifier.predictor)
+    alone.fit(np.array(paths)[known].tolist(), np.nan_to_num(y_true[known]))
+    expected = alone.predictor.artifact
+    assert calibration[0] == pytest.approx(expected.calibration[0], abs=1e-5)
+    assert first.predictor.artifact.thresholds["f1"][0] == pytest.approx(
+        expected.thresholds["f1"][0], abs=1e-5
+    )
+    with pytest.raises(ValueError, match="y: expected only 0, 1 and NaN"):
+        first.fit(paths, np.full((40, 71), 0.5))

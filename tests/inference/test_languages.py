@@ -11,7 +11,7 @@ from ecg_siglip.datasets import ptbxl
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.predict import predict
 from ecg_siglip.train import train
-from ecg_siglip.vocabulary import findings
+from ecg_siglip.vocabulary import ptbxl as ptbxl_vocabulary
 
 
 def test_predictions_use_the_prompts_of_the_language(trained_in_all_languages, simulated, capsys):
@@ -19,7 +19,7 @@ def test_predictions_use_the_prompts_of_the_language(trained_in_all_languages, s
     path = str(simulated / ptbxl.read_metadata(simulated)["filename_lr"].iloc[0])
     base = {"run.name": run.name, "run.root": str(run.parent), "device": "cpu"}
     probabilities = {}
-    for language in (None, *findings.LANGUAGES):
+    for language in (None, *ptbxl_vocabulary().languages):
         capsys.readouterr()
         predict(configured(PredictConfig, base | {"records": [path], "language": language}))
         probabilities[language] = json.loads(capsys.readouterr().out)["probabilities"]
@@ -27,7 +27,7 @@ def test_predictions_use_the_prompts_of_the_language(trained_in_all_languages, s
     assert probabilities["de"] != probabilities["en"]
     assert probabilities["ja"] not in (probabilities["en"], probabilities["de"])
     predictor = Predictor.load(run / "model", "cpu", "ja")
-    prompts = findings.prompts(predictor.artifact.codes, "ja")
+    prompts = ptbxl_vocabulary().prompts(predictor.artifact.codes, "ja")
     encoded = predictor.artifact.model.encode_text(prompts)
     torch.testing.assert_close(predictor.text_FD, encoded)
 

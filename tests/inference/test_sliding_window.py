@@ -22,6 +22,7 @@ from ecg_siglip.predict import predict
 from ecg_siglip.readers.record import Record, Source, open_record, read_record
 from ecg_siglip.signals.gaps import fill_gaps
 from ecg_siglip.signals.leads import LEADS
+from ecg_siglip.vocabulary import Vocabulary
 
 
 @pytest.mark.parametrize(("n", "step"), [(10, 10), (12, 10), (30, 10), (31, 10), (57, 3), (90, 40)])
@@ -287,14 +288,13 @@ def test_all_windows_are_predicted_if_no_stretch_is_whole():
 
 def test_excluded_findings_keep_their_probability_and_stay_possible(trained, joined, monkeypatch):
     """Also if the decision is made again at another operating point."""
-    from ecg_siglip.inference import pipeline
-
     predictor = Predictor.load(trained / "model", "cpu")
     settings = configured(PredictConfig, {"run.name": "r", "operating_point": "screening"})
     n = len(predictor.artifact.codes)
-    monkeypatch.setattr(pipeline, "exclusive_pairs", lambda codes: np.zeros((n, n), bool))
+    none, all_pairs = np.zeros((n, n), bool), ~np.eye(n, dtype=bool)
+    monkeypatch.setattr(Vocabulary, "exclusive_pairs", lambda *_: none)
     (free,) = predict_records(predictor, [joined], settings)
-    monkeypatch.setattr(pipeline, "exclusive_pairs", lambda codes: ~np.eye(n, dtype=bool))
+    monkeypatch.setattr(Vocabulary, "exclusive_pairs", lambda *_: all_pairs)
     (prediction,) = predict_records(predictor, [joined], settings)
     likeliest = max(free.findings, key=lambda f: f.probability * f.present)
     assert [f.code for f in prediction.findings if f.present] == [likeliest.code]

@@ -65,7 +65,7 @@ def test_a_prompt_is_entailed_by_reports_of_its_finding():
     y_true = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0]], bool)
     text = y_true.astype(float)
     rows = retrieval.entailment_rows(
-        text, np.zeros((4, 3)), np.eye(3), y_true, ["SR", "AFIB", "PVC"]
+        text, np.zeros((4, 3)), np.eye(3), y_true, {"SR": "a", "AFIB": "b", "PVC": "c"}
     )
     assert [row["code"] for row in rows] == ["SR", "AFIB"]  # PVC has no positive
     assert [(row["report_auroc"], row["ecg_auroc"]) for row in rows] == [(1.0, 0.5)] * 2

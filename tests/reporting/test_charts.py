@@ -132,3 +132,34 @@ def test_the_same_figure_gives_the_same_file(tmp_path):
         figure = charts.forest_figure(ROWS, "macro F1", "diagonal")
         charts.save_svg(figure, tmp_path / folder / "f1.svg")
     assert (tmp_path / "a/f1.svg").read_bytes() == (tmp_path / "b/f1.svg").read_bytes()
+
+
+def lines(figure):
+    """The points of all lines and bars of a figure."""
+    return [
+        *(np.asarray(line.get_data(), float) for axes in figure.axes for line in axes.lines),
+        *(np.array([bar.get_height()]) for axes in figure.axes for bar in axes.patches),
+    ]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        charts.pr_figure,
+        charts.reliability_figure,
+        charts.finding_reliability_figure,
+        charts.decision_figure,
+        charts.threshold_figure,
+    ],
+)
+def test_pairs_whose_label_is_unknown_are_not_drawn(fold, draw):
+    y_true, y_prob, codes = (x[..., :1] if isinstance(x, np.ndarray) else x[:1] for x in fold)
+    known = np.random.default_rng(2).random(len(y_true)) < 0.6
+    partly = np.where(known[:, None], y_true, np.nan)
+    more = {"reliability_figure": (), "threshold_figure": (codes, {"f1": [0.4]})}
+    arguments = more.get(draw.__name__, (codes,))
+    ours = lines(draw(partly, y_prob, *arguments))
+    expected = lines(draw(y_true[known], y_prob[known], *arguments))
+    assert len(ours) == len(expected) > 0
+    for a, b in zip(ours, expected, strict=True):
+        np.testing.assert_array_equal(a, b)

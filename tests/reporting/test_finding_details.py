@@ -132,3 +132,19 @@ def test_the_report_has_details_of_every_finding(evaluated):
     assert n_panels == 3 * ((table["n_positive"] > 0) & (table["n_positive"] < 14)).sum()
     commands = re.findall(r"<pre>(.*?)</pre>", html)
     assert commands and "python -m ecg_siglip.predict run.name=small" in commands[0]
+
+
+def test_a_finding_is_shown_with_the_records_whose_label_is_known(fold):
+    y_true, y_prob, thresholds = fold
+    ids = np.arange(1000, 1400)
+    known = np.random.default_rng(5).random(y_true.shape) < 0.6
+    partly = np.where(known, y_true, np.nan)
+    ours = finding_details(partly, y_prob, CODES, thresholds, "f1", ids, ids, "predict")
+    for f, details in enumerate(ours):
+        rows = known[:, f]
+        alone = {rule: values[[f]] for rule, values in thresholds.items()}
+        (expected,) = finding_details(
+            y_true[rows][:, [f]], y_prob[rows][:, [f]], CODES[f : f + 1], alone, "f1",
+            ids[rows], ids[rows], "predict",
+        )  # fmt: skip
+        assert details == expected

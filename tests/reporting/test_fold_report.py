@@ -6,7 +6,13 @@ from helpers import step_signal as signal
 
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.decision_rules import THRESHOLD_RULES
-from ecg_siglip.reporting.fold_report import FoldReport, worst_cases, write_fold_report
+from ecg_siglip.reporting.finding_details import finding_details
+from ecg_siglip.reporting.fold_report import (
+    FoldReport,
+    _verdicts,
+    worst_cases,
+    write_fold_report,
+)
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +109,45 @@ def test_the_worst_cases_have_the_largest_cross_entropy():
     assert second["why"] == "PVC predicted without a label: probability 0.80"
     assert (second["true"], second["findings"]) == ([], ["PVC"])
     assert second["probabilities"] == {"SR": 0.1, "PVC": 0.8}
+
+
+def test_an_unknown_label_is_no_error_of_a_record():
+    y_true = np.array([[1, np.nan], [1, 0], [np.nan, np.nan]])
+    y_prob = np.array([[0.6, 0.999], [0.4, 0.1], [0.9, 0.9]])
+    cases = worst_cases(["a", "b", "c"], ["SR", "PVC"], y_true, y_prob, y_prob >= 0.5, n=2)
+    assert [row for row, _ in cases] == [1, 0]
+    case = cases[1][1]
+    assert (case["true"], case["unknown"], case["findings"]) == (["SR"], ["PVC"], ["SR", "PVC"])
+    assert case["why"] == "SR missed: probability 0.60"
+    verdicts = {each["code"]: each["verdict"] for each in _verdicts(case, {})}
+    assert verdicts == {"SR": "right", "PVC": "unknown label"}
+
+
+def test_the_report_counts_known_labels_only_where_some_are_not(page, tmp_path):
+    assert "<button>known</button>" not in page.read_text()
+    rng = np.random.default_rng(0)
+    y_true = np.where(rng.random((120, 2)) < 0.3, np.nan, rng.random((120, 2)) < 0.4)
+    y_true[:, 1] = np.nan
+    y_prob = rng.random((120, 2))
+    thresholds = {r: multilabel.tune_thresholds(y_true, y_prob, r) for r in THRESHOLD_RULES}
+    report = FoldReport(
+        title="partly known",
+        scores=multilabel.scores(y_true, y_prob, thresholds, n_bootstrap=5),
+        rows=multilabel.per_finding(y_true, y_prob, thresholds, n_bootstrap=5),
+        codes=["SR", "AFIB"],
+        names=["sinus rhythm", "atrial fibrillation"],
+        y_true=y_true,
+        y_prob=y_prob,
+        thresholds=thresholds,
+        tune=(y_true, y_prob),
+        context={},
+        details=finding_details(
+            y_true, y_prob, ["SR", "AFIB"], thresholds, "f1", range(120), range(120), "predict"
+        ),
+    )
+    write_fold_report(tmp_path / "report.html", report)
+    html = (tmp_path / "report.html").read_text()
+    n_known = int((~np.isnan(y_true[:, 0])).sum())
+    assert "<button>known</button>" in html
+    assert f'<td data-value="{n_known}">{n_known}</td>' in html
+    assert ">nan<" not in html.lower()

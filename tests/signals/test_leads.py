@@ -9,7 +9,6 @@ import pytest
 from helpers import beats as ecg
 
 from ecg_siglip.signals.leads import (
-    _REQUIRED_LEADS,
     LEAD_SETS,
     LEADS,
     LEADS_FROM_ELECTRODES,
@@ -18,10 +17,8 @@ from ecg_siglip.signals.leads import (
     lead_warnings,
     mask_leads,
     nearest_lead_set,
-    not_assessable,
     order_leads,
 )
-from ecg_siglip.vocabulary import findings
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMB = LEADS[:6]
@@ -194,12 +191,6 @@ def test_warnings_name_computed_and_missing_leads():
         "without leads V1, V3, V4, V5, V6: calibrated for 3 leads: I, II, V2; findings that need "
         "other leads are not assessed",
     ]
-
-
-def test_required_leads_are_those_of_known_findings():
-    known = {code for task in findings.TASKS for code in findings.task_codes(task)}
-    assert set(_REQUIRED_LEADS) <= known
-    assert not not_assessable(sorted(known), [True] * 12).any()
 
 
 def test_an_unknown_set_of_leads_is_refused():

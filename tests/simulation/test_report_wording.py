@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from ecg_siglip.simulation.report_wording import WORDS, report
-from ecg_siglip.vocabulary import findings
+from ecg_siglip.vocabulary import ptbxl
 
 
 def test_every_finding_of_a_report_is_in_it_in_one_language():
@@ -19,13 +19,13 @@ def test_every_finding_of_a_report_is_in_it_in_one_language():
 
 
 def test_wordings_are_of_findings_in_two_languages():
-    assert set(WORDS) <= set(findings.STATEMENTS)
+    assert set(WORDS) <= set(ptbxl().codes)
     assert all(wording.count("|") == 1 for wording in WORDS.values())
 
 
 def test_a_finding_without_a_wording_has_its_prompt():
-    code = next(code for code in findings.STATEMENTS if code not in WORDS)
-    prompts = [findings.prompts([code], language)[0].lower() for language in ("de", "en")]
+    code = next(code for code in ptbxl().codes if code not in WORDS)
+    prompts = [ptbxl().prompts([code], language)[0].lower() for language in ("de", "en")]
     text = report([code], np.random.default_rng(0))
     assert any(prompt in text for prompt in prompts)
 

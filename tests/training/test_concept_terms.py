@@ -7,7 +7,6 @@ import torch
 from ecg_siglip.datasets.loading import load_training_data
 from ecg_siglip.training.data import TrainingData
 from ecg_siglip.training.targets import parse_terms
-from ecg_siglip.vocabulary import concepts
 
 
 def test_a_concept_is_present_in_a_record_with_any_of_its_findings(train_config):
@@ -18,7 +17,7 @@ def test_a_concept_is_present_in_a_record_with_any_of_its_findings(train_config)
     texts, own, named = data.texts("concept", rows, 0)
     matrix = data.targets(term, rows, own, named).matrix()
     for text, column in zip(texts, matrix.T, strict=True):
-        members = next(c.members for c in concepts.CONCEPTS if c.en == text)
+        members = next(c.members for c in data.vocabulary.concepts if c.prompts["en"] == (text,))
         columns = [data.codes.index(code) for code in members if code in data.codes]
         np.testing.assert_array_equal(column > 0, data.y_true[rows][:, columns].any(axis=1))
     assert set(np.unique(matrix)) <= {0.0, 1.0}

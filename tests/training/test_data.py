@@ -7,7 +7,7 @@ import torch
 from ecg_siglip.core.distributed import Distributed
 from ecg_siglip.datasets.loading import load_training_data
 from ecg_siglip.training.targets import parse_terms
-from ecg_siglip.vocabulary import findings
+from ecg_siglip.vocabulary import ptbxl
 
 
 def test_an_epoch_has_every_training_record_once_in_steps_of_equal_size(make_data):
@@ -43,7 +43,7 @@ def test_the_bank_has_one_prompt_per_finding_and_the_labels_as_targets(make_data
     data = make_data()
     rows = data.batches(0)[0]
     texts, owners, labels = data.texts("bank", rows, 0)
-    assert texts == findings.prompts(data.codes)
+    assert texts == ptbxl().prompts(data.codes)
     matrix = data.targets(parse_terms("bank")[0], rows, owners, labels).matrix()
     assert torch.equal(matrix, data.labels[torch.from_numpy(rows)])
 
@@ -54,7 +54,7 @@ def test_a_sampled_finding_is_present_and_changes_with_the_epoch(make_data):
     texts, owners, labels = data.texts("finding", rows, 0)
     assert labels.sum(1).tolist() == [1.0] * len(owners)
     assert (data.labels[torch.from_numpy(owners)] >= labels).all()
-    prompts = findings.prompts(data.codes)
+    prompts = ptbxl().prompts(data.codes)
     assert texts == [prompts[int(row.argmax())] for row in labels]
     assert data.texts("finding", rows, 0)[0] == texts
     assert data.texts("finding", rows, 1)[0] != texts
@@ -64,7 +64,7 @@ def test_the_text_of_a_record_names_all_its_findings(make_data):
     data = make_data()
     texts, owners, labels = data.texts("findings", data.train_rows[:20], 0)
     assert torch.equal(labels, data.labels[torch.from_numpy(owners)])
-    prompts = findings.prompts(data.codes)
+    prompts = ptbxl().prompts(data.codes)
     for text, row in zip(texts, labels, strict=True):
         assert sorted(text.split("; ")) == sorted(prompts[i] for i in row.nonzero()[:, 0])
 

@@ -5,7 +5,7 @@ import torch
 
 from ecg_siglip.datasets.loading import load_training_data
 from ecg_siglip.training.data import TrainingData
-from ecg_siglip.vocabulary import findings
+from ecg_siglip.vocabulary import ptbxl
 
 
 def training_data(settings):
@@ -24,7 +24,7 @@ def test_every_step_has_one_language_and_all_languages_occur(train_config):
                 assert caption == prompts[int(label.argmax())]
             assert len(owners) == len(captions)
     assert np.bincount(languages, minlength=3).min() > len(languages) / 6
-    assert data.prompts == findings.prompts(data.codes, "en")
+    assert data.prompts == ptbxl().prompts(data.codes, "en")
 
 
 def test_the_language_of_a_step_is_the_same_for_every_process(train_config):
@@ -37,4 +37,4 @@ def test_the_language_of_a_step_is_the_same_for_every_process(train_config):
 def test_a_model_of_one_language_is_trained_in_it(train_config):
     data = training_data(train_config(**{"text.language": "de"}))
     for rows in data.batches(0):
-        assert data.texts("bank", rows, 0)[0] == findings.prompts(data.codes, "de")
+        assert data.texts("bank", rows, 0)[0] == ptbxl().prompts(data.codes, "de")

@@ -46,15 +46,15 @@ LARGE = """
 import resource, sys
 import numpy as np, torch
 from ecg_siglip import config
-from ecg_siglip.datasets import ptbxl, records
+from ecg_siglip.datasets import records
 from ecg_siglip.training.data import TrainingData
-from ecg_siglip.vocabulary import findings
+from ecg_siglip.vocabulary import ptbxl
 
 n, path = 200_000, sys.argv[1]
 with open(path, "wb") as file:
     file.truncate(n * 12 * 1000 * 2)  # a file of holes: 4.8 GB that take no space on disk
 signals = np.memmap(path, np.int16, "r", shape=(n, 12, 1000))
-codes = findings.task_codes("all")
+codes = ptbxl().codes
 y_true = np.zeros((n, len(codes)), bool)
 y_true[:, 0] = True
 nothing = np.zeros(0)

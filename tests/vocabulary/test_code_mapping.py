@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ecg_siglip.vocabulary import snomed
+from ecg_siglip.vocabulary import ptbxl, snomed
 from ecg_siglip.vocabulary.code_mapping import CodeMeaning, map_labels, read_mapping
 
 CODES = ("AFIB", "IMI", "AMI", "2AVB")
@@ -38,13 +38,13 @@ def test_an_unknown_code_leaves_the_finding_unknown():
 
 def test_the_rule_is_that_of_the_label_queries():
     codes = ("AFIB", "AFLT", "2AVB", "CRBBB", "IRBBB")
-    queries = [each for each in snomed.label_queries(codes) if len(each.findings) == 1]
-    meanings = snomed.meanings()
+    queries = [each for each in snomed.label_queries(codes, ptbxl()) if len(each.findings) == 1]
+    meanings = snomed.meanings(ptbxl())
     rng = np.random.default_rng(0)
     numbers = [int(meaning.code) for meaning in meanings]
     present = rng.random((200, len(meanings))) < 0.05
     labels = [[n for n, p in zip(numbers, row, strict=True) if p] for row in present]
-    expected = snomed.label_matrix(queries, labels)
+    expected = snomed.label_matrix(queries, labels, ptbxl())
     y_true, known = map_labels(meanings, present, np.ones_like(present), codes)
     for j, query in enumerate(queries):
         column = codes.index(query.code)

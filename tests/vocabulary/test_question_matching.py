@@ -2,7 +2,7 @@
 
 import pytest
 
-from ecg_siglip.vocabulary import findings
+from ecg_siglip.vocabulary import load_vocabulary, ptbxl
 from ecg_siglip.vocabulary.question_matching import (
     MAX_CHARACTERS,
     N_SHOWN,
@@ -11,7 +11,8 @@ from ecg_siglip.vocabulary.question_matching import (
     nearest_findings,
 )
 
-ALL = findings.task_codes("all")
+VOCABULARY = ptbxl()
+ALL = VOCABULARY.codes
 QUESTIONS = {
     "CLBBB": "is there a left bundle branch block?|LBBB|Does this patient have LBBB?|"
     "Gibt es einen Linksschenkelblock?|左脚ブロックはありますか？|CLBBB",
@@ -49,34 +50,34 @@ OTHER_SUBJECTS = [
 
 @pytest.mark.parametrize(("words", "code"), EXAMPLES)
 def test_the_finding_of_a_question_comes_first(words, code):
-    assert match_question(words, ALL)[0].code == code
+    assert match_question(words, ALL, VOCABULARY)[0].code == code
 
 
 @pytest.mark.parametrize("words", OTHER_SUBJECTS)
 def test_questions_about_other_subjects_match_no_finding(words):
-    assert match_question(words, ALL) == ()
+    assert match_question(words, ALL, VOCABULARY) == ()
 
 
 @pytest.mark.parametrize("words", ["heart attack?", "NSTEMI", "Herzinfarkt", "心筋梗塞"])
 def test_a_class_matches_all_of_its_findings(words):
-    matches = {match.code for match in match_question(words, ALL)}
+    matches = {match.code for match in match_question(words, ALL, VOCABULARY)}
     assert {"IMI", "AMI", "LMI"} <= matches
     assert "LVH" not in matches
     # In a vocabulary of classes the class itself is the match.
-    classes = findings.task_codes("superdiagnostic")
-    assert [match.code for match in match_question(words, classes)] == ["MI"]
+    classes = VOCABULARY.task_codes("superdiagnostic")
+    assert [match.code for match in match_question(words, classes, VOCABULARY)] == ["MI"]
 
 
 def test_every_prompt_and_name_matches_its_own_finding():
-    for language in findings.LANGUAGES:
-        for code, prompt in zip(ALL, findings.prompts(ALL, language), strict=True):
-            assert match_question(prompt, ALL)[0].code == code
-    for code, name in zip(ALL, findings.names(ALL), strict=True):
-        assert code in [match.code for match in match_question(name, ALL)]
+    for language in VOCABULARY.languages:
+        for code, prompt in zip(ALL, VOCABULARY.prompts(ALL, language), strict=True):
+            assert match_question(prompt, ALL, VOCABULARY)[0].code == code
+    for code, name in zip(ALL, VOCABULARY.names(ALL), strict=True):
+        assert code in [match.code for match in match_question(name, ALL, VOCABULARY)]
 
 
 def test_nearest_findings_are_sorted_and_complete():
-    matches = nearest_findings("atrial fibrillation", ALL)
+    matches = nearest_findings("atrial fibrillation", ALL, VOCABULARY)
     assert {match.code for match in matches} == set(ALL)
     closeness = [match.closeness for match in matches]
     assert closeness == sorted(closeness, reverse=True)
@@ -86,14 +87,14 @@ def test_nearest_findings_are_sorted_and_complete():
 
 
 def test_words_of_many_findings_match_a_few_of_them():
-    matches = match_question("subendocardial injury", ALL)
+    matches = match_question("subendocardial injury", ALL, VOCABULARY)
     assert len(matches) == N_SHOWN
     assert {match.code for match in matches} <= {"INJAL", "INJAS", "INJIL", "INJIN", "INJLA"}
 
 
 @pytest.mark.parametrize("words", ["no atrial fibrillation", "kein Vorhofflimmern", "心房細動なし"])
 def test_a_negation_does_not_change_the_match(words):
-    assert match_question(words, ALL)[0].code == "AFIB"
+    assert match_question(words, ALL, VOCABULARY)[0].code == "AFIB"
 
 
 def test_whitespace_of_a_question_is_normalized():
@@ -104,3 +105,34 @@ def test_whitespace_of_a_question_is_normalized():
 def test_empty_and_too_long_questions_are_refused(words):
     with pytest.raises(ValueError, match="the question"):
         check_question(words)
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A vocabulary with names alone, one of them a subject that PTB-XL's does not have."""
+    names = [
+        "心室頻拍",
+        "心房細動",
+        "Ventricular tachycardia",
+        "左脚ブロック",
+        "VT, nonsustained",
+    ]
+    rows = [f'X{i},"{name}"' for i, name in enumerate(names)]
+    (tmp_path / "own.csv").write_text("code,name\n" + "\n".join(rows), "utf-8")
+    return load_vocabulary(tmp_path / "own.csv")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        *(("心室頻拍はありますか", "X0"), ("心房細動?", "X1"), ("左脚ブロックですか", "X3")),
+        *(("is there a ventricular tachycardia?", "X2"), ("X3", "X3")),
+    ],
+)
+def test_questions_are_matched_to_any_vocabulary(own, words, code):
+    assert match_question(words, own.codes, own)[0].code == code
+
+
+@pytest.mark.parametrize("words", ["pizza", "pericarditis", "今日の天気はどうですか"])
+def test_other_subjects_match_nothing_in_any_vocabulary(own, words):
+    assert match_question(words, own.codes, own) == ()

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from ecg_siglip.datasets import ptbxl
-from ecg_siglip.vocabulary import snomed
-from ecg_siglip.vocabulary.findings import STATEMENTS
+from ecg_siglip.vocabulary import load_vocabulary, snomed
+from ecg_siglip.vocabulary import ptbxl as ptbxl_vocabulary
 
-TABLE = snomed.table()
+PTBXL = ptbxl_vocabulary()
+STATEMENTS = {entry.code: entry for entry in PTBXL.entries}
+TABLE = snomed.table(PTBXL)
 # What the challenges score as one: dx_mapping_scored.csv, column Notes.
 MERGED = [
     ({733534002, 164909002}, "CLBBB"),
@@ -20,12 +22,12 @@ MERGED = [
 
 
 def queries_by_code(codes=tuple(STATEMENTS)) -> dict[str, snomed.LabelQuery]:
-    return {query.code: query for query in snomed.label_queries(codes)}
+    return {query.code: query for query in snomed.label_queries(codes, PTBXL)}
 
 
 def labels_of(code: str, *records: set[int]) -> tuple[list[bool], list[bool]]:
     """Return the labels of records for one query: positive, and unclear."""
-    matrix = snomed.label_matrix([queries_by_code()[code]], records)
+    matrix = snomed.label_matrix([queries_by_code()[code]], records, PTBXL)
     return matrix.y_true[:, 0].tolist(), matrix.unclear[:, 0].tolist()
 
 
@@ -86,7 +88,7 @@ def test_ptbxl_has_as_many_records_per_code_as_the_challenges_report(shared_meta
 
 
 def test_query_codes_are_distinct():
-    codes = [query.code for query in snomed.label_queries(STATEMENTS)]
+    codes = [query.code for query in snomed.label_queries(STATEMENTS, PTBXL)]
     assert len(codes) == len(set(codes))
     for query in queries_by_code().values():
         assert (len(query.findings) == 1) == (query.code in STATEMENTS)
@@ -102,8 +104,8 @@ def test_queries_need_only_the_findings_of_the_model():
 def test_a_narrower_code_is_a_positive_label_and_defines_no_query():
     assert labels_of("2AVB", {54016002}, {270492004}) == ([True, False], [False, False])
     query = queries_by_code()["2AVB"]
-    assert not snomed.label_matrix([query], [{54016002}]).exact.any()
-    assert snomed.label_matrix([query], [{195042002}]).exact.all()
+    assert not snomed.label_matrix([query], [{54016002}], PTBXL).exact.any()
+    assert snomed.label_matrix([query], [{195042002}], PTBXL).exact.all()
 
 
 def test_a_broader_code_is_unclear_for_single_findings_and_positive_for_all_together():
@@ -131,8 +133,8 @@ def test_any_of_several_findings():
 
 
 def reasons(labels: list[set[int]], n_least: int = 2) -> dict[str, str]:
-    queries = snomed.label_queries(STATEMENTS)
-    return snomed.undecided(queries, snomed.label_matrix(queries, labels), n_least)
+    queries = snomed.label_queries(STATEMENTS, PTBXL)
+    return snomed.undecided(queries, snomed.label_matrix(queries, labels, PTBXL), n_least)
 
 
 def test_a_finding_whose_code_a_hospital_never_uses_is_undecided():
@@ -174,3 +176,22 @@ def test_the_ptbxl_records_of_the_challenge_have_the_labels_of_ptbxl(
         expected |= {axis[row["heart_axis"]]} & labels.dx if row["heart_axis"] in axis else set()
         assert labels.dx == expected, path.stem
         assert labels.age == row["age"] and labels.sex == ("female" if row["sex"] else "male")
+
+
+def test_the_findings_of_another_vocabulary_state_their_own_codes(tmp_path):
+    (tmp_path / "own.csv").write_text(
+        "code,name,snomed\nX1,Flimmern,164889003\nX2,Infarkt A,164865005\n"
+        "X3,Infarkt B,164865005;57054005\nX4,ohne Code,\nX5,neu,195042002;733534002\n"
+    )
+    own = load_vocabulary(tmp_path / "own.csv")
+    table = snomed.table(own)
+    assert (table[164889003].relation, table[164889003].findings) == ("exact", ("X1",))
+    assert (table[164865005].relation, table[164865005].findings) == ("broader", ("X2", "X3"))
+    assert table[164890007].relation == "none"
+    assert table[164890007].name == "atrial flutter"
+    queries = {query.code: query for query in snomed.label_queries(own.codes, own)}
+    assert set(queries) == {"X1", "X3", "X5", "MI"}
+    assert set(queries["X5"].defined_by) == {195042002, 733534002}
+    matrix = snomed.label_matrix([queries["X1"], queries["X3"]], [{164889003}, {164865005}], own)
+    assert matrix.y_true.tolist() == [[True, False], [False, False]]
+    assert matrix.unclear.tolist() == [[False, False], [False, True]]

@@ -1,21 +1,22 @@
-"""The vocabulary has PTB-XL's statements, with distinct words and with the codes of the field."""
+"""PTB-XL's vocabulary has its statements, with distinct words, and what is known about them."""
 
 import ast
 import csv
 import re
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from ecg_siglip.vocabulary import findings
-from ecg_siglip.vocabulary.findings import (
-    CLASSES,
-    LANGUAGES,
-    STATEMENTS,
-    TASKS,
-    from_snomed,
-    to_task,
-)
+from ecg_siglip.signals.leads import LEAD_SETS, available_leads
+from ecg_siglip.vocabulary import ptbxl
+from ecg_siglip.vocabulary.vocabulary import check_same_codes
+
+PTBXL = ptbxl()
+STATEMENTS = {entry.code: entry for entry in PTBXL.entries}
+CLASSES = {entry.code: entry for entry in PTBXL.classes}
+TASKS, LANGUAGES, to_task = tuple(PTBXL.tasks), PTBXL.languages, PTBXL.to_task
 
 SIZES = {
     "all": 71,
@@ -75,47 +76,50 @@ def test_statements_equal_scp_statements_csv(shared_metadata):
     assert list(STATEMENTS) == [row[""] for row in rows]
     for row, statement in zip(rows, STATEMENTS.values(), strict=True):
         for kind in ("diagnostic", "form", "rhythm"):
-            assert getattr(statement, kind) == (row[kind] == "1.0"), statement.code
-        assert statement.superclass == (row["diagnostic_class"] or None), statement.code
-        assert statement.subclass == (row["diagnostic_subclass"] or None), statement.code
+            assert (kind in statement.groups) == (row[kind] == "1.0"), statement.code
+        for task in ("superdiagnostic", "subdiagnostic"):
+            column = "diagnostic_class" if task == "superdiagnostic" else "diagnostic_subclass"
+            expected = row[column]
+            assert [*to_task({statement.code: 1.0}, task)] == [expected] * bool(expected)
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_tasks_have_their_sizes_and_every_finding_has_words(task):
-    codes = findings.task_codes(task)
+    codes = PTBXL.task_codes(task)
     assert len(codes) == len(set(codes)) == SIZES[task]
-    assert len(findings.prompts(codes)) == len(set(findings.names(codes))) == SIZES[task]
+    assert len(PTBXL.prompts(codes)) == len(set(PTBXL.names(codes))) == SIZES[task]
 
 
 def test_task_order_is_that_of_the_columns():
-    assert findings.task_codes("all") == tuple(STATEMENTS)
-    assert findings.task_codes("superdiagnostic") == ("NORM", "MI", "STTC", "CD", "HYP")
-    assert findings.task_codes("form")[:3] == ("NDT", "NST_", "DIG")
+    assert PTBXL.task_codes("all") == tuple(STATEMENTS)
+    assert PTBXL.task_codes("superdiagnostic") == ("NORM", "MI", "STTC", "CD", "HYP")
+    assert PTBXL.task_codes("form")[:3] == ("NDT", "NST_", "DIG")
 
 
 def test_classes_are_those_without_the_code_of_a_statement():
-    classes = {*findings.task_codes("superdiagnostic"), *findings.task_codes("subdiagnostic")}
+    classes = {*PTBXL.task_codes("superdiagnostic"), *PTBXL.task_codes("subdiagnostic")}
     assert set(CLASSES) == classes - set(STATEMENTS)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_no_two_findings_have_the_same_prompt(language):
     codes = [*STATEMENTS, *CLASSES]
-    prompts = findings.prompts(codes, language)
+    prompts = PTBXL.prompts(codes, language)
     assert len({prompt.casefold() for prompt in prompts}) == len(codes)
     assert all(prompt == prompt.strip() and 0 < len(prompt) <= 120 for prompt in prompts)
 
 
 def test_prompts_are_in_their_language():
     for entry in [*STATEMENTS.values(), *CLASSES.values()]:
-        assert re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", entry.ja), entry.code
-        assert not re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", entry.en + entry.de), entry.code
-        assert entry.en.isascii(), entry.code
-        assert len({entry.en, entry.de, entry.ja}) == 3, entry.code
+        en, de, ja = (entry.prompts[language][0] for language in LANGUAGES)
+        assert re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", ja), entry.code
+        assert not re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", en + de), entry.code
+        assert en.isascii(), entry.code
+        assert len({en, de, ja}) == 3, entry.code
 
 
 def test_names_are_short_and_distinct():
-    names = findings.names([*STATEMENTS, *CLASSES])
+    names = PTBXL.names([*STATEMENTS, *CLASSES])
     assert len(set(names)) == len(names)
     assert max(map(len, names)) <= 45
 
@@ -154,7 +158,7 @@ def test_error_of_an_unknown_code_names_record_code_and_similar_codes():
         to_task({"STTC": 100.0}, "superdiagnostic")
 
 
-@pytest.mark.parametrize("look_up", [findings.names, findings.prompts])
+@pytest.mark.parametrize("look_up", [PTBXL.names, PTBXL.prompts])
 def test_unknown_finding_is_refused(look_up):
     with pytest.raises(ValueError, match=r"'clbb'.*CLBBB"):
         look_up(["clbb"])
@@ -163,27 +167,27 @@ def test_unknown_finding_is_refused(look_up):
 
 
 def test_unknown_task_and_language_are_refused():
-    with pytest.raises(ValueError, match="superdiagnostic"):
-        findings.task_codes("superclass")
+    with pytest.raises(ValueError, match="data.task=superclass: .*superdiagnostic"):
+        PTBXL.task_codes("superclass")
     with pytest.raises(ValueError, match="en, de, ja"):
-        findings.prompts(["SR"], "fr")
+        PTBXL.prompts(["SR"], "fr")
 
 
 def test_vocabularies_that_differ_are_refused_with_the_difference():
-    findings.check_same_codes(["SR", "AFIB"], ("SR", "AFIB"), where="run a")
+    check_same_codes(["SR", "AFIB"], ("SR", "AFIB"), where="run a")
     with pytest.raises(ValueError, match=r"^run a: .*1 findings without AFIB; expected 2$"):
-        findings.check_same_codes(["SR", "AFIB"], ["SR"], where="run a")
+        check_same_codes(["SR", "AFIB"], ["SR"], where="run a")
     with pytest.raises(ValueError, match="3 findings with PVC; expected 2"):
-        findings.check_same_codes(["SR", "AFIB"], ["SR", "AFIB", "PVC"], where="run a")
+        check_same_codes(["SR", "AFIB"], ["SR", "AFIB", "PVC"], where="run a")
     with pytest.raises(ValueError, match="2 findings in another order"):
-        findings.check_same_codes(["SR", "AFIB"], ["AFIB", "SR"], where="run a")
+        check_same_codes(["SR", "AFIB"], ["AFIB", "SR"], where="run a")
 
 
 def test_from_snomed():
-    assert from_snomed(164889003) == ("AFIB",)
-    assert from_snomed(733534002) == from_snomed(164909002) == ("CLBBB",)
-    assert from_snomed(426783006) == ("NORM", "SR")
-    assert from_snomed(39732003) == ()
+    assert PTBXL.from_snomed(164889003) == ("AFIB",)
+    assert PTBXL.from_snomed(733534002) == PTBXL.from_snomed(164909002) == ("CLBBB",)
+    assert PTBXL.from_snomed(426783006) == ("NORM", "SR")
+    assert PTBXL.from_snomed(39732003) == ()
 
 
 def test_every_fold_10_task_count(records):
@@ -212,3 +216,94 @@ def test_snomed_codes_of_challenge_records_are_explained(records, shared_challen
         assert dx, header.stem
         expected = {int(code) for code in dx[1].split(",")}
         assert snomed_codes(records[int(header.stem[2:])]) == expected, header.stem
+
+
+@pytest.mark.parametrize("concept", PTBXL.concepts, ids=lambda concept: concept.members[0])
+def test_every_concept_has_several_known_findings(concept):
+    assert len(concept.members) == len(set(concept.members)) >= 2
+    assert set(concept.members) <= set(STATEMENTS)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_two_concepts_have_the_same_text(language):
+    texts, members_CF = PTBXL.concept_prompts(list(STATEMENTS), language)
+    assert len(texts) == len(set(texts)) == len(PTBXL.concepts)
+    assert members_CF.shape == (len(texts), len(STATEMENTS))
+
+
+def test_prompts_are_those_of_concepts_that_the_vocabulary_has():
+    texts, members_CF = PTBXL.concept_prompts(["CLBBB", "IMI", "NORM"])
+    assert "bundle branch block" in texts
+    assert "fascicular block" not in texts
+    assert members_CF[texts.index("bundle branch block")].tolist() == [True, False, False]
+    assert members_CF.any(axis=1).all()
+    assert not members_CF[:, 2].any()
+
+
+def test_a_concept_is_only_known_from_another_finding():
+    assert "septum, leads V1 to V3" in PTBXL.concepts_of("ASMI")
+    assert PTBXL.concepts_of("ASMI", known=["ASMI", "IMI"]) == ["myocardial infarction"]
+    assert PTBXL.concepts_of("ASMI", "de", ["IMI"]) == ["Myokardinfarkt"]
+    assert PTBXL.concepts_of("NORM") == []
+
+
+def test_unknown_language_and_vocabulary_without_concepts_are_refused():
+    with pytest.raises(ValueError, match="en, de, ja"):
+        PTBXL.concept_prompts(["IMI"], "fr")
+    with pytest.raises(ValueError, match="no concept of these findings"):
+        PTBXL.concept_prompts(["NORM"])
+
+
+def excludes(a: str, b: str) -> bool:
+    return bool(PTBXL.exclusive_pairs([a, b])[0, 1])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_pairs_are_symmetric_and_no_finding_excludes_itself(task: str):
+    pairs = PTBXL.exclusive_pairs(PTBXL.task_codes(task))
+    assert (pairs == pairs.T).all()
+    assert not pairs.diagonal().any()
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("SR", "AFIB"), ("STACH", "SBRAD"), ("AFIB", "AFLT"), ("AFIB", "PSVT"), ("SARRH", "AFIB"),
+        ("CLBBB", "ILBBB"), ("CRBBB", "IRBBB"), ("CLBBB", "CRBBB"), ("LAFB", "LPFB"),
+        ("NORM", "IMI"), ("NORM", "MI"), ("NORM", "AFIB"), ("LVOLT", "HVOLT"), ("1AVB", "3AVB"),
+    ],
+)  # fmt: skip
+def test_what_contradicts_itself_is_exclusive(a: str, b: str):
+    assert excludes(a, b) and excludes(b, a)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("SR", "PVC"), ("SR", "BIGU"), ("AFIB", "PVC"), ("AFIB", "PACE"), ("PSVT", "SVTAC"),
+        ("SBRAD", "SARRH"), ("SR", "SARRH"), ("CRBBB", "LAFB"), ("AFIB", "3AVB"), ("NORM", "SR"),
+        ("NORM", "SBRAD"), ("NORM", "IRBBB"), ("LVH", "VCLVH"), ("SR", "LVH"), ("IMI", "ASMI"),
+    ],
+)  # fmt: skip
+def test_what_occurs_together_is_not_exclusive(a: str, b: str):
+    assert not excludes(a, b)
+
+
+def test_ptbxl_states_both_of_a_pair_in_few_records(shared_metadata: Path):
+    table = pd.read_csv(shared_metadata / "ptbxl_database.csv")
+    stated = [ast.literal_eval(codes) for codes in table["scp_codes"]]
+    y_true = np.array([[code in record for code in PTBXL.codes] for record in stated])
+    pairs = PTBXL.exclusive_pairs(PTBXL.codes)
+    assert np.triu(pairs).sum() == 83
+    assert ((y_true @ pairs) & y_true).any(axis=1).mean() < 0.006
+
+
+def test_findings_need_leads_that_show_them():
+    codes = [*STATEMENTS, *CLASSES]
+    n_unseen = [
+        int(PTBXL.not_assessable(codes, available_leads(leads)).sum())
+        for leads in LEAD_SETS.values()
+    ]
+    assert n_unseen[:3] == sorted(n_unseen[:3]) and n_unseen[0] == 0 < min(n_unseen[2:])
+    limb = PTBXL.not_assessable(["IMI", "ASMI", "ILMI", "NORM"], available_leads(["I", "II"]))
+    assert limb.tolist() == [False, True, False, True]

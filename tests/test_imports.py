@@ -21,6 +21,7 @@ LAYERS = [
     "training reporting",
     "evaluation serving",
     "train evaluate predict compare ensemble export ptbxl simulate app",
+    "adapt",
     "__main__",
 ]
 LAYER = {unit: layer for layer, units in enumerate(LAYERS) for unit in units.split()}

@@ -337,14 +337,14 @@ def load_table(
     readable = np.flatnonzero(cache.is_readable())
     report_unreadable(cache, progress)
     records = replace(
-        _records(data, paths, waveform["to_fs"]).take(present[readable]),
+        label_records(data, paths, waveform["to_fs"]).take(present[readable]),
         signals=signals if len(readable) == len(signals) else SignalRows([signals], [readable]),
     )
     records.n_missing = len(data) - len(records)
     return records
 
 
-def _records(data: TableData, paths: list[Path], fs: float) -> LabelledRecords:
+def label_records(data: TableData, paths: list[Path], fs: float) -> LabelledRecords:
     """Return the records of a table without their signals."""
     records = LabelledRecords(
         ecg_id=data.ecg_id,

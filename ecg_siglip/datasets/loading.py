@@ -87,11 +87,12 @@ def load_data(
     if not settings.sources:
         return _load_source(settings, settings, waveform, progress)
     parts = [_load_source(each, settings, waveform, progress) for each in settings.sources]
-    registers = [
-        each.patients or ("ptbxl" if each.kind == "ptbxl" else each.name)
-        for each in settings.sources
-    ]
-    return join_sources(parts, registers, progress)
+    return join_sources(parts, [register_of(each) for each in settings.sources], progress)
+
+
+def register_of(source: config.SourceConfig) -> str:
+    """Return the name of the register that the patients of a data set are in."""
+    return source.patients or ("ptbxl" if source.kind == "ptbxl" else source.name)
 
 
 def _load_source(

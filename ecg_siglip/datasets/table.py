@@ -72,8 +72,8 @@ class TableData:
 
     @property
     def paths(self) -> list[str]:
-        """Path of each record as the table has it."""
-        return self.table.frame["path"].tolist()
+        """Path of each record as the table has it; "" for an empty cell."""
+        return [path if isinstance(path, str) else "" for path in self.table.frame["path"]]
 
 
 def parse_table(
@@ -247,7 +247,9 @@ def _folds(table: Table, patients: list[str], problems: Problems) -> np.ndarray:
         table,
         "fold",
         np.flatnonzero(table.frame["fold"].isna()),
-        lambda _: "is empty; expected a fold in every row, or no such column",
+        lambda _: (
+            "is empty; expected a fold in every row, or no such column (check folds=FILE fills it)"
+        ),
     )
     stated = np.flatnonzero((folds > 0) & (np.array(patients, object) != ""))
     numbers, distinct = pd.factorize(np.array(patients, object)[stated])

@@ -6,9 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ecg_siglip.core.files import shown
 from ecg_siglip.datasets.table_problems import N_EXAMPLES, Problems
 
 ERROR, WARNING = "error", "warning"
+# Kinds of wrong cells that are not "wrong" with the name of their column.
+WHOLE = (
+    *("code in two columns", "present and unknown", "empty cell", "empty fold", "doubled path"),
+    *("doubled record", "patient in several folds"),
+)
 
 
 @dataclass
@@ -51,31 +57,41 @@ def cell_issues(problems: Problems, source: str, by_subject: str) -> list[Issue]
     """
     issues = []
     subjects: list[dict[str, Any]] = []
+    n_subjects = 0
     for (kind, subject), entry in problems.found.items():
-        if kind == by_subject:
-            first = entry.cells[0]
-            subjects.append(
-                {"code": subject, "n": entry.n, "row": first.row, "column": first.column}
-                | {"message": first.message}
-            )
-            continue
         first, more = entry.cells[0], entry.n - 1
+        if kind == by_subject:
+            n_subjects += entry.n_subjects
+            if subject:
+                cell = {"row": first.row, "column": first.column, "message": first.message}
+                subjects.append({"code": subject, "n": entry.n, **cell})
+            continue
         message = f"row {first.row}, column {first.column}: {first.message}"
         message += f" (and {more:,} more {'row' if more == 1 else 'rows'})" if more else ""
         examples = [vars(cell) for cell in entry.cells]
-        issues.append(Issue(ERROR, kind, entry.n, message, source, examples))
+        issues.append(
+            Issue(
+                ERROR,
+                kind if kind in WHOLE else f"wrong {kind}",
+                entry.n,
+                message,
+                source,
+                examples,
+            )
+        )
     if subjects:
         subjects.sort(key=lambda each: -each["n"])
-        message = "; ".join(f"{_after_code(each)}, {each['n']:,} rows" for each in subjects[:3])
-        message += f"; and {len(subjects) - 3:,} more" if len(subjects) > 3 else ""
+        message = first_items((_with_hint(each) for each in subjects[:4]), 4)
+        message += f" and {n_subjects - 4:,} more" if n_subjects > 4 else ""
         examples = subjects[:N_EXAMPLES]
-        issues.append(Issue(ERROR, by_subject, len(subjects), message, source, examples))
+        issues.append(Issue(ERROR, by_subject, n_subjects, message, source, examples))
     return issues
 
 
-def _after_code(subject: dict[str, Any]) -> str:
-    """Return a code and the hint of its message."""
-    return f"{subject['code'][:60]} ({subject['message'].rpartition('; ')[2].rstrip('?')})"
+def _with_hint(subject: dict[str, Any]) -> str:
+    """Return a code with the number of its rows and the hint of its message."""
+    hint = subject["message"].rpartition("; ")[2]
+    return f"{shown(subject['code'])} ({subject['n']:,} x, {hint})"
 
 
 def first_items(items: Iterable[str], n: int = 8) -> str:

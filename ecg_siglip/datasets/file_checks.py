@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,8 +22,7 @@ from ecg_siglip.signals.preprocessing import FLAT_MV, amplitude_mv
 MISSING, UNREADABLE, UNUSABLE = "missing file", "unreadable file", "unusable record"
 
 
-@dataclass(frozen=True)
-class FileToOpen:
+class FileToOpen(NamedTuple):
     """A file of a data set, and how it is read.
 
     Attributes

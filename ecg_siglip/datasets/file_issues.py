@@ -22,16 +22,15 @@ UNUSUAL_MV = (0.1, 5.0)  # low voltage begins at about 0.25 mV
 MIN_GROUP = 3  # files from which an error of the units is concluded
 SAME_PEAK = 0.2  # share of the files with the same largest value
 # Ratio of the amplitude to a typical one, and what that means.
+# Ratio of the amplitude to a typical one, and what that means.
+FAR = 40
 UNIT_ERRORS = (
     (400, 2500, "about 1000 times too large: uV read as mV? units=uV"),
-    (
-        40,
-        400,
-        "about 100 to 250 times too large: counts of the converter? gain=200 (counts per mV)",
-    ),
+    (FAR, 400, "about 100 to 250 times too large: counts of the converter? gain=200"),
     (1 / 2500, 1 / 400, "about 1000 times too small: mV read as uV? units=mV"),
-    (1 / 400, 1 / 40, "about 100 to 250 times too small: is the gain applied twice?"),
+    (1 / 400, 1 / FAR, "about 100 to 250 times too small: is the gain applied twice?"),
 )
+MAX_HINTS = 200  # missing files that are searched for under similar names
 
 
 def file_issues(
@@ -61,10 +60,12 @@ def file_issues(
     issues = []
     for kind in dict.fromkeys(each.problem for each in facts if each.problem):
         texts = [(i, each.reason) for i, each in enumerate(facts) if each.problem == kind]
-        groups = [("", [i for i, _ in texts])] if kind == MISSING else by_pattern(texts)
-        for reason, group in groups:
-            hint = missing_hint(Path(files[group[0]].path)) if kind == MISSING else reason
-            message = f"{shown(_short(files[group[0]].path))}{': ' if hint else ''}{hint}"
+        if kind == MISSING:
+            hints = [missing_hint(Path(files[i].path)) for i, _ in texts[:MAX_HINTS]]
+            hints += ["no such file"] * (len(texts) - len(hints))
+            texts = [(i, hint) for (i, _), hint in zip(texts, hints, strict=True)]
+        for reason, group in by_pattern(texts):
+            message = f"{shown(_short(files[group[0]].path))}: {reason}"
             level = WARNING if kind in allowed else ERROR
             listed = [example(i, facts[i].reason) for i in group[:N_EXAMPLES]]
             issues.append(Issue(level, kind, len(group), message, source, listed))
@@ -96,16 +97,23 @@ def _amplitude_issues(
         stated = tuple((name, files[i].read.get(name)) for name in ("units", "gain"))
         groups[(str(Path(files[i].path).parent), facts[i].format, stated)].append(i)
     for (folder, kind, _), group in groups.items():
-        ratio = float(np.median(amplitude[group])) / TYPICAL_MV
-        for low, high, meaning in UNIT_ERRORS:
-            if low <= ratio < high and len(group) >= MIN_GROUP:
-                explained |= {*group}
-                message = (
-                    f"{kind} files in {shown(folder)}: a typical lead has "
-                    f"{np.median(amplitude[group]):.3g} mV, {meaning}"
-                )
-                listed = [example(i, f"{amplitude[i]:.3g} mV") for i in group[:N_EXAMPLES]]
-                issues.append(Issue(WARNING, "wrong units", len(group), message, source, listed))
+        ratio = amplitude[group] / TYPICAL_MV
+        for far in (ratio >= FAR, (ratio < 1 / FAR) & (ratio > 0)):
+            wrong = [i for i, is_far in zip(group, far, strict=True) if is_far]
+            if len(wrong) < MIN_GROUP:
+                continue
+            explained |= {*wrong}
+            typical = float(np.median(amplitude[wrong]))
+            meaning = next(
+                (m for low, high, m in UNIT_ERRORS if low <= typical / TYPICAL_MV < high),
+                "wrong units or gain?",
+            )
+            message = (
+                f"{len(wrong):,} of {len(group):,} files in {shown(folder)} ({kind}): a typical "
+                f"lead has {typical:.3g} mV, {meaning}"
+            )
+            listed = [example(i, f"{amplitude[i]:.3g} mV") for i in wrong[:N_EXAMPLES]]
+            issues.append(Issue(WARNING, "wrong units", len(wrong), message, source, listed))
     low, high = UNUSUAL_MV
     for kind, unusual in (
         ("low amplitudes", [i for i in read if amplitude[i] < low and i not in explained]),
@@ -190,7 +198,7 @@ def by_pattern(texts: Sequence[tuple[int, str]]) -> list[tuple[str, list[int]]]:
 
 
 def missing_hint(path: Path) -> str:
-    """Return a guess why a file is missing; empty if there is none."""
+    """Return why a file may be missing."""
     if "\\" in str(path):
         return "the path has \\ where / is expected"
     if not path.parent.is_dir():
@@ -198,4 +206,4 @@ def missing_hint(path: Path) -> str:
     stem = path.name.partition(".")[0].lower()
     with os.scandir(path.parent) as entries:
         near = [each.name for each in entries if each.name.partition(".")[0].lower() == stem]
-    return f"there is {shown(min(near))}" if near else ""
+    return f"there is {shown(min(near))}" if near else "no such file"

@@ -153,13 +153,19 @@ def _top_pairs(together: np.ndarray, codes: Sequence[str]) -> list[dict[str, Any
 
 
 def label_issues(
-    data: LabelledRecords, facts: dict[str, Any], expected: Expected, tune: int
+    data: LabelledRecords,
+    names: Sequence[str],
+    facts: dict[str, Any],
+    expected: Expected,
+    tune: int,
 ) -> list[Issue]:
     """Return what is wrong or unusual in the labels of a data set.
 
     Parameters
     ----------
     data : LabelledRecords
+    names : sequence of str
+        Of the records.
     facts : dict
         What ``label_facts`` returns.
     expected : Expected
@@ -180,7 +186,7 @@ def label_issues(
         message = "no label is known: only objectives with reports can be trained"
         return [*issues, Issue(WARNING, "no labels", records["n_records"], message)]
     issues += _finding_issues(findings)
-    issues += _contradictions(data, expected)
+    issues += _contradictions(data, names, facts["co_occurrence"], expected)
     if n := records["n_without_finding"]:
         message = f"{n / records['n_records']:.0%} of the records; all findings are absent in them"
         issues.append(Issue(WARNING, "records without a finding", n, message))
@@ -240,10 +246,15 @@ def _finding_issues(findings: Sequence[dict[str, Any]]) -> list[Issue]:
     ]
 
 
-def _contradictions(data: LabelledRecords, expected: Expected) -> list[Issue]:
+def _contradictions(
+    data: LabelledRecords, names: Sequence[str], together: dict[str, Any], expected: Expected
+) -> list[Issue]:
     """Return warnings of labels that contradict the vocabulary."""
     codes, y = expected.codes, data.y_true
-    pairs = [(int(a), int(b)) for a, b in np.argwhere(np.triu(expected.exclusive))]
+    stated = [codes.index(code) for code in together["codes"]]
+    found = np.zeros(expected.exclusive.shape, bool)
+    found[np.ix_(stated, stated)] = np.array(together["n"]).reshape((len(stated),) * 2) > 0
+    pairs = [(int(a), int(b)) for a, b in np.argwhere(np.triu(expected.exclusive & found))]
     both = [(f"{codes[a]} and {codes[b]}", np.flatnonzero(y[:, a] & y[:, b])) for a, b in pairs]
     missing = []
     for a, b in expected.implied:
@@ -261,9 +272,7 @@ def _contradictions(data: LabelledRecords, expected: Expected) -> list[Issue]:
             continue
         listed = first_items((f"{text} ({len(rows):,} records)" for text, rows in cases), 4)
         examples = [
-            {"message": text, "path": str(data.paths[row])}
-            for text, rows in cases
-            for row in rows[:3]
+            {"message": text, "path": names[row]} for text, rows in cases for row in rows[:3]
         ][:N_EXAMPLES]
         n = len(np.unique(np.concatenate([rows for _, rows in cases])))
         issues.append(Issue(WARNING, kind, n, listed, "", examples))

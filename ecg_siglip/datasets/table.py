@@ -173,15 +173,15 @@ def _check_unique(table: Table, name: str, cells: list[str], problems: Problems)
 def _cells(table: Table, name: str, parse: Callable[[str], Any], problems: Problems) -> list[Any]:
     """Parse the cells of a column, each different one once; NaN for an empty one."""
     numbers, texts = pd.factorize(table.frame[name])
-    values = []
+    values, wrong = [], {}
     for i, text in enumerate(texts):
         try:
             values.append(parse(str(text).strip()))
         except ValueError as error:
-            message = f"{error}, got {shown(str(text))}"
-            rows = np.flatnonzero(numbers == i)
-            problems.add(name, table, name, rows, message)
+            wrong[i] = f"{error}, got {shown(str(text))}"
             values.append(np.nan)
+    rows = np.flatnonzero(np.isin(numbers, [*wrong])) if wrong else numbers[:0]
+    problems.add(name, table, name, rows, lambda row: wrong[int(numbers[row])])
     return [values[number] if number >= 0 else np.nan for number in numbers]
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from ecg_siglip.core.files import shown
 from ecg_siglip.datasets.records import first_of
 from ecg_siglip.datasets.table_file import Table
-from ecg_siglip.datasets.table_problems import Problems
+from ecg_siglip.datasets.table_problems import N_EXAMPLES, Problems
 
 ALL = "*"  # in the column `unknown`: no finding of the record has been assessed
 UNKNOWN_CODE = "code without a vocabulary entry"
@@ -104,11 +104,12 @@ def _sets(table: Table, name: str, column_of: dict[str, int], problems: Problems
     # Most rows repeat the cell of another: parse each different cell once.
     members = np.zeros((len(texts) + 1, len(column_of)), bool)  # the last row: an empty cell, -1
     absent: dict[str, list[int]] = {}
+    malformed: dict[int, str] = {}
     for i, text in enumerate(texts):
         try:
             listed = _split(text)
         except ValueError as error:
-            problems.add("list", table, name, np.flatnonzero(numbers == i), str(error))
+            malformed[i] = str(error)
             continue
         if ALL in listed and name == "unknown":
             members[i] = True
@@ -118,6 +119,8 @@ def _sets(table: Table, name: str, column_of: dict[str, int], problems: Problems
                 members[i, column_of[code]] = True
             else:
                 absent.setdefault(code, []).append(i)
+    rows = np.flatnonzero(np.isin(numbers, [*malformed])) if malformed else numbers[:0]
+    problems.add("list", table, name, rows, lambda row: malformed[int(numbers[row])])
     if absent:
         _add_absent(absent, table, name, numbers, column_of, problems)
     return members[numbers]
@@ -136,16 +139,29 @@ def _add_absent(
     n_rows = np.bincount(numbers[numbers >= 0], minlength=n_texts)
     first = np.empty(n_texts + 1, np.int64)
     first[numbers[::-1]] = np.arange(len(numbers))[::-1]
-    for code, texts in absent.items():
+    n_of = {code: int(n_rows[texts].sum()) for code, texts in absent.items()}
+    listed = sorted(absent, key=lambda code: -n_of[code]) if problems.collect else list(absent)
+    # Similar codes are searched for the most frequent ones only: the column may hold free text.
+    for code in listed[:N_EXAMPLES]:
         problems.add(
             UNKNOWN_CODE,
             table,
             name,
-            first[texts],
+            first[absent[code]],
             unknown_code(code, column_of),
-            n=int(n_rows[texts].sum()),
+            n=n_of[code],
             subject=code,
         )
+    rest = listed[N_EXAMPLES:]
+    problems.add(
+        UNKNOWN_CODE,
+        table,
+        name,
+        np.array([first[absent[code][0]] for code in rest[:N_EXAMPLES]], np.int64),
+        "code that is not in the vocabulary",
+        n=sum(n_of[code] for code in rest),
+        n_subjects=len(rest),
+    )
 
 
 def _distinct(column: pd.Series) -> tuple[np.ndarray, list[str]]:
@@ -187,21 +203,23 @@ def _zeros_and_ones(table: Table, code: str, problems: Problems) -> tuple[np.nda
     words = [text.strip().lower() for text in texts]
     present = np.array([*(word in PRESENT for word in words), False])
     known = np.array([*(word in PRESENT | ABSENT for word in words), False])
-    for i in np.flatnonzero(~known[:-1]):
-        problems.add(
-            "label",
-            table,
-            code,
-            np.flatnonzero(numbers == i),
-            f"expected 1, 0 or an empty cell (not assessed), got {shown(texts[i])}",
-        )
+    problems.add(
+        "label",
+        table,
+        code,
+        np.flatnonzero((numbers >= 0) & ~known[numbers]),
+        lambda row: (
+            f"expected 1, 0 or an empty cell (not assessed), got {shown(texts[numbers[row]])}"
+        ),
+    )
     return present[numbers], known[numbers]
 
 
 def unknown_code(code: str, known: Sequence[str] | dict[str, int]) -> str:
     """Return a message about a code that is not in the vocabulary, with similar codes."""
     parts = [part for part in OTHER_SEPARATORS.split(code) if part]
-    near = difflib.get_close_matches(code.upper(), list(known), n=3, cutoff=0.5)
+    near = [each for each in known if each.casefold() == code.casefold()]
+    near = near or difflib.get_close_matches(code.upper(), list(known), n=3, cutoff=0.5)
     if len(parts) > 1 and all(part in known for part in parts):
         hint = "codes are separated by ;"
     elif near:

@@ -38,11 +38,14 @@ class WrongCells:
     ----------
     n : int
         How many there are.
+    n_subjects : int
+        How many things, for example codes, they have in common.
     cells : list of WrongCell
         The first ``N_EXAMPLES`` of them.
     """
 
     n: int = 0
+    n_subjects: int = 1
     cells: list[WrongCell] = field(default_factory=list)
 
 
@@ -69,6 +72,7 @@ class Problems:
         *,
         n: int | None = None,
         subject: str = "",
+        n_subjects: int = 1,
     ) -> None:
         """Raise, or collect, that some cells of a column are wrong.
 
@@ -86,6 +90,8 @@ class Problems:
             Number of wrong cells, if `rows` has only some of them.
         subject : str
             What the cells have in common, for example a code.
+        n_subjects : int
+            How many things these are.
 
         Raises
         ------
@@ -97,7 +103,7 @@ class Problems:
         texts = (message if isinstance(message, str) else message(int(row)) for row in rows)
         if not self.collect:
             raise ValueError(f"{table.where(int(rows[0]), column)}: {next(texts)}")
-        entry = self.found.setdefault((kind, subject), WrongCells())
+        entry = self.found.setdefault((kind, subject), WrongCells(0, n_subjects))
         entry.n += len(rows) if n is None else n
         for row, text in zip(rows[: N_EXAMPLES - len(entry.cells)], texts, strict=False):
             entry.cells.append(WrongCell(int(row) + table.first_row, column, text))

@@ -20,15 +20,13 @@ def data_text(check: Mapping[str, Any]) -> str:
         Content of check.json.
     """
     records = check["records"]
-    lines = [
-        f"{each['name']}: {each['where']}, {each['n_records']:,} records"
-        for each in check["sources"]
-    ]
     stated = [each for each in check["findings"] if each["n_positive"]]
-    lines += [
+    places = [f"{each['name']}: {each['where']}" for each in check["sources"]]
+    lines = [
+        *(places if len(places) > 1 else [check["sources"][0]["where"]]),
         f"{records['n_records']:,} records of {records['n_patients']:,} patients, "
         f"{len(stated):,} of {len(check['findings']):,} findings present; "
-        f"{_number(check['n_errors'], 'error')}, {_number(check['n_warnings'], 'warning')}"
+        f"{_number(check['n_errors'], 'error')}, {_number(check['n_warnings'], 'warning')}",
     ]
     for level, title in (("error", "ERRORS (training stops)"), ("warning", "WARNINGS")):
         issues = [issue for issue in check["issues"] if issue["level"] == level]
@@ -97,6 +95,6 @@ def _file_lines(files: Mapping[str, Any] | None) -> list[str]:
     return [
         f"Files: {files['n_usable']:,} of {files['n_opened']:,} usable; {listed(files['formats'])}",
         f"       {listed(files['fs'], ' Hz')}; {listed(files['duration_s'], ' s')}",
-        f"       amplitude of a typical lead {mv['p50']:.2g} mV (99 %: {mv['p1']:.2g} to "
-        f"{mv['p99']:.2g} mV)",
+        f"       amplitude of a typical lead {mv['p50']:.3g} mV (99 %: {mv['p1']:.3g} to "
+        f"{mv['p99']:.3g} mV)",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from ecg_siglip.readers.record import Record, read_record
 from ecg_siglip.signals.leads import LEADS, available_leads
 from ecg_siglip.signals.preprocessing import FLAT_MV, amplitude_mv
 
+N_KEPT = 4096  # prepared signals in memory while copies are compared, about 100 MB
 MISSING, UNREADABLE, UNUSABLE = "missing file", "unreadable file", "unusable record"
 
 
@@ -188,15 +190,18 @@ def _facts(record: Record, kind: str) -> FileFacts:
 
 
 class _Prepared:
-    """Prepared signals of files, read when they are compared."""
+    """Prepared signals of files, read when they are compared; the latest stay in memory."""
 
     def __init__(self, files: Sequence[FileToOpen], spec: dict[str, Any]) -> None:
-        self.files, self.spec = files, spec
         self.shape: tuple[int, ...] = (len(files), *_shape(spec))
 
+        def signal(i: int) -> np.ndarray:
+            return _prepared(read_record(files[i].path, **files[i].read), files[i], spec)
+
+        self.signal = functools.lru_cache(N_KEPT)(signal)
+
     def __getitem__(self, index: np.ndarray) -> np.ndarray:
-        files = [self.files[i] for i in index]
-        return np.stack([_prepared(read_record(f.path, **f.read), f, self.spec) for f in files])
+        return np.stack([self.signal(int(i)) for i in index])
 
 
 def file_facts(facts: Sequence[FileFacts], n_copies: int) -> dict[str, Any]:

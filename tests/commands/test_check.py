@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +39,7 @@ def test_a_good_table(folder):
     result = json.loads((folder / "out/check.json").read_text())
     assert result["ok"] and result["files"] is None
     page = (folder / "out/check.html").read_text()
-    assert "Atrial fibrillation" in page and "http" not in page
+    assert "Atrial fibrillation" in page and "http:" not in page and "https:" not in page
     assert {path.name for path in (folder / "out").iterdir()} == {"check.json", "check.html"}
 
 
@@ -147,7 +146,7 @@ def test_the_json_has_the_fields_of_the_page(folder):
     flat[7] = 0
     (folder / "flat.xml").write_bytes(writers.muse(flat))
     seen: dict[str, list[object]] = {}
-    for extra in ([], ["files=false"]):
+    for extra in (["files=false"], []):
         _run(folder, "data.table=t.csv", "out=out", *extra)
         for path, value in _paths(json.loads((folder / "out/check.json").read_text())):
             seen.setdefault(path, []).append(value)
@@ -157,4 +156,4 @@ def test_the_json_has_the_fields_of_the_page(folder):
     for path, values in seen.items():
         allowed = tuple(TYPES[name] for name in declared[path].type.split(" or "))
         assert all(isinstance(value, allowed) for value in values), path
-    assert re.search(r"same ECG", (folder / "out/check.html").read_text())
+    assert "same ECG" in (folder / "out/check.html").read_text()

@@ -188,7 +188,7 @@ def label_issues(
     issues += _finding_issues(findings)
     issues += _contradictions(data, names, facts["co_occurrence"], expected)
     if n := records["n_without_finding"]:
-        message = f"{n / records['n_records']:.0%} of the records; all findings are absent in them"
+        message = f"{n / records['n_records']:.1%} of the records; all findings are absent in them"
         issues.append(Issue(WARNING, "records without a finding", n, message))
     return issues
 

@@ -398,6 +398,22 @@ class TrainConfig:
 
 
 @dataclass
+class CheckConfig:
+    data: DataConfig = group(DataConfig)
+    vocabulary: str = same_setting(TrainConfig, "vocabulary")
+    waveform: WaveformConfig = group(WaveformConfig)
+    files: bool = setting(True, "Open every file; false: check the table only.")
+    out: str | None = setting(
+        None, "Folder for check.json and the page check.html; null: print the summary only."
+    )
+    folds: str | None = setting(
+        None,
+        "CSV file to write the table to again with a column fold, so that folds stay as it grows; "
+        "rows that have a fold keep it.",
+    )
+
+
+@dataclass
 class EvaluateData(DataAccess):
     """Data of the training, elsewhere if need be."""
 

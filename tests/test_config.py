@@ -16,6 +16,7 @@ from ecg_siglip.training.targets import LOSSES, parse_terms
 
 SCHEMAS = {
     "app": config.AppConfig,
+    "check": config.CheckConfig,
     "compare": config.CompareConfig,
     "ensemble": config.EnsembleConfig,
     "evaluate": config.EvaluateConfig,
@@ -30,6 +31,14 @@ SETTINGS = {
     "app": """
         device host hosts language max_files max_mb max_waiting model n_similar n_threads
         operating_point port precision run.name run.root sensitivity threshold_rule timeout_s
+    """,
+    "check": """
+        data.allow_missing data.allow_unreadable data.cache_dir data.codes data.fs data.held_out
+        data.kind data.n_workers data.name data.patients data.query data.read.fs data.read.gain
+        data.read.leads data.read.units data.reports data.root data.sources data.table data.task
+        data.temperature data.train_folds data.train_share data.tune_fold files folds out
+        waveform.allow_flat waveform.allow_gaps waveform.allow_short waveform.duration_s
+        waveform.fs waveform.high_hz waveform.low_hz
     """,
     "compare": """
         baseline data.allow_missing data.cache_dir data.n_workers data.root device fold
@@ -65,9 +74,11 @@ SETTINGS = {
     "train": """
         augment.fewer_leads augment.gain augment.lead_mask augment.mixup augment.shift_s
         augment.time_mask_s
-        augment.wander_mv compile data.allow_missing data.cache_dir data.fs data.held_out
-        data.n_workers data.reports data.root data.task data.train_folds data.train_share
-        data.tune_fold device
+        augment.wander_mv compile data.allow_missing data.allow_unreadable
+        data.cache_dir data.codes data.fs data.held_out data.kind data.n_workers data.name
+        data.patients data.query data.read.fs data.read.gain data.read.leads data.read.units
+        data.reports data.root data.sources data.table data.task data.temperature
+        data.train_folds data.train_share data.tune_fold device
         ecg.depths ecg.drop_path ecg.dropout ecg.kernel_size ecg.locked ecg.n_heads ecg.name
         ecg.stem_size ecg.stem_stride ecg.weights ecg.width embed_dim keep_embeddings n_threads
         objective.across
@@ -205,7 +216,6 @@ def test_the_choices_are_what_the_code_knows():
 OPTIONS = [
     pytest.param(f"{path.parent.name}={path.stem}", id=f"{path.parent.name}={path.stem}")
     for path in sorted(CONF_DIR.glob("*/*.yaml"))
-    if path.stem != "challenge"  # for evaluate only
 ]
 
 
@@ -216,18 +226,20 @@ def test_every_file_of_conf_composes(composed, option):
     assert parse_terms(settings.objective.terms)
 
 
-def test_external_data_are_for_evaluate_only(composed, capsys):
+def test_external_data(composed):
     settings = composed("evaluate", "run.name=r", "data=challenge", "data.root=x")
     assert (settings.data.kind, settings.data.root) == ("challenge", "x")
     assert composed("evaluate", "run.name=r").data == config.EvaluatedData()
-    with pytest.raises(SystemExit):
-        composed("train", "run.name=r", "data=challenge")
-    assert "'kind' not in 'DataConfig'" in capsys.readouterr().err
+    for command in ("train", "check"):
+        required = ["run.name=r"] if command == "train" else []
+        settings = composed(command, *required, "data=challenge", "data.root=x")
+        assert (settings.data.kind, settings.data.root) == ("challenge", "x")
 
 
 @pytest.mark.parametrize(
     ("command", "required"),
     [
+        ("check", ["data.table=x.csv"]),
         ("compare", ["runs=[r]"]),
         ("ensemble", ["run.name=r"]),
         ("evaluate", ["run.name=r"]),
@@ -254,6 +266,8 @@ def test_every_command_composes_from_its_required_settings(composed, command, re
         ("train", "objective=banc", "objective=banc: expected one of bank"),
         ("train", "experiment=no_such", "no_such"),
         ("train", "data.train_folds=[1,11]", "data.train_folds=11"),
+        ("check", "fold=x.csv", "did you mean folds?"),
+        ("check", "files=some", "files=some: expected true or false"),
         ("evaluate", "folds=10", "folds"),
         ("evaluate", "fold=11", "fold=11"),
         ("predict", "record=x", "record"),
@@ -263,7 +277,7 @@ def test_every_command_composes_from_its_required_settings(composed, command, re
     ],
 )
 def test_a_typo_is_named_before_the_command_runs(composed, capsys, command, typo, part_of_error):
-    required = [] if command in ("ptbxl", "simulate") else ["run.name=r"]
+    required = [] if command in ("check", "ptbxl", "simulate") else ["run.name=r"]
     required += [] if command == "predict" else ["data.root=x"]
     with pytest.raises(SystemExit) as stop:
         composed(command, *required, typo)

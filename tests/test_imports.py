@@ -20,7 +20,7 @@ LAYERS = [
     "inference",
     "training reporting",
     "evaluation serving",
-    "train evaluate predict compare ensemble export ptbxl simulate app",
+    "check train evaluate predict compare ensemble export ptbxl simulate app",
     "adapt",
     "__main__",
 ]

@@ -104,10 +104,7 @@ def load_data(
     parts = [
         _load_source(each, settings, vocabulary, waveform, progress) for each in settings.sources
     ]
-    registers = [
-        each.patients or ("ptbxl" if each.kind == "ptbxl" else each.name)
-        for each in settings.sources
-    ]
+    registers = [register_of(each) for each in settings.sources]
     data = join_sources(parts, registers, progress)
     names = [
         name
@@ -119,6 +116,11 @@ def load_data(
         return data
     is_other = np.isin(data.source_of, [data.sources.index(name) for name in names])
     return data.take(np.flatnonzero(~is_other | (data.strat_fold != settings.tune_fold)))
+
+
+def register_of(source: config.SourceConfig) -> str:
+    """Return the name of the register that the patients of a data set are in."""
+    return source.patients or ("ptbxl" if source.kind == "ptbxl" else source.name)
 
 
 def _load_source(

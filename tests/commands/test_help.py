@@ -6,7 +6,7 @@ import sys
 import pytest
 
 COMMANDS = (
-    *("simulate", "ptbxl", "train", "evaluate", "predict"),
+    *("simulate", "ptbxl", "check", "train", "evaluate", "predict"),
     *("compare", "ensemble", "export", "app"),
 )
 

@@ -104,6 +104,7 @@ def load_challenge(
         sources=tuple(each.name for each in sets),
         source=source,
         vocabulary=vocabulary,
+        names=names,
     )
     records.version = records.content_version()
     return records if len(rows) == len(names) else records.take(rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -58,7 +58,7 @@ calibration and thresholds (`EcgClassifier.fit`).
 - trained on folds {train_folds} ({n_train_records} records), seed {seed}
 - ECG encoder initialized {start}
 - thresholds, calibration and best epoch ({best_epoch}) from fold {tune_fold} ({n_tune_records}
-  records)
+  records){sources}
 
 ## Scores
 
@@ -94,6 +94,7 @@ def model_card(
     vocabulary: str = PTBXL,
     name: str = "path/to/this/folder",
     folds: Mapping[int, Scores] | None = None,
+    sources: Sequence[str] = (),
 ) -> str:
     """Return the text of the README.md of a model.
 
@@ -109,6 +110,8 @@ def model_card(
         The name to load it by: a folder, or ``owner/name`` on the hub.
     folds : mapping of fold to scores, optional
         Scores of the folds that the model was evaluated on, as in ``metrics.json``.
+    sources : sequence of str
+        Data sets of the training with calibration and thresholds of their own.
     """
     tuning_fold = f"tuning fold {provenance.tune_fold}"
     columns = {f"fold {fold}": scores for fold, scores in sorted((folds or {}).items())}
@@ -133,6 +136,10 @@ def model_card(
         bias=bias,
         text_licence=(
             "" if provenance.text in ("small", "none") else TEXT_LICENCE.format(provenance.text)
+        ),
+        sources="".join(
+            f"\n- `source={source}`: calibration and thresholds of this data set alone"
+            for source in sources
         ),
         scores=_table(columns),
         findings="\n".join(f"- `{code}`: {words}" for code, words in names.items()),

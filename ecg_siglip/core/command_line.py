@@ -317,7 +317,11 @@ def run_command(command: str, schema: type, function: Callable[[Any], int | None
 
     ConfigStore.instance().store(name=f"{command}_schema", node=schema)
 
+    keeps_full_errors = os.environ.get(FULL_ERROR) == "1"
+
     def guarded(composed: Any) -> None:
+        if not keeps_full_errors:
+            os.environ.pop(FULL_ERROR, None)
         try:
             config = OmegaConf.to_object(composed)
             check_settings(config)
@@ -336,10 +340,11 @@ def run_command(command: str, schema: type, function: Callable[[Any], int | None
             raise SystemExit(code)
 
     main = hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=command)(guarded)
-    if os.environ.get(FULL_ERROR) == "1":
+    if keeps_full_errors:
         main()
         return
-    os.environ[FULL_ERROR] = "1"  # Hydra's own report of an error has several lines
+    # While it composes the configuration: its own report of an error has several lines.
+    os.environ[FULL_ERROR] = "1"
     try:
         main()
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:

@@ -272,7 +272,13 @@ def test_a_table_with_other_labels_has_the_same_records(runs, ours, tmp_path):
     frame.assign(findings="NORM").to_csv(tmp_path / "labels.csv", index=False)
     settings = {"data.kind": "table", "data.table": str(tmp_path / "labels.csv")}
     with pytest.raises(ValueError, match="both has seen fold 4 of the same records"):
-        _start(runs, tmp_path, "both", **settings, **{"data.train_folds": [1, 2, 3], "data.tune_fold": 4})
+        _start(
+            runs,
+            tmp_path,
+            "both",
+            **settings,
+            **{"data.train_folds": [1, 2, 3], "data.tune_fold": 4},
+        )
 
 
 def test_records_that_changed_their_fold_are_refused(runs, ours, tmp_path):

@@ -309,14 +309,11 @@ def run_command(command: str, schema: type, function: Callable[[Any], int | None
         print(f"{command}: {visible(mistake)}", file=sys.stderr)
         raise SystemExit(1)
     import hydra
-    import yaml
     from hydra.core.config_store import ConfigStore
-    from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
     ConfigStore.instance().store(name=f"{command}_schema", node=schema)
-
     keeps_full_errors = os.environ.get(FULL_ERROR) == "1"
 
     def guarded(composed: Any) -> None:
@@ -342,13 +339,21 @@ def run_command(command: str, schema: type, function: Callable[[Any], int | None
     main = hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=command)(guarded)
     if keeps_full_errors:
         main()
-        return
-    # While it composes the configuration: its own report of an error has several lines.
-    os.environ[FULL_ERROR] = "1"
+    else:
+        _run_with_short_errors(command, main)
+
+
+def _run_with_short_errors(command: str, main: Callable[[], Any]) -> None:
+    """Run Hydra; an error of the configuration becomes one line on stderr and exit code 1."""
+    import yaml
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    os.environ[FULL_ERROR] = "1"  # Hydra's own report of an error has several lines
     try:
         main()
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-        # The types of the configuration say nothing to a user.
+        # A user does not know the types of the configuration.
         message = re.sub(r" (reference|object)_type=\S+", "", one_line(error))
         print(f"{command}: {message}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -90,7 +90,7 @@ class Neighbors:
         return np.take_along_axis(rows, order, 1), np.take_along_axis(cosines, order, 1)
 
     def holds(self, ecg_id: np.ndarray) -> np.ndarray:
-        """Return which records are training records, as far as their numbers tell, (n,) bool.
+        """Return which records are training records, as far as their numbers show, (n,) bool.
 
         Small numbers mean different records in different data sets: they are never found.
         """

@@ -44,13 +44,13 @@ def save_artifact_for_run(training: Trainer, loaded: LabelledRecords, run: Path)
     with weights_of(training.model, training.best["weights"]):
         signals, predict = data.reader.mapped[tune_rows], training.tune_probabilities
         calibration, thresholds, calibrated = tune_fold(y_tune, predict(signals))
-        operating = operating_thresholds(calibrated, y_tune)
+        tuning = Tuning(calibration, thresholds, operating_thresholds(calibrated, y_tune))
         fewer_leads: dict[str, Tuning] = {}
         if settings.augment.fewer_leads > 0:
             fewer_leads = tune_fewer_leads(y_tune, predict, signals)
         sources: dict[str, dict[str, Tuning]] = {}
         if settings.data.tune_per_source:
-            overall = {"12": Tuning(calibration, thresholds, operating), **fewer_leads}
+            overall = {"12": tuning, **fewer_leads}
             sources = tune_sources(loaded, tune_rows, predict, overall)
         scores = multilabel.scores(y_tune, calibrated, thresholds, n_bootstrap=0)
         provenance = _provenance(training, loaded, len(tune_rows), scores)
@@ -60,9 +60,7 @@ def save_artifact_for_run(training: Trainer, loaded: LabelledRecords, run: Path)
             prompts=data.prompts,
             vocabulary=data.vocabulary,
             waveform=ptbxl.waveform_spec(settings.waveform),
-            calibration=calibration,
-            thresholds=thresholds,
-            operating=operating,
+            **vars(tuning),
             provenance=provenance,
             fewer_leads=fewer_leads,
             sources=sources,

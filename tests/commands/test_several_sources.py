@@ -16,10 +16,12 @@ from ecg_siglip.evaluation.fold import evaluate_fold
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.models.artifact import load_artifact
+from ecg_siglip.predict import predict
 from ecg_siglip.readers.record import read_record
 from ecg_siglip.signals.leads import LEAD_SETS
 from ecg_siglip.simulation.dataset import simulate_dataset
 from ecg_siglip.train import train
+from ecg_siglip.training.ensembling import join_runs
 from ecg_siglip.vocabulary import ptbxl as ptbxl_vocabulary
 from ecg_siglip.vocabulary import snomed
 
@@ -152,6 +154,29 @@ def test_a_source_has_its_own_tuning_for_every_set_of_leads(runs):
     for leads in LEAD_SETS:
         expected = multilabel.calibrate(raw, artifact.sources["ours"][leads].calibration)
         np.testing.assert_array_equal(predictor.probabilities(signals, lead_set=leads), expected)
+
+
+def test_predict_uses_the_tuning_of_a_source(runs, simulated, capsys):
+    record = str(simulated / "records100/00000/00001_lr")
+    base = {"run.name": "both", "run.root": str(runs), "records": [record], "device": "cpu"}
+    outputs = []
+    for source in (None, "ours"):
+        predict(configured(config.PredictConfig, base | {"source": source}))
+        outputs.append(json.loads(capsys.readouterr().out))
+    assert outputs[0]["probabilities"] != outputs[1]["probabilities"]
+    assert outputs[1]["model"] == f"{outputs[0]['model']}, source ours"
+
+
+def test_an_ensemble_is_tuned_per_source_as_its_members(runs, simulated, ours):
+    special = {"data.tune_per_source": True, "augment.fewer_leads": 0.3, "seed": 1}
+    _train(runs, "both_s1", **{"data.sources": _sources(simulated, ours)}, **special)
+    settings = {"run.name": "pair", "run.root": str(runs), "runs": ["both", "both_s1"]}
+    join_runs(configured(config.EnsembleConfig, settings | {"device": "cpu"}))
+    artifact = load_artifact(runs / "pair" / "model")
+    assert {name: [*t] for name, t in artifact.sources.items()} == {
+        "sim": [*LEAD_SETS],
+        "ours": [*LEAD_SETS],
+    }
 
 
 def _compare(runs: Path, out: Path, **settings) -> dict:

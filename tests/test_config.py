@@ -259,6 +259,8 @@ def test_sources_are_a_list_on_the_command_line_or_in_a_file(composed, tmp_path)
         ("[{name:a,rot:x}]", "data.sources[0].rot: expected a setting of a data set; did you mean"),
         ("[{name:a},{name:b,read:{gian:1}}]", "data.sources[1].read.gian: expected a setting of"),
         ("[{name:a,read:5}]", "data.sources[0].read=5: expected {setting:value,...}"),
+        ("[{name:a,read:{leads:II}}]", "data.sources[0].read.leads=II: expected a list: [a,b]"),
+        ("[{name:a,table:[x]}]", "data.sources[0].table=['x']: expected text"),
         ("[{name:a,fs:fast}]", "data.sources[0].fs=fast: expected a whole number"),
         ("[{name:a,tune:perhaps}]", "data.sources[0].tune=perhaps: expected true or false"),
         ("[{name:a,fs:7}]", "data.sources[0].fs=7: expected at least 100"),

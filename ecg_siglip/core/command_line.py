@@ -189,7 +189,8 @@ def _item_mistake(schema: type, prefix: str, item: dict[str, Any]) -> str:
         try:
             OmegaConf.update(OmegaConf.structured(schema), str(key), value)
         except (OmegaConfBaseException, ValueError):
-            kind = KINDS.get(str(fields[str(key)].type).partition(" ")[0], "another value")
+            type_name = str(fields[str(key)].type).partition(" ")[0]
+            kind = "a list: [a,b]" if type_name.startswith("list") else KINDS.get(type_name, "text")
             return f"{prefix}{key}={value}: expected {kind}"
     return ""
 

@@ -174,7 +174,8 @@ class Artifact:
                 f"{', '.join(self.sources)}; expected one of them"
                 if self.sources
                 else f"source={name}: {run} has calibration and thresholds of all its data "
-                "together only; expected a model trained with data.tune_per_source=true"
+                "together only; expected a model trained with data.tune_per_source=true, and with "
+                "enough labels of each data set in its tuning fold"
             )
         tuning = self.sources[name]
         fewer_leads = {leads: each for leads, each in tuning.items() if leads != "12"}

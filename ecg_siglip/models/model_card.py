@@ -21,6 +21,7 @@ SHOWN = {
     "fixed_0.5/micro_f1": "micro F1 at 0.5",
     "ece": "calibration error",
 }
+LAYOUT = ", in the layout of [PTB-XL](https://physionet.org/content/ptb-xl/1.0.3/)"
 TEXT_LICENCE = "The text encoder was initialized from `{}`, whose licence also applies. "
 CARD = """---
 {head}---
@@ -54,7 +55,7 @@ calibration and thresholds (`EcgClassifier.fit`).
 
 ## Training
 
-- data: {data}, in the layout of [PTB-XL](https://physionet.org/content/ptb-xl/1.0.3/)
+- data: {data}{layout}
 - trained on folds {train_folds} ({n_train_records} records), seed {seed}
 - ECG encoder initialized {start}
 - thresholds, calibration and best epoch ({best_epoch}) from fold {tune_fold} ({n_tune_records}
@@ -117,6 +118,8 @@ def model_card(
     columns = {f"fold {fold}": scores for fold, scores in sorted((folds or {}).items())}
     columns[tuning_fold] = provenance.tune_scores
     before = provenance.pretrained
+    # Data that are not in the layout of PTB-XL have a hash of their records as well.
+    is_other = "records sha256" in provenance.data
     start = f"from that of {before.run}, trained on {before.data}" if before else "at random"
     bias = (
         f"Scores of the {tuning_fold} are optimistically biased, because thresholds and "
@@ -141,6 +144,7 @@ def model_card(
             f"\n- `source={source}`: calibration and thresholds of this data set alone"
             for source in sources
         ),
+        layout="" if is_other else LAYOUT,
         scores=_table(columns),
         findings="\n".join(f"- `{code}`: {words}" for code, words in names.items()),
     )

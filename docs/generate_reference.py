@@ -213,6 +213,7 @@ JSON_FIELDS = (
 
 TRAIN, FEW = "train", "train with `augment.fewer_leads=`"
 EVALUATE, WORDS = "evaluate", "evaluate, models with a text encoder"
+SEVERAL = "evaluate, models trained on several data sets"
 # `<n>`: a fold.
 RUN_FILES = (
     Output("config.yaml", TRAIN, "Every setting of the run."),
@@ -258,6 +259,29 @@ RUN_FILES = (
         "evaluate/fold<n>/about.json",
         EVALUATE,
         "Provenance of the model that was scored: training data, folds, machine, time.",
+    ),
+    Output(
+        "evaluate/fold<n>/sources.csv",
+        SEVERAL,
+        "Scores of the records of each data set (also `.json`, and keys of `metrics.json`).",
+    ),
+    Output(
+        "evaluate/fold<n>/findings_by_source.csv",
+        SEVERAL,
+        "`findings.csv` of each data set, which the column `source` names.",
+    ),
+    Output(
+        "evaluate/fold<n>-<source>/",
+        "evaluate with `data.source=`",
+        "The same files for one data set of the training: see [several data sets]"
+        "(../how-to/several-sources.md).",
+    ),
+    Output(
+        "evaluate/table-<name>/",
+        "evaluate with `data=table`",
+        "The same files for another data set: see [external validation]"
+        "(../how-to/external-validation.md#another-table); `table-<name>-fold<n>/` for one of its "
+        "folds, `ptbxl-<name>/` for one in the layout of PTB-XL.",
     ),
     Output(
         "evaluate/fold<n>/retrieval.csv",
@@ -307,6 +331,15 @@ METRICS = (
     Key("n_findings", "Findings with a positive in the fold."),
     Key("n_findings_min5", "Findings with 5 or more positives in the fold."),
 )
+# Also in metrics.json, if the records are from several data sets.
+SOURCE_METRICS = (
+    Key(
+        "source/<name>/...",
+        "Every key above for the records of one data set, with its own calibration and thresholds "
+        "if the model has them.",
+    ),
+    Key("source/<name>/n_known", "Pairs of its records and a finding whose label is known."),
+)
 FINDING_COLUMNS = (
     Key("code", "SCP-ECG code."),
     Key("name", "English name."),
@@ -326,7 +359,11 @@ FINDING_COLUMNS = (
     Key("calibration/intercept", "Intercept of the calibration, on the logit."),
 )
 PREDICTION_COLUMNS = (
-    Key("ecg_id", "Number of the record in PTB-XL."),
+    Key("ecg_id", "Number of the record in PTB-XL; of other data a number made from its name."),
+    Key("source", "Name of its data set."),
+    Key(
+        "record", "Name of the record in its data set: `ecg_id`, or `record` or `path` of a table."
+    ),
     Key("strat_fold", "Its fold."),
     Key("probability/<code>", "Calibrated probability of the finding."),
     Key("true/<code>", "Whether the label states the finding; null where that is unknown."),
@@ -614,6 +651,8 @@ def run_folder_page() -> str:
         "bootstrap over the records; `n_bootstrap=0` leaves them out). A value is null if it is "
         "not defined.",
         table(("key", "meaning"), ((f"`{k.name}`", k.meaning) for k in METRICS)),
+        "If the records are from several data sets:",
+        table(("key", "meaning"), ((f"`{k.name}`", k.meaning) for k in SOURCE_METRICS)),
         "## findings.csv",
         table(("column", "meaning"), ((f"`{k.name}`", k.meaning) for k in FINDING_COLUMNS)),
         "## predictions.parquet",

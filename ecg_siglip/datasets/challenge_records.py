@@ -123,6 +123,7 @@ def read_challenge(
         sources=tuple(each.name for each in sets),
         source=np.repeat(np.arange(len(sets)), [len(each.paths) for each in sets]),
         vocabulary=vocabulary,
+        names=names,
     )
     records.version = records.content_version()
     return records

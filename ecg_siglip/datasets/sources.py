@@ -106,6 +106,8 @@ def concatenate_sources(
         source=np.concatenate(
             [part.source_of + start for part, start in zip(parts, numbers, strict=False)]
         ),
+        weight=_weights(parts),
+        names=[name for part in parts for name in part.record_names],
     )
 
 
@@ -117,6 +119,15 @@ def _known(part: LabelledRecords, parts: Sequence[LabelledRecords]) -> np.ndarra
         rows = part.source_of == number
         known[np.ix_(rows, elsewhere & ~part.y_true[rows].any(0))] = False
     return known
+
+
+def _weights(parts: Sequence[LabelledRecords]) -> np.ndarray | None:
+    """Return the weights of all records; None if no part has any."""
+    if all(part.weight is None for part in parts):
+        return None
+    return np.concatenate(
+        [np.ones(len(part), np.float32) if part.weight is None else part.weight for part in parts]
+    )
 
 
 def _distinct_ids(parts: Sequence[LabelledRecords]) -> np.ndarray:
@@ -146,9 +157,10 @@ def _without_copies(data: LabelledRecords, progress: bool) -> LabelledRecords:
     ]
     if not copies:
         return data
+    names = data.record_names
     pairs = [
-        f"{data.sources[data.source_of[later]]} {data.ecg_id[later]} is "
-        f"{data.sources[data.source_of[first]]} {data.ecg_id[first]}"
+        f"{data.sources[data.source_of[later]]} {names[later]} is "
+        f"{data.sources[data.source_of[first]]} {names[first]}"
         for first, later in copies
     ]
     if progress:
@@ -171,6 +183,6 @@ def patients_in_several_folds(data: LabelledRecords) -> list[tuple[int, int]]:
 def crossing_text(data: LabelledRecords, rows: tuple[int, int]) -> str:
     """Return two records with their folds, for a message."""
     return " and ".join(
-        f"{data.sources[data.source_of[i]]} {data.ecg_id[i]} in fold {data.strat_fold[i]}"
+        f"{data.sources[data.source_of[i]]} {data.record_names[i]} in fold {data.strat_fold[i]}"
         for i in rows
     )

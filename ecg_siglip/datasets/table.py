@@ -41,9 +41,9 @@ class TableData:
     record : list of str
         Name of each record, no two alike: the column `record`, otherwise `path`.
     ecg_id : ndarray of shape (n_records,), int64
-        The names where all of them are integers, otherwise hashes of them.
+        Names that are integers, and hashes of the others.
     patient_id : ndarray of shape (n_records,), int64
-        Likewise of the patients.
+        Likewise of the patients; 17.0, as a spreadsheet writes a number, is 17.
     patients : list of str
         Without the column `patient_id` each record is a patient of its own.
     strat_fold : ndarray of shape (n_records,), int64, 1 to 10
@@ -143,7 +143,7 @@ def parse_table(
         known=known,
         record=record,
         ecg_id=stable_numbers(record),
-        patient_id=stable_numbers(patients),
+        patient_id=stable_numbers([_without_decimals(patient) for patient in patients]),
         patients=patients,
         strat_fold=folds,
         has_folds=has_folds,
@@ -152,6 +152,11 @@ def parse_table(
         read=_read_arguments(table, problems),
         weight=weight,
     )
+
+
+def _without_decimals(text: str) -> str:
+    number = text.removesuffix(".0")
+    return number if number.isdecimal() else text
 
 
 def _filled(table: Table, name: str, problems: Problems) -> list[str]:
@@ -373,6 +378,7 @@ def label_records(data: TableData, paths: list[Path], fs: float) -> LabelledReco
         known=None if data.known.all() else data.known,
         weight=data.weight,
         vocabulary=data.vocabulary,
+        names=data.record,
     )
     records.version = records.content_version()
     return records

@@ -63,8 +63,14 @@ PYTHON_PAGES = [page for page in PAGES if blocks(page.read_text(encoding="utf-8"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_composes(command):
+def test_every_command_composes(command, tmp_path):
     module, overrides = module_and_overrides(command)
+    if "--config-dir" in overrides:  # with the file that the page shows
+        page = (ROOT / "docs" / "how-to" / "several-sources.md").read_text(encoding="utf-8")
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "hospitals.yaml").write_text(blocks(page, "yaml")[0])
+        first = overrides.index("--config-dir")
+        overrides[first : first + 2] = [f"hydra.searchpath=[file://{tmp_path}]"]
     assert importlib.util.find_spec(f"ecg_siglip.{module}"), f"{module} is no module"
     schema = getattr(config, f"{module.capitalize()}Config")
     ConfigStore.instance().store(name=f"{module}_schema", node=schema)

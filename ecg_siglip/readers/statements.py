@@ -18,6 +18,7 @@ from ecg_siglip.readers.clock import TIME_S, time_scale
 from ecg_siglip.readers.selection import COUNTS, FS_HZ, is_voltage, same_unit
 from ecg_siglip.signals.leads import LEADS, lead_name
 
+MAX_CELLS = 30  # of a line that are looked at
 MAX_CELL = 200  # characters; a longer one states nothing that is looked for
 # Keys without spaces, punctuation and letter case, in the languages of phones.
 FS_WORDS = """
@@ -90,7 +91,7 @@ RANGE = re.compile(
 UNKNOWN_KEY_HZ = 151.0
 TIME_IN_KEY = re.compile(rf"[(\[,_\s]\s*({'|'.join(TIME_S)})[)\]]?\W*$", re.I)
 PER_SAMPLE = re.compile(r"\s*(?:/|per|pro)\s*sample\w*", re.I)
-PLAIN_NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:e[+-]?\d+)?", re.I)
+PLAIN_NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:e[+-]?\d+)?", re.I)
 LEAD_TOKEN = re.compile(r"(?<![A-Za-z0-9])(I{1,3}|[aA]V[RLFrlf]|V[1-6])(?![A-Za-z0-9])")
 
 
@@ -168,7 +169,7 @@ def read_statements(rows: Sequence[Sequence[str]]) -> Statements:
         (unicodedata.normalize("NFKC", key), unicodedata.normalize("NFKC", value))
         for row in rows
         for key, value in _pairs(row)
-        if len(key) <= MAX_CELL and len(value) <= MAX_CELL
+        if _may_state(key) and _may_state(value)
     ]
     scale = stated_scale(pairs)
     return Statements(_stated_fs(pairs), _stated_unit(pairs), _stated_lead(rows, pairs), scale)
@@ -200,7 +201,7 @@ def states_scale(key: str, value: object) -> bool:
         counts.
     """
     text, key = _folded(str(value)[: MAX_CELL + 1]), _folded(key[: MAX_CELL + 1])
-    if len(text) > MAX_CELL or len(key) > MAX_CELL:
+    if not (_may_state(text) and _may_state(key)):
         return False
     sizes = [size for match in STEP_SIZES.finditer(f"{key} = {text}") for size in match.groups()]
     if not key and (words := re.match(r"(\D+) ([\d.].*)", text)):
@@ -212,6 +213,11 @@ def states_scale(key: str, value: object) -> bool:
         sizes += match.groups()
     harmless = 0.0 if is_zero else 1.0
     return any(float(size.replace(",", ".")) != harmless for size in sizes if size)
+
+
+def _may_state(text: str) -> bool:
+    """Return whether a text is short, as a key and a value are, without a number of many digits."""
+    return len(text) <= MAX_CELL and not re.search(r"\d{25}", text)
 
 
 def _folded(text: str) -> str:
@@ -262,13 +268,13 @@ def _number(text: str, prefix: str = "") -> float:
 
 def _pairs(row: Sequence[str]) -> list[tuple[str, str]]:
     """Return the keys and values of a line; if its first cell has both, those of each cell."""
-    cells = [cell.strip() for cell in row if cell.strip()]
+    cells = [cell.strip() for cell in row[:MAX_CELLS] if cell.strip()]
     # Where cells are delimited by commas, `511,422 Hertz` is two of them.
     cells = DECIMAL_COMMA.sub(r"\1,", "\n".join(cells)).split("\n")
     if len(cells) > 1 and not KEY_AND_VALUE.match(cells[0]):
         return list(itertools.pairwise(cells))
     pairs = []
-    for text in re.split(r"[;,]\s+", ", ".join(cells)):
+    for text in re.split(r"[;,]\s+", ", ".join(cells), maxsplit=MAX_CELLS):
         key, separator, value = re.split(r"\s*([:=：]|$)\s*", text, maxsplit=1)
         pairs.append((key, value) if separator else ("", key))
     return pairs

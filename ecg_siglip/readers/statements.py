@@ -38,14 +38,14 @@ mértékegység jednostka jednotka birim единица единицы един�
 """
 SCALE_WORDS = """
 gain adcgain scale scalefactor resolution lsb amplituderesolution countspermv unitsperbit
+addoffset offset baseline
 """
 LEAD_WORDS = """
 lead leads channel ableitung dérivation derivación derivação derivazione afleiding avledning
 kytkentä odprowadzenie elvezetés svod отведение 导联 導程 誘導 リード 유도 리드
 """
-# Sizes of a step and numbers of zero: next to a voltage it is not clear what the samples are.
-OFFSET_KEYS = frozenset(("addoffset", "offset", "baseline"))
-SCALE_KEYS = OFFSET_KEYS | frozenset(SCALE_WORDS.split())
+# Names of arrays with such a number (`states_scale` for keys and values).
+SCALE_KEYS = frozenset(SCALE_WORDS.split())
 FS_KEYS = frozenset(FS_WORDS.split())
 INTERVAL_KEYS = frozenset(INTERVAL_WORDS.split())
 UNIT_KEYS = frozenset(UNIT_WORDS.split())
@@ -83,8 +83,33 @@ SECOND = {"s": 1.0, "m": 1e-3, "u": 1e-6, "µ": 1e-6, "μ": 1e-6}
 LEAD_TOKEN = re.compile(r"(?<![A-Za-z0-9])(I{1,3}|[aA]V[RLFrlf]|V[1-6])(?![A-Za-z0-9])")
 
 
-# Not `10 mm/mV` of the paper, and not `16 bit`.
-SCALE = re.compile(rf"({PLAIN_NUMBER.pattern})\s*(?:x|(?!.*mm).*[nuµμmk]?v\b.*)?", re.I)
+NUMBER = f"({PLAIN_NUMBER.pattern})"
+VOLT = r"(?:[num\u03bck]?v|(?:nano|micro|milli)?volts?)"
+COUNT = r"(?:lsb|adu|counts?|steps?|digits?|units?|codes?)"
+ANY = rf"(?:{VOLT}|{COUNT}|bits?|adc)"
+STEP = rf"(?<![a-z]){ANY}\s*(?:/|per|pro)\s*{ANY}(?![a-z])"
+# Sizes of a step of the samples, whatever is next to them.
+STEP_SIZES = re.compile(
+    rf"(?<![\w.,]){NUMBER}[\s=]*{STEP}"  # 2.5 uV/bit, 200 adu/mV
+    rf"|{STEP}[\s=:)\]]*{NUMBER}"  # uV/bit: 2.5
+    rf"|(?<![a-z])(?:{COUNT}|bits?)\s*(?:=|of|is)\s*{NUMBER}\s*{VOLT}(?![a-z])"  # 1 LSB = 2.5 uV
+    rf"|(?<![a-z]){VOLT}\s*=\s*{NUMBER}\s*{COUNT}(?![a-z])",  # 1 mV = 2000 units
+)
+# Next to these keys, without accents, a number or a voltage is a size of a step or a gain; next to
+# the others it is the number of zero.
+SCALE_KEY = re.compile(
+    r"gain|sensi[bt]i|empfindl|gevoelig|re?i?soluz?t?c?i|auflosung|lsb|conver|multipl|[ck]alib|s[ck]ala?|echelle|"
+    r"avm|verstark|versterk|amplification|guadagno|gananc|adu\b|step size|schrittweite|"
+    r"增益|分辨|灵敏|靈敏|感度|利得|усил|чувств|разреш|масштаб"
+)
+OFFSET_KEY = re.compile(r"(?:add|adc|dc)?\s?offset|baseline|adc\s?zero|zero level|nullpunkt")
+# What is no size of a sample: dates, times, paper and screen, ranges.
+OTHER_SCALE = re.compile(
+    r"(?<!b)rate\b|date|datum|time|zeit|period|interv|freq|hz\b|serial|(?<!con)version|pulse|impuls|"
+    r"range|full.?scale|display|screen|paper|print|plot|zoom|mm/|\bdb\b"
+)
+SCALE = re.compile(rf"x?{NUMBER}\s*(?:[x\u00d7]|fold|-?fach|(?!.*mm).*v(?:olts?)?\b.*)?")
+IS_BITS = re.compile(r"(?=.*(?:resol|aufl)).*\b(?:adc|a/d|bits?)\b.*\b(?:8|1[02468]|2[04]|32)")
 
 
 class Statements(NamedTuple):
@@ -137,11 +162,45 @@ def read_statements(rows: Sequence[Sequence[str]]) -> Statements:
 def stated_scale(pairs: Iterable[tuple[str, str]]) -> str:
     """Return the gain or offset that one of the pairs states, as ``a gain of 200``; "" if none."""
     for key, value in pairs:
-        name = normalized_key(key)
-        match = SCALE.fullmatch(value.strip()) if name in SCALE_KEYS else None
-        if match and float(match[1].replace(",", ".")) != (0.0 if name in OFFSET_KEYS else 1.0):
-            return f"a {key.strip(' #:=').lower()} of {value.strip()}"[:60]
+        if states_scale(key, value):
+            return f"a {key.strip(' #:=').lower() or 'scale'} of {value.strip()}"[:60]
     return ""
+
+
+def states_scale(key: str, value: object) -> bool:
+    """Return whether a key and its value state the size of a step of the samples, or their zero.
+
+    Parameters
+    ----------
+    key : str
+        As ``ADC gain``, ``uv_per_lsb`` or ``Empfindlichkeit``; "" where there is none.
+    value : str or number
+        A size of 1 and a zero of 0 mean nothing, nor do ``10 mm/mV`` of the paper and ``16 bit``.
+
+    Returns
+    -------
+    bool
+        True also where neither is known but together they are as ``2.5 uV/bit`` or ``1 mV = 200``
+        counts.
+    """
+    text = _folded(str(value)[: MAX_CELL + 1])
+    key = _folded(key)
+    if len(text) > MAX_CELL or len(key) > MAX_CELL:
+        return False
+    sizes = [size for match in STEP_SIZES.finditer(f"{key} = {text}") for size in match.groups()]
+    is_zero = OFFSET_KEY.fullmatch(key.split(" (")[0])
+    is_known = (is_zero or SCALE_KEY.search(key)) and not OTHER_SCALE.search(key)
+    match = SCALE.fullmatch(text)
+    if is_known and match and not IS_BITS.fullmatch(f"{key} {text}"):
+        sizes.append(match[1])
+    harmless = 0.0 if is_zero else 1.0
+    return any(float(size.replace(",", ".")) != harmless for size in sizes if size)
+
+
+def _folded(text: str) -> str:
+    """Return a text in lower case, without accents, underscores and signs around it."""
+    text = unicodedata.normalize("NFKD", text.casefold())
+    return re.sub(r"[\u0300-\u036f]", "", text).replace("_", " ").strip(" #:=")
 
 
 def check_scale(scale: str, units: Iterable[str]) -> None:

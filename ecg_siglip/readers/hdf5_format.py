@@ -70,7 +70,9 @@ def read_exam(path: Path, exam: str | None) -> Stated:
         As ``read_hdf5``, or if there is no such exam.
     """
     response = _request(path=os.path.abspath(path), exam=exam)
-    return read_arrays({name: response[f"array{i}"] for i, name in enumerate(response["names"])})
+    return read_arrays(
+        [(str(name), response[f"array{i}"]) for i, name in enumerate(response["names"])]
+    )
 
 
 def find_exam(path: Path) -> tuple[Path, str | None] | None:

@@ -52,6 +52,8 @@ LATE_S = 0.1
 # A lead with a signal in at most this share of the record is a strip of a print layout.
 STRIP = 0.35
 N_STRIPS = 6
+# Between a unit and the size of a step that a file states, too (`ambiguous`).
+NEXT_TO = " next to "
 STRIPS_ERROR = "a print layout of short strips, expected every lead over the whole length"
 N_LISTED, MAX_LISTED = 16, 160  # names in a message, and their characters
 
@@ -138,13 +140,35 @@ def is_voltage(unit: str) -> bool:
     return _normalized_unit(unit) in MV_PER_UNIT
 
 
+def ambiguous(unit: str, scale: str) -> str:
+    """Return the unit of samples of which it is not clear whether they are counts.
+
+    Parameters
+    ----------
+    unit : str
+    scale : str
+        A size of their steps that the file states, as ``a gain of 200``; "" if none.
+
+    Returns
+    -------
+    str
+        ``unit`` unless it is a voltage and there is a scale. ``select_leads`` refuses the result
+        if the caller does not state what the samples are.
+    """
+    return f"{unit}{NEXT_TO}{scale}" if scale and is_voltage(unit) else unit
+
+
 def same_unit(one: str, other: str) -> bool:
     """Return whether two units are the same, whichever way they are spelled."""
     return _normalized_unit(one) == _normalized_unit(other)
 
 
 def _normalized_unit(unit: str) -> str:
-    """Return a unit in lower case, without plural; a micro sign in any encoding is ``u``."""
+    """Return a unit in lower case, without plural; a micro sign in any encoding is ``u``.
+
+    That of samples that may be counts is "".
+    """
+    unit = "" if NEXT_TO in unit else unit
     unit = re.sub("(?:\u00c2|\u00ce)?[\u00b5\u03bc\ufffd\u00bc]", "u", unit.strip()).lower()
     unit = unit.removeprefix("mdc_dim_").replace("_", "").replace(" ", "")
     return unit.removesuffix("s") if unit.endswith("volts") else unit
@@ -357,6 +381,12 @@ def _mv_per_unit(stated: str, given: str | None, gain: float | None, lead: str) 
         if not 0 < gain < np.inf:
             raise ValueError(f"expected read.gain above 0 counts per mV, got {gain:g}")
         return 1.0 / gain
+    if not given and NEXT_TO in stated:
+        unit, _, scale = stated.partition(NEXT_TO)
+        raise ValueError(
+            f"the file states {scale} and the unit {unit}: it is not clear whether samples are "
+            f"counts or {unit}; give read.gain=... in counts per mV, or read.units={unit}"
+        )
     if not given:
         raise ValueError(
             f"the file states no units for lead {lead}: give read.units=uV, mV or V, or "

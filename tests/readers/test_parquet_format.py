@@ -60,7 +60,7 @@ def test_lists_of_samples(tmp_path: Path, kind: pa.DataType):
     content = saved(one_row | {"patient": ["x"]}, fs=str(FS), units="uV")
     np.testing.assert_array_equal(prepared_uv(read_record(write(tmp_path, content))), ecg())
     several = saved({"patient": ["a", "b"], "ecg": pa.array(list(ecg()[:2]), kind)})
-    assert_refused(write(tmp_path, several), "2 rows of lists", "expected one recording")
+    assert_refused(write(tmp_path, several), "2 recordings in one file")
 
 
 def test_a_constant_is_small_on_disk_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

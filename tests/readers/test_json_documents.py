@@ -74,7 +74,7 @@ def test_plain_exports(tmp_path: Path, document: dict):
 @pytest.mark.parametrize("scale", [{"gain": 1000}, {"scale": 0.001}, {"offset": [3] * 12}])
 @pytest.mark.parametrize("signal", [LEAD_LISTS, list(LEAD_LISTS.values())])
 def test_a_gain_next_to_a_unit_is_refused(tmp_path: Path, scale: dict, signal: object):
-    document = {"fs": FS, "unit": "mV", "signals": signal, **scale}
+    document = {"fs": FS, "unit": "mV", "lead_names": LEADS, "signals": signal, **scale}
     path = write(tmp_path, json.dumps(document).encode(), "json")
     assert_refused(path, "and the unit mV: it is not clear")
 
@@ -139,7 +139,10 @@ def test_missing_samples(tmp_path: Path):
         ({**PLAIN, "leads": {"I": [*UV.tolist(), True]}}, "expected numbers, got"),
         ({**PLAIN, "units": "mmHg"}, "expected units nV, uV, mV or V"),
         ({"signal": UV.tolist(), "units": "uV"}, "does not name its 1 leads"),
-        ({"fs": FS, "leads": LEADS, "signal": [[1] * 60]}, "12 names of leads for 1 lists"),
+        (
+            {"fs": FS, "leads": LEADS, "signal": [[1] * 60]},
+            "expected 12 leads as named, got shape (1, 60)",
+        ),
         ({"fs": FS, "signal": [[1] * 60, [1] * 50]}, "of different lengths"),
         ({"a": [{"b": 1}] * 20_000}, "expected at most 10000 objects"),
     ],

@@ -16,7 +16,7 @@ from ecg_siglip.core.files import one_line
 from ecg_siglip.readers.channels import Stated, make_channels
 from ecg_siglip.readers.columns import Column, is_lead, read_columns
 from ecg_siglip.readers.limits import MAX_BYTES
-from ecg_siglip.readers.selection import agreed_fs, ambiguous, is_voltage, same_unit
+from ecg_siglip.readers.selection import agreed_fs, is_voltage, same_unit
 from ecg_siglip.readers.statements import (
     FS_KEYS,
     UNIT_KEYS,
@@ -219,6 +219,7 @@ def state_channels(
         if normalized_key(name) not in known and array.size <= MAX_NAMES
         for text in _texts(np.unique(array))[:MAX_SCALES]
     )
+    names: list[str] | None
     if isinstance(samples, Mapping):
         names, rows = list(samples), list(samples.values())
     else:
@@ -229,8 +230,8 @@ def state_channels(
     if len(units) != len(rows):
         raise ValueError(f"expected a unit for each of {len(rows)} leads, got {len(units)}")
     if not any(names):
-        units = [ambiguous(each or unit, scale) for each in units]
-        return Stated(make_channels(np.array(rows), fs, units))
+        channels = make_channels(np.array(rows), fs, [each or unit for each in units])
+        return Stated(channels, scale=scale)
     columns = [Column(*each) for each in zip(names, rows, units, strict=True)]
     return read_columns(columns, Statements(fs, unit, scale=scale))
 

@@ -21,8 +21,8 @@ from ecg_siglip.readers.clock import (
     scale_of_steps,
     time_scale,
 )
-from ecg_siglip.readers.selection import ambiguous, is_voltage, same_unit
-from ecg_siglip.readers.statements import Statements
+from ecg_siglip.readers.selection import is_voltage, same_unit
+from ecg_siglip.readers.statements import Statements, check_scale
 from ecg_siglip.signals.leads import LEADS, lead_name
 
 MAX_COLUMNS = 1000
@@ -114,6 +114,7 @@ def read_columns(
             if has_names and not column.name:
                 raise ValueError(f"column {i + 1} has no name")
             channels.append(_channel(column, header.unit))
+    check_scale(header.scale, (channel.unit for channel in channels))
     if uneven and not clocks:
         raise ValueError(f"{uneven[0]}; expected samples in even steps, without gaps")
     clock = agreed_clock(clocks)
@@ -126,10 +127,7 @@ def read_columns(
             f"read as {clock.fs:g} Hz"
         )
     fs = _agreed_fs(header.fs, clock)
-    channels = [
-        channel._replace(fs=fs, unit=ambiguous(channel.unit, header.scale))
-        for channel in _with_lead(channels, header.lead)
-    ]
+    channels = [channel._replace(fs=fs) for channel in _with_lead(channels, header.lead)]
     return Stated(channels, comments, warnings)
 
 

@@ -52,8 +52,6 @@ LATE_S = 0.1
 # A lead with a signal in at most this share of the record is a strip of a print layout.
 STRIP = 0.35
 N_STRIPS = 6
-# Between a unit and the size of a step that a file states, too (`ambiguous`).
-NEXT_TO = " next to "
 STRIPS_ERROR = "a print layout of short strips, expected every lead over the whole length"
 N_LISTED, MAX_LISTED = 16, 160  # names in a message, and their characters
 
@@ -140,35 +138,13 @@ def is_voltage(unit: str) -> bool:
     return _normalized_unit(unit) in MV_PER_UNIT
 
 
-def ambiguous(unit: str, scale: str) -> str:
-    """Return the unit of samples of which it is not clear whether they are counts.
-
-    Parameters
-    ----------
-    unit : str
-    scale : str
-        A size of their steps that the file states, as ``a gain of 200``; "" if none.
-
-    Returns
-    -------
-    str
-        ``unit`` unless it is a voltage and there is a scale. ``select_leads`` refuses the result
-        if the caller does not state what the samples are.
-    """
-    return f"{unit}{NEXT_TO}{scale}" if scale and is_voltage(unit) else unit
-
-
 def same_unit(one: str, other: str) -> bool:
     """Return whether two units are the same, whichever way they are spelled."""
     return _normalized_unit(one) == _normalized_unit(other)
 
 
 def _normalized_unit(unit: str) -> str:
-    """Return a unit in lower case, without plural; a micro sign in any encoding is ``u``.
-
-    That of samples that may be counts is "".
-    """
-    unit = "" if NEXT_TO in unit else unit
+    """Return a unit in lower case, without plural; a micro sign in any encoding is ``u``."""
     unit = re.sub("(?:\u00c2|\u00ce)?[\u00b5\u03bc\ufffd\u00bc]", "u", unit.strip()).lower()
     unit = unit.removeprefix("mdc_dim_").replace("_", "").replace(" ", "")
     return unit.removesuffix("s") if unit.endswith("volts") else unit
@@ -273,6 +249,114 @@ def _named(channels: Sequence[Channel], given: Sequence[str] | None) -> list[Cha
     candidates = _candidates(channels)
     if not candidates:
         raise ValueError(f"no channel that can be a lead of an ECG: {_listed(channels)}")
+    if not given:
+        if not any(channels[i].name for i in candidates):
+            raise ValueError(
+                f"the file does not name its {len(candidates)} leads: give read.leads=[I,II,...] "
+                "in the order of the file"
+            )
+        return list(channels)
+    keys = [lead_name(channels[i].name) for i in candidates]
+    if [lead_name(name) for name in given] in (keys, [key for key in keys if key in LEADS]):
+        return list(channels)
+    if len(given) != len(candidates):
+        raise ValueError(
+            f"{len(given)} names in read.leads for {len(candidates)} channels: "
+            f"{_listed([channels[i] for i in candidates])}; expected a name for each, in this "
+            f"order, {SKIPPED} for one to leave out"
+        )
+    named = []
+    for i, key, name in zip(candidates, keys, given, strict=True):
+        if key in LEADS and name != SKIPPED and lead_name(name) != key:
+            raise ValueError(
+                f"the file states leads {_listed([channels[i] for i in candidates])}, which "
+                f"contradicts read.leads=[{','.join(given)}]"
+            )
+        if name != SKIPPED:
+            named.append(channels[i]._replace(name=name))
+    if not named:
+        raise ValueError("read.leads leaves out every channel, expected at least one lead")
+    return named
+
+
+def _listed(channels: Sequence[Channel]) -> str:
+    """Return the names of channels for a message."""
+    names = [channel.name or "(no name)" for channel in channels]
+    listed = shorten(", ".join(names[:N_LISTED]), MAX_LISTED)
+    return f"{listed} and {len(names) - N_LISTED} more" if len(names) > N_LISTED else listed
+
+
+def _common_fs(channels: Sequence[Channel]) -> float | None:
+    """Return the sampling rate of leads; None where the file states none."""
+    rates = {channel.fs for channel in channels}
+    if len(rates) > 1:
+        stated = [
+            f"{channel.name} {f'{channel.fs:g} Hz' if channel.fs else 'without a rate'}"
+            for channel in channels
+        ]
+        raise ValueError(f"expected leads of one sampling rate, got {', '.join(stated)}")
+    return rates.pop()
+
+
+def agreed_fs(stated: float | None, given: float | None) -> float:
+    """Return the sampling rate that the file or the caller states, Hz.
+
+    Raises
+    ------
+    ValueError
+        If neither states one, both state different ones, or it is outside ``FS_HZ``.
+    """
+    fs = given if stated is None else stated
+    if fs is None:
+        raise ValueError("the file states no sampling rate: give read.fs=... in Hz")
+    low, high = FS_HZ
+    if not low <= fs <= high:
+        raise ValueError(f"expected a sampling rate of {low:g} to {high:g} Hz, got {fs:g} Hz")
+    if given is not None and not abs(given - fs) <= 1e-3 * fs:
+        raise ValueError(f"the file states {fs:g} Hz, which contradicts read.fs={given:g}")
+    return float(fs)
+
+
+def _common_length(channels: Sequence[Channel]) -> tuple[list[np.ndarray], list[str]]:
+    """Return the samples of leads, cut to the shortest if they are of nearly equal length."""
+    lengths = [len(channel.samples) for channel in channels]
+    shortest, longest = min(lengths), max(lengths)
+    if shortest == 0:
+        raise ValueError("0 s of signal, expected some")
+    starts_s = [channel.start_s for channel in channels]
+    is_late = max(starts_s) - min(starts_s) > LATE_S
+    if is_late or longest - shortest > UNEVEN * longest:
+        got = f"leads of {shortest} to {longest} samples"
+        if is_late:
+            got = f"leads that begin up to {max(starts_s) - min(starts_s):g} s apart"
+        raise ValueError(f"{got}: {STRIPS_ERROR}")
+    rows = [channel.samples[:shortest] for channel in channels]
+    if shortest == longest:
+        return rows, []
+    return rows, [f"leads of {shortest} to {longest} samples, cut to the shortest"]
+
+
+def _mv_per_unit(stated: str, given: str | None, gain: float | None, lead: str) -> float:
+    """Return the size of a lead's unit in mV; refuse a contradiction of file and caller."""
+    mv = MV_PER_UNIT.get(_normalized_unit(stated))
+    if mv is None and _normalized_unit(stated) not in COUNTS:
+        raise ValueError(f"expected units nV, uV, mV or V, got {stated[:40]} for lead {lead}")
+    if mv is not None:
+        if gain is not None:
+            raise ValueError(
+                f"the file states {stated} for lead {lead}, which contradicts read.gain={gain:g}"
+            )
+        if given and MV_PER_UNIT.get(_normalized_unit(given)) != mv:
+            raise ValueError(
+                f"the file states {stated} for lead {lead}, which contradicts read.units={given}"
+            )
+        return mv
+    if gain is not None and given:
+        raise ValueError(f"expected read.units or read.gain, got {given} and {gain:g} per mV")
+    if gain is not None:
+        if not 0 < gain < np.inf:
+            raise ValueError(f"expected read.gain above 0 counts per mV, got {gain:g}")
+        return 1.0 / gain
     if not given:
         if not any(channels[i].name for i in candidates):
             raise ValueError(

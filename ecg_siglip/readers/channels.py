@@ -48,11 +48,15 @@ class Stated(NamedTuple):
         Lines of a header that begin with ``#``, without it; statements of the device.
     warnings : sequence of str
         What the user should know about the recording, one sentence each.
+    scale : str
+        A gain or an offset of the samples, as ``a gain of 200``, that is not applied to them. Next
+        to a unit of voltage it is not clear what they are (``selection.settled_units``).
     """
 
     channels: list[Channel]
     comments: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    scale: str = ""
 
 
 def make_channels(

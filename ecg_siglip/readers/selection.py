@@ -133,6 +133,37 @@ def select_leads(
     return Leads(signal, rate, tuple(channel.name for channel in channels), warnings)
 
 
+def settled_units(
+    channels: Sequence[Channel], scale: str, units: str | None, gain: float | None
+) -> Sequence[Channel]:
+    """Return channels whose samples are in their unit, or without it where they are counts.
+
+    Parameters
+    ----------
+    channels : sequence of Channel
+    scale : str
+        A gain or an offset that the file states and its reader did not apply; "" if none.
+    units, gain : optional
+        As for ``select_leads``: with a gain, samples are counts, whatever the unit.
+
+    Raises
+    ------
+    ValueError
+        If the file states a scale and a unit of voltage, and the caller neither.
+    """
+    unit = next((channel.unit for channel in channels if is_voltage(channel.unit)), "")
+    if not scale or not unit:
+        return channels
+    if gain is None and not units:
+        raise ValueError(
+            f"the file states {scale} and the unit {unit}: it is not clear whether samples are "
+            f"counts or {unit}; give read.gain=... in counts per mV, or read.units={unit}"
+        )
+    if gain is None:
+        return channels
+    return [each._replace(unit="") if is_voltage(each.unit) else each for each in channels]
+
+
 def is_voltage(unit: str) -> bool:
     """Return whether a unit is a voltage."""
     return _normalized_unit(unit) in MV_PER_UNIT

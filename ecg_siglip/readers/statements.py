@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from ecg_siglip.readers.clock import TIME_S, time_scale
 from ecg_siglip.readers.selection import COUNTS, FS_HZ, is_voltage, same_unit
 from ecg_siglip.signals.leads import LEADS, lead_name
 
@@ -29,7 +30,7 @@ samplefrequentie samplingsfrekvens частотадискретизации czę
 샘플링속도 샘플링주파수 표본추출률
 """
 INTERVAL_WORDS = """
-interval samplinginterval sampleinterval samplingperiod sampleperiod abtastintervall
+interval samplinginterval sampleinterval samplingperiod sampleperiod abtastintervall dt timestep
 """
 UNIT_WORDS = """
 unit units amplitudeunit amplitudeunits voltageunit voltageunits signalunit signalunits
@@ -55,7 +56,7 @@ HERTZ = re.compile(
     r"гц|герц|赫兹|赫茲|赫|ヘルツ|헤르츠|هرتز|הרץ|हर्ट्ज|เฮิรตซ์|χερτζ)",
     re.I,
 )
-DECIMAL_COMMA = re.compile(rf"(?<!\S)(\d+)\n(?={HERTZ.pattern})", re.I)
+DECIMAL_COMMA = re.compile(rf"(?<!\S)(\d+)\n(?={HERTZ.pattern}|\d+\s*[num\u00b5\u03bc]?v\b)", re.I)
 # Frequencies in Hz that are no sampling rate: filters and mains.
 FILTER_KEY = re.compile(
     r"filt|pass|notch|cut.?off|bandw|bandb|mains|line.?freq|muscle|baseline|artifact|drift|netz|"
@@ -65,21 +66,33 @@ FILTER_KEY = re.compile(
 # Words of which one has to be next to a frequency, unless there are no Latin letters: limits of a
 # filter are frequencies too (`HF: 250 Hz`, `Grenzfrequenz: 250 Hz`).
 SAMPLING = re.compile(
-    r"sampl|sampel|abtast|chantillon|muestr|mostr|campion|mess|monster|próbk|probk|vzork|näyt|mintav|"
-    r"[sșş]antion|örnekl|uzork|mẫu|prøv|måle|mätfr|meetfr|mittaus|pomiar|ölçüm|^(?:data\s?)?rate\b|\bfs\b|\bsps\b",
+    r"sampl|sampel|abtast|chantillon|muestr|mostr|campion|mess|monster|próbk|probk|vzork|näyt|"
+    r"mintav|[sșş]antion|örnekl|uzork|mẫu|prøv|måle|mätfr|meetfr|mittaus|pomiar|ölçüm|"
+    r"^(?:output )?(?:data\s?)?rate\b|stored|saved|\bfs\b|\bsps\b",
     re.I,
 )
+# Rates of the converter or before resampling.
+OTHER_RATE = re.compile(
+    r"orig|ursprung|ursprüng|intern|hardware|before|\b(?:max|min)(?:imum|imal\w*)?\b|\badc\b|\ba/d\b|"
+    r"\braw\b|rohdaten|nativ|device|gerät|source|\bfrom\b|\bvor\b|\bavant\b",
+    re.I,
+)
+# Samples that were left out, by which the rate above them may have to be divided.
+DECIMATION = re.compile(
+    r"(?:decimat|dezim|décim|down.?sampl|sub.?sampl|under.?sampl|re.?sampl)[a-z]*"
+    r"(?:[\W_]|factor|faktor|by|ratio|of)*x?(?!1(?:[.,]0*)?\b)\d+(?:[.,]\d+)?\b(?!\s*k?(?:h[ze]|sps))",
+    re.I,
+)
+BRACKETS = re.compile(r"(?<=\d)(\D*?)\s*[(\[].*?[)\]]")
 LATIN = re.compile(r"[a-z\u00c0-\u024f\u1e00-\u1eff]", re.I)
 RANGE = re.compile(
     rf"\d\s*(?:k?hz)?\s*(?:[-\u2010-\u2015\u2212~…]|\.\.+|to|bis)\s*{HERTZ.pattern}", re.I
 )
 # What a frequency without a known key has to exceed to be a sampling rate: filters end here.
 UNKNOWN_KEY_HZ = 151.0
-TIME_UNIT = r"(s|sec|ms|msec|us|µs|μs|seconds?|milliseconds?)"
-SECONDS = re.compile(rf"(\d*[.,]?\d+(?:e[+-]?\d+)?)\s*{TIME_UNIT}?", re.I)
-SECONDS_IN_KEY = re.compile(rf"(?:[(\[,_\s]\s*){TIME_UNIT}[)\]]?\W*$", re.I)
+TIME_IN_KEY = re.compile(rf"[(\[,_\s]\s*({'|'.join(TIME_S)})[)\]]?\W*$", re.I)
+PER_SAMPLE = re.compile(r"\s*(?:/|per|pro)\s*sample\w*", re.I)
 PLAIN_NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:e[+-]?\d+)?", re.I)
-SECOND = {"s": 1.0, "m": 1e-3, "u": 1e-6, "µ": 1e-6, "μ": 1e-6}
 LEAD_TOKEN = re.compile(r"(?<![A-Za-z0-9])(I{1,3}|[aA]V[RLFrlf]|V[1-6])(?![A-Za-z0-9])")
 
 
@@ -163,7 +176,8 @@ def stated_scale(pairs: Iterable[tuple[str, str]]) -> str:
     """Return the gain or offset that one of the pairs states, as ``a gain of 200``; "" if none."""
     for key, value in pairs:
         if states_scale(key, value):
-            return f"a {key.strip(' #:=').lower() or 'scale'} of {value.strip()}"[:60]
+            name = key.strip(" #:=").lower() or "scale"
+            return f"a{'n' * (name[0] in 'aeio')} {name} of {value.strip()}"[:60]
     return ""
 
 
@@ -244,20 +258,27 @@ def _number(text: str, prefix: str = "") -> float:
 
 
 def _pairs(row: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the keys and values of a line."""
+    """Return the keys and values of a line; if its first cell has both, those of each cell."""
     cells = [cell.strip() for cell in row if cell.strip()]
     # Where cells are delimited by commas, `511,422 Hertz` is two of them.
     cells = DECIMAL_COMMA.sub(r"\1,", "\n".join(cells)).split("\n")
-    if len(cells) == 1:
-        key, separator, value = re.split(r"([:=：]|$)", cells[0], maxsplit=1)
-        return [(key.strip(), value.strip())] if separator else [("", key.strip())]
+    parts = [re.split(r"\s*[:=：]\s*", cell, maxsplit=1) for cell in cells]
+    if len(cells) == 1 and len(parts[0]) == 1:
+        return [("", cells[0])]
+    if len(cells) == 1 or (len(parts[0]) == 2 and all(parts[0])):
+        return [(part[0], part[1]) for part in parts if len(part) == 2]
     return list(itertools.pairwise(cells))
 
 
 def _stated_fs(pairs: Sequence[tuple[str, str]]) -> float | None:
-    """Return the sampling rate that one of the pairs states."""
+    """Return the sampling rate that one of the pairs states; None if samples were left out."""
     by_key, by_value = [], []
     for key, value in pairs:
+        if DECIMATION.search(f"{key} {value}"):
+            return None
+        value = BRACKETS.sub(r"\1", value)
+        if OTHER_RATE.search(key):
+            continue
         if normalized_key(key) in FS_KEYS:
             by_key.append(parse_rate(value))
         elif interval_s := _interval_s(key, value):
@@ -276,23 +297,28 @@ def _stated_fs(pairs: Sequence[tuple[str, str]]) -> float | None:
 
 def _interval_s(key: str, value: str) -> float:
     """Return the time between samples that a pair states, in s; 0 if it states none."""
-    of_key = SECONDS_IN_KEY.search(key)
-    name = normalized_key(SECONDS_IN_KEY.sub("", key))
-    match = SECONDS.fullmatch(value.strip())
-    if name not in INTERVAL_KEYS or not match:
+    value, n_per_sample = PER_SAMPLE.subn("", value)
+    if not re.match(r"[\d.,]", value):
         return 0.0
-    unit = match[2] or (of_key[1] if of_key else "")
-    interval_s = float(match[1].replace(",", ".")) * SECOND[(unit or "s")[0].lower()]
+    of_key = TIME_IN_KEY.search(key)
+    name = normalized_key(TIME_IN_KEY.sub("", key))
+    with_unit = time_scale(value) or time_scale(f"{value} {of_key[1] if of_key else ''}")
+    interval_s = with_unit or time_scale(f"{value} s") or 0.0
+    if n_per_sample and with_unit:
+        return interval_s
+    if name not in INTERVAL_KEYS or not interval_s:
+        return 0.0
     # Without a unit, or the word for samples, it may be another time.
-    is_sure = unit and name != "interval"
     is_rate = FS_HZ[0] * interval_s <= 1.0 <= FS_HZ[1] * interval_s
-    return interval_s if is_sure or is_rate else 0.0
+    return interval_s if is_rate or (with_unit and name != "interval") else 0.0
 
 
 def _may_state_fs(key: str, value: str) -> bool:
     """Return whether a frequency may be a sampling rate by the words next to it."""
     text = f"{key} {value}"
-    if FILTER_KEY.search(text) or RANGE.search(value) or PLAIN_NUMBER.fullmatch(key):
+    if any(words.search(text) for words in (FILTER_KEY, OTHER_RATE)):
+        return False
+    if RANGE.search(value) or PLAIN_NUMBER.fullmatch(key):
         return False
     return bool(SAMPLING.search(text)) or not LATIN.search(HERTZ.sub("", text))
 

@@ -216,7 +216,7 @@ def _read_header(
     cells_of = {
         i: split_line(COMMENT.sub("", line), delimiter)
         for i, line in enumerate(lines)
-        if line.strip()
+        if COMMENT.sub("", line).strip()
     }
     # LabChart writes names and units in rows that begin with a key, among others of its settings.
     filled = [

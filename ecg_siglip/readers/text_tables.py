@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ecg_siglip.readers.acqknowledge import with_names
 from ecg_siglip.readers.channels import Stated
 from ecg_siglip.readers.clock import TIME_NAME
 from ecg_siglip.readers.columns import Column, is_lead, read_columns, split_unit
@@ -108,6 +109,7 @@ def read_text(content: bytes) -> Stated:
             raise ValueError(what)
     if "\r" in text:
         text = re.sub(r"\r+\n?", "\n", text)
+    text = with_names(text)
     body = text.encode("utf-8", "replace")
     del text
     lines = _first_lines(body)
@@ -128,7 +130,10 @@ def is_ecg_table(head: bytes) -> bool:
     That is the case if a column is named after a lead or ``ECG``, or is in a unit of voltage; if a
     row is a lead; if the lines above state a lead and a unit; or if there are only numbers.
     """
-    text = re.sub(r"\r+\n?", "\n", decode(head))
+    try:
+        text = with_names(re.sub(r"\r+\n?", "\n", decode(head)))
+    except ValueError:
+        return True  # reading it gives what is wrong
     lines = text.split("\n")
     if any(map(_is_row_of_lead, lines)):
         return True

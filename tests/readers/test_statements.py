@@ -70,6 +70,41 @@ def test_other_frequencies_are_no_sampling_rate(row: list[str]):
 
 
 @pytest.mark.parametrize(
+    ("row", "fs"),
+    [
+        (["Sampling rate: 500 Hz (original 1000 Hz)"], 500),
+        (["Sampling rate: 500 Hz", "original 1000 Hz"], 500),
+        (["Abtastrate: 500 Hz [ursprünglich 1000 Hz]"], 500),
+        (["Resampled from 1000 Hz to 500 Hz"], None),
+        *[([f"{word} sampling rate: 1000 Hz"], None) for word in ("Original", "Internal", "Max.")],
+        *[([f"{word} sampling rate: 1000 Hz"], None) for word in ("Hardware", "Raw", "ADC")],
+        *[([f"{word} sampling rate: 1000 Hz"], None) for word in ("Native", "Device", "minimum")],
+        *[(["Sampling rate before filtering", "1000 Hz"], None), (["orig_fs: 1000"], None)],
+        *[(["Output data rate: 500 Hz"], 500), (["Downsampled to 500 Hz"], 500)],
+        *[(["fs: 500", "units: mV"], 500), (["2 msec/sample"], 500)],
+        *[(["4 ms per sample"], 250), (["dt: 0.002"], 500), (["Time step", "2 ms"], 500)],
+    ],
+)
+def test_rates_of_the_record(row: list[str], fs: float | None):
+    assert read_statements([row]).fs == (None if fs is None else pytest.approx(fs))
+
+
+@pytest.mark.parametrize(
+    ("row", "fs"),
+    [
+        *[("Downsampled by factor 2", None), ("Decimation: 2", None), ("Subsampled: x4", None)],
+        *[("decimation_factor: 4", None), ("Decimation ratio: 2:1", None)],
+        *[("Decimation: 1", 500), ("Downsampled: no", 500), ("Resampled: 500 Hz", 500)],
+        *[("Oversampling: 8", 500), ("Decimation: 1.0", 500)],
+    ],
+)
+def test_a_rate_before_decimation_is_none_of_the_record(row: str, fs: float | None):
+    assert read_statements([["Sampling rate: 500 Hz"], [row]]).fs == fs
+    if fs is None:
+        assert read_statements([[f"Sampling rate: 500 Hz ({row})"]]).fs is None
+
+
+@pytest.mark.parametrize(
     "key",
     [
         *["Samplingshastighed", "Näytteenottotaajuus", "Vzorkovací frekvence", "Örnekleme hızı"],
@@ -109,7 +144,7 @@ def test_contradictions_are_refused(rows: list[list[str]], words: str):
         (["Gain", "200 adu/mV"], "a gain of 200 adu/mV"),
         (["Resolution: 4.88 uV/bit"], "a resolution of 4.88 uV/bit"),
         (["LSB", "4,9", "uV"], "a lsb of 4,9"),
-        *[(["Scale: 2.5"], "a scale of 2.5"), (["Offset: -3"], "a offset of -3")],
+        *[(["Scale: 2.5"], "a scale of 2.5"), (["Offset: -3"], "an offset of -3")],
         *[(["Gain: 10 mm/mV"], ""), (["Resolution: 16 bit"], ""), (["Baseline: 0.05 Hz"], "")],
         *[(["Gain: 1.0"], ""), (["Offset: 0"], ""), (["Scale: auto"], ""), (["lsb: 1 uV"], "")],
     ],

@@ -59,7 +59,7 @@ def _read(kind: bytes, content: bytes) -> Stated:
             zip(arrays["names"], arrays["units"], arrays["fs"], strict=True)
         )
     ]
-    return Stated(channels, (), list(map(str, arrays["warnings"])))
+    return Stated(channels, (), list(map(str, arrays["warnings"])), str(arrays["scale"]))
 
 
 def respond(request: bytes) -> bytes:
@@ -73,6 +73,7 @@ def respond(request: bytes) -> bytes:
         response["names"] = np.array([each.name for each in channels], dtype=str)
         response["units"] = np.array([each.unit for each in channels], dtype=str)
         response["fs"] = np.array([np.nan if each.fs is None else each.fs for each in channels])
+        response["scale"] = np.array(stated.scale)
         response["warnings"] = np.array(stated.warnings, dtype=str)
     except ValueError as error:
         response = {"error": np.array(one_line(error))}

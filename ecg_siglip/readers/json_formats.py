@@ -186,6 +186,7 @@ def read_document(document: Any) -> Stated | None:
         [channel for part in parts for channel in part.channels],
         [str(verdict)[:200]] if verdict else [],
         list(dict.fromkeys(warning for part in parts for warning in part.warnings)),
+        next((part.scale for part in parts if part.scale), ""),
     )
 
 
@@ -245,12 +246,10 @@ def _recordings(document: Any) -> Iterator[tuple[dict[str, Any], Above, str]]:
             raise ValueError(f"expected at most {MAX_OBJECTS} objects, got more")
         inner = [(key, each) for each in item] if isinstance(item, list) else list(item.items())
         if isinstance(item, dict):
-            about = [each for name, each in inner if normalized_key(str(name)) in META_KEYS]
-            metadata = tuple(each for each in about if isinstance(each, dict))
             if _samples_key(item):
-                yield item, (*above, *metadata), key
+                yield item, above, key
                 continue
-            above = (*above, item, *metadata)
+            above = (item, *above)
             if isinstance(item.get("raw"), dict):  # AliveCor Kardia, as recorded and as filtered
                 inner = [(name, each) for name, each in inner if name != "enhanced"]
         # In the order of the document.
@@ -305,15 +304,15 @@ def _own_name(item: dict[str, Any], key: str) -> str:
 def _read_recording(item: dict[str, Any], above: Above, name: str, key: str) -> Stated:
     """Return what an object with samples, and those above it, state; of one lead with its name."""
     found = _samples_key(item)
-    own = {str(each): value for each, value in item.items() if not _is_samples(value)}
+    others = _statements(item)
     samples = item if found == "*" else item[found]
     warnings = ["the file has only the signal as filtered by AliveCor"] if key == "enhanced" else []
     if isinstance(samples, list) and isinstance(samples[0], dict):
-        samples, own["units"] = _voltages(samples, own.get("units"))
-    others = [*own.items()]
-    for around in reversed(above):
-        others += [(str(each), value) for each, value in around.items() if _states(each, value)]
-    watch = _watch_scale(normalized_key(found), others)
+        samples, unit = _voltages(samples)
+        others += [("units", unit)] if unit else []
+    for around in above:
+        others += [pair for pair in _statements(around) if _holds_below(*pair)]
+    watch = _watch_scale("" if found == "*" else normalized_key(found), others)
     others = [pair for pair in others if normalized_key(pair[0]) != watch.key]
     others += [("unit", watch.unit)] if watch.unit else []
     arrays = [(each, _array(value)) for each, value in others]
@@ -326,7 +325,8 @@ def _read_recording(item: dict[str, Any], above: Above, name: str, key: str) -> 
         ]
         if len(dict(rows)) < len(rows):
             raise ValueError(f"two lists of samples of one lead: {', '.join(samples)[:80]}")
-        return state_channels(dict(rows), stated)._replace(warnings=warnings)
+        channels = state_channels(dict(rows), stated)
+        return channels._replace(warnings=[*warnings, *channels.warnings])
     signal = numeric_signal(watch.step * _numbers(samples))
     if normalized_key(found) == APPLE_KEY and signal.shape[1] == 2:  # time in s and voltage
         signal = signal.T[1:]
@@ -337,14 +337,30 @@ def _read_recording(item: dict[str, Any], above: Above, name: str, key: str) -> 
     return channels._replace(warnings=[*warnings, *channels.warnings])
 
 
-def _states(key: object, value: Any) -> bool:
-    """Return whether a value of an object around a recording may state something about it."""
-    name = normalized_key(str(key))
+def _statements(item: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Return the values that an object and those in it state, by names.
+
+    Those in metadata have their own name; any other, as ``gain`` in ``calibration``, has that of
+    the object before it.
+    """
+    pairs = [(str(key), value) for key, value in item.items() if not _is_samples(value)]
+    objects = [pair for pair in pairs if isinstance(pair[1], dict) and not _samples_key(pair[1])]
+    for outer, inner in objects:
+        before = "" if normalized_key(outer) in META_KEYS else f"{outer} "
+        pairs += [(f"{before}{key}", value) for key, value in inner.items()]
+    return pairs
+
+
+def _holds_below(key: str, value: Any) -> bool:
+    """Return whether a value may state something about the objects in the one that has it."""
+    name = normalized_key(key)
     if name in RATE_KEYS:
         return bool(re.match(r"\d", str(value).strip()))
-    if name in LEAD_KEYS:
-        return isinstance(value, list)
-    return name not in UNIT_KEYS or is_voltage(str(value))
+    return (
+        isinstance(value, list)
+        if name in LEAD_KEYS
+        else name not in UNIT_KEYS or is_voltage(str(value))
+    )
 
 
 def _watch_scale(found: str, stated: Sequence[tuple[str, Any]]) -> _Watch:
@@ -387,10 +403,10 @@ def _array(value: Any) -> np.ndarray | None:
     return np.array(values, float) if str not in kinds else np.array(values)
 
 
-def _voltages(samples: list[Any], unit: Any) -> tuple[list[Any], str]:
+def _voltages(samples: list[Any]) -> tuple[list[Any], str]:
     """Return the voltages in a list of objects, and their unit."""
     key = next(key for key in samples[0] if "volt" in str(key).lower())
-    units = {str(sample.get("units") or sample.get("unit") or unit or "V") for sample in samples}
+    units = {str(sample.get("units") or sample.get("unit") or "") for sample in samples}
     if len(units) > 1:
         raise ValueError(f"samples in several units: {', '.join(sorted(units))[:80]}")
     return [sample.get(key) for sample in samples], units.pop()

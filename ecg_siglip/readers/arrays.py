@@ -217,7 +217,7 @@ def state_channels(
         (name, text)
         for name, array in others
         if normalized_key(name) not in known and array.size <= MAX_NAMES
-        for text in _texts(np.unique(array))[:MAX_SCALES]
+        for text in texts(np.unique(array))[:MAX_SCALES]
     )
     names: list[str] | None
     if isinstance(samples, Mapping):
@@ -261,7 +261,7 @@ def _lead_names(
 
 def _rate(array: np.ndarray) -> float:
     """Return a sampling rate that is stored as an array, the same for each lead."""
-    values = set(_texts(array) if array.dtype.kind in "SU" else array.ravel().tolist())
+    values = set(texts(array) if array.dtype.kind in "SU" else array.ravel().tolist())
     if len(values) != 1 or array.dtype.kind not in "iufSU":
         raise ValueError(f"expected one number as fs, got {array.dtype} of shape {array.shape}")
     value = values.pop()
@@ -323,10 +323,10 @@ def _strings(array: np.ndarray) -> list[str]:
         raise ValueError(
             f"expected at most {MAX_NAMES} strings, got {array.dtype} of shape {array.shape}"
         )
-    return _texts(array)
+    return texts(array)
 
 
-def _texts(array: np.ndarray) -> list[str]:
+def texts(array: np.ndarray) -> list[str]:
     """Return the values of an array as text."""
     return [
         (value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)).strip()

@@ -17,7 +17,7 @@ import numpy as np
 
 from ecg_siglip.core.files import one_line
 from ecg_siglip.core.helper_process import serve
-from ecg_siglip.readers.arrays import MAX_NAMES, SIGNAL_KEYS, choose_arrays, is_named
+from ecg_siglip.readers.arrays import MAX_NAMES, SIGNAL_KEYS, choose_arrays, is_named, texts
 from ecg_siglip.readers.limits import MAX_BYTES
 from ecg_siglip.readers.statements import normalized_key
 from ecg_siglip.signals.leads import LEADS, lead_name
@@ -168,7 +168,7 @@ def _exams(datasets: dict[str, Any]) -> tuple[str, list[str]] | None:
     n_exams = datasets[several[0]].shape[0]
     for name, data in datasets.items():
         if normalized_key(_last(name)) in ID_KEYS and data.shape == (n_exams,):
-            return several[0], [str(_text(value)) for value in _samples(data)]
+            return several[0], texts(_samples(data))
     return several[0], [str(row) for row in range(n_exams)]
 
 
@@ -180,7 +180,7 @@ def _values(file: Any, data: Any) -> np.ndarray:
     if MATLAB_CLASS in data.attrs:
         stored = data.attrs.get_id(MATLAB_CLASS)
         is_small = stored.get_storage_size() <= MAX_ATTRIBUTE_BYTES
-        kind = str(_text(data.attrs[MATLAB_CLASS])) if is_small else ""
+        kind = texts(np.asarray(data.attrs[MATLAB_CLASS]))[0] if is_small else ""
     if kind == "char" and data.dtype == np.uint16 and data.size <= MAX_CHARACTERS:
         columns = np.atleast_2d(_samples(data))  # MATLAB's rows are columns of HDF5
         return np.array([_decoded(row) for row in columns.T] or [""])
@@ -224,12 +224,7 @@ def _samples(data: Any, row: int | None = None) -> np.ndarray:
 
 def _strings(values: np.ndarray) -> np.ndarray:
     """Return strings of HDF5 as an array of str."""
-    return np.array([str(_text(value)) for value in values.ravel()] or [""])
-
-
-def _text(value: Any) -> Any:
-    """Return a string of HDF5 as str, and any other value as it is."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return np.array(texts(values) or [""])
 
 
 def _check_storage(data: Any) -> None:
@@ -245,7 +240,7 @@ def _check_storage(data: Any) -> None:
     filters = [properties.get_filter(i) for i in range(properties.get_nfilters())]
     ranks = [FILTERS.get(each[0], -1) for each in filters]
     if ranks != sorted(set(ranks)) or -1 in ranks:
-        names = ", ".join(_text(each[3]) or str(each[0]) for each in filters)
+        names = ", ".join(each[3].decode() or str(each[0]) for each in filters)
         raise ValueError(f"the dataset {data.name} is stored with {names[:80]}, expected gzip")
     if data.chunks is not None:
         codes = {each[0] for each in filters}

@@ -89,35 +89,31 @@ def exam_paths(path: str | Path) -> list[str]:
 
     Any other file, and one that cannot be read, is one recording.
     """
-    if not is_hdf5(Path(path)):
-        return [str(path)]
-    try:
-        exams = _request(path=os.path.abspath(path), list_exams=True)["names"]
-    except ValueError:
-        return [str(path)]
+    exams = _listing(Path(path)).get("names", ())
     return [f"{path}/{exam}" for exam in exams] or [str(path)]
 
 
 def is_ecg_hdf5(path: Path) -> bool:
-    """Return whether an HDF5 file has a dataset of a usual name, or is damaged."""
-    if not is_hdf5(path):
-        return True  # zipped
+    """Return whether an HDF5 file has a dataset of a usual name, or is damaged or zipped."""
+    return bool(_listing(path).get("is_ecg", True))
+
+
+def _listing(path: Path) -> dict[str, np.ndarray]:
+    """Return what an HDF5 file contains; nothing if it is none, or is damaged."""
     try:
-        return bool(_request(path=os.path.abspath(path), list_exams=True)["is_ecg"])
+        return _request(path=os.path.abspath(path), list_exams=True) if is_hdf5(path) else {}
     except ValueError:
-        return True
+        return {}
 
 
 def is_hdf5(path: Path) -> bool:
     """Return whether a path is an HDF5 file."""
     try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
+        with path.open("rb") if path.is_file() else io.BytesIO() as file:
             head = file.read(SIGNATURE_AT[-1] + len(SIGNATURE))
     except OSError:
         return False
-    return any(head[at : at + len(SIGNATURE)] == SIGNATURE for at in SIGNATURE_AT)
+    return any(head.startswith(SIGNATURE, at) for at in SIGNATURE_AT)
 
 
 def _request(**request: Any) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ import csv
 import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -67,30 +67,15 @@ ECG_WORDS = re.compile(
     r'"(?:lead|name|label|channel)"\s*:\s*"(?:lead\s?)?(?:I|II|V1)"',
     re.I,
 )
+OTHERS = {
+    "data12L": "a Kardia 12L recording, which does not state the size of its counts: export it as "
+    "PDF with data or as SCP-ECG",
+    "resourceType": "a FHIR resource, which is not read: export the ECG as DICOM",
+}
+LIST = re.compile(r"\[\s*(?:[-.\d]|null)[^\[\]]*\]")
 LIST_CELL = re.compile(r"(?:^|[,;\t])\s*\"?\[\s*-?\d")
 MAX_LIST_AT = 2000  # characters before a list in a row
 Above = tuple[dict[str, Any], ...]
-
-
-class _Watch(NamedTuple):
-    """What samples are, if a watch wrote them.
-
-    Attributes
-    ----------
-    key : str
-        Normalized key that states the size of a count; "" if there is none.
-    step : float
-        By which samples are to be multiplied.
-    unit : str
-        Their unit then; "" if they remain in that of the file.
-    is_watch : bool
-        Whether they are lead I if no lead is named.
-    """
-
-    key: str
-    step: float
-    unit: str
-    is_watch: bool = False
 
 
 def read_json(content: bytes) -> Stated:
@@ -119,14 +104,9 @@ def read_json(content: bytes) -> Stated:
         raise ValueError("lists or objects in too many levels") from error
     first = document[0] if isinstance(document, list) and document else document
     first = first if isinstance(first, dict) else {}
-    if "data12L" in first:
-        raise ValueError(
-            "a Kardia 12L recording, which does not state the size of its counts: export it as PDF "
-            "with data or as SCP-ECG"
-        )
-    if "resourceType" in first:
-        what = str(first["resourceType"])[:40]
-        raise ValueError(f"a FHIR resource ({what}), which is not read: export the ECG as DICOM")
+    for key, what in OTHERS.items():
+        if key in first:
+            raise ValueError(what)
     if stated := read_document(document):
         return stated
     keys = ", ".join(str(key)[:20] for key in list(first)[:5]) or "none"
@@ -207,29 +187,17 @@ def read_lists(text: str) -> Stated:
     """
     if len(text) > MAX_PARSED_BYTES:
         raise ValueError(f"{len(text)} characters, expected at most {MAX_PARSED_BYTES}")
-    lists: list[str] = []
-
-    def take(match: re.Match[str]) -> str:
-        lists.append(match[0])
-        return f"[{len(lists) - 1}]"
-
     # The csv module does not read cells of the length of a recording.
-    lines = re.sub(r"\[[^\[\]]*\]", take, text).splitlines()
+    lists, lines = iter(LIST.findall(text)), LIST.sub("[]", text).splitlines()
     delimiter = max(",;\t", key=lines[0].count)
     names, *rows = [row for row in csv.reader(lines[:MAX_OBJECTS], delimiter=delimiter) if row]
-    rows = [row for row in rows if any(cell.startswith("[") for cell in row)]
+    rows = [row for row in rows if "[]" in row]
     if len(rows) != 1 or len(rows[0]) != len(names):
         raise ValueError(
             f"{len(rows)} recordings, one in each row, expected one: store it in a file of its own"
         )
-    stated = read_document(
-        {
-            name.strip(): json.loads(lists[int(cell[1:-1])])
-            if re.fullmatch(r"\[\d+\]", cell)
-            else cell
-            for name, cell in zip(names, rows[0], strict=True)
-        }
-    )
+    cells = [json.loads(next(lists)) if cell == "[]" else cell for cell in rows[0]]
+    stated = read_document(dict(zip(map(str.strip, names), cells, strict=True)))
     if stated is None:
         raise ValueError(f"no list of samples in columns {', '.join(names)[:100]}")
     return stated
@@ -279,16 +247,13 @@ def _samples_key(item: dict[str, Any]) -> str:
 
 def _is_samples(value: Any) -> bool:
     """Return whether a value is a long list of numbers, or lists or objects with numbers."""
-    if isinstance(value, np.ndarray):
-        return True
     if not isinstance(value, list) or not value:
-        return False
-    if isinstance(value[0], list):
-        return len(value) >= MIN_SAMPLES or _is_samples(value[0])
-    is_voltages = isinstance(value[0], dict) and any("volt" in str(key).lower() for key in value[0])
-    return len(value) >= MIN_SAMPLES and (
-        is_voltages or isinstance(value[0], (int, float, type(None)))
-    )
+        return isinstance(value, np.ndarray)
+    first = value[0]
+    if len(value) < MIN_SAMPLES:
+        return isinstance(first, list) and _is_samples(first)
+    is_voltage_of_time = isinstance(first, dict) and "volt" in " ".join(map(str, first)).lower()
+    return is_voltage_of_time or isinstance(first, (list, int, float, type(None)))
 
 
 def _own_name(item: dict[str, Any], key: str) -> str:
@@ -304,36 +269,34 @@ def _own_name(item: dict[str, Any], key: str) -> str:
 def _read_recording(item: dict[str, Any], above: Above, name: str, key: str) -> Stated:
     """Return what an object with samples, and those above it, state; of one lead with its name."""
     found = _samples_key(item)
-    others = _statements(item)
-    samples = item if found == "*" else item[found]
+    samples, stated = item if found == "*" else item[found], _statements(item)
+    signals: np.ndarray | dict[str, np.ndarray]
     warnings = ["the file has only the signal as filtered by AliveCor"] if key == "enhanced" else []
     if isinstance(samples, list) and isinstance(samples[0], dict):
         samples, unit = _voltages(samples)
-        others += [("units", unit)] if unit else []
+        stated += [("units", unit)] if unit else []
     for around in above:
-        others += [pair for pair in _statements(around) if _holds_below(*pair)]
-    watch = _watch_scale("" if found == "*" else normalized_key(found), others)
-    others = [pair for pair in others if normalized_key(pair[0]) != watch.key]
-    others += [("unit", watch.unit)] if watch.unit else []
-    arrays = [(each, _array(value)) for each, value in others]
-    stated = [(each, array) for each, array in arrays if array is not None]
+        stated += [pair for pair in _statements(around) if _holds_below(*pair)]
+    step, is_watch = _watch_scale(normalized_key(found), samples, stated)
+    arrays = [(each, _array(value)) for each, value in stated]
+    others = [(each, array) for each, array in arrays if array is not None]
     if isinstance(samples, dict):
-        rows = [
-            (LEAD_BEFORE.sub("", str(each)), watch.step * _numbers(value))
-            for each, value in samples.items()
-            if _is_samples(value)
-        ]
-        if len(dict(rows)) < len(rows):
+        rows = [(str(each), value) for each, value in samples.items() if _is_samples(value)]
+        signals = {LEAD_BEFORE.sub("", each): step * _numbers(value) for each, value in rows}
+        if len(signals) < len(rows):
             raise ValueError(f"two lists of samples of one lead: {', '.join(samples)[:80]}")
-        channels = state_channels(dict(rows), stated)
-        return channels._replace(warnings=[*warnings, *channels.warnings])
-    signal = numeric_signal(watch.step * _numbers(samples))
-    if normalized_key(found) == APPLE_KEY and signal.shape[1] == 2:  # time in s and voltage
-        signal = signal.T[1:]
-    has_names = any(normalized_key(each) in LEAD_KEYS for each, _ in stated)
-    if len(signal) == 1 and not name and watch.is_watch and not has_names:
-        name, warnings = "I", [*warnings, WATCH_LEAD]
-    channels = state_channels({name: signal[0]} if name and len(signal) == 1 else signal, stated)
+    else:
+        signal = numeric_signal(step * _numbers(samples))
+        if normalized_key(found) == APPLE_KEY and signal.shape[1] == 2:  # time in s and voltage
+            signal = signal.T[1:]
+        if (
+            is_watch
+            and not name
+            and not any(normalized_key(each) in LEAD_KEYS for each, _ in others)
+        ):
+            name, warnings = "I", [*warnings, WATCH_LEAD]
+        signals = {name: signal[0]} if name and len(signal) == 1 else signal
+    channels = state_channels(signals, others)
     return channels._replace(warnings=[*warnings, *channels.warnings])
 
 
@@ -353,41 +316,47 @@ def _statements(item: dict[str, Any]) -> list[tuple[str, Any]]:
 
 def _holds_below(key: str, value: Any) -> bool:
     """Return whether a value may state something about the objects in the one that has it."""
-    name = normalized_key(key)
-    if name in RATE_KEYS:
-        return bool(re.match(r"\d", str(value).strip()))
-    return (
-        isinstance(value, list)
-        if name in LEAD_KEYS
-        else name not in UNIT_KEYS or is_voltage(str(value))
-    )
+    name, text = normalized_key(key), str(value).strip()
+    is_other = name in RATE_KEYS and not text[:1].isdigit()
+    return not is_other and (name not in UNIT_KEYS or is_voltage(text))
 
 
-def _watch_scale(found: str, stated: Sequence[tuple[str, Any]]) -> _Watch:
-    """Return the size of the counts of a watch by the key of its samples and what is stated."""
+def _watch_scale(found: str, samples: Any, stated: list[tuple[str, Any]]) -> tuple[float, bool]:
+    """Return the size of a count of a watch, and whether it is one that records lead I.
+
+    Parameters
+    ----------
+    found : str
+        Normalized key of the samples.
+    samples : list or dict
+    stated : list of pairs
+        In which the unit replaces what states the size of a count.
+    """
     own = {normalized_key(key): value for key, value in reversed(stated)}
     has_unit = any(own.get(key) for key in UNIT_KEYS)
-    for key in FITBIT_KEYS:
-        if key in own and found == FITBIT_KEY:
-            return _Watch(key, 1.0 / _positive(own[key], key), "mV", True)
-    step = own.get(KARDIA_KEY)
-    amount = AMOUNT.fullmatch(str(step).strip())
-    if amount and not has_unit and is_voltage(amount[2]):
-        return _Watch(KARDIA_KEY, _positive(float(amount[1]), KARDIA_KEY), amount[2])
-    if step is not None and not has_unit and found == "samples" and "frequency" in own:
-        return _Watch(KARDIA_KEY, _positive(step, "amplitudeResolution in nV"), "nV")
-    is_apple = found == APPLE_KEY
-    if not has_unit and is_apple:
-        return _Watch("", 1.0, "V", True)
-    if found == "signal" and {"wearposition", "samplingfrequency"} & own.keys():
-        is_wrist = str(own.get("wearposition", "1")) in WITHINGS_WRISTS
-        return _Watch("", 1.0, "" if has_unit or not is_wrist else "uV", is_wrist)
-    return _Watch("", 1.0, "", is_apple or found == FITBIT_KEY)
+    is_flat = isinstance(samples, list) and not isinstance(samples[0], list)
+    is_watch = found == APPLE_KEY or (found == FITBIT_KEY and is_flat)
+    key, step, unit = "", 1.0, "V" if found == APPLE_KEY and not has_unit else ""
+    amount = AMOUNT.fullmatch(str(own.get(KARDIA_KEY)).strip())
+    if found == FITBIT_KEY and (scales := [each for each in FITBIT_KEYS if each in own]):
+        key, step, unit = scales[0], 1.0 / _positive(own[scales[0]], scales[0]), "mV"
+    elif amount and not has_unit and is_voltage(amount[2]):
+        key, step, unit = KARDIA_KEY, _positive(amount[1], KARDIA_KEY), amount[2]
+    elif own.get(KARDIA_KEY) is not None and found == "samples" and "frequency" in own:
+        key, step = KARDIA_KEY, _positive(own[KARDIA_KEY], "amplitudeResolution in nV")
+        key, step, unit = ("", 1.0, "") if has_unit else (key, step, "nV")
+    elif found == "signal" and is_flat and {"wearposition", "samplingfrequency"} & own.keys():
+        is_watch = str(own.get("wearposition", "1")) in WITHINGS_WRISTS
+        has_names = any(each in own for each in LEAD_KEYS)
+        unit = "uV" if is_watch and not has_unit and not has_names else ""
+    stated[:] = [pair for pair in stated if normalized_key(pair[0]) != key]
+    stated += [("unit", unit)] if unit else []
+    return step, is_watch
 
 
 def _positive(value: Any, key: str) -> float:
     """Return the size of a step of the samples, or its inverse."""
-    if not isinstance(value, (int, float)) or not value > 0:
+    if type(value) not in (int, float, str) or not 0 < float(value) < np.inf:
         raise ValueError(f"expected {key} above 0, got {str(value)[:40]}")
     return float(value)
 
@@ -395,12 +364,11 @@ def _positive(value: Any, key: str) -> float:
 def _array(value: Any) -> np.ndarray | None:
     """Return numbers or texts as an array; None for any other value, and for long ones."""
     values = value if isinstance(value, list) else [value]
-    kinds = {type(each) for each in values[: MAX_NAMES + 1]}
-    if len(values) > MAX_NAMES or not (kinds <= {int, float} or kinds == {str}) or not values:
+    is_text = all(type(each) is str and len(each) <= MAX_TEXT for each in values)
+    is_number = all(type(each) in (int, float) and abs(each) < 1e300 for each in values)
+    if not 0 < len(values) <= MAX_NAMES or not (is_text or is_number):
         return None
-    if any(len(str(each)) > MAX_TEXT for each in values):
-        return None
-    return np.array(values, float) if str not in kinds else np.array(values)
+    return np.array(values)
 
 
 def _voltages(samples: list[Any]) -> tuple[list[Any], str]:

@@ -59,11 +59,10 @@ def read_mat(content: bytes) -> Stated:
     if structures and not any(is_named(each) or n > MAX_NAMES for each, n in matrices.items()):
         if sum(n_elements) > MAX_ELEMENTS or len(structures) > 1:
             raise ValueError("structures that are no ECG: save the samples as a matrix `val`")
-        structure = loadmat(io.BytesIO(content), variable_names=structures)[structures[0]]
-        if structure.size != 1 or not structure.dtype.names:
-            raise ValueError(f"expected one structure, got an array of shape {structure.shape}")
-        record = structure.ravel()[0]
-        loaded = {str(name): np.asarray(record[name]) for name in structure.dtype.names}
+        loaded = loadmat(io.BytesIO(content), variable_names=structures, simplify_cells=True)
+        loaded = loaded[structures[0]]
+        if not isinstance(loaded, dict):
+            raise ValueError("expected one structure, got several")
     else:
         samples, _ = choose_arrays(matrices)
         wanted = [
@@ -72,9 +71,11 @@ def read_mat(content: bytes) -> Stated:
             if sizes[name] <= MAX_NAMES
             and (kind in NUMBERS or kind == "char" or (kind == "cell" and n_within <= MAX_ELEMENTS))
         ]
-        loaded = loadmat(io.BytesIO(content), variable_names=samples + wanted)
-    arrays = [(name, _text(each)) for name, each in loaded.items() if isinstance(each, np.ndarray)]
-    return read_arrays([(name, array) for name, array in arrays if array.dtype.kind in "iufcU"])
+        wanted += samples
+        loaded = loadmat(io.BytesIO(content), variable_names=wanted, simplify_cells=True)
+    arrays = [(name, np.asarray(value)) for name, value in loaded.items() if name[:2] != "__"]
+    texts = [(name, array.astype(str) if _is_text(array) else array) for name, array in arrays]
+    return read_arrays([(name, array) for name, array in texts if array.dtype.kind in "iufcU"])
 
 
 def is_ecg_mat(content: bytes) -> bool:
@@ -91,13 +92,9 @@ def is_ecg_mat(content: bytes) -> bool:
     )
 
 
-def _text(array: np.ndarray) -> np.ndarray:
-    """Return a cell array of strings as an array of them, and any other array as it is."""
-    if array.dtype.kind != "O" or array.size > MAX_NAMES:
-        return array
-    cells = [np.asarray(cell) for cell in array.ravel()]
-    is_text = all(cell.dtype.kind == "U" and cell.size <= 1 for cell in cells)
-    return np.array(["".join(cell.ravel()) for cell in cells], str) if is_text else array
+def _is_text(array: np.ndarray) -> bool:
+    """Return whether an array has cells of text."""
+    return array.size <= MAX_NAMES and all(isinstance(cell, str) for cell in array.flat)
 
 
 def _check_unpacked(content: bytes) -> list[int]:

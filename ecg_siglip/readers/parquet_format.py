@@ -114,9 +114,7 @@ def _is_list(kind: Any) -> bool:
     """Return whether a type is a list of numbers."""
     import pyarrow as pa
 
-    is_list = (
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    )
+    is_list = isinstance(kind, (pa.ListType, pa.LargeListType, pa.FixedSizeListType))
     return is_list and _is_numeric(kind.value_type)
 
 

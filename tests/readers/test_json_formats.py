@@ -88,7 +88,7 @@ def test_fitbit_and_withings(tmp_path: Path):
         ({}, "got the keys none"),
         ([{}], "got the keys none"),
         ([{"data": block()}] * 2, "2 recordings"),
-        ({"resourceType": "Observation"}, "a FHIR resource (Observation)"),
+        ({"resourceType": "Observation"}, "a FHIR resource, which is not read"),
         ({"data12L": {"samples": {"leadI": ONE}}}, "Kardia 12L"),
         ({"data": block(samples={})}, "got the keys data"),
         ({"data": block(samples={"leadI": "1,2"})}, "got the keys data"),

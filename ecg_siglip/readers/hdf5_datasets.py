@@ -1,23 +1,25 @@
-"""Read datasets of HDF5 files, in a process of its own: ``python -m`` this module.
-
-A request names a file; the response has the arrays of its recording, or an error
-(``hdf5_format``).
-"""
+"""Read datasets of HDF5 files; for a process of its own (``isolated``)."""
 
 from __future__ import annotations
 
-import io
 import json
 import math
+import os
 import zlib
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from ecg_siglip.core.files import one_line
-from ecg_siglip.core.helper_process import serve
-from ecg_siglip.readers.arrays import MAX_NAMES, SIGNAL_KEYS, choose_arrays, is_named, texts
+from ecg_siglip.readers.arrays import (
+    MAX_NAMES,
+    SIGNAL_KEYS,
+    choose_arrays,
+    is_named,
+    read_arrays,
+    texts,
+)
+from ecg_siglip.readers.channels import Stated
 from ecg_siglip.readers.limits import MAX_BYTES
 from ecg_siglip.readers.statements import normalized_key
 from ecg_siglip.signals.leads import LEADS, lead_name
@@ -36,44 +38,31 @@ LZF = 32000
 ID_KEYS = ("examid", "examids", "id", "ids", "recordid", "ecgid")
 
 
-def respond(request: bytes) -> bytes:
-    """Return the response to a request: a NumPy archive.
+def read_exam(request: bytes) -> Stated:
+    """Read a recording.
 
     Parameters
     ----------
     request : bytes
-        JSON with ``path``, and ``exam`` or ``list_exams``.
-
-    Returns
-    -------
-    bytes
-        ``names`` of the arrays, which are ``array0``, ``array1`` ..., or of the exams; or
-        ``error``.
+        JSON list of the path of a file and of the exam in it or null, as of
+        ``hdf5_format.read_exam``.
     """
     import h5py
 
-    response: dict[str, Any]
-    try:
-        settings = json.loads(request)
-        with h5py.File(settings["path"], "r") as file:
-            if settings.get("list_exams"):
-                datasets = _datasets(file)
-                exams = _exams(datasets)
-                response = {
-                    "names": np.array(exams[1] if exams else [], dtype=str),
-                    "is_ecg": np.array(any(map(is_named, datasets))),
-                }
-            else:
-                arrays = read_recording(file, settings["exam"])
-                response = {f"array{i}": each for i, (_, each) in enumerate(arrays)}
-                response["names"] = np.array([name for name, _ in arrays], dtype=str)
-    except ValueError as error:
-        response = {"error": one_line(error)}
-    except Exception as error:  # whatever the library raises for a damaged file
-        response = {"error": f"damaged ({type(error).__name__}: {one_line(error)[:200]})"}
-    file_content = io.BytesIO()
-    np.savez(file_content, **response)
-    return file_content.getvalue()
+    path, exam = json.loads(request)
+    with h5py.File(path, "r") as file:
+        return read_arrays(read_recording(file, exam))
+
+
+def list_exams(path: bytes) -> Stated:
+    """Return the exams in a file as comments; with a warning if no dataset has a usual name."""
+    import h5py
+
+    with h5py.File(os.fsdecode(path), "r") as file:
+        datasets = _datasets(file)
+        exams = _exams(datasets)
+        is_ecg = any(map(is_named, datasets))
+        return Stated([], exams[1] if exams else [], [] if is_ecg else ["no ECG"])
 
 
 def read_recording(file: Any, exam: str | None) -> list[tuple[str, np.ndarray]]:
@@ -282,7 +271,3 @@ def _attributes(file: Any, data: Any) -> list[tuple[str, np.ndarray]]:
                 values = np.asarray(item.attrs[name])
                 stated.append((name, values if values.dtype.kind in "iuf" else _strings(values)))
     return [(name, each) for name, each in stated if normalized_key(name) not in SIGNAL_KEYS]
-
-
-if __name__ == "__main__":
-    serve(respond)

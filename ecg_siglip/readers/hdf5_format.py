@@ -14,19 +14,16 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from ecg_siglip.core.helper_process import HelperProcess
-from ecg_siglip.readers.arrays import read_arrays
 from ecg_siglip.readers.channels import Stated, import_reader
+from ecg_siglip.readers.isolated import run_isolated
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # MATLAB writes a header of 512 bytes before it.
 SIGNATURE_AT = (0, 512)
 LIMIT_S = 15.0
-HELPER = HelperProcess("ecg_siglip.readers.hdf5_datasets", LIMIT_S)
+HELPER = HelperProcess("ecg_siglip.readers.isolated", LIMIT_S)
 
 
 def read_hdf5(content: bytes) -> Stated:
@@ -69,10 +66,8 @@ def read_exam(path: Path, exam: str | None) -> Stated:
     ValueError
         As ``read_hdf5``, or if there is no such exam.
     """
-    response = _request(path=os.path.abspath(path), exam=exam)
-    return read_arrays(
-        [(str(name), response[f"array{i}"]) for i, name in enumerate(response["names"])]
-    )
+    import_reader("h5py")
+    return run_isolated(b"exam", json.dumps([os.path.abspath(path), exam]).encode(), HELPER)
 
 
 def find_exam(path: Path) -> tuple[Path, str | None] | None:
@@ -89,21 +84,23 @@ def exam_paths(path: str | Path) -> list[str]:
 
     Any other file, and one that cannot be read, is one recording.
     """
-    exams = _listing(Path(path)).get("names", ())
-    return [f"{path}/{exam}" for exam in exams] or [str(path)]
+    return [f"{path}/{exam}" for exam in _listing(Path(path)).comments] or [str(path)]
 
 
 def is_ecg_hdf5(path: Path) -> bool:
     """Return whether an HDF5 file has a dataset of a usual name, or is damaged or zipped."""
-    return bool(_listing(path).get("is_ecg", True))
+    return not _listing(path).warnings
 
 
-def _listing(path: Path) -> dict[str, np.ndarray]:
-    """Return what an HDF5 file contains; nothing if it is none, or is damaged."""
+def _listing(path: Path) -> Stated:
+    """Return what ``hdf5_datasets.list_exams`` does; nothing for another file, or a damaged one."""
     try:
-        return _request(path=os.path.abspath(path), list_exams=True) if is_hdf5(path) else {}
+        if is_hdf5(path):
+            import_reader("h5py")
+            return run_isolated(b"exams", os.fsencode(os.path.abspath(path)), HELPER)
     except ValueError:
-        return {}
+        pass
+    return Stated([])
 
 
 def is_hdf5(path: Path) -> bool:
@@ -114,23 +111,3 @@ def is_hdf5(path: Path) -> bool:
     except OSError:
         return False
     return any(head.startswith(SIGNATURE, at) for at in SIGNATURE_AT)
-
-
-def _request(**request: Any) -> dict[str, np.ndarray]:
-    """Return the arrays with which the helper process responds.
-
-    Raises
-    ------
-    ValueError
-        If it responds with an error, or not at all.
-    """
-    import_reader("h5py")
-    try:
-        content = HELPER.request(json.dumps(request).encode())
-    except ChildProcessError as error:
-        raise ValueError(f"{error}: it is damaged") from error
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        response = dict(archive)
-    if "error" in response:
-        raise ValueError(str(response["error"]))
-    return response

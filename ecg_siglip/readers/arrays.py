@@ -179,9 +179,9 @@ def read_arrays(arrays: Sequence[tuple[str, np.ndarray]]) -> Stated:
     """
     named = {name: array for name, array in arrays if array.dtype.kind not in "SU"}
     samples, _ = choose_arrays({name: array.size for name, array in named.items()})
-    others = [(_last(name), array) for name, array in arrays if name not in samples]
-    if is_lead(_last(samples[0])):
-        rows = {_last(name): numeric_signal(named[name].ravel())[0] for name in samples}
+    others = [(name, array) for name, array in arrays if name not in samples]
+    if is_lead(samples[0]):
+        rows = {name: numeric_signal(named[name].ravel())[0] for name in samples}
         return state_channels(rows, others)
     return state_channels(numeric_signal(named[samples[0]]), others)
 

@@ -86,15 +86,15 @@ def read_recording(file: Any, exam: str | None) -> list[tuple[str, np.ndarray]]:
                 "...)"
             )
         row = _samples(datasets[name], ids.index(exam))
-        return [(name, row), *_attributes(file, datasets[name])]
+        return [(_last(name), row), *_attributes(file, datasets[name])]
     _check_one_recording(datasets)
     samples, others = choose_arrays({name: each.size for name, each in datasets.items()})
-    arrays = [(name, _values(file, datasets[name])) for name in samples]
+    arrays = [(_last(name), _values(file, datasets[name])) for name in samples]
     for name in samples:
         arrays += _attributes(file, datasets[name])
     for name in others:
         try:
-            arrays.append((name, _values(file, datasets[name])))
+            arrays.append((_last(name), _values(file, datasets[name])))
         except ValueError:
             if is_named(name):
                 raise

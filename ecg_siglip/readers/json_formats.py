@@ -63,7 +63,7 @@ WATCH_LEAD = "the file names no lead; a watch records lead I"
 ECG_WORDS = re.compile(
     r'"(?:amplitudeResolution|recordedAt|data12L|samples|ecgReadings|waveform_?Samples|'
     r"voltage_?Measurements|sampling_?(?:frequency|rate)(?:_?hz|hertz)?|sample_?rate|"
-    r'lead(?:I|II|III))"|"ecg\w*"\s*:\s*\[\s*\{|"(?:signal|(?:lead\s?)?(?:I|II|V1))"\s*:\s*\[|'
+    r'lead(?:I|II|III))"|"ecg\w*"\s*:\s*\[\s*\{|"(?:signal|(?:lead\s?)?(?:I|II|V1))"\s*:\s*[\[{]|'
     r'"(?:lead|name|label|channel)"\s*:\s*"(?:lead\s?)?(?:I|II|V1)"',
     re.I,
 )

@@ -150,6 +150,13 @@ def test_a_gain_next_to_a_unit_is_refused(tmp_path: Path, fill):
     assert_refused(saved(tmp_path, fill), "and the unit mV: it is not clear")
 
 
+@pytest.mark.parametrize("key", ["conversion", "lsb_uv", "sensitivity", "uV/bit"])
+def test_a_size_of_a_step_by_any_name_is_refused_or_given(tmp_path: Path, key: str):
+    path = write(tmp_path, hdf5(2 * ecg(), **{key: 0.5, "original_sampling_rate": 1000}))
+    assert_refused(path, "of 0.5 and the unit mV", "read.gain=")
+    np.testing.assert_array_equal(prepared_uv(read_record(path, gain=2)), ecg())
+
+
 def test_zipped_files_and_headers_of_matlab(tmp_path: Path):
     content = hdf5(ecg())
     path = write(tmp_path, gzip.compress(content), "h5.gz")

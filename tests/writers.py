@@ -207,7 +207,7 @@ def acqknowledge(
     """Return a text as AcqKnowledge exports it, in mV, with the time in minutes."""
     time, counts = (["min"], [""]) if has_time else ([], [])
     head = ["ecg.acq", f"{1000 / fs:g} msec/sample", f"{len(uv)} channels"]
-    head += [line for lead in LEADS[: len(uv)] for line in (f"ECG Lead {lead}", "mV")]
+    head += [line for lead in LEADS[: len(uv)] for line in (lead, "mV")]
     rows = [
         [*time, *(f"CH{i + 1}" for i in range(len(uv)))],
         [*counts, *[str(uv.shape[1])] * len(uv)],

@@ -46,9 +46,8 @@ def with_names(text: str) -> str:
     if len(columns) == n + 1:
         names = [f"time ({columns[0]})", *names]
     if len(columns) != len(names):
-        raise ValueError(
-            f"AcqKnowledge: expected {n} channels and the time, got columns {', '.join(columns)[:80]}"
-        )
+        found = ", ".join(columns)[:80]
+        raise ValueError(f"AcqKnowledge: expected {n} channels and the time, got columns {found}")
     names = [re.sub(rf'[{delimiter}"]', " ", name) for name in names]
     # Each line may end with a delimiter.
     rest = "\n".join(lines[at + 1 :]).replace(f"{delimiter}\n", "\n").removesuffix(delimiter)

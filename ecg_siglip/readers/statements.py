@@ -57,10 +57,13 @@ HERTZ = re.compile(
     re.I,
 )
 DECIMAL_COMMA = re.compile(rf"(?<!\S)(\d+)\n(?={HERTZ.pattern}|\d+\s*[num\u00b5\u03bc]?v\b)", re.I)
-# Frequencies in Hz that are no sampling rate: filters and mains.
-FILTER_KEY = re.compile(
+# Frequencies that are not the record's sampling rate: filters and mains, rates of the converter or
+# before resampling.
+OTHER_RATE = re.compile(
     r"filt|pass|notch|cut.?off|bandw|bandb|mains|line.?freq|muscle|baseline|artifact|drift|netz|"
-    r"brumm|secteur|coupure|corte|rete|滤波|濾波|フィルタ|필터|фильтр",
+    r"brumm|secteur|coupure|corte|rete|滤波|濾波|フィルタ|필터|фильтр|"
+    r"orig|urspr[uü]ng|intern|hardware|before|\b(?:max|min)(?:imum|imal\w*)?\b|\badc\b|\ba/d\b|"
+    r"\braw\b|rohdaten|nativ|device|gerät|source|\bfrom\b|\bvor\b|\bavant\b",
     re.I,
 )
 # Words of which one has to be next to a frequency, unless there are no Latin letters: limits of a
@@ -71,12 +74,6 @@ SAMPLING = re.compile(
     r"^(?:output )?(?:data\s?)?rate\b|stored|saved|\bfs\b|\bsps\b",
     re.I,
 )
-# Rates of the converter or before resampling.
-OTHER_RATE = re.compile(
-    r"orig|ursprung|ursprüng|intern|hardware|before|\b(?:max|min)(?:imum|imal\w*)?\b|\badc\b|\ba/d\b|"
-    r"\braw\b|rohdaten|nativ|device|gerät|source|\bfrom\b|\bvor\b|\bavant\b",
-    re.I,
-)
 # Samples that were left out, by which the rate above them may have to be divided.
 DECIMATION = re.compile(
     r"(?:decimat|dezim|décim|down.?sampl|sub.?sampl|under.?sampl|re.?sampl)[a-z]*"
@@ -84,6 +81,7 @@ DECIMATION = re.compile(
     re.I,
 )
 BRACKETS = re.compile(r"(?<=\d)(\D*?)\s*[(\[].*?[)\]]")
+KEY_AND_VALUE = re.compile(r"[^:=：]*\w\s*[:=：]\s*\S")
 LATIN = re.compile(r"[a-z\u00c0-\u024f\u1e00-\u1eff]", re.I)
 RANGE = re.compile(
     rf"\d\s*(?:k?hz)?\s*(?:[-\u2010-\u2015\u2212~…]|\.\.+|to|bis)\s*{HERTZ.pattern}", re.I
@@ -101,27 +99,31 @@ VOLT = r"(?:[num\u03bck]?v|(?:nano|micro|milli)?volts?)"
 COUNT = r"(?:lsb|adu|counts?|steps?|digits?|units?|codes?)"
 ANY = rf"(?:{VOLT}|{COUNT}|bits?|adc)"
 STEP = rf"(?<![a-z]){ANY}\s*(?:/|per|pro)\s*{ANY}(?![a-z])"
+IS = r"\s*(?:=|of|is|equals?|corresponds to|entspricht)\s*"
 # Sizes of a step of the samples, whatever is next to them.
 STEP_SIZES = re.compile(
     rf"(?<![\w.,]){NUMBER}[\s=]*{STEP}"  # 2.5 uV/bit, 200 adu/mV
     rf"|{STEP}[\s=:)\]]*{NUMBER}"  # uV/bit: 2.5
-    rf"|(?<![a-z])(?:{COUNT}|bits?)\s*(?:=|of|is)\s*{NUMBER}\s*{VOLT}(?![a-z])"  # 1 LSB = 2.5 uV
-    rf"|(?<![a-z]){VOLT}\s*=\s*{NUMBER}\s*{COUNT}(?![a-z])",  # 1 mV = 2000 units
+    rf"|{NUMBER}?\s*(?<![a-z])(?:{COUNT}|bit){IS}{NUMBER}\s*{VOLT}(?![a-z])"  # 1 LSB = 2.5 uV
+    rf"|{NUMBER}?\s*(?<![a-z]){VOLT}{IS}{NUMBER}\s*{COUNT}(?![a-z])",  # 1 mV = 2000 units
 )
 # Next to these keys, without accents, a number or a voltage is a size of a step or a gain; next to
 # the others it is the number of zero.
 SCALE_KEY = re.compile(
     r"gain|sensi[bt]i|empfindl|gevoelig|re?i?soluz?t?c?i|auflosung|lsb|conver|multipl|[ck]alib|s[ck]ala?|echelle|"
     r"avm|verstark|versterk|amplification|guadagno|gananc|adu\b|step size|schrittweite|"
+    r"bit weight|quanti[sz]|"
     r"增益|分辨|灵敏|靈敏|感度|利得|усил|чувств|разреш|масштаб"
 )
 OFFSET_KEY = re.compile(r"(?:add|adc|dc)?\s?offset|baseline|adc\s?zero|zero level|nullpunkt")
 # What is no size of a sample: dates, times, paper and screen, ranges.
 OTHER_SCALE = re.compile(
     r"(?<!b)rate\b|date|datum|time|zeit|period|interv|freq|hz\b|serial|(?<!con)version|pulse|impuls|"
-    r"range|full.?scale|display|screen|paper|print|plot|zoom|mm/|\bdb\b"
+    r"range|full.?scale|display|screen|paper|print|plot|zoom|[cm]m/|\bdb\b"
 )
-SCALE = re.compile(rf"x?{NUMBER}\s*(?:[x\u00d7]|fold|-?fach|(?!.*mm).*v(?:olts?)?\b.*)?")
+SCALE = re.compile(
+    rf"x?{NUMBER}\s*(?:[x\u00d7]|/\s*{NUMBER}|fold|-?fach|(?!.*[cm]m).*v(?:olts?)?\b.*)?"
+)
 IS_BITS = re.compile(r"(?=.*(?:resol|aufl)).*\b(?:adc|a/d|bits?)\b.*\b(?:8|1[02468]|2[04]|32)")
 
 
@@ -197,16 +199,17 @@ def states_scale(key: str, value: object) -> bool:
         True also where neither is known but together they are as ``2.5 uV/bit`` or ``1 mV = 200``
         counts.
     """
-    text = _folded(str(value)[: MAX_CELL + 1])
-    key = _folded(key)
+    text, key = _folded(str(value)[: MAX_CELL + 1]), _folded(key[: MAX_CELL + 1])
     if len(text) > MAX_CELL or len(key) > MAX_CELL:
         return False
     sizes = [size for match in STEP_SIZES.finditer(f"{key} = {text}") for size in match.groups()]
-    is_zero = OFFSET_KEY.fullmatch(key.split(" (")[0])
+    if not key and (words := re.match(r"(\D+) ([\d.].*)", text)):
+        key, text = words.groups()  # `gain 200`
+    is_zero = OFFSET_KEY.fullmatch(re.split(r"\s*[(\[]", key)[0])
     is_known = (is_zero or SCALE_KEY.search(key)) and not OTHER_SCALE.search(key)
     match = SCALE.fullmatch(text)
     if is_known and match and not IS_BITS.fullmatch(f"{key} {text}"):
-        sizes.append(match[1])
+        sizes += match.groups()
     harmless = 0.0 if is_zero else 1.0
     return any(float(size.replace(",", ".")) != harmless for size in sizes if size)
 
@@ -262,12 +265,13 @@ def _pairs(row: Sequence[str]) -> list[tuple[str, str]]:
     cells = [cell.strip() for cell in row if cell.strip()]
     # Where cells are delimited by commas, `511,422 Hertz` is two of them.
     cells = DECIMAL_COMMA.sub(r"\1,", "\n".join(cells)).split("\n")
-    parts = [re.split(r"\s*[:=：]\s*", cell, maxsplit=1) for cell in cells]
-    if len(cells) == 1 and len(parts[0]) == 1:
-        return [("", cells[0])]
-    if len(cells) == 1 or (len(parts[0]) == 2 and all(parts[0])):
-        return [(part[0], part[1]) for part in parts if len(part) == 2]
-    return list(itertools.pairwise(cells))
+    if len(cells) > 1 and not KEY_AND_VALUE.match(cells[0]):
+        return list(itertools.pairwise(cells))
+    pairs = []
+    for text in re.split(r"[;,]\s+", ", ".join(cells)):
+        key, separator, value = re.split(r"\s*([:=：]|$)\s*", text, maxsplit=1)
+        pairs.append((key, value) if separator else ("", key))
+    return pairs
 
 
 def _stated_fs(pairs: Sequence[tuple[str, str]]) -> float | None:
@@ -316,9 +320,7 @@ def _interval_s(key: str, value: str) -> float:
 def _may_state_fs(key: str, value: str) -> bool:
     """Return whether a frequency may be a sampling rate by the words next to it."""
     text = f"{key} {value}"
-    if any(words.search(text) for words in (FILTER_KEY, OTHER_RATE)):
-        return False
-    if RANGE.search(value) or PLAIN_NUMBER.fullmatch(key):
+    if OTHER_RATE.search(text) or RANGE.search(value) or PLAIN_NUMBER.fullmatch(key):
         return False
     return bool(SAMPLING.search(text)) or not LATIN.search(HERTZ.sub("", text))
 

@@ -82,6 +82,7 @@ def test_other_frequencies_are_no_sampling_rate(row: list[str]):
         *[(["Sampling rate before filtering", "1000 Hz"], None), (["orig_fs: 1000"], None)],
         *[(["Output data rate: 500 Hz"], 500), (["Downsampled to 500 Hz"], 500)],
         *[(["fs: 500", "units: mV"], 500), (["2 msec/sample"], 500)],
+        *[(["fs: 500 Hz; units: mV"], 500), (["Doe, John; fs: 500, Filter: 0.05-250 Hz"], 500)],
         *[(["4 ms per sample"], 250), (["dt: 0.002"], 500), (["Time step", "2 ms"], 500)],
     ],
 )
@@ -168,6 +169,8 @@ def test_gains_and_offsets(row: list[str], scale: str):
         *[("Résolution", "2,5 µV"), ("Sensibilité", "5"), ("增益", "200"), ("Calibrated", "2")],
         *[("baseline", 512), ("add_offset", 3), ("ADC zero", 1024), ("adc_resolution", 0.5)],
         *[("microvolts per bit", "2.5"), ("", "1 bit = 4.88 uV"), ("conversion", 1e-6)],
+        *[("", "2000 counts = 1 mV"), ("", "1 count equals 0.5 uV"), ("Scaling", "1/200")],
+        *[("", "gain 200"), ("", "gain 200(1024)/mV"), ("Bit weight", "0.5 uV")],
     ],
 )
 def test_scales_are_recognized(key: str, value: object):
@@ -187,6 +190,7 @@ def test_scales_are_recognized(key: str, value: object):
         *[("Input range", "+/-5 mV"), ("RV5", "1.2 mV"), ("Unit", "1 mV"), ("Unit", "uV")],
         *[("Bits per sample", 16), ("Conversion version", "3"), ("Scale", "auto"), ("fs", 500)],
         *[("Name", "a" * 5000), ("gain", True), ("Nominal SBP", 120), ("Number of units", 5)],
+        *[("Gain", "0.5 cm/mV"), ("", "Resolution 16 bit"), ("Calibration", "10 mm = 1 mV")],
     ],
 )
 def test_other_numbers_are_no_scale(key: str, value: object):

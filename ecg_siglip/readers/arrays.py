@@ -28,6 +28,7 @@ from ecg_siglip.readers.statements import (
 
 MAX_NAMES = 1000  # values of an array that states something, as the names of the leads
 MAX_SCALES = 64  # numbers of an array with the gain of each lead
+UNKNOWN_RESOLUTION = ("resolution", "-1.0")  # of NWB
 HEADER_BYTES = 128  # of an array in an archive
 # Names of arrays in an archive, normalized (`statements.normalized_key`); the first that occurs.
 SIGNAL_KEYS = (
@@ -218,6 +219,7 @@ def state_channels(
         for name, array in others
         if normalized_key(name) not in known and array.size <= MAX_NAMES
         for text in texts(np.unique(array))[:MAX_SCALES]
+        if (name, text) != UNKNOWN_RESOLUTION
     )
     names: list[str] | None
     if isinstance(samples, Mapping):

@@ -147,6 +147,8 @@ def read_document(document: Any) -> Stated | None:
     if not found:
         return None
     names = [_own_name(item, key) for item, _, key in found]
+    if len(found) == 1 and not is_lead(names[0]):
+        names = [""]
     leads = [lead_name(name) for name in names]
     one = {
         (normalized_key(key), str(value)[:MAX_TEXT])
@@ -157,8 +159,11 @@ def read_document(document: Any) -> Stated | None:
     is_one = all(names) and len(set(leads)) == len(leads) and len(dict(one)) == len(one)
     if len(found) > 1 and not (is_one and any(map(is_lead, names))):
         raise ValueError(f"{len(found)} recordings in one file, expected one: split it into files")
+    # What is stated for all leads need not hold for a respiration.
     parts = [
-        _read_recording(item, above, name if len(found) > 1 or is_lead(name) else "", key)
+        _read_recording(item, above, name, key)
+        if is_lead(name) or len(found) == 1
+        else _read_recording(item, (), name, key)
         for (item, above, key), name in zip(found, names, strict=True)
     ]
     verdict = document.get("algorithmDetermination") if isinstance(document, dict) else None
@@ -238,8 +243,8 @@ def _samples_key(item: dict[str, Any]) -> str:
     if any(is_lead(str(key)) and _is_samples(value) for key, value in item.items()):
         return "*"
     keys = {normalized_key(str(key)): str(key) for key in item}
-    for name in SAMPLE_KEYS:
-        value = item.get(keys.get(name, ""))
+    for name in filter(keys.__contains__, SAMPLE_KEYS):
+        value = item[keys[name]]
         if _is_samples(value) or (isinstance(value, dict) and _samples_key(value) == "*"):
             return keys[name]
     return ""

@@ -157,6 +157,11 @@ def test_a_size_of_a_step_by_any_name_is_refused_or_given(tmp_path: Path, key: s
     np.testing.assert_array_equal(prepared_uv(read_record(path, gain=2)), ecg())
 
 
+def test_a_conversion_of_1_as_of_nwb_does_not_matter(tmp_path: Path):
+    path = write(tmp_path, hdf5(ecg(), conversion=1.0, offset=0.0, resolution=-1.0))
+    np.testing.assert_array_equal(prepared_uv(read_record(path)), ecg())
+
+
 def test_zipped_files_and_headers_of_matlab(tmp_path: Path):
     content = hdf5(ecg())
     path = write(tmp_path, gzip.compress(content), "h5.gz")

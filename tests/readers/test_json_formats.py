@@ -255,6 +255,7 @@ def test_missing_samples(tmp_path: Path):
     [
         ({"ecg": [APPLE, APPLE]}, "2 recordings"),
         ({"a": [1, 2, 3]}, "got the keys a"),
+        ({"": UV.tolist()}, "got the keys "),
         ({"electrocardiogram": {**GOOGLE, "millivoltsScalingFactor": 0}}, "above 0"),
         ({**PLAIN, "sampling_rate": 250}, "two sampling rates: 500, 250 Hz"),
         ({**PLAIN, "fs": "fast"}, "expected a sampling rate in Hz"),
@@ -294,7 +295,7 @@ def objects(**more: object) -> list[dict]:
     ]
 
 
-RESP = {"name": "Resp", "unit": "ohm", "samples": [1.0] * 300}
+RESP = {"name": "Resp", "unit": "ohm", "fs": 50, "samples": [1.0] * 300}
 
 
 @pytest.mark.parametrize(

@@ -207,7 +207,7 @@ def _multiplex_group(group: Any, byte_order: str) -> tuple[list[Channel], list[s
             group.ChannelDefinitionSequence, signal, units, starts_s, strict=True
         )
     ]
-    return channels, warnings
+    return channels, list(dict.fromkeys(warnings))
 
 
 def _stored_samples(group: Any, byte_order: str) -> np.ndarray:
@@ -261,7 +261,7 @@ def _sign_extend(row: np.ndarray, channel: Any, dtype: np.dtype) -> list[str]:
             f"{n_bits} bits stored (WaveformBitsStored)"
         )
     row[row >= bound] -= 2 * bound
-    return [f"lead {_lead(channel)} is stored in {n_bits} bits, the highest is read as the sign"]
+    return [f"samples of {n_bits} bits, of which the highest is read as the sign"]
 
 
 def _padding(stored: np.ndarray, value: Any, fs: float | None) -> np.ndarray:

@@ -68,7 +68,7 @@ def in_12_bits(stored: np.ndarray, dtype: str = "<i2") -> "pydicom.Dataset":
 
 def test_the_sign_of_fewer_bits_than_a_sample_has(tmp_path: Path):
     uv = ecg().astype(int)
-    for stored, n_warnings in ((uv, 0), (uv & 0xFFF, 12)):
+    for stored, n_warnings in ((uv, 0), (uv & 0xFFF, 1)):
         record = read_groups(tmp_path, in_12_bits(stored))
         np.testing.assert_array_equal(prepared_uv(record), uv)
         assert len(record.warnings) == n_warnings

@@ -185,6 +185,7 @@ def _multiplex_group(group: Any, byte_order: str) -> tuple[list[Channel], list[s
     units, skews, warnings = [], [], []
     for row, channel in zip(signal, group.ChannelDefinitionSequence, strict=True):
         unit, sensitivity, baseline = _sensitivity(channel)
+        warnings += _sign_extend(row, channel, stored.dtype)
         row *= sensitivity
         row += baseline
         units.append(unit)
@@ -206,7 +207,7 @@ def _multiplex_group(group: Any, byte_order: str) -> tuple[list[Channel], list[s
             group.ChannelDefinitionSequence, signal, units, starts_s, strict=True
         )
     ]
-    return channels, warnings
+    return channels, list(dict.fromkeys(warnings))
 
 
 def _stored_samples(group: Any, byte_order: str) -> np.ndarray:
@@ -224,6 +225,43 @@ def _stored_samples(group: Any, byte_order: str) -> np.ndarray:
             f"{len(data)} bytes"
         )
     return np.frombuffer(data, dtype, n_leads * n_samples).reshape(n_samples, n_leads).T
+
+
+def _sign_extend(row: np.ndarray, channel: Any, dtype: np.dtype) -> list[str]:
+    """Make samples negative whose sign is in the highest of fewer bits than a sample has.
+
+    Parameters
+    ----------
+    row : ndarray of shape (n_samples,), float64, counts
+        NaN where there is no sample; changed in place.
+    channel : Dataset
+    dtype : dtype
+        Of the samples as stored.
+
+    Returns
+    -------
+    list of str
+        A warning if samples were changed.
+
+    Raises
+    ------
+    ValueError
+        If samples have more bits than the channel states, and are not all without a sign.
+    """
+    n_bits = int(channel.get("WaveformBitsStored") or 0)
+    if not 0 < n_bits < 8 * dtype.itemsize or np.isnan(row).all():
+        return []
+    is_signed, low, high = dtype.kind == "i", np.nanmin(row), np.nanmax(row)
+    bound = 2.0 ** (n_bits - is_signed)
+    if high < bound and low >= -bound * is_signed:
+        return []
+    if low < 0 or high >= 2.0**n_bits:
+        raise ValueError(
+            f"lead {_lead(channel)} has samples from {low:g} to {high:g}, and states "
+            f"{n_bits} bits stored (WaveformBitsStored)"
+        )
+    row[row >= bound] -= 2 * bound
+    return [f"samples of {n_bits} bits, of which the highest is read as the sign"]
 
 
 def _padding(stored: np.ndarray, value: Any, fs: float | None) -> np.ndarray:
@@ -258,6 +296,8 @@ def _sensitivity(channel: Any) -> tuple[str, float, float]:
     if not sensitivity:
         return "", 1.0, 0.0
     correction = channel.get("ChannelSensitivityCorrectionFactor")
+    if correction is not None and not float(correction):
+        return "ChannelSensitivityCorrectionFactor of 0", 1.0, 0.0
     sensitivity *= 1.0 if correction is None else float(correction)
     unit = (channel.get("ChannelSensitivityUnitsSequence") or [{}])[0]
     stated = [str(unit.get(key) or "") for key in ("CodeValue", "LongCodeValue", "CodeMeaning")]

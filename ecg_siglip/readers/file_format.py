@@ -18,7 +18,6 @@ from ecg_siglip.readers import (
     excel_format,
     hdf5_format,
     isolated,
-    json_exports,
     json_formats,
     matlab_format,
     text_tables,
@@ -271,7 +270,7 @@ def is_record(path: str | os.PathLike[str], head: bytes | None = None) -> bool:
     if kind == "XML":
         return xml_formats.is_ecg_xml(head)
     if kind == "JSON":
-        return json_formats.is_ecg_json(head) or json_exports.is_ecg_json(head)
+        return json_formats.is_ecg_json(head)
     if kind == "HDF5":
         return hdf5_format.is_ecg_hdf5(Path(path))
     if kind in ("Excel workbook", "MATLAB"):

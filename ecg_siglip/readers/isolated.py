@@ -14,30 +14,37 @@ import numpy as np
 from ecg_siglip.core.files import one_line
 from ecg_siglip.core.helper_process import HelperProcess, serve
 from ecg_siglip.readers.channels import Channel, Stated
+from ecg_siglip.readers.hdf5_datasets import list_exams, read_exam
 from ecg_siglip.readers.matlab_format import read_mat
 from ecg_siglip.readers.parquet_format import read_feather, read_parquet
 
 LIMIT_S = 15.0
-READERS = {b"mat": read_mat, b"feather": read_feather, b"parquet": read_parquet}
+READERS = {
+    b"exam": read_exam,
+    b"exams": list_exams,
+    b"mat": read_mat,
+    b"feather": read_feather,
+    b"parquet": read_parquet,
+}
 HELPER = HelperProcess("ecg_siglip.readers.isolated", LIMIT_S)
 
 
 def isolated_mat(content: bytes) -> Stated:
     """Read a MATLAB file (``matlab_format.read_mat``) in a process of its own."""
-    return _read(b"mat", content)
+    return run_isolated(b"mat", content)
 
 
 def isolated_parquet(content: bytes) -> Stated:
     """Read a Parquet file (``parquet_format.read_parquet``) in a process of its own."""
-    return _read(b"parquet", content)
+    return run_isolated(b"parquet", content)
 
 
 def isolated_feather(content: bytes) -> Stated:
     """Read a Feather file (``parquet_format.read_feather``) in a process of its own."""
-    return _read(b"feather", content)
+    return run_isolated(b"feather", content)
 
 
-def _read(kind: bytes, content: bytes) -> Stated:
+def run_isolated(kind: bytes, content: bytes, helper: HelperProcess = HELPER) -> Stated:
     """Return what a reader returns.
 
     Raises
@@ -46,7 +53,7 @@ def _read(kind: bytes, content: bytes) -> Stated:
         As the reader, or if the process ends without a response.
     """
     try:
-        response = HELPER.request(kind + b"\0" + content)
+        response = helper.request(kind + b"\0" + content)
     except ChildProcessError as error:
         raise ValueError(f"{error}: it is damaged or too large") from error
     with np.load(io.BytesIO(response), allow_pickle=False) as archive:
@@ -59,7 +66,8 @@ def _read(kind: bytes, content: bytes) -> Stated:
             zip(arrays["names"], arrays["units"], arrays["fs"], strict=True)
         )
     ]
-    return Stated(channels, (), list(map(str, arrays["warnings"])))
+    comments = list(map(str, arrays["comments"]))
+    return Stated(channels, comments, list(map(str, arrays["warnings"])), str(arrays["scale"]))
 
 
 def respond(request: bytes) -> bytes:
@@ -73,6 +81,8 @@ def respond(request: bytes) -> bytes:
         response["names"] = np.array([each.name for each in channels], dtype=str)
         response["units"] = np.array([each.unit for each in channels], dtype=str)
         response["fs"] = np.array([np.nan if each.fs is None else each.fs for each in channels])
+        response["scale"] = np.array(stated.scale)
+        response["comments"] = np.array(stated.comments, dtype=str)
         response["warnings"] = np.array(stated.warnings, dtype=str)
     except ValueError as error:
         response = {"error": np.array(one_line(error))}

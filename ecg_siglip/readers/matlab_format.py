@@ -6,12 +6,13 @@ MATLAB 7.3 writes HDF5 (``hdf5_format``). A ``.mat`` file with a WFDB header is 
 from __future__ import annotations
 
 import io
+import itertools
+import math
 import zlib
-from typing import Any
 
 import numpy as np
 
-from ecg_siglip.readers.arrays import MAX_NAMES, is_label, is_named, is_scale, read_arrays
+from ecg_siglip.readers.arrays import MAX_NAMES, choose_arrays, is_named, read_arrays
 from ecg_siglip.readers.channels import Stated
 from ecg_siglip.readers.limits import MAX_BYTES
 
@@ -52,31 +53,29 @@ def read_mat(content: bytes) -> Stated:
     if len(variables) > MAX_VARIABLES:
         raise ValueError(f"expected at most {MAX_VARIABLES} variables, got {len(variables)}")
     kinds = {str(name): kind for name, _, kind in variables}
-    matrices = [name for name, kind in kinds.items() if kind in NUMBERS or kind == "char"]
-    wanted = [name for name in matrices if is_named(name)] or [
-        name for name in matrices if kinds[name] in NUMBERS
-    ]
-    cells = [
-        name
-        for (name, kind), n_within in zip(kinds.items(), n_elements, strict=False)
-        if kind == "cell" and (is_named(name) or is_label(name)) and n_within <= MAX_ELEMENTS
-    ]
-    labels = [name for name in matrices if kinds[name] == "char" and is_label(name)]
+    sizes = {str(name): math.prod(shape) for name, shape, _ in variables}
     structures = [name for name, kind in kinds.items() if kind == "struct"]
-    has_matrix = any(kinds[name] in NUMBERS for name in wanted)
-    if structures and not has_matrix:
+    matrices = {name: sizes[name] for name, kind in kinds.items() if kind in NUMBERS}
+    if structures and not any(is_named(each) or n > MAX_NAMES for each, n in matrices.items()):
         if sum(n_elements) > MAX_ELEMENTS or len(structures) > 1:
             raise ValueError("structures that are no ECG: save the samples as a matrix `val`")
-        loaded = loadmat(io.BytesIO(content), variable_names=structures)
-        return read_arrays(_fields(loaded[structures[0]]))
-    if not has_matrix:
-        listed = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())[:100]
-        raise ValueError(f"expected a matrix of numbers such as `val`, got {listed or 'nothing'}")
-    wanted += labels + cells
-    wanted += [name for name in matrices if is_scale(name) and name not in wanted]
-    loaded = loadmat(io.BytesIO(content), variable_names=wanted)
-    arrays = {name: _text(loaded[name]) for name in wanted if name in loaded}
-    return read_arrays({name: array for name, array in arrays.items() if array.dtype.kind != "O"})
+        loaded = loadmat(io.BytesIO(content), variable_names=structures, simplify_cells=True)
+        loaded = loaded[structures[0]]
+        if not isinstance(loaded, dict):
+            raise ValueError("expected one structure, got several")
+    else:
+        samples, _ = choose_arrays(matrices)
+        wanted = [
+            name
+            for (name, kind), n_within in itertools.zip_longest(kinds.items(), n_elements)
+            if sizes[name] <= MAX_NAMES
+            and (kind in NUMBERS or kind == "char" or (kind == "cell" and n_within <= MAX_ELEMENTS))
+        ]
+        wanted += samples
+        loaded = loadmat(io.BytesIO(content), variable_names=wanted, simplify_cells=True)
+    arrays = [(name, np.asarray(value)) for name, value in loaded.items() if name[:2] != "__"]
+    texts = [(name, array.astype(str) if _is_text(array) else array) for name, array in arrays]
+    return read_arrays([(name, array) for name, array in texts if array.dtype.kind in "iufcU"])
 
 
 def is_ecg_mat(content: bytes) -> bool:
@@ -93,28 +92,9 @@ def is_ecg_mat(content: bytes) -> bool:
     )
 
 
-def _fields(structure: Any) -> dict[str, np.ndarray]:
-    """Return the matrices and strings in a structure."""
-    if structure.size != 1 or not structure.dtype.names:
-        raise ValueError(f"expected one structure, got an array of shape {structure.shape}")
-    record = structure.ravel()[0]
-    fields = {str(name): _text(np.asarray(record[name])) for name in structure.dtype.names}
-    return {
-        name: array
-        for name, array in fields.items()
-        if array.dtype.kind in "iufU"
-        and array.size
-        and (is_named(name) or is_label(name) or is_scale(name))
-    }
-
-
-def _text(array: np.ndarray) -> np.ndarray:
-    """Return a cell array of strings as an array of them, and any other array as it is."""
-    if array.dtype.kind != "O" or array.size > MAX_NAMES:
-        return array
-    cells = [np.asarray(cell) for cell in array.ravel()]
-    is_text = all(cell.dtype.kind == "U" and cell.size <= 1 for cell in cells)
-    return np.array(["".join(cell.ravel()) for cell in cells], str) if is_text else array
+def _is_text(array: np.ndarray) -> bool:
+    """Return whether an array has cells of text."""
+    return array.size <= MAX_NAMES and all(isinstance(cell, str) for cell in array.flat)
 
 
 def _check_unpacked(content: bytes) -> list[int]:

@@ -9,8 +9,9 @@ import numpy as np
 
 from ecg_siglip.readers.channels import Stated
 from ecg_siglip.readers.columns import MAX_COLUMNS, Column, is_lead, read_columns
+from ecg_siglip.readers.json_formats import read_document
 from ecg_siglip.readers.limits import MAX_BYTES
-from ecg_siglip.readers.statements import Statements, read_statements
+from ecg_siglip.readers.statements import read_statements
 from ecg_siglip.readers.text_encoding import decode
 
 MAX_LIST_ROWS = 100  # rows of lists of samples: one for each lead
@@ -79,10 +80,23 @@ def _read_table(table: Any) -> Stated:
 
     metadata = table.schema.metadata or {}
     pairs = [[decode(key), decode(value)] for key, value in metadata.items() if len(value) < 1000]
+    if any(_is_list(field.type) for field in table.schema):
+        if table.num_rows > MAX_LIST_ROWS:
+            raise ValueError(f"{table.num_rows} rows of lists, expected one for each lead")
+        rows = [
+            {
+                field.name: _cell(cells[i])
+                for field, cells in zip(table.schema, table.columns, strict=True)
+            }
+            for i in range(table.num_rows)
+        ]
+        stated = read_document({"metadata": dict(pairs), "rows": rows})
+        if stated is None:
+            raise ValueError(
+                f"no lists of samples of leads in {', '.join(table.column_names)[:100]}"
+            )
+        return stated
     header = read_statements(pairs)
-    lists = [i for i, field in enumerate(table.schema) if _is_list(field.type)]
-    if lists:
-        return _read_lists(table, lists, header)
     columns = []
     for field, values in zip(table.schema, table.columns, strict=True):
         if _is_numeric(field.type):
@@ -100,9 +114,7 @@ def _is_list(kind: Any) -> bool:
     """Return whether a type is a list of numbers."""
     import pyarrow as pa
 
-    is_list = (
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    )
+    is_list = isinstance(kind, (pa.ListType, pa.LargeListType, pa.FixedSizeListType))
     return is_list and _is_numeric(kind.value_type)
 
 
@@ -113,29 +125,8 @@ def _is_numeric(kind: Any) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
-def _read_lists(table: Any, lists: list[int], header: Statements) -> Stated:
-    """Return what a table with lists of samples states: one row, or one row per lead."""
-    names = [field.name for field in table.schema]
-    if table.num_rows == 1:
-        columns = [Column(names[i], _list(table.column(i)[0])) for i in lists]
-        return read_columns(columns, header)
-    words = [
-        column.to_pylist()
-        for i, column in enumerate(table.columns)
-        if i not in lists and table.num_rows <= MAX_LIST_ROWS
-    ]
-    of_leads = [column for column in words if all(is_lead(str(cell)) for cell in column)]
-    if len(lists) != 1 or len(of_leads) != 1:
-        raise ValueError(
-            f"{table.num_rows} rows of lists in columns {', '.join(names)[:100]}: expected one "
-            "recording, with a row for each lead that has its name"
-        )
-    samples = [_list(cell) for cell in table.column(lists[0])]
-    columns = [Column(str(name), values) for name, values in zip(of_leads[0], samples, strict=True)]
-    return read_columns(columns, header)
-
-
-def _list(cell: Any) -> np.ndarray:
-    """Return a list of samples."""
-    values = cell.values
-    return np.empty(0) if values is None else values.to_numpy(zero_copy_only=False).astype(float)
+def _cell(cell: Any) -> Any:
+    """Return a list of samples as an array, and any other value of a table as it is."""
+    if not _is_list(cell.type):
+        return cell.as_py()
+    return [] if cell.values is None else cell.values.to_numpy(zero_copy_only=False).astype(float)

@@ -22,6 +22,8 @@ FS_HZ = (50.0, 20_000.0)
 MV_PER_UNIT = {
     "nv": 1e-6, "uv": 1e-3, "mv": 1.0, "v": 1e3,
     "nanovolt": 1e-6, "microvolt": 1e-3, "millivolt": 1.0, "volt": 1e3,
+    "nvolt": 1e-6, "uvolt": 1e-3, "mvolt": 1.0, "microv": 1e-3, "milliv": 1.0,
+    "microvol": 1e-3, "millivol": 1.0,  # the unit of EDF has 8 characters
     "mcv": 1e-3, "мкв": 1e-3, "мв": 1.0, "微伏": 1e-3, "毫伏": 1.0,  # phones translate them
 }  # fmt: skip
 # Units that mean "a count of the converter", whose size read.gain states.

@@ -38,16 +38,10 @@ unit units amplitudeunit amplitudeunits voltageunit voltageunits signalunit sign
 einheit einheiten unité unités unidad unidades unidade unità eenheid enhet enhed yksikkö
 mértékegység jednostka jednotka birim единица единицы единицаизмерения 单位 單位 単位 단위
 """
-SCALE_WORDS = """
-gain adcgain scale scalefactor resolution lsb amplituderesolution countspermv unitsperbit
-addoffset offset baseline
-"""
 LEAD_WORDS = """
 lead leads channel ableitung dérivation derivación derivação derivazione afleiding avledning
 kytkentä odprowadzenie elvezetés svod отведение 导联 導程 誘導 リード 유도 리드
 """
-# Names of arrays with such a number (`states_scale` for keys and values).
-SCALE_KEYS = frozenset(SCALE_WORDS.split())
 FS_KEYS = frozenset(FS_WORDS.split())
 INTERVAL_KEYS = frozenset(INTERVAL_WORDS.split())
 UNIT_KEYS = frozenset(UNIT_WORDS.split())
@@ -224,16 +218,6 @@ def _folded(text: str) -> str:
     """Return a text in lower case, without accents, underscores and signs around it."""
     text = unicodedata.normalize("NFKD", text.casefold())
     return re.sub(r"[\u0300-\u036f]", "", text).replace("_", " ").strip(" #:=")
-
-
-def check_scale(scale: str, units: Iterable[str]) -> None:
-    """Refuse a gain or an offset, as of ``stated_scale``, if one of the units is a voltage."""
-    unit = next(filter(is_voltage, units), "")
-    if scale and unit:
-        raise ValueError(
-            f"the file states {scale} and the unit {unit}: it is not clear whether samples are "
-            f"counts or {unit}; expected one of both"
-        )
 
 
 def parse_rate(text: str) -> float:

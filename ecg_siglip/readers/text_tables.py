@@ -18,7 +18,7 @@ from ecg_siglip.readers.acqknowledge import with_names
 from ecg_siglip.readers.channels import Stated
 from ecg_siglip.readers.clock import TIME_NAME
 from ecg_siglip.readers.columns import Column, is_lead, read_columns, split_unit
-from ecg_siglip.readers.json_exports import has_lists, read_lists
+from ecg_siglip.readers.json_formats import has_lists, read_lists
 from ecg_siglip.readers.selection import is_voltage
 from ecg_siglip.readers.statements import is_unit, read_statements
 from ecg_siglip.readers.table_layout import (

@@ -50,6 +50,38 @@ def test_sensitivity_correction_and_baseline(tmp_path: Path):
     np.testing.assert_allclose(signal[5], (2 * uv[5] - 30) / 1000, atol=1e-6)
 
 
+def test_a_correction_factor_of_0_is_refused(tmp_path: Path):
+    group = dicom_group(ecg(), FS)
+    group.ChannelDefinitionSequence[5].ChannelSensitivityCorrectionFactor = "0"
+    with pytest.raises(ValueError, match=r"ChannelSensitivityCorrectionFactor of 0 for lead aVF"):
+        read_groups(tmp_path, group)
+
+
+def in_12_bits(stored: np.ndarray, dtype: str = "<i2") -> "pydicom.Dataset":
+    """Return a group of samples that are stored in 12 of 16 bits, (n_leads, n_samples)."""
+    group = dicom_group(ecg(), FS)
+    for channel in group.ChannelDefinitionSequence:
+        channel.WaveformBitsStored, channel.ChannelBaseline = 12, "0"
+    group.WaveformData = stored.T.astype(dtype).tobytes()
+    return group
+
+
+def test_the_sign_of_fewer_bits_than_a_sample_has(tmp_path: Path):
+    uv = ecg().astype(int)
+    for stored, n_warnings in ((uv, 0), (uv & 0xFFF, 1)):
+        record = read_groups(tmp_path, in_12_bits(stored))
+        np.testing.assert_array_equal(prepared_uv(record), uv)
+        assert len(record.warnings) == n_warnings
+    for stored in (uv * 10, (uv & 0xFFF) + 0x1000):
+        with pytest.raises(ValueError, match=r"states 12 bits stored \(WaveformBitsStored\)"):
+            read_groups(tmp_path, in_12_bits(stored))
+    group = in_12_bits(uv + 2048)
+    group.WaveformSampleInterpretation = "US"
+    for channel in group.ChannelDefinitionSequence:
+        channel.ChannelBaseline = str(-2048 * float(channel.ChannelSensitivity))
+    np.testing.assert_array_equal(prepared_uv(read_groups(tmp_path, group)), uv)
+
+
 # Padding
 
 

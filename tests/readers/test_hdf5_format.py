@@ -108,14 +108,22 @@ def test_attributes_of_groups_count(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "names", [("p1/ecg", "p2/ecg"), ("raw/ecg", "filtered/signal"), ("a/I", "b/I"), ("I", "Lead I")]
+    ("names", "groups"),
+    [
+        (("p1/ecg", "p2/ecg"), "p1, p2"),
+        (("raw/ecg", "filtered/signal"), "filtered, raw"),
+        (("a/I", "b/I"), "a/I, b/I"),
+        (("I", "Lead I"), "I, Lead I"),
+    ],
 )
-def test_several_recordings_in_groups_are_refused(tmp_path: Path, names: tuple[str, str]):
+def test_several_recordings_in_groups_are_refused(
+    tmp_path: Path, names: tuple[str, str], groups: str
+):
     def fill(file: h5py.File) -> None:
         for name in names:
             file[name] = MV
 
-    assert_refused(saved(tmp_path, fill), f"one recording: {', '.join(sorted(names))}")
+    assert_refused(saved(tmp_path, fill), f"one recording: {groups}")
 
 
 def test_rates_of_leads_that_contradict_each_other_are_refused(tmp_path: Path):
@@ -124,7 +132,7 @@ def test_rates_of_leads_that_contradict_each_other_are_refused(tmp_path: Path):
             file[lead] = MV[0]
             file[lead].attrs["fs"] = fs
 
-    assert_refused(saved(tmp_path, fill), "datasets contradict each other in fs")
+    assert_refused(saved(tmp_path, fill), "two sampling rates: 500, 250 Hz")
 
 
 def with_scale(file: h5py.File) -> None:
@@ -140,6 +148,18 @@ def with_gain(file: h5py.File) -> None:
 @pytest.mark.parametrize("fill", [with_scale, with_gain])
 def test_a_gain_next_to_a_unit_is_refused(tmp_path: Path, fill):
     assert_refused(saved(tmp_path, fill), "and the unit mV: it is not clear")
+
+
+@pytest.mark.parametrize("key", ["conversion", "lsb_uv", "sensitivity", "uV/bit"])
+def test_a_size_of_a_step_by_any_name_is_refused_or_given(tmp_path: Path, key: str):
+    path = write(tmp_path, hdf5(2 * ecg(), **{key: 0.5, "original_sampling_rate": 1000}))
+    assert_refused(path, "of 0.5 and the unit mV", "read.gain=")
+    np.testing.assert_array_equal(prepared_uv(read_record(path, gain=2)), ecg())
+
+
+def test_a_conversion_of_1_as_of_nwb_does_not_matter(tmp_path: Path):
+    path = write(tmp_path, hdf5(ecg(), conversion=1.0, offset=0.0, resolution=-1.0))
+    np.testing.assert_array_equal(prepared_uv(read_record(path)), ecg())
 
 
 def test_zipped_files_and_headers_of_matlab(tmp_path: Path):
@@ -173,7 +193,7 @@ def test_other_files_are_not_opened(tmp_path: Path):
         file.create_dataset("ecg", (5000, 12), "f8", external=raw)
 
     (tmp_path / "raw").write_bytes(bytes(5000 * 12 * 8))
-    assert_refused(saved(tmp_path, link), "expected a dataset `ecg` or `signal`, got none")
+    assert_refused(saved(tmp_path, link), "such as `signal`, got none")
     assert_refused(saved(tmp_path, virtual), "in another file, which is not opened")
     assert_refused(saved(tmp_path, external), "in another file, which is not opened")
 
@@ -218,7 +238,7 @@ def test_files_on_which_the_library_hangs_or_ends_are_refused(
             "in chunks of",
         ),
         (lambda file: file.create_dataset("a", data=MV), "read.leads"),
-        (lambda file: file.update({"a": MV, "b": MV}), "expected a dataset `ecg`"),
+        (lambda file: file.update({"a": MV, "b": MV}), "such as `signal`, got a, b"),
         (lambda file: file.create_dataset("ecg", data=MV.astype(complex)), "expected numbers"),
         (lambda file: file.create_dataset("ecg", data=h5py.Empty("f8")), "got none"),
         (lambda file: [file.create_group(f"g{i}") for i in range(3000)], "at most 2000 objects"),

@@ -31,7 +31,7 @@ def test_the_result_is_that_of_the_reader(reader, same, content: bytes):
 def test_errors_are_those_of_the_reader():
     file = io.BytesIO()
     scipy.io.savemat(file, {"text": "Doe"})
-    with pytest.raises(ValueError, match="expected a matrix of numbers"):
+    with pytest.raises(ValueError, match="expected an array of samples"):
         isolated.isolated_mat(file.getvalue())
     with pytest.raises(ValueError, match="Parquet magic bytes"):
         isolated.isolated_parquet(parquet(ecg(500))[:-100])

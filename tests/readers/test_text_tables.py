@@ -13,7 +13,7 @@ from ecg_siglip.readers import text_tables
 from ecg_siglip.readers.file_format import is_record
 from ecg_siglip.readers.folders import find_records
 from ecg_siglip.readers.record import read_record
-from ecg_siglip.readers.table_layout import MISSING, is_number
+from ecg_siglip.readers.table_layout import is_number
 from ecg_siglip.signals.leads import LEADS, lead_name
 
 CASES = SHARED / "cases" / "tables"
@@ -116,7 +116,29 @@ def test_the_sampling_rate_is_that_of_the_time_column(tmp_path: Path, fs: int):
     np.testing.assert_array_equal(record.signal, (uv / 1000).astype(np.float32))
 
 
-@pytest.mark.parametrize("word", sorted(MISSING | {"NaN", "NULL", "N/A", " "}))
+WORDS = [
+    *(
+        "",
+        " ",
+        "-",
+        "--",
+        "---",
+        ".",
+        "*",
+        "?",
+        "NaN",
+        "nan",
+        "NULL",
+        "None",
+        "nil",
+        "missing",
+        "nd",
+    ),
+    *("NA", "N/A", "#N/A", "n.a.", "OFF", "off", "Lead off", "LEADS_OFF", "#DIV/0!", "#VALUE!"),
+]
+
+
+@pytest.mark.parametrize("word", WORDS)
 def test_missing_samples(tmp_path: Path, word: str):
     mv = MV.copy()
     mv[3, 5:9] = np.nan
@@ -196,7 +218,7 @@ def test_a_number_before_the_samples_of_each_lead_is_refused(tmp_path: Path):
         lines = [[lead, *before, *row] for lead, row in zip(LEADS, MV, strict=True)]
         return "\n".join(",".join(map(str, line)) for line in lines).encode()
 
-    path = write(tmp_path, b"lead,gain,samples\n" + rows(200), "csv")
+    path = write(tmp_path, rows(200), "csv")
     assert_refused(path, "all rows of leads begin with 200", **GIVEN)
     # A pause before the record.
     record = read_record(write(tmp_path, rows(-3, -3, -3), "csv"), **GIVEN)
@@ -276,7 +298,8 @@ def with_row(row: str) -> str:
         ("# fs: 250\n" + tsv(ecg()).decode(), "goes at 500 Hz, but the file states 250"),
         (tsv(ecg()).decode().replace("9998,0", "99980,0"), "gap of 90 s"),
         ("I,II\nx,y\nz,a\n", "no table of numbers"),
-        (pd.DataFrame(ecg().T).to_csv(index=False), "numbers the columns"),
+        (pd.DataFrame(ecg().T).to_csv(index=False), "does not name its 12 leads"),
+        (pd.DataFrame(ecg()[:3].T).to_csv(index=False), "numbers the columns"),
         ("hello world", "no table of numbers"),
         ("," * 5000 + "\n1,2\n", "no table of numbers"),
         ("I,II,\n" + "1,2,3\n" * 50, "no name"),

@@ -10,14 +10,15 @@ import io
 import itertools
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ecg_siglip.readers.channels import Stated
 from ecg_siglip.readers.clock import TIME_NAME
-from ecg_siglip.readers.columns import MAX_COLUMNS, Column, is_lead, read_columns, split_unit
+from ecg_siglip.readers.columns import Column, is_lead, read_columns, split_unit
 from ecg_siglip.readers.json_exports import has_lists, read_lists
+from ecg_siglip.readers.long_tables import N_QUOTED, Text, only_value, split_by_lead
 from ecg_siglip.readers.selection import is_voltage
 from ecg_siglip.readers.statements import LEAD_KEYS, is_unit, normalized_key, read_statements
 from ecg_siglip.readers.table_layout import (
@@ -40,16 +41,9 @@ if TYPE_CHECKING:
 MAX_TEXT_BYTES = 1 << 26
 MAX_CELLS = 1 << 25  # 256 MiB as float64
 MAX_ROW_BYTES = 1 << 20
-N_QUOTED = 40  # characters of a cell in a message
 NULLS = ["", "NaN", "nan", "NA", "null", "NULL"]  # the other words of MISSING are rare
-# What an export contains whose samples are elsewhere, and the way out.
-WITHOUT_SAMPLES = (
-    (
-        re.compile(r"com\.samsung\.(?:s?health)\.ecg"),
-        "a list of Samsung Health, which has no samples: export each ECG as PDF is all that "
-        "Samsung offers",
-    ),
-)
+# A list without samples.
+SAMSUNG = re.compile(r"com\.samsung\.(?:s?health)\.ecg")
 TIME_OF_DAY = r"(?:^['\"]?|[T\s])(?:(?P<h>\d{1,3}):)?(?P<m>\d{1,2}):(?P<s>\d{1,2}(?:[.,]\d+)?)"
 NUMBER_OF_ARROW = r"(?i)^[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf|infinity)$"
 MINUS_SIGNS = "\u2212\u2013\ufe63\uff0d"
@@ -63,14 +57,6 @@ MAX_CELL = 1000  # characters
 DECIMAL = {sign: rf"^['\s]*[+-]?\d*{re.escape(sign)}\d+['\s]*$" for sign in ",."}
 GROUPED = {sign: rf"^[+-]?[1-9]\d{{0,2}}({re.escape(sign)}\d{{3}})+$" for sign in ",."}
 WHOLE, FROM_1000 = r"^[+-]?\d+$", r"^[+-]?\d{4,}$"
-
-
-class Text(NamedTuple):
-    """A column of a text: its name and unit, "" where it has none, and its cells, as in Arrow."""
-
-    name: str
-    unit: str
-    cells: Any
 
 
 def read_text(content: bytes) -> Stated:
@@ -100,9 +86,11 @@ def read_text(content: bytes) -> Stated:
     if len(content) > MAX_TEXT_BYTES:
         raise ValueError(f"a table of {len(content)} bytes, expected at most {MAX_TEXT_BYTES}")
     text = _plain(content)
-    for pattern, what in WITHOUT_SAMPLES:
-        if pattern.match(text):
-            raise ValueError(what)
+    if SAMSUNG.match(text):
+        raise ValueError(
+            "a list of Samsung Health, which has no samples: export each ECG as PDF is all that "
+            "Samsung offers"
+        )
     body = text.encode("utf-8", "replace")
     del text
     if n_blocks := len(LABCHART.findall(body)):
@@ -120,7 +108,7 @@ def read_text(content: bytes) -> Stated:
     _check_cells(texts)
     _check_decimals(texts)
     columns, words = _read_numbers(texts, body, layout)
-    columns, more = _by_lead(columns, words)
+    columns, more = split_by_lead(columns, words)
     comments = ([comment] for comment in layout.comments)
     header = read_statements([*layout.header, *comments, *settings, *more])
     stated = read_columns(columns, header, layout.comments)
@@ -147,38 +135,30 @@ def is_ecg_table(head: bytes) -> bool:
     lines = text.split("\n")
     if any(map(_is_row_of_lead, lines)):
         return True
-    if any(pattern.match(text) for pattern, _ in WITHOUT_SAMPLES):
-        return False
-    if has_lists(lines):
-        return True
+    if SAMSUNG.match(text) or has_lists(lines):
+        return not SAMSUNG.match(text)
     if len(lines) > 2:
         lines.pop()  # it may be cut off
     try:
         layout = find_layout(lines)
     except ValueError:
         return False
-    if layout.is_transposed or any(map(is_lead, layout.names)):
-        return True
     try:
         header = read_statements(layout.header)
     except ValueError:
         return True  # reading it gives the contradiction
-    if header.lead and header.unit:
-        return True
-    units = [*layout.units, *(split_unit(name)[1] for name in layout.names)]
-    if any(map(is_voltage, units)) or any(map(ECG_NAME.fullmatch, layout.names)):
-        return True
+    names = layout.names
     rows = [line for line in lines[layout.first_line :] if line.strip()]
     cells = split_line(rows[0], layout.delimiter)
-    if any(normalized_key(name) in LEAD_KEYS for name in layout.names) and any(map(is_lead, cells)):
-        return True
-    has_words = any(layout.names) or any(layout.header)
-    return (
-        layout.n_columns > 1
-        and len(rows) >= MIN_ROWS
-        and not has_words
-        and all(map(is_number, cells))
-        and any(map(NUMBER.fullmatch, cells))
+    is_numbers = len(rows) >= MIN_ROWS and all(map(is_number, cells)) and len(cells) > 1
+    return bool(
+        layout.is_transposed
+        or any(map(is_lead, names))
+        or (header.lead and header.unit)
+        or any(map(is_voltage, [*layout.units, *(split_unit(name)[1] for name in names)]))
+        or any(map(ECG_NAME.fullmatch, names))
+        or (any(normalized_key(name) in LEAD_KEYS for name in names) and any(map(is_lead, cells)))
+        or (is_numbers and not any(names) and not any(layout.header))
     )
 
 
@@ -213,6 +193,9 @@ def _columns(body: bytes, layout: Layout) -> tuple[list[Text], list[list[str]], 
     if len(cells) < layout.n_columns and any(map(NUMBER.fullmatch, cells)):
         body, warnings = rest, ["the last row of the table is cut off and left out"]
     arrays = [column.combine_chunks() for column in _parse(body, layout).columns]
+    if arrays[-1][:1].to_pylist() == [str(len(arrays[-1]) - 1)]:
+        # BIOPAC writes the number of samples of each channel above them.
+        arrays = [array[1:] for array in arrays]
     names = layout.names
     is_empty = [array.null_count == len(array) for array in arrays]
     if not names[0] and names[-1] and is_empty[-1] and not is_empty[0]:
@@ -243,21 +226,9 @@ def _rows_of_leads(body: bytes, layout: Layout) -> tuple[list[Text], list[list[s
         elif not is_count(column) and any(map(is_unit, column)):
             units = column
         elif not is_count(column):
-            settings.append([name, _only_value(name, column)])
+            settings.append([name, only_value(name, column)])
     names = [next(filter(_is_time_name, cells), "") for cells in head] + names
     return list(map(Text, names, [""] * len(head) + units, arrays)), settings, []
-
-
-def _only_value(name: str, values: Sequence[str]) -> str:
-    """Return the value that all rows of a column have; refuse several recordings."""
-    distinct = list(dict.fromkeys(values))
-    if len(distinct) > 1:
-        listed = ", ".join(value[:N_QUOTED] for value in distinct[:2])
-        raise ValueError(
-            f"column {name or '(no name)'} has several values ({listed}): expected a table of one "
-            "recording"
-        )
-    return distinct[0]
 
 
 def _read_numbers(
@@ -291,67 +262,6 @@ def _read_numbers(
         else:
             words.append(Text(name, unit, cells))
     return columns, words
-
-
-def _by_lead(columns: list[Column], words: list[Text]) -> tuple[list[Column], list[list[str]]]:
-    """Return the columns of a table with one row per sample and lead, and what the others state.
-
-    Another table is returned as it is.
-
-    Raises
-    ------
-    ValueError
-        If leads differ in length or time, or there are several recordings or columns of samples.
-    """
-    of_leads = [text for text in words if _has_leads(text)]
-    if len(of_leads) != 1 or any(is_lead(column.name) for column in columns):
-        return columns, []
-    encoded = of_leads[0].cells.fill_null("").dictionary_encode()
-    names = [name.strip(QUOTES) for name in encoded.dictionary.to_pylist()]
-    codes = encoded.indices.to_numpy(zero_copy_only=False)
-    leads = [k for k, name in enumerate(names) if is_lead(name)] or range(len(names))
-    is_of_lead = np.isin(codes, leads)
-    settings = [
-        [text.name, _only_value(text.name, text.cells.unique().to_pylist()[:2])]
-        for text in words
-        if text is not of_leads[0] and not text.cells.null_count
-    ]
-    if len(leads) == 1:
-        return columns, [*settings, ["lead", names[leads[0]]]]
-    times, samples = [], []
-    for column in columns:
-        values, n_rows = np.unique(column.values[is_of_lead], return_counts=True)
-        if len(values) == 1:
-            settings.append([column.name, f"{values[0]:g}"])
-        elif (n_rows == len(leads)).all():
-            times.append(column)
-        elif not (len(values) == is_of_lead.sum() == values[-1] - values[0] + 1):
-            samples.append(column)  # and not the number of the row
-    if len(samples) != 1:
-        listed = ", ".join(column.name for column in samples)[:100]
-        raise ValueError(
-            f"columns {listed or '(none)'} for {len(leads)} leads: expected one with samples, and "
-            "times that each lead has once, of one recording"
-        )
-    order = np.argsort(times[0].values, kind="stable") if times else np.arange(len(codes))
-    rows = [order[codes[order] == k] for k in leads]
-    for time in times:
-        if not all(np.array_equal(time.values[each], time.values[rows[0]]) for each in rows):
-            raise ValueError(f"leads have different times in column {time.name}")
-    name, unit = split_unit(samples[0].name)
-    unit = unit or samples[0].unit or (name if is_unit(name) else "")
-    clocks = [time._replace(values=time.values[rows[0]]) for time in times]
-    signals = [samples[0].values[each] for each in rows]
-    named = zip([names[k] for k in leads], signals, strict=True)
-    return [*clocks, *(Column(name, signal, unit) for name, signal in named)], settings
-
-
-def _has_leads(text: Text) -> bool:
-    """Return whether the cells of a column are names of leads."""
-    names = text.cells[:N_HEAD].unique().to_pylist()
-    if normalized_key(text.name) in LEAD_KEYS:
-        return len(text.cells.unique()) <= MAX_COLUMNS
-    return all(name and is_lead(name) for name in names)
 
 
 def _is_time_name(name: str) -> bool:
@@ -433,41 +343,30 @@ def _check_decimals(texts: Sequence[Text]) -> None:
     """Refuse numbers whose commas or points may be between thousands, or that have both."""
     import pyarrow.compute as pc
 
-    def with_sign(cells: Any, sign: str) -> Any:
-        return pc.filter(cells, pc.match_substring(cells, sign))
+    def has(cells: Any, pattern: str, which: Any = pc.any) -> bool:
+        return bool(which(pc.match_substring_regex(cells, pattern)).as_py())
 
-    def each_is(cells: Any, pattern: str) -> bool:
-        heads = (cells[:N_HEAD], cells)
-        return all(pc.all(pc.match_substring_regex(head, pattern)).as_py() for head in heads)
-
-    found = {
-        sign: [
-            (each, text.cells)
-            for text in texts
-            if len(each := with_sign(text.cells, sign)) and each_is(each[:N_HEAD], DECIMAL[sign])
-        ]
-        for sign in ",."
-    }
-    if found[","] and found["."]:
+    found: dict[str, list[tuple[str, bool]]] = {",": [], ".": []}
+    for sign, (_, _, column) in itertools.product(found, texts):
+        cells = pc.filter(column, pc.match_substring(column, sign))
+        if len(cells) and has(cells[:N_HEAD], DECIMAL[sign], pc.all):
+            is_grouped = all(has(each, GROUPED[sign], pc.all) for each in (cells[:N_HEAD], cells))
+            # Points are decimal ones, unless a column has whole numbers below 1000 as well.
+            if is_grouped and sign == ".":
+                is_grouped = has(column, WHOLE) and not has(column, FROM_1000)
+            found[sign].append((str(cells[0]), is_grouped))
+    commas, points = found.values()
+    if commas and points:
         raise ValueError(
-            f"numbers with a decimal point ({found['.'][0][0][0]}) and with a comma "
-            f"({found[','][0][0][0]}), expected one kind"
+            f"numbers with a decimal point ({points[0][0]}) and with a comma ({commas[0][0]}), "
+            "expected one kind"
         )
-    for sign, columns in found.items():
-        grouped = [cells for each, cells in columns if each_is(each, GROUPED[sign])]
-        # Points are decimal ones, unless a column has whole numbers below 1000 as well.
-        if sign == ".":
-            grouped = [
-                cells
-                for cells in grouped
-                if pc.any(pc.match_substring_regex(cells, WHOLE)).as_py()
-                and not pc.any(pc.match_substring_regex(cells, FROM_1000)).as_py()
-            ]
-        if grouped and (sign == "." or len(grouped) == len(columns)):
-            raise ValueError(
-                f"numbers such as {with_sign(grouped[0], sign)[0]}, whose {sign!r} may be between "
-                "thousands: expected numbers without it, or with decimals in all of a column"
-            )
+    grouped = [cell for cell, is_grouped in commas + points if is_grouped]
+    if grouped and (points or len(grouped) == len(commas)):
+        raise ValueError(
+            f"numbers such as {grouped[0]}, whose comma or point may be between thousands: "
+            "expected numbers without it"
+        )
 
 
 def _numbers(array: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -475,21 +374,16 @@ def _numbers(array: Any) -> tuple[np.ndarray, np.ndarray]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    bad = np.empty(0, np.int64)
-    text = array
-    try:
-        values = pc.cast(text, pa.float64())
-    except pa.ArrowInvalid:
-        text = pc.replace_substring(array, ",", ".")
+    for text in (array, pc.replace_substring(array, ",", ".")):
         try:
-            values = pc.cast(text, pa.float64())
+            return pc.cast(text, pa.float64()).to_numpy(zero_copy_only=False), np.empty(0, int)
         except pa.ArrowInvalid:
-            text = pc.utf8_trim(text, characters=QUOTES)
-            is_one = pc.fill_null(pc.match_substring_regex(text, NUMBER_OF_ARROW), False)
-            is_known = pc.or_(is_one, pc.match_substring_regex(text, f"^(?:{MISSING})$"))
-            values = pc.cast(pc.if_else(is_one, text, None), pa.float64())
-            is_bad = pc.invert(pc.fill_null(is_known, True))
-            bad = np.flatnonzero(is_bad.to_numpy(zero_copy_only=False))
+            continue
+    text = pc.utf8_trim(text, characters=QUOTES)
+    is_one = pc.fill_null(pc.match_substring_regex(text, NUMBER_OF_ARROW), False)
+    is_known = pc.or_(is_one, pc.match_substring_regex(text, f"^(?:{MISSING})$"))
+    values = pc.cast(pc.if_else(is_one, text, None), pa.float64())
+    bad = np.flatnonzero(~pc.fill_null(is_known, True).to_numpy(zero_copy_only=False))
     return values.to_numpy(zero_copy_only=False), bad
 
 

@@ -47,7 +47,12 @@ def split_by_lead(columns: list[Column], words: list[Text]) -> tuple[list[Column
         if text is not of_leads[0] and not text.cells.null_count
     ]
     if len(leads) == 1:
-        return columns, [*settings, ["lead", names[leads[0]]]]
+        lead = names[leads[0]]
+        columns = [
+            each._replace(name=f"{lead} [{each.name}]") if is_unit(each.name) else each
+            for each in columns
+        ]
+        return columns, [*settings, ["lead", lead]]
     times, samples = [], []
     for column in columns:
         values, n_rows = np.unique(column.values[is_of_lead], return_counts=True)

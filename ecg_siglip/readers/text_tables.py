@@ -157,7 +157,7 @@ def is_ecg_table(head: bytes) -> bool:
         or (header.lead and header.unit)
         or any(map(is_voltage, [*layout.units, *(split_unit(name)[1] for name in names)]))
         or any(map(ECG_NAME.fullmatch, names))
-        or (any(normalized_key(name) in LEAD_KEYS for name in names) and any(map(is_lead, cells)))
+        or (_has_lead_key(names) and any(map(is_lead, cells)))
         or (is_numbers and not any(names) and not any(layout.header))
     )
 
@@ -168,13 +168,19 @@ def has_columns(head: bytes) -> bool:
     return bool(lines) and any(delimiter in lines[0] for delimiter in ",;\t|")
 
 
+def _has_lead_key(names: Sequence[str]) -> bool:
+    """Return whether one of the names of columns is a word for leads."""
+    return any(normalized_key(name) in LEAD_KEYS for name in names)
+
+
 def _is_row_of_lead(line: str) -> bool:
     """Return whether a line, which may be cut off, is a lead, or the names above such lines."""
     for delimiter in ",;\t |":
         cells = split_line(line, delimiter)[:-1]
         names = numbered_names(cells) if len(cells) > N_NUMBERED else []
         is_row = len(cells) > MIN_ROWS and any(map(is_lead, cells[:4]))
-        if names in ([""], ["lead"]) or (is_row and all(map(is_number, cells[4:]))):
+        has_names = names == [""] or _has_lead_key(names)
+        if has_names or (is_row and all(map(is_number, cells[4:]))):
             return True
     return False
 

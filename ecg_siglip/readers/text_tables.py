@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 MAX_TEXT_BYTES = 1 << 26
 MAX_CELLS = 1 << 25  # 256 MiB as float64
-MAX_ROW_BYTES = 1 << 20
+MAX_ROW_BYTES = 1 << 16  # of the last row, which may be cut off
 NULLS = ["", "NaN", "nan", "NA", "null", "NULL"]  # the other words of MISSING are rare
 # A list without samples.
 SAMSUNG = re.compile(r"com\.samsung\.(?:s?health)\.ecg")
@@ -196,7 +196,8 @@ def _columns(body: bytes, layout: Layout) -> tuple[list[Text], list[list[str]], 
     body, warnings = body.split(b"\n", layout.first_line)[-1].rstrip(b"\n"), []
     rest, _, row = body.rpartition(b"\n")
     cells = split_line(row[:MAX_ROW_BYTES].decode("utf-8", "replace"), layout.delimiter)
-    if len(cells) < layout.n_columns and any(map(NUMBER.fullmatch, cells)):
+    is_short = len(cells) < layout.n_columns and len(row) <= MAX_ROW_BYTES
+    if is_short and any(map(NUMBER.fullmatch, cells)):
         body, warnings = rest, ["the last row of the table is cut off and left out"]
     arrays = [column.combine_chunks() for column in _parse(body, layout).columns]
     if arrays[-1][:1].to_pylist() == [str(len(arrays[-1]) - 1)]:
@@ -347,13 +348,16 @@ def _check_cells(texts: Sequence[Text]) -> None:
 
 def _check_decimals(texts: Sequence[Text]) -> None:
     """Refuse numbers whose commas or points may be between thousands, or that have both."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     def has(cells: Any, pattern: str, which: Any = pc.any) -> bool:
         return bool(which(pc.match_substring_regex(cells, pattern)).as_py())
 
     found: dict[str, list[tuple[str, bool]]] = {",": [], ".": []}
-    for sign, (_, _, column) in itertools.product(found, texts):
+    leads = pa.chunked_array([text.cells for text in texts if is_lead(text.name)], pa.string())
+    columns = [*(text.cells for text in texts), leads]  # each column, and all leads as one
+    for sign, column in itertools.product(found, columns):
         cells = pc.filter(column, pc.match_substring(column, sign))
         if len(cells) and has(cells[:N_HEAD], DECIMAL[sign], pc.all):
             is_grouped = all(has(each, GROUPED[sign], pc.all) for each in (cells[:N_HEAD], cells))

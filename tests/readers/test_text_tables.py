@@ -212,6 +212,17 @@ def test_signs_between_thousands_are_refused(tmp_path: Path, sign: str, delimite
         assert_refused(write(tmp_path, content.encode()), "may be between thousands", **stated)
 
 
+def test_a_sign_between_thousands_in_one_lead_only(tmp_path: Path):
+    rows = "".join(f"{1000 + i:,};{i}\n".replace(",", ".") for i in range(300))
+    path = write(tmp_path, ("I;II\n" + rows).encode())
+    assert_refused(path, "may be between thousands", fs=FS, units="uV")
+    # Milliseconds next to an amplifier with an offset.
+    path.write_bytes(
+        ("time [ms];I\n" + "".join(f"{2 * i};1.{600 + i}\n" for i in range(300))).encode()
+    )
+    assert read_record(path, units="mV").signal[0, -1] == pytest.approx(1.899)
+
+
 @pytest.mark.parametrize("sign", "'\u00a0\u202f ")
 def test_other_signs_between_thousands_are_refused(tmp_path: Path, sign: str):
     path = write(tmp_path, with_thousands(sign).encode())

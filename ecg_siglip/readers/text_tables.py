@@ -51,6 +51,9 @@ LABCHART = re.compile(rb"^\"?Interval=", re.M)
 LABCHART_REMARK = re.compile(rb"\t#[^\t\n]*$", re.M)  # a cell more at the end of a row
 ECG_NAME = re.compile(r"(?:ecg|ekg)[\s_]*\d*|.*\b(?:ecg|ekg) (?:signal|lead|data).*", re.I)
 N_NUMBERED = 100  # numbers of samples in a row by which it is recognized
+RECORD_NAME = re.compile(
+    r"(?:(?:record(?:ing)?|patient|subject|study|exam|file)[\s_]*(?:id|name|no)?|ecg[\s_]*id)", re.I
+)
 MIN_ROWS = 8  # of numbers without names that may be an ECG
 N_HEAD = 1000  # rows by which the kind of a column is recognized
 MAX_CELL = 1000  # characters
@@ -107,6 +110,10 @@ def read_text(content: bytes) -> Stated:
     texts, settings, warnings = (_rows_of_leads if layout.is_transposed else _columns)(body, layout)
     _check_cells(texts)
     _check_decimals(texts)
+    for name, _, cells in texts:
+        values = cells.unique() if RECORD_NAME.fullmatch(name) else ()
+        if 0 < 2 * len(values) < len(cells):  # otherwise numbers of rows
+            only_value(name, list(map(str, values[:2])))
     columns, words = _read_numbers(texts, body, layout)
     columns, more = split_by_lead(columns, words)
     comments = ([comment] for comment in layout.comments)

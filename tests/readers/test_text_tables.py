@@ -238,6 +238,19 @@ def test_decimals_in_threes_are_decimals(tmp_path: Path, form: str, scale: int):
     np.testing.assert_allclose(record.signal, scale * MV, atol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["record", "patient_id", "ecg_id"])
+@pytest.mark.parametrize("values", [("a", "b"), (1, 2)])
+def test_several_records_below_each_other_are_refused(tmp_path: Path, name: str, values: tuple):
+    rows = pd.DataFrame(MV.T, columns=list(LEADS))
+    tables = [rows.assign(**{name: value}) for value in values]
+    path = write(tmp_path, pd.concat(tables).to_csv(index=False).encode())
+    assert_refused(path, f"column {name} has several values", **GIVEN)
+    path.write_bytes(tables[0].to_csv(index=False).encode())
+    read_record(path, **GIVEN)
+    path.write_bytes(rows.assign(**{name: range(300)}).to_csv(index=False).encode())
+    read_record(path, **GIVEN)
+
+
 @pytest.mark.parametrize("start", [0, 1])
 def test_numbers_of_columns_are_names(tmp_path: Path, start: int):
     table = pd.DataFrame(MV.T, columns=range(start, 12 + start))

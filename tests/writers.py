@@ -262,6 +262,23 @@ def rows(uv: np.ndarray, fs: int = FS) -> bytes:
     return "\n".join([*head, *leads]).encode("utf-16")
 
 
+def long(uv: np.ndarray, fs: int = FS) -> bytes:
+    """Write a table with one row per sample and lead, in the order of time."""
+    table = pd.DataFrame(uv.T, columns=list(LEADS))
+    table.insert(0, "time_s", np.arange(len(table)) / fs)
+    table = table.melt("time_s", var_name="lead", value_name="uV")
+    return table.sort_values("time_s", kind="stable").to_csv(index=False).encode()
+
+
+def numbered_rows(uv: np.ndarray, fs: int = FS) -> bytes:
+    """Write a table with one lead per row, whose rate and unit are in columns of their own."""
+    table = pd.DataFrame(uv).add_prefix("s")
+    table.insert(0, "units", "uV")
+    table.insert(0, "fs", fs)
+    table.insert(0, "lead", LEADS)
+    return table.to_csv().encode()
+
+
 def xlsx(uv: np.ndarray, fs: int = FS) -> bytes:
     """Write an Excel workbook with an empty page first, and the time in ms."""
     openpyxl = pytest.importorskip("openpyxl", reason="needs the extra [formats]")
@@ -451,8 +468,8 @@ WRITERS: dict[str, Callable[[np.ndarray, int], bytes]] = {
     "muse.xml": muse, "csv": csv, "tsv": tsv, "parquet": parquet, "npz": npz, "npy": npy,
     "cardiosoft.xml": cardiosoft, "sierra.xml": sierra, "mortara.xml": mortara, "scp": scp,
     "mwf": mfer, "ecg": ishne, "json": kardia,
-    "txt": blanks, "acq.txt": acqknowledge, "rows.csv": rows, "xlsx": xlsx, "hdf5": hdf5,
-    "mat": mat,
+    "txt": blanks, "acq.txt": acqknowledge, "rows.csv": rows, "long.csv": long,
+    "numbered.csv": numbered_rows, "xlsx": xlsx, "hdf5": hdf5, "mat": mat,
     "export.json": json_export,
 }  # fmt: skip
 # What the caller has to state for a format.

@@ -29,7 +29,7 @@ def with_names(text: str) -> str:
     Raises
     ------
     ValueError
-        If there is another number of columns than of channels.
+        If there is another number of columns than of channels, or fewer rows than samples.
     """
     lines = text.split("\n", N_HEAD)
     stated = [line.strip() for line in lines[:N_HEAD]]
@@ -59,5 +59,10 @@ def with_names(text: str) -> str:
         not counts[0] or (len(set(counts)) == 1 and int(counts[0][:9]) >= n_rows)
     )
     if is_counts:
+        n_stated = max(int(cell[:9]) for cell in counts if cell)
+        if n_stated > n_rows:
+            raise ValueError(
+                f"AcqKnowledge: {n_stated} samples per channel, got {n_rows}: export it again"
+            )
         above, rest = [*above, ""], below
     return "\n".join([*above, delimiter.join(names), rest])

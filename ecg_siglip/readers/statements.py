@@ -200,13 +200,22 @@ def states_scale(key: str, value: object) -> bool:
     sizes = [size for match in STEP_SIZES.finditer(f"{key} = {text}") for size in match.groups()]
     if not key and (words := re.match(r"(\D+) ([\d.].*)", text)):
         key, text = words.groups()  # `gain 200`
-    is_zero = OFFSET_KEY.fullmatch(re.split(r"\s*[(\[]", key)[0])
-    is_known = (is_zero or SCALE_KEY.search(key)) and not OTHER_SCALE.search(key)
-    match = SCALE.fullmatch(text)
-    if is_known and match and not IS_BITS.fullmatch(f"{key} {text}"):
+    is_zero, match = _is_offset(key), SCALE.fullmatch(text)
+    if is_scale_key(key) and match and not IS_BITS.fullmatch(f"{key} {text}"):
         sizes += match.groups()
     harmless = 0.0 if is_zero else 1.0
     return any(float(size.replace(",", ".")) != harmless for size in sizes if size)
+
+
+def is_scale_key(key: str) -> bool:
+    """Return whether a number next to a key is the size of a step of the samples, or their zero."""
+    key = _folded(key[: MAX_CELL + 1])
+    is_scale = _is_offset(key) or SCALE_KEY.search(key) is not None
+    return is_scale and not OTHER_SCALE.search(key)
+
+
+def _is_offset(key: str) -> bool:
+    return OFFSET_KEY.fullmatch(re.split(r"\s*[(\[]", key)[0]) is not None
 
 
 def _may_state(text: str) -> bool:

@@ -7,6 +7,7 @@ import re
 import warnings
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ecg_siglip.core.files import one_line, shorten
@@ -15,15 +16,14 @@ from ecg_siglip.readers import (
     device_formats,
     dicom_format,
     edf_format,
-    excel_format,
     hdf5_format,
-    isolated,
     json_formats,
     matlab_format,
     text_tables,
     xml_formats,
 )
 from ecg_siglip.readers.channels import Stated
+from ecg_siglip.readers.isolated import run_isolated
 from ecg_siglip.readers.limits import HEAD_BYTES, MAX_BYTES, check_regular
 from ecg_siglip.readers.other_formats import ECG_SUFFIXES, Other, identify
 
@@ -66,15 +66,15 @@ FORMATS: tuple[tuple[str, bytes, Reader], ...] = (
     ("BDF", rb"\xffBIOSEMI", edf_format.read_edf),
     ("DICOM", DICOM, dicom_format.read_dicom),
     ("NumPy", rb"\x93NUMPY", arrays.read_npy),
-    ("Excel workbook", EXCEL, excel_format.read_xlsx),
+    ("Excel workbook", EXCEL, partial(run_isolated, b"xlsx")),
     ("NumPy archive", rb"(?s)PK\x03\x04.{26}[^\x00]{1,200}?\.npy", arrays.read_npz),
-    ("Parquet", rb"PAR1", isolated.isolated_parquet),
-    ("Feather", rb"ARROW1", isolated.isolated_feather),
+    ("Parquet", rb"PAR1", partial(run_isolated, b"parquet")),
+    ("Feather", rb"ARROW1", partial(run_isolated, b"feather")),
     ("HDF5", rb"(?s)(?:MATLAB 7\.3.{505}|.{512})?\x89HDF\r\n\x1a\n", hdf5_format.read_hdf5),
-    ("MATLAB", MATLAB, isolated.isolated_mat),
-    ("SCP-ECG", rb"(?s).{8}\0\0.{12}\0\0.{4}\x07\0\0\0", device_formats.read_scp),
+    ("MATLAB", MATLAB, partial(run_isolated, b"mat")),
+    ("SCP-ECG", rb"(?s).{8}\0\0.{12}\0\0.{4}\x07\0\0\0", partial(run_isolated, b"scp")),
     ("ISHNE Holter", rb"ISHNE1\.0", device_formats.read_ishne),
-    ("MFER", rb"(?s)@.MFR |\x01\x01[\x00\x01]\x02\x03", device_formats.read_mfer),
+    ("MFER", rb"(?s)@.MFR |\x01\x01[\x00\x01]\x02\x03", partial(run_isolated, b"mfer")),
     ("XML", XML, xml_formats.read_xml),
     (
         "JSON",
@@ -286,5 +286,10 @@ def _is_ecg_content(path: Path, kind: str) -> bool:
         content, _ = read_content(path)
     except (OSError, ValueError):
         return False
-    is_mat = kind == "MATLAB"
-    return matlab_format.is_ecg_mat(content) if is_mat else excel_format.is_ecg_xlsx(content)
+    if kind == "MATLAB":
+        return matlab_format.is_ecg_mat(content)
+    try:
+        run_isolated(b"page", content)
+    except ValueError:
+        return False
+    return True

@@ -19,7 +19,7 @@ from ecg_siglip.readers.arrays import (
     read_arrays,
     texts,
 )
-from ecg_siglip.readers.channels import Stated
+from ecg_siglip.readers.channels import Stated, import_reader
 from ecg_siglip.readers.limits import MAX_BYTES
 from ecg_siglip.readers.statements import normalized_key
 from ecg_siglip.signals.leads import LEADS, lead_name
@@ -47,8 +47,7 @@ def read_exam(request: bytes) -> Stated:
         JSON list of the path of a file and of the exam in it or null, as of
         ``hdf5_format.read_exam``.
     """
-    import h5py
-
+    h5py = import_reader("h5py")
     path, exam = json.loads(request)
     with h5py.File(path, "r") as file:
         return read_arrays(read_recording(file, exam))
@@ -56,8 +55,7 @@ def read_exam(request: bytes) -> Stated:
 
 def list_exams(path: bytes) -> Stated:
     """Return the exams in a file as comments; with a warning if no dataset has a usual name."""
-    import h5py
-
+    h5py = import_reader("h5py")
     with h5py.File(os.fsdecode(path), "r") as file:
         datasets = _datasets(file)
         exams = _exams(datasets)

@@ -4,7 +4,7 @@ In that layout, ``tracings`` has the shape (n_exams, n_samples, n_leads) and ``e
 of each exam. An exam is named as if the file were a folder: ``exams_part0.hdf5/1169160``.
 
 The HDF5 library hangs or crashes on some damaged files. It runs in a process of its own
-(``hdf5_datasets``), which is ended after ``LIMIT_S``.
+(``isolated``), which is ended after a limited time.
 """
 
 from __future__ import annotations
@@ -15,15 +15,12 @@ import os
 import tempfile
 from pathlib import Path
 
-from ecg_siglip.core.helper_process import HelperProcess
-from ecg_siglip.readers.channels import Stated, import_reader
+from ecg_siglip.readers.channels import Stated
 from ecg_siglip.readers.isolated import run_isolated
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # MATLAB writes a header of 512 bytes before it.
 SIGNATURE_AT = (0, 512)
-LIMIT_S = 15.0
-HELPER = HelperProcess("ecg_siglip.readers.isolated", LIMIT_S)
 
 
 def read_hdf5(content: bytes) -> Stated:
@@ -66,8 +63,7 @@ def read_exam(path: Path, exam: str | None) -> Stated:
     ValueError
         As ``read_hdf5``, or if there is no such exam.
     """
-    import_reader("h5py")
-    return run_isolated(b"exam", json.dumps([os.path.abspath(path), exam]).encode(), HELPER)
+    return run_isolated(b"exam", json.dumps([os.path.abspath(path), exam]).encode())
 
 
 def find_exam(path: Path) -> tuple[Path, str | None] | None:
@@ -96,8 +92,7 @@ def _listing(path: Path) -> Stated:
     """Return what ``hdf5_datasets.list_exams`` does; nothing for another file, or a damaged one."""
     try:
         if is_hdf5(path):
-            import_reader("h5py")
-            return run_isolated(b"exams", os.fsencode(os.path.abspath(path)), HELPER)
+            return run_isolated(b"exams", os.fsencode(os.path.abspath(path)))
     except ValueError:
         pass
     return Stated([])

@@ -1,51 +1,46 @@
-"""Run readers whose libraries may take any memory or crash in a process of their own.
+"""Run readers whose libraries may take any memory or time, or crash, in a process of their own.
 
 A Parquet or Feather file may state that a page of some bytes has gigabytes when unpacked, which
-the library finds out while it unpacks it.
+the library finds out while it unpacks it. Others hang or crash on damaged files.
 """
 
 from __future__ import annotations
 
 import io
-from typing import Any
+import json
 
 import numpy as np
 
 from ecg_siglip.core.files import one_line
 from ecg_siglip.core.helper_process import HelperProcess, serve
+from ecg_siglip.readers import (
+    device_formats,
+    excel_format,
+    hdf5_datasets,
+    matlab_format,
+    parquet_format,
+)
 from ecg_siglip.readers.channels import Channel, Stated
-from ecg_siglip.readers.hdf5_datasets import list_exams, read_exam
-from ecg_siglip.readers.matlab_format import read_mat
-from ecg_siglip.readers.parquet_format import read_feather, read_parquet
 
 LIMIT_S = 15.0
 READERS = {
-    b"exam": read_exam,
-    b"exams": list_exams,
-    b"mat": read_mat,
-    b"feather": read_feather,
-    b"parquet": read_parquet,
+    b"exam": hdf5_datasets.read_exam,
+    b"exams": hdf5_datasets.list_exams,
+    b"mat": matlab_format.read_mat,
+    b"feather": parquet_format.read_feather,
+    b"parquet": parquet_format.read_parquet,
+    b"page": excel_format.find_page,
+    b"xlsx": excel_format.read_xlsx,
+    b"scp": device_formats.read_scp,
+    b"mfer": device_formats.read_mfer,
+    b"sierra": device_formats.read_sierra,
+    b"mortara": device_formats.read_mortara,
 }
 HELPER = HelperProcess("ecg_siglip.readers.isolated", LIMIT_S)
 
 
-def isolated_mat(content: bytes) -> Stated:
-    """Read a MATLAB file (``matlab_format.read_mat``) in a process of its own."""
-    return run_isolated(b"mat", content)
-
-
-def isolated_parquet(content: bytes) -> Stated:
-    """Read a Parquet file (``parquet_format.read_parquet``) in a process of its own."""
-    return run_isolated(b"parquet", content)
-
-
-def isolated_feather(content: bytes) -> Stated:
-    """Read a Feather file (``parquet_format.read_feather``) in a process of its own."""
-    return run_isolated(b"feather", content)
-
-
-def run_isolated(kind: bytes, content: bytes, helper: HelperProcess = HELPER) -> Stated:
-    """Return what a reader returns.
+def run_isolated(kind: bytes, content: bytes) -> Stated:
+    """Return what one of ``READERS`` returns.
 
     Raises
     ------
@@ -53,46 +48,37 @@ def run_isolated(kind: bytes, content: bytes, helper: HelperProcess = HELPER) ->
         As the reader, or if the process ends without a response.
     """
     try:
-        response = helper.request(kind + b"\0" + content)
+        response = HELPER.request(kind + b"\0" + content)
     except ChildProcessError as error:
         raise ValueError(f"{error}: it is damaged or too large") from error
     with np.load(io.BytesIO(response), allow_pickle=False) as archive:
-        arrays = dict(archive)
-    if "error" in arrays:
-        raise ValueError(str(arrays["error"]))
-    channels = [
-        Channel(str(name), arrays[f"samples{i}"], str(unit), None if np.isnan(fs) else float(fs))
-        for i, (name, unit, fs) in enumerate(
-            zip(arrays["names"], arrays["units"], arrays["fs"], strict=True)
-        )
-    ]
-    comments = list(map(str, arrays["comments"]))
-    return Stated(channels, comments, list(map(str, arrays["warnings"])), str(arrays["scale"]))
+        rows = [archive[f"arr_{i}"] for i in range(len(archive.files) - 1)]
+        message, channels, *others = json.loads(str(archive["stated"]))
+    if message:
+        raise ValueError(message)
+    return Stated(
+        [Channel(name, row, *stated) for row, (name, *stated) in zip(rows, channels, strict=True)],
+        *others,
+    )
 
 
 def respond(request: bytes) -> bytes:
     """Return the response to a request: a NumPy archive of what a reader returns, or an error."""
     kind, _, content = request.partition(b"\0")
-    response: dict[str, Any]
+    stated, message = Stated([]), ""
     try:
         stated = READERS[kind](content)
-        channels = stated.channels
-        response = {f"samples{i}": each.samples for i, each in enumerate(channels)}
-        response["names"] = np.array([each.name for each in channels], dtype=str)
-        response["units"] = np.array([each.unit for each in channels], dtype=str)
-        response["fs"] = np.array([np.nan if each.fs is None else each.fs for each in channels])
-        response["scale"] = np.array(stated.scale)
-        response["comments"] = np.array(stated.comments, dtype=str)
-        response["warnings"] = np.array(stated.warnings, dtype=str)
     except ValueError as error:
-        response = {"error": np.array(one_line(error))}
+        message = one_line(error) or "malformed"
     except MemoryError:
-        response = {"error": np.array("too large when unpacked")}
+        message = "too large when unpacked"
     except Exception as error:  # whatever a library raises for a damaged file
         message = f"damaged ({type(error).__name__}: {one_line(error)[:200]})"
-        response = {"error": np.array(message)}
+    channels, *others = stated
+    fields = [[name, *rest] for name, _, *rest in channels]
     file = io.BytesIO()
-    np.savez(file, **response)
+    rows = [channel.samples for channel in channels]
+    np.savez(file, *rows, stated=np.array(json.dumps([message, fields, *others])))
     return file.getvalue()
 
 

@@ -5,12 +5,16 @@ Any other XML is refused by the name of its root, with what would help.
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Callable
 from typing import Any
+from xml.etree import ElementTree
 
 from ecg_siglip.core.files import one_line
-from ecg_siglip.readers import aecg_format, device_formats, muse_format
+from ecg_siglip.readers import aecg_format, muse_format
 from ecg_siglip.readers.channels import Channel, Stated, join_groups
+from ecg_siglip.readers.isolated import run_isolated
 from ecg_siglip.readers.xml_document import parse_number, parse_samples, parse_xml, root_name
 
 EXPORT = "export the ECG as DICOM, HL7 aECG, SCP-ECG or GE MUSE XML"
@@ -152,10 +156,15 @@ def _cardiosoft_channel(strip: Any, name: str, counts: Any) -> Channel:
     return Channel(name, counts * step, unit, fs)
 
 
-XML_READERS = {
+def _isolated(kind: bytes, root: Any) -> Stated:
+    """Read an export with a library, without document type, namespaces and comments."""
+    return run_isolated(kind, ElementTree.tostring(root))
+
+
+XML_READERS: dict[str, tuple[str, Callable[[Any], Stated]]] = {
     "annotatedecg": ("HL7 aECG", aecg_format.read_aecg),
     "restingecg": ("GE MUSE", muse_format.read_muse),
     "cardiologyxml": ("GE CardioSoft", read_cardiosoft),
-    "restingecgdata": ("Philips Sierra", device_formats.read_sierra),
-    "ecg": ("Mortara ELI", device_formats.read_mortara),
+    "restingecgdata": ("Philips Sierra", functools.partial(_isolated, b"sierra")),
+    "ecg": ("Mortara ELI", functools.partial(_isolated, b"mortara")),
 }

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from writers import FS, assert_refused, ecg, prepared_uv, write, xlsx
 
-from ecg_siglip.readers import excel_format, excel_pages
+from ecg_siglip.readers import excel_format, isolated
 from ecg_siglip.readers.file_format import is_record
 from ecg_siglip.readers.record import read_record
 from ecg_siglip.signals.leads import LEADS
@@ -94,9 +94,9 @@ def test_workbooks_that_are_large_when_unpacked_are_refused(tmp_path: Path):
 
 
 def test_workbooks_that_take_long_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(excel_format.HELPER, "limit_s", 1.0)
+    monkeypatch.setattr(isolated.HELPER, "limit_s", 1.0)
     nested = "<a>" * 5_000_000
-    assert_refused(write(tmp_path, cells(nested)), "took too long: save it as CSV")
+    assert_refused(write(tmp_path, cells(nested)), "took too long: it is damaged or too large")
 
 
 @pytest.mark.parametrize(
@@ -114,14 +114,14 @@ def test_malformed_pages_are_refused(tmp_path: Path, xml: str, message: str):
 
 
 def test_rows_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(excel_pages, "MAX_ROWS", 5000)
+    monkeypatch.setattr(excel_format, "MAX_ROWS", 5000)
     rows = "".join(
         f'<row r="{i}"><c r="A{i}"><v>1</v></c><c r="B{i}"><v>2</v></c></row>' for i in range(2, 60)
     )
     head = '<row r="1"><c r="A1" t="str"><v>I</v></c><c r="B1" t="str"><v>II</v></c></row>'
     content = cells(head + rows + '<row r="99999999999"/>')
     with pytest.raises(ValueError, match="more than 5000 rows"):
-        excel_pages.ecg_page(content, excel_pages.MAX_ROWS)
+        excel_format.ecg_page(content, excel_format.MAX_ROWS)
     assert_refused(write(tmp_path, content), "rows")
 
 

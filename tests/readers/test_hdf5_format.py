@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from writers import FS, assert_refused, ecg, hdf5, prepared_uv, write
 
-from ecg_siglip.readers import hdf5_format
+from ecg_siglip.readers import hdf5_format, isolated
 from ecg_siglip.readers.folders import expand_paths, find_records
 from ecg_siglip.readers.record import read_record
 from ecg_siglip.signals.leads import LEADS
@@ -217,12 +217,12 @@ def test_chunks_that_are_large_when_unpacked_are_refused(tmp_path: Path):
 def test_files_on_which_the_library_hangs_or_ends_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(hdf5_format.HELPER, "limit_s", 2.0)
+    monkeypatch.setattr(isolated.HELPER, "limit_s", 2.0)
     content = bytearray(hdf5(ecg()))
     at = content.index(b"GCOL") + 24  # size of the first object of a heap
     content[at : at + 8] = b"\xf0" + b"\xff" * 7
     assert_refused(write(tmp_path, bytes(content)), "took too long: it is damaged")
-    monkeypatch.setattr(hdf5_format.HELPER, "module", "ecg_siglip.readers.hdf5_format")
+    monkeypatch.setattr(isolated.HELPER, "module", "ecg_siglip.readers.hdf5_format")
     assert_refused(write(tmp_path, hdf5(ecg())), "ended the process: it is damaged")
     monkeypatch.undo()
     np.testing.assert_array_equal(prepared_uv(read_record(tmp_path / "rec.bin")), ecg())

@@ -40,8 +40,8 @@ DICOM = (
     rb"(?s).{128}DICM|\x02\x00[\x00-\x02]\x00[A-Z]{2}|"
     rb"\x08\x00[\x00-\x18]\x00(?:[A-Z]{2}|.\x00{3})"
 )
-# With a byte order mark or in EBCDIC.
-XML = rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\x00\xfe\xff]*<|\x4c\x6f\xa7\x94"
+# With or without a byte order mark.
+XML = rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\x00\xfe\xff]*<"
 JSON = rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\x00]*(?:\{|\[[\s\x00]*\{)"
 TOO_LARGE = "larger than {} MiB, which is the most that is read"
 GZIP_STEP = 1 << 16  # bytes that are unzipped at a time
@@ -76,11 +76,7 @@ FORMATS: tuple[tuple[str, bytes, Reader], ...] = (
     ("ISHNE Holter", rb"ISHNE1\.0", device_formats.read_ishne),
     ("MFER", rb"(?s)@.MFR |\x01\x01[\x00\x01]\x02\x03", partial(run_isolated, b"mfer")),
     ("XML", XML, xml_formats.read_xml),
-    (
-        "JSON",
-        rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\x00]*(?:\{|\[[\s\x00]*\{)",
-        json_formats.read_json,
-    ),
+    ("JSON", JSON, json_formats.read_json),
     ("table", TEXT, text_tables.read_text),
 )
 # Formats with so general a pattern that files of other kinds match it.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ecg_siglip.readers.channels import MAX_PARSED_BYTES, import_reader
+from ecg_siglip.readers.text_encoding import decode
 
 MAX_XML_TAGS = 1 << 19
 MAX_ATTRIBUTES = 1 << 20
@@ -20,13 +21,6 @@ ASCII_BASED = re.compile(
     re.I,
 )
 DECLARED = re.compile(rb"\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:-]{1,40})[\"']")
-# Which of the first four bytes of a text in ASCII are zero, for each encoding of wide characters.
-ZEROS = {"0111": "utf-32-le", "1110": "utf-32-be", "0101": "utf-16-le", "1010": "utf-16-be"}
-MARKS = {
-    b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16",
-    b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8",
-}  # fmt: skip
-EBCDIC = b"\x4c\x6f\xa7\x94"  # <?xm
 # Characters that XML forbids and devices write in names; a number with one is refused.
 CONTROLS = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 # What may precede the root, and its name.
@@ -41,8 +35,8 @@ def decode_xml(content: bytes) -> str:
     Parameters
     ----------
     content : bytes
-        In UTF-8, UTF-16 or UTF-32 with or without a byte order mark, EBCDIC, or an encoding of
-        single bytes. The bytes decide if they contradict the declaration.
+        In the declared encoding, if that is one in which ASCII is ASCII and the bytes are valid in
+        it, or in one of ``text_encoding``.
 
     Returns
     -------
@@ -50,28 +44,15 @@ def decode_xml(content: bytes) -> str:
         Without blanks around it; characters that cannot be decoded and control characters are
         replaced by U+FFFD.
     """
-    encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), "")
-    zeros = "".join("1" if byte == 0 else "0" for byte in content[:4])
-    encoding = encoding or ZEROS.get(zeros, "cp037" if content.startswith(EBCDIC) else "")
-    if encoding not in ("", "utf-8"):
-        text = content.decode(encoding, errors="replace")
-    else:
-        declared = DECLARED.match(content)
-        name = declared[1].decode() if declared and not encoding else "utf-8"
-        text = _decode_bytes(content, name if ASCII_BASED.fullmatch(name) else "utf-8")
+    declared = DECLARED.match(content)
+    encoding = declared[1].decode() if declared else ""
+    try:
+        text = content.decode(encoding) if ASCII_BASED.fullmatch(encoding) else decode(content)
+    except (LookupError, UnicodeDecodeError):
+        text = decode(content)
     text = text.lstrip("\ufeff\0 \t\r\n").rstrip("\0\x1a \t\r\n")
     text = re.sub(r"\A<\?xml\s[^>]{0,300}\?>", "", text)
     return CONTROLS.sub("\ufffd", text)
-
-
-def _decode_bytes(content: bytes, name: str) -> str:
-    """Decode bytes as named, or as UTF-8 or Windows-1252 where they are not."""
-    for encoding in (name, "utf-8", "cp1252"):
-        try:
-            return content.decode(encoding)
-        except (LookupError, UnicodeDecodeError):
-            continue
-    return content.decode("latin-1")
 
 
 def root_name(head: bytes) -> str:

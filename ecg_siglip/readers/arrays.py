@@ -29,7 +29,6 @@ from ecg_siglip.readers.statements import (
 MAX_NAMES = 1000  # values of an array that states something, as the names of the leads
 MAX_SCALES = 64  # numbers of an array with the gain of each lead
 UNKNOWN_RESOLUTION = ("resolution", "-1.0")  # of NWB
-HEADER_BYTES = 128  # of an array in an archive
 # Names of arrays in an archive, normalized (`statements.normalized_key`); the first that occurs.
 SIGNAL_KEYS = (
     "signal", "signals", "psignal", "ecg", "ecgs", "ecgdata", "tracings", "tracing", "data", "val",
@@ -80,31 +79,16 @@ def read_npz(content: bytes) -> Stated:
     Raises
     ------
     ValueError
-        If an array is missing, pickled, of another kind, or more than 256 MiB when unpacked.
+        If an array is missing, pickled or of another kind.
     """
-    if content.count(b"PK\x01\x02") > MAX_NAMES:
-        raise ValueError(f"expected an archive of at most {MAX_NAMES} files, got more")
+    arrays = []
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        members = {
-            member.filename.removesuffix(".npy"): member
-            for member in archive.infolist()
-            if member.filename.endswith(".npy")
-        }
-        samples, others = choose_arrays(
-            {name: (each.file_size - HEADER_BYTES) // 8 for name, each in members.items()}
-        )
-        n_bytes = sum(members[name].file_size for name in samples + others)
-        if n_bytes > MAX_BYTES:
-            raise ValueError(f"{n_bytes} bytes when unpacked, expected at most {MAX_BYTES}")
-        arrays = []
-        for name in samples + others:
-            with archive.open(members[name]) as file:
-                # Unpack no more than the archive states, whatever it contains.
-                unpacked = file.read(members[name].file_size)
+        for member in archive.namelist():
+            name = member.removesuffix(".npy")
             try:
-                arrays.append((name, _array(unpacked)))
+                arrays += [(name, _array(archive.read(member)))] if name != member else []
             except ValueError:
-                if name in samples or is_named(name):
+                if is_named(name):
                     raise
     return read_arrays(arrays)
 

@@ -8,9 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# DICOM and XML become objects in memory, many times their size.
-MAX_PARSED_BYTES = 1 << 24
-
 
 class Channel(NamedTuple):
     """One channel of a file, as the file states it: a lead of the ECG or any other signal.

@@ -16,7 +16,6 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 
@@ -59,6 +58,11 @@ def _parse(module: str, parser: str, content: bytes) -> tuple[Any, list[str]]:
     return record, notes[:MAX_WARNINGS]
 
 
+def _xml(root: Any) -> bytes:
+    """Return an element as XML, without document type, namespaces and comments."""
+    return import_reader("xml.etree.ElementTree").tostring(root)
+
+
 def _stated(record: Any, notes: list[str], rates: float | Sequence[float]) -> Stated:
     """Return the channels of a record of ecgdatakit, with the exact rates."""
     n = len(record.leads)
@@ -78,13 +82,12 @@ def _stated(record: Any, notes: list[str], rates: float | Sequence[float]) -> St
     return Stated(channels, [text for text in statements if text], notes)
 
 
-def read_sierra(content: bytes) -> Stated:
+def read_sierra(root: Any) -> Stated:
     """Read a Philips Sierra export (``restingecgdata``, version 1.03 to 1.04.02).
 
     Parameters
     ----------
-    content : bytes
-        XML of ``xml_formats.read_xml``, without document type, namespaces and comments.
+    root : xml.etree.ElementTree.Element
 
     Returns
     -------
@@ -97,7 +100,6 @@ def read_sierra(content: bytes) -> Stated:
         If rates, resolutions or numbers of leads contradict each other or are no numbers, the
         samples are not as many as stated, or the library refuses it.
     """
-    root = ElementTree.fromstring(content)
     waveforms = root.findall(".//parsedwaveforms")
     if len(waveforms) != 1:
         raise ValueError(f"expected one element parsedwaveforms, got {len(waveforms)}")
@@ -117,7 +119,7 @@ def read_sierra(content: bytes) -> Stated:
         n_stated = 2 * len(names) * round(duration_ms * fs / 1000)
         if n_bytes != n_stated:
             raise ValueError(f"expected {n_stated} bytes of samples, got {n_bytes}")
-    record, notes = _parse("sierra_xml", "SierraXMLParser", content)
+    record, notes = _parse("sierra_xml", "SierraXMLParser", _xml(root))
     return _stated(record, notes, fs)
 
 
@@ -132,13 +134,12 @@ def _agreed(root: Any, waveform: Any, attribute: str, fields: Sequence[str]) -> 
     return numbers.pop() if numbers else None
 
 
-def read_mortara(content: bytes) -> Stated:
+def read_mortara(root: Any) -> Stated:
     """Read a Mortara ELI export (``ECG`` with one ``CHANNEL`` for each lead).
 
     Parameters
     ----------
-    content : bytes
-        As for ``read_sierra``.
+    root : xml.etree.ElementTree.Element
 
     Returns
     -------
@@ -150,13 +151,13 @@ def read_mortara(content: bytes) -> Stated:
     ValueError
         If it has no channels, a rate is no number, or the library refuses it.
     """
-    leads = ElementTree.fromstring(content).findall("CHANNEL")
+    leads = root.findall("CHANNEL")
     if not 1 <= len(leads) <= MAX_LEADS:
         raise ValueError(f"an export of Mortara ELI has 1 to {MAX_LEADS} CHANNEL, got {len(leads)}")
     for lead in leads:
         if parse_number(lead.get("OFFSET") or "0", "OFFSET") != 0:
             raise ValueError("a CHANNEL with an OFFSET other than 0, whose meaning is not known")
-    record, notes = _parse("mortara_el250", "MortaraEL250Parser", content)
+    record, notes = _parse("mortara_el250", "MortaraEL250Parser", _xml(root))
     rates = [parse_number(lead.get("SAMPLE_FREQ"), "SAMPLE_FREQ") for lead in leads]
     return _stated(record, notes, rates)
 

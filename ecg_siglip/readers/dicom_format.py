@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import io
-import itertools
 import re
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ecg_siglip.readers.channels import (
-    MAX_PARSED_BYTES,
     Channel,
     Stated,
     import_reader,
@@ -34,9 +31,6 @@ LEAD_CODE = re.compile(r"(?:2:|5\.6\.3-9-)([1-9]\d*)")
 # Codes of ISO/IEEE 11073-10101 for units, within their partition.
 MDC_UNITS = {"4256": "V", "4274": "mV", "4275": "uV", "4276": "nV"}
 BEAT = re.compile("median|representative|average", re.I)
-# Each item and element becomes an object: the first limit is for the annotations of many beats.
-ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
-MAX_ITEMS, MAX_GROUPS, MAX_CHANNELS = 100_000, 64, 512
 # A derived group that is shorter is a beat.
 RHYTHM_S = 2.0
 # A padding value inside the range of the signal is no sample if all channels hold it this long.
@@ -60,9 +54,8 @@ def read_dicom(content: bytes) -> Stated:
     Raises
     ------
     ValueError
-        If it is not a waveform; if it is larger than 16 MiB, packed or unpacked, or compressed; if
-        it has only median beats; if a group is not as long as stated, or a channel is named as two
-        leads or in two units.
+        If it is not a waveform or is compressed; if it has only median beats; if a group is not as
+        long as stated, or a channel is named as two leads or in two units.
 
     Notes
     -----
@@ -71,8 +64,6 @@ def read_dicom(content: bytes) -> Stated:
     """
     dataset, byte_order = _read_dataset(content)
     groups = [group for group in dataset.WaveformSequence if group.get("NumberOfWaveformSamples")]
-    if len(groups) > MAX_GROUPS or any(_n_channels(group) > MAX_CHANNELS for group in groups):
-        raise ValueError(f"more than {MAX_GROUPS} groups, or {MAX_CHANNELS} channels in one")
     rhythm = [group for group in groups if not _is_beat(group)]
     if not rhythm:
         got = "only median beats" if groups else "no samples"
@@ -102,28 +93,9 @@ def read_dicom(content: bytes) -> Stated:
 def _read_dataset(content: bytes) -> tuple[Any, str]:
     """Return the data set of a file with a waveform, and the byte order of its samples."""
     pydicom = import_reader("pydicom")
-    read = pydicom.filereader.read_dataset
-    if len(content) > MAX_PARSED_BYTES:
-        raise ValueError(f"larger than {MAX_PARSED_BYTES >> 20} MiB of DICOM")
-    file = io.BytesIO(content)
-    file.seek(132 if content[128:132] == b"DICM" else 0)
-    meta = read(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
+    dataset = pydicom.dcmread(io.BytesIO(content), force=True)
+    meta = dataset.file_meta
     syntax = pydicom.uid.UID(meta.get("TransferSyntaxUID") or IMPLICIT)
-    if syntax == DEFLATED:
-        # pydicom would unpack a file of any size.
-        body = zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(), MAX_PARSED_BYTES + 1)
-        if len(body) > MAX_PARSED_BYTES:
-            raise ValueError(f"larger than {MAX_PARSED_BYTES >> 20} MiB of DICOM when unpacked")
-        file = io.BytesIO(body)
-    if max(map(file.getvalue().count, ITEM_TAGS)) > MAX_ITEMS:
-        raise ValueError(f"more than {MAX_ITEMS} items in sequences")
-    n_elements = itertools.count()
-    dataset = read(
-        file,
-        syntax == IMPLICIT,
-        syntax != BIG_ENDIAN,
-        stop_when=lambda *_: next(n_elements) > MAX_ITEMS,
-    )
     if not dataset.get("WaveformSequence"):
         raise ValueError(_other_content(dataset, pydicom.uid.UID(_sop_class(dataset, meta))))
     if syntax not in UNCOMPRESSED:

@@ -14,7 +14,6 @@ from ecg_siglip.core.files import one_line, shorten
 from ecg_siglip.readers import (
     arrays,
     device_formats,
-    dicom_format,
     edf_format,
     hdf5_format,
     json_formats,
@@ -64,10 +63,10 @@ FORMATS: tuple[tuple[str, bytes, Reader], ...] = (
     # With the number of signals, which a table of numbers with blanks between them has not there.
     ("EDF", rb"0[ \x00]{7}[^\n]{244}[\d \x00]{4}", edf_format.read_edf),
     ("BDF", rb"\xffBIOSEMI", edf_format.read_edf),
-    ("DICOM", DICOM, dicom_format.read_dicom),
+    ("DICOM", DICOM, partial(run_isolated, b"dicom")),
     ("NumPy", rb"\x93NUMPY", arrays.read_npy),
     ("Excel workbook", EXCEL, partial(run_isolated, b"xlsx")),
-    ("NumPy archive", rb"(?s)PK\x03\x04.{26}[^\x00]{1,200}?\.npy", arrays.read_npz),
+    ("NumPy archive", rb"(?s)PK\x03\x04.{26}[^\x00]{1,200}?\.npy", partial(run_isolated, b"npz")),
     ("Parquet", rb"PAR1", partial(run_isolated, b"parquet")),
     ("Feather", rb"ARROW1", partial(run_isolated, b"feather")),
     ("HDF5", rb"(?s)(?:MATLAB 7\.3.{505}|.{512})?\x89HDF\r\n\x1a\n", hdf5_format.read_hdf5),
@@ -75,8 +74,8 @@ FORMATS: tuple[tuple[str, bytes, Reader], ...] = (
     ("SCP-ECG", rb"(?s).{8}\0\0.{12}\0\0.{4}\x07\0\0\0", partial(run_isolated, b"scp")),
     ("ISHNE Holter", rb"ISHNE1\.0", device_formats.read_ishne),
     ("MFER", rb"(?s)@.MFR |\x01\x01[\x00\x01]\x02\x03", partial(run_isolated, b"mfer")),
-    ("XML", XML, xml_formats.read_xml),
-    ("JSON", JSON, json_formats.read_json),
+    ("XML", XML, partial(run_isolated, b"xml")),
+    ("JSON", JSON, partial(run_isolated, b"json")),
     ("table", TEXT, text_tables.read_text),
 )
 # Formats with so general a pattern that files of other kinds match it.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import zlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -24,17 +23,10 @@ from ecg_siglip.readers.limits import MAX_BYTES
 from ecg_siglip.readers.statements import normalized_key
 from ecg_siglip.signals.leads import LEADS, lead_name
 
-MAX_OBJECTS = 2000
-MAX_DEPTH = 4
-MAX_CHUNK_BYTES = 1 << 26
-MAX_LZF_BYTES = 1 << 23
-MAX_CHUNKS = 100_000
-MAX_ATTRIBUTE_BYTES = 1 << 20
 MAX_CHARACTERS = 100_000
 MATLAB_CLASS = "MATLAB_class"
-# Filters that are read, in this order: shuffle, deflate or LZF, checksum. Others might load code.
-FILTERS = {2: 0, 1: 1, 32000: 1, 3: 2}
-LZF = 32000
+# Filters that are read: deflate, shuffle, checksum and LZF. Others might load code.
+FILTERS = {1, 2, 3, 32000}
 ID_KEYS = ("examid", "examids", "id", "ids", "recordid", "ecgid")
 
 
@@ -125,21 +117,13 @@ def _datasets(file: Any) -> dict[str, Any]:
     import h5py
 
     found: dict[str, Any] = {}
-    groups, n_objects = [("", file, 0)], 0
-    while groups:
-        prefix, group, depth = groups.pop()
-        n_objects += len(group)
-        if n_objects > MAX_OBJECTS:
-            raise ValueError(f"expected at most {MAX_OBJECTS} objects, got more")
-        for name in group:
-            # Soft and external links may lead to other files.
-            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                continue
-            item = group.get(name)
-            if isinstance(item, h5py.Dataset):
-                found |= {prefix + name: item} if item.shape is not None else {}
-            elif isinstance(item, h5py.Group) and depth < MAX_DEPTH and not name.startswith("#"):
-                groups.append((f"{prefix}{name}/", item, depth + 1))
+
+    def add(name: str, item: Any) -> None:
+        is_own = name[:1] != "#" and "/#" not in name  # MATLAB keeps cells in groups with #
+        if isinstance(item, h5py.Dataset) and item.shape is not None and is_own:
+            found[name] = item
+
+    file.visititems(add)  # not along soft and external links, which may lead to other files
     return found
 
 
@@ -165,9 +149,7 @@ def _values(file: Any, data: Any) -> np.ndarray:
 
     kind = ""
     if MATLAB_CLASS in data.attrs:
-        stored = data.attrs.get_id(MATLAB_CLASS)
-        is_small = stored.get_storage_size() <= MAX_ATTRIBUTE_BYTES
-        kind = texts(np.asarray(data.attrs[MATLAB_CLASS]))[0] if is_small else ""
+        kind = texts(np.asarray(data.attrs[MATLAB_CLASS]))[0]
     if kind == "char" and data.dtype == np.uint16 and data.size <= MAX_CHARACTERS:
         columns = np.atleast_2d(_samples(data))  # MATLAB's rows are columns of HDF5
         return np.array([_decoded(row) for row in columns.T] or [""])
@@ -203,8 +185,6 @@ def _samples(data: Any, row: int | None = None) -> np.ndarray:
     is_id = normalized_key(_last(data.name)) in ID_KEYS
     if data.dtype.kind not in "iuf" and n_values > MAX_NAMES and not is_id:
         raise ValueError(f"expected at most {MAX_NAMES} strings, got {n_values}")
-    if n_values and data.chunks is not None:
-        _check_chunks(data, row)
     values = np.asarray(data[...] if row is None else data[row : row + 1])
     return values if values.dtype.kind in "iuf" else _strings(values)
 
@@ -225,36 +205,9 @@ def _check_storage(data: Any) -> None:
         raise ValueError(f"expected numbers in the dataset {data.name}, got {data.dtype}")
     properties = data.id.get_create_plist()
     filters = [properties.get_filter(i) for i in range(properties.get_nfilters())]
-    ranks = [FILTERS.get(each[0], -1) for each in filters]
-    if ranks != sorted(set(ranks)) or -1 in ranks:
+    if not {each[0] for each in filters} <= FILTERS:
         names = ", ".join(each[3].decode() or str(each[0]) for each in filters)
         raise ValueError(f"the dataset {data.name} is stored with {names[:80]}, expected gzip")
-    if data.chunks is not None:
-        codes = {each[0] for each in filters}
-        limit = MAX_LZF_BYTES if LZF in codes else MAX_CHUNK_BYTES
-        if math.prod(data.chunks) * data.dtype.itemsize > limit:
-            raise ValueError(f"the dataset {data.name} is stored in chunks of {data.chunks}")
-
-
-def _check_chunks(data: Any, row: int | None) -> None:
-    """Check that the gzip chunks of a dataset, or one row of it, have their size when unpacked."""
-    spans = [range(0, size, chunk) for size, chunk in zip(data.shape, data.chunks, strict=True)]
-    if row is not None:
-        first = row // data.chunks[0] * data.chunks[0]
-        spans[0] = range(first, first + 1)
-    if math.prod(map(len, spans)) > MAX_CHUNKS:
-        raise ValueError(f"the dataset {data.name} is stored in too many chunks")
-    if data.compression != "gzip":
-        return
-    n_bytes = math.prod(data.chunks) * data.dtype.itemsize
-    for offset in np.ndindex(*map(len, spans)):
-        at = tuple(span[i] for span, i in zip(spans, offset, strict=True))
-        if data.id.get_chunk_info_by_coord(at).size == 0:
-            continue  # not written
-        mask, packed = data.id.read_direct_chunk(at)
-        unpacker = zlib.decompressobj()
-        if mask == 0 and len(unpacker.decompress(packed, n_bytes + 1)) > n_bytes:
-            raise ValueError(f"the dataset {data.name} is larger than stated when unpacked")
 
 
 def _attributes(file: Any, data: Any) -> list[tuple[str, np.ndarray]]:
@@ -262,10 +215,7 @@ def _attributes(file: Any, data: Any) -> list[tuple[str, np.ndarray]]:
     parts = data.name.strip("/").split("/")
     stated = []
     for item in (data, *(file["/".join(parts[:n])] for n in range(1, len(parts))), file):
-        if len(item.attrs) > MAX_OBJECTS:
-            raise ValueError(f"expected at most {MAX_OBJECTS} attributes, got {len(item.attrs)}")
-        for name in item.attrs:
-            if item.attrs.get_id(name).get_storage_size() <= MAX_ATTRIBUTE_BYTES:
-                values = np.asarray(item.attrs[name])
-                stated.append((name, values if values.dtype.kind in "iuf" else _strings(values)))
+        for name, value in item.attrs.items():
+            values = np.asarray(value)
+            stated.append((name, values if values.dtype.kind in "iuf" else _strings(values)))
     return [(name, each) for name, each in stated if normalized_key(name) not in SIGNAL_KEYS]

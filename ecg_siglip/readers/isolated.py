@@ -6,7 +6,6 @@ the library finds out while it unpacks it. Others hang or crash on damaged files
 
 from __future__ import annotations
 
-import io
 import json
 
 import numpy as np
@@ -14,15 +13,21 @@ import numpy as np
 from ecg_siglip.core.files import one_line
 from ecg_siglip.core.helper_process import HelperProcess, serve
 from ecg_siglip.readers import (
+    arrays,
     device_formats,
+    dicom_format,
     excel_format,
     hdf5_datasets,
+    json_formats,
     matlab_format,
     parquet_format,
+    xml_formats,
 )
 from ecg_siglip.readers.channels import Channel, Stated
+from ecg_siglip.readers.limits import MAX_BYTES
 
 LIMIT_S = 15.0
+DAMAGED, TOO_LARGE = "damaged", "too large when unpacked"
 READERS = {
     b"exam": hdf5_datasets.read_exam,
     b"exams": hdf5_datasets.list_exams,
@@ -33,8 +38,10 @@ READERS = {
     b"xlsx": excel_format.read_xlsx,
     b"scp": device_formats.read_scp,
     b"mfer": device_formats.read_mfer,
-    b"sierra": device_formats.read_sierra,
-    b"mortara": device_formats.read_mortara,
+    b"dicom": dicom_format.read_dicom,
+    b"xml": xml_formats.read_xml,
+    b"json": json_formats.read_json,
+    b"npz": arrays.read_npz,
 }
 HELPER = HelperProcess("ecg_siglip.readers.isolated", LIMIT_S)
 
@@ -51,35 +58,39 @@ def run_isolated(kind: bytes, content: bytes) -> Stated:
         response = HELPER.request(kind + b"\0" + content)
     except ChildProcessError as error:
         raise ValueError(f"{error}: it is damaged or too large") from error
-    with np.load(io.BytesIO(response), allow_pickle=False) as archive:
-        rows = [archive[f"arr_{i}"] for i in range(len(archive.files) - 1)]
-        message, channels, *others = json.loads(str(archive["stated"]))
+    message, channels, *others = json.loads(response[response.rindex(b"\n") :])
+    if message.startswith((DAMAGED, TOO_LARGE)):
+        HELPER.close()  # what such a file leaves in memory must not fail the next one
     if message:
         raise ValueError(message)
-    return Stated(
-        [Channel(name, row, *stated) for row, (name, *stated) in zip(rows, channels, strict=True)],
-        *others,
-    )
+    stated, at = [], 0
+    for name, dtype, n, *fields in channels:
+        samples = np.frombuffer(response, dtype, n, at)
+        stated.append(Channel(name, samples, *fields))
+        at += samples.nbytes
+    return Stated(stated, *others)
 
 
 def respond(request: bytes) -> bytes:
-    """Return the response to a request: a NumPy archive of what a reader returns, or an error."""
+    """Return the response to a request: samples, then a line of JSON with all else, or an error."""
     kind, _, content = request.partition(b"\0")
     stated, message = Stated([]), ""
     try:
         stated = READERS[kind](content)
+        n_bytes = sum(channel.samples.nbytes for channel in stated.channels)
+        if n_bytes > MAX_BYTES:
+            raise MemoryError
     except ValueError as error:
         message = one_line(error) or "malformed"
     except MemoryError:
-        message = "too large when unpacked"
+        message = TOO_LARGE
     except Exception as error:  # whatever a library raises for a damaged file
-        message = f"damaged ({type(error).__name__}: {one_line(error)[:200]})"
-    channels, *others = stated
-    fields = [[name, *rest] for name, _, *rest in channels]
-    file = io.BytesIO()
-    rows = [channel.samples for channel in channels]
-    np.savez(file, *rows, stated=np.array(json.dumps([message, fields, *others])))
-    return file.getvalue()
+        message = f"{DAMAGED} ({type(error).__name__}: {one_line(error)[:200]})"
+    channels, *others = Stated([]) if message else stated
+    fields = [[name, str(row.dtype), len(row), *rest] for name, row, *rest in channels]
+    header = json.dumps([message, fields, *others]).encode()
+    rows = [np.ascontiguousarray(channel.samples).data for channel in channels]
+    return b"".join([*rows, b"\n", header])
 
 
 if __name__ == "__main__":

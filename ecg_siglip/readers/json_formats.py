@@ -24,16 +24,15 @@ from ecg_siglip.readers.arrays import (
     numeric_signal,
     state_channels,
 )
-from ecg_siglip.readers.channels import MAX_PARSED_BYTES, Stated
+from ecg_siglip.readers.channels import Stated
 from ecg_siglip.readers.columns import is_lead
 from ecg_siglip.readers.selection import is_voltage
 from ecg_siglip.readers.statements import UNIT_KEYS, normalized_key
 from ecg_siglip.readers.text_encoding import decode
 from ecg_siglip.signals.leads import lead_name
 
-MAX_OBJECTS = 10_000
+MAX_ROWS = 10_000
 MIN_SAMPLES = 50
-MAX_LISTS = 300_000  # pairs of time and voltage, or samples of several leads
 MAX_TEXT = 1000  # characters of a text that states something
 # Objects next to or in a recording that state its rate and unit.
 META_KEYS = ("metadata", "meta", "header", "info", "attributes", "properties", "parameters")
@@ -84,7 +83,7 @@ def read_json(content: bytes) -> Stated:
     Parameters
     ----------
     content : bytes
-        At most 16 MiB, as ``read_document``.
+        As ``read_document``.
 
     Returns
     -------
@@ -96,12 +95,7 @@ def read_json(content: bytes) -> Stated:
     ValueError
         As ``read_document``, or if there is no recording.
     """
-    if len(content) > MAX_PARSED_BYTES:
-        raise ValueError(f"larger than {MAX_PARSED_BYTES >> 20} MiB")
-    try:
-        document = json.loads(content)
-    except RecursionError as error:
-        raise ValueError("lists or objects in too many levels") from error
+    document = json.loads(content)
     first = document[0] if isinstance(document, list) and document else document
     first = first if isinstance(first, dict) else {}
     for key, what in OTHERS.items():
@@ -190,12 +184,10 @@ def read_lists(text: str) -> Stated:
     ValueError
         As ``read_document``, or if there is more than one row.
     """
-    if len(text) > MAX_PARSED_BYTES:
-        raise ValueError(f"{len(text)} characters, expected at most {MAX_PARSED_BYTES}")
     # The csv module does not read cells of the length of a recording.
     lists, lines = iter(LIST.findall(text)), LIST.sub("[]", text).splitlines()
     delimiter = max(",;\t", key=lines[0].count)
-    names, *rows = [row for row in csv.reader(lines[:MAX_OBJECTS], delimiter=delimiter) if row]
+    names, *rows = [row for row in csv.reader(lines[:MAX_ROWS], delimiter=delimiter) if row]
     rows = [row for row in rows if "[]" in row]
     if len(rows) != 1 or len(rows[0]) != len(names):
         raise ValueError(
@@ -211,12 +203,8 @@ def read_lists(text: str) -> Stated:
 def _recordings(document: Any) -> Iterator[tuple[dict[str, Any], Above, str]]:
     """Yield the objects with samples, each with the objects that enclose it, and its key."""
     waiting: list[tuple[Any, Above, str]] = [(document, (), "")]
-    n_objects = 0
     while waiting:
         item, above, key = waiting.pop()
-        n_objects += 1
-        if n_objects > MAX_OBJECTS:
-            raise ValueError(f"expected at most {MAX_OBJECTS} objects, got more")
         inner = [(key, each) for each in item] if isinstance(item, list) else list(item.items())
         if isinstance(item, dict):
             if _samples_key(item):
@@ -390,8 +378,6 @@ def _numbers(values: Any) -> np.ndarray:
     if isinstance(values, np.ndarray):
         return values
     if values and isinstance(values[0], list):
-        if len(values) > MAX_LISTS:
-            raise ValueError(f"{len(values)} lists of samples, expected at most {MAX_LISTS}")
         if len({len(row) for row in values}) > 1:
             raise ValueError("lists of samples of different lengths")
         return np.stack([_numbers(row) for row in values])

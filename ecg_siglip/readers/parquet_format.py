@@ -1,4 +1,4 @@
-"""Read tables in Parquet and Feather (Arrow IPC): one column per lead, or lists of samples."""
+"""Read tables in Parquet and Feather (Arrow IPC), for a process of its own (``isolated``)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 from ecg_siglip.readers.channels import Stated
 from ecg_siglip.readers.columns import MAX_COLUMNS, Column, is_lead, read_columns
 from ecg_siglip.readers.json_formats import read_document
-from ecg_siglip.readers.limits import MAX_BYTES
 from ecg_siglip.readers.statements import read_statements
 from ecg_siglip.readers.text_encoding import decode
 
@@ -34,22 +33,11 @@ def read_parquet(content: bytes) -> Stated:
     ------
     ValueError
         If a column with the name of a lead has no numbers, the time does not increase in even
-        steps, there are several recordings, or more than 256 MiB or 1000 columns.
+        steps, there are several recordings, or more than 1000 columns.
     """
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(io.BytesIO(content))
-    summary = file.metadata
-    row_groups = [summary.row_group(i) for i in range(summary.num_row_groups)]
-    if summary.num_columns > MAX_COLUMNS:
-        raise ValueError(f"expected at most {MAX_COLUMNS} columns, got {summary.num_columns}")
-    n_bytes = max(
-        8 * summary.num_rows * summary.num_columns,
-        sum(group.total_byte_size for group in row_groups),
-    )
-    if n_bytes > MAX_BYTES:
-        raise ValueError(f"the file promises {n_bytes} bytes, expected at most {MAX_BYTES}")
-    return _read_table(file.read(use_threads=False))
+    return _read_table(pq.read_table(io.BytesIO(content), use_threads=False))
 
 
 def read_feather(content: bytes) -> Stated:
@@ -62,22 +50,15 @@ def read_feather(content: bytes) -> Stated:
     """
     import pyarrow as pa
 
-    with pa.ipc.open_file(pa.BufferReader(content)) as file:
-        if len(file.schema) > MAX_COLUMNS:
-            raise ValueError(f"expected at most {MAX_COLUMNS} columns, got {len(file.schema)}")
-        batches, n_bytes = [], 0
-        for i in range(file.num_record_batches):
-            batches.append(file.get_batch(i))
-            n_bytes += batches[-1].nbytes
-            if n_bytes > MAX_BYTES:
-                raise ValueError(f"more than {MAX_BYTES} bytes when unpacked")
-        return _read_table(pa.Table.from_batches(batches, file.schema))
+    return _read_table(pa.ipc.open_file(pa.BufferReader(content)).read_all())
 
 
 def _read_table(table: Any) -> Stated:
     """Return what an Arrow table states."""
     import pyarrow as pa
 
+    if table.num_columns > MAX_COLUMNS:
+        raise ValueError(f"expected at most {MAX_COLUMNS} columns, got {table.num_columns}")
     metadata = table.schema.metadata or {}
     pairs = [[decode(key), decode(value)] for key, value in metadata.items() if len(value) < 1000]
     if any(_is_list(field.type) for field in table.schema):

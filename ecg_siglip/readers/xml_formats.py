@@ -5,16 +5,12 @@ Any other XML is refused by the name of its root, with what would help.
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Callable
 from typing import Any
-from xml.etree import ElementTree
 
 from ecg_siglip.core.files import one_line
-from ecg_siglip.readers import aecg_format, muse_format
+from ecg_siglip.readers import aecg_format, device_formats, muse_format
 from ecg_siglip.readers.channels import Channel, Stated, join_groups
-from ecg_siglip.readers.isolated import run_isolated
 from ecg_siglip.readers.xml_document import parse_number, parse_samples, parse_xml, root_name
 
 EXPORT = "export the ECG as DICOM, HL7 aECG, SCP-ECG or GE MUSE XML"
@@ -43,7 +39,7 @@ def read_xml(content: bytes) -> Stated:
     Parameters
     ----------
     content : bytes
-        At most 16 MiB, without definitions of entities or attributes. The root is
+        Without definitions of entities. The root is
         ``AnnotatedECG`` (HL7 aECG), ``RestingECG`` (GE MUSE), ``CardiologyXML`` (GE CardioSoft),
         ``restingecgdata`` (Philips Sierra) or ``ECG`` (Mortara ELI).
 
@@ -55,8 +51,8 @@ def read_xml(content: bytes) -> Stated:
     Raises
     ------
     ValueError
-        If it is XML of another kind, is too large, defines entities or attributes, or lacks parts
-        of a signal; and as the reader of the kind.
+        If it is XML of another kind, defines entities, or lacks parts of a signal; and as the
+        reader of the kind.
     """
     root = parse_xml(content)
     kind = root.tag.lower()
@@ -142,15 +138,10 @@ def _cardiosoft_channel(strip: Any, name: str, counts: Any) -> Channel:
     return Channel(name, counts * step, unit, fs)
 
 
-def _isolated(kind: bytes, root: Any) -> Stated:
-    """Read an export with a library, without document type, namespaces and comments."""
-    return run_isolated(kind, ElementTree.tostring(root))
-
-
-XML_READERS: dict[str, tuple[str, Callable[[Any], Stated]]] = {
+XML_READERS = {
     "annotatedecg": ("HL7 aECG", aecg_format.read_aecg),
     "restingecg": ("GE MUSE", muse_format.read_muse),
     "cardiologyxml": ("GE CardioSoft", read_cardiosoft),
-    "restingecgdata": ("Philips Sierra", functools.partial(_isolated, b"sierra")),
-    "ecg": ("Mortara ELI", functools.partial(_isolated, b"mortara")),
+    "restingecgdata": ("Philips Sierra", device_formats.read_sierra),
+    "ecg": ("Mortara ELI", device_formats.read_mortara),
 }

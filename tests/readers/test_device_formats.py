@@ -187,7 +187,7 @@ def test_compressed_samples_do_not_become_more_than_stated(tmp_path: Path):
     data = base64.b64encode(struct.pack("<ihh", len(chunk), 0, 0) + chunk).decode()
     content = re.sub(r">[\w+/=]{99,}<", f">{data}<", sierra_with().decode())
     path = write(tmp_path, content.encode())
-    assert_refused(path, "Philips Sierra")
+    assert_refused(path, "XML: damaged")
 
 
 def test_channels_of_mfer_with_other_units_are_no_counts(tmp_path: Path):

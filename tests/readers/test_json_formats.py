@@ -99,7 +99,7 @@ def test_fitbit_and_withings(tmp_path: Path):
         ({"data": block(samples={"leadI": [*ONE, [2]]})}, "expected numbers, got"),
         ({"data": block(samples={"leadI": ONE, "I": ONE})}, "two lists of samples of one lead"),
         ({"data": block(samples={"leadI": [*ONE, float("inf")]})}, "finite samples"),
-        ({"data": block(samples={"leadI": [*ONE, 10**400]})}, "malformed JSON (OverflowError"),
+        ({"data": block(samples={"leadI": [*ONE, 10**400]})}, "JSON: damaged (OverflowError"),
         ({"data": block(frequency="x")}, "a sampling rate in Hz, got 'x'"),
         ({"data": block(frequency=True)}, "read.fs"),
         ({"data": block(amplitudeResolution=0)}, "amplitudeResolution in nV above 0, got 0"),

@@ -97,26 +97,22 @@ def _read_dataset(content: bytes) -> tuple[Any, str]:
     meta = dataset.file_meta
     syntax = pydicom.uid.UID(meta.get("TransferSyntaxUID") or IMPLICIT)
     if not dataset.get("WaveformSequence"):
-        raise ValueError(_other_content(dataset, pydicom.uid.UID(_sop_class(dataset, meta))))
+        sop_class = dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or ""
+        raise ValueError(_other_content(dataset, pydicom.uid.UID(str(sop_class))))
     if syntax not in UNCOMPRESSED:
         raise ValueError(f"expected an uncompressed transfer syntax, got {syntax.name}")
     return dataset, ">" if syntax == BIG_ENDIAN else "<"
 
 
-def _sop_class(dataset: Any, meta: Any) -> str:
-    """Return the SOP class of a file, "" if it states none."""
-    return str(dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "")
-
-
 def _other_content(dataset: Any, sop_class: Any) -> str:
     """Return a message that names what a file without a waveform contains."""
-    content = "no waveform"
-    if "EncapsulatedDocument" in dataset:
-        content = f"a document ({str(dataset.get('MIMETypeOfEncapsulatedDocument') or 'PDF')[:40]})"
-    elif "PixelData" in dataset:
-        content = "an image"
-    elif "DirectoryRecordSequence" in dataset:
-        content = "a list of files"
+    document = str(dataset.get("MIMETypeOfEncapsulatedDocument") or "PDF")[:40]
+    contents = {
+        "EncapsulatedDocument": f"a document ({document})",
+        "PixelData": "an image",
+        "DirectoryRecordSequence": "a list of files",
+    }
+    content = next((each for key, each in contents.items() if key in dataset), "no waveform")
     return (
         f"expected an ECG waveform, got the SOP class {sop_class.name[:64] or 'none'} with "
         f"{content}: export the waveform itself"

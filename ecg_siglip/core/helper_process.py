@@ -75,6 +75,11 @@ class HelperProcess:
             self._process.communicate()
             self._process = None
 
+    def restart(self) -> None:
+        """End the process after a request in progress, so that the next one starts another."""
+        with self._lock:
+            self.close()
+
     def _running(self) -> subprocess.Popen[bytes]:
         """Return the process, started if there is none."""
         if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:

@@ -34,8 +34,7 @@ def read_xlsx(content: bytes) -> Stated:
     Raises
     ------
     ValueError
-        If no page has a table with leads, or the workbook is damaged or has more than 600,000
-        cells.
+        If no page has a table with leads, or the workbook is damaged.
     """
     return read_text(ecg_page(content, None))
 

@@ -29,6 +29,7 @@ from ecg_siglip.datasets.folds import make_folds
 from ecg_siglip.datasets.label_checks import Expected, label_facts, label_issues
 from ecg_siglip.datasets.loading import register_of
 from ecg_siglip.datasets.records import LabelledRecords
+from ecg_siglip.datasets.source_settings import check_sources
 from ecg_siglip.datasets.sources import concatenate_sources
 from ecg_siglip.datasets.table import EMPTY_FOLD, TableData, label_records, parse_table
 from ecg_siglip.datasets.table_file import COLUMNS, write_with_folds
@@ -147,6 +148,7 @@ def check_data(settings: config.CheckConfig, progress: bool = True) -> DataCheck
     """
     if settings.folds and (settings.data.sources or settings.data.kind != "table"):
         raise ValueError("folds=...: expected data=table, and no data.sources")
+    check_sources(settings.data)
     vocabulary = load_vocabulary(settings.vocabulary)
     codes = vocabulary.task_codes(settings.data.task)
     names = tuple(vocabulary.names(codes))

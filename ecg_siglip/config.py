@@ -582,7 +582,13 @@ class SimulateData:
 @dataclass
 class SimulateConfig:
     data: SimulateData = group(SimulateData)
+    layout: str = setting(
+        "ptbxl",
+        "What is written. ptbxl: the files of PTB-XL; table: a hospital with MUSE XML, DICOM and "
+        "CSV files, a table and a vocabulary of 98 findings with Japanese names.",
+        choices=("ptbxl", "table"),
+    )
     n_records: int = setting(2000, "Number of records to simulate.", 10, 1000000)
     seed: int = setting(0, "Seed; the same seed gives the same bytes.", 0, 2**31 - 1)
-    records500: bool = setting(False, "Also write records500/.")
+    records500: bool = setting(False, "ptbxl: also write records500/.")
     n_workers: int | None = setting(None, "Processes; null: one per core.", 1, 256)

@@ -592,3 +592,24 @@ class SimulateConfig:
     seed: int = setting(0, "Seed; the same seed gives the same bytes.", 0, 2**31 - 1)
     records500: bool = setting(False, "ptbxl: also write records500/.")
     n_workers: int | None = setting(None, "Processes; null: one per core.", 1, 256)
+
+
+@dataclass
+class VocabularyConfig:
+    table: str = setting(
+        "???",
+        "Table with one row per ECG, as data.table of train: its codes are in the column findings.",
+    )
+    query: str | None = same_setting(SourceConfig, "query")
+    columns: list[str] = setting(
+        [], "Columns that are named after codes, with 1, 0 or empty cells: [AF,LBBB]."
+    )
+    names: str | None = setting(
+        None, "CSV file with the columns code and name; null: a name is the code."
+    )
+    language: str = setting("en", "Language of the names: en, de, ja, ...")
+    out: str | None = setting("findings.yaml", "Vocabulary to write, a new .yaml file; null: none.")
+    mapping: str | None = setting(
+        None,
+        "Also write a mapping of the codes to PTB-XL's findings, a new .csv file for data.codes.",
+    )

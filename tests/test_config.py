@@ -24,6 +24,7 @@ SCHEMAS = {
     "ptbxl": config.PtbxlConfig,
     "simulate": config.SimulateConfig,
     "train": config.TrainConfig,
+    "vocabulary": config.VocabularyConfig,
 }
 # Adding a setting is a decision: it has to be added here as well.
 SETTINGS = {
@@ -60,7 +61,7 @@ SETTINGS = {
         waveform.high_hz waveform.low_hz
     """,
     "simulate": """
-        data.root n_records n_workers records500 seed
+        data.root layout n_records n_workers records500 seed
     """,
     "train": """
         augment.fewer_leads augment.gain augment.lead_mask augment.mixup augment.shift_s
@@ -81,6 +82,9 @@ SETTINGS = {
         text.vocab_size text.width vocabulary waveform.allow_flat waveform.allow_gaps
         waveform.allow_short waveform.duration_s waveform.fs
         waveform.high_hz waveform.low_hz
+    """,
+    "vocabulary": """
+        columns language mapping names out query table
     """,
 }
 
@@ -235,6 +239,7 @@ def test_external_data_are_for_evaluate_only(composed, capsys):
         ("ptbxl", []),
         ("simulate", ["data.root=x"]),
         ("train", ["run.name=r"]),
+        ("vocabulary", ["table=ecgs.csv"]),
     ],
 )
 def test_every_command_composes_from_its_required_settings(composed, command, required):

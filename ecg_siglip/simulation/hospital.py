@@ -1,6 +1,7 @@
 """A synthetic hospital on disk: files of several devices and a table of findings by its own codes.
 
-The records are those of ``dataset`` with the same seed; the labels are those of ``hospital_labels``.
+The hearts and beats are those of ``dataset`` with the same seed, with other noise; the labels are
+those of ``hospital_labels``.
 """
 
 from __future__ import annotations
@@ -41,7 +42,12 @@ DEVICES = dict(
 )
 REPORTED = 0.6  # share of the records with a report
 OPENINGS = ("", "", "所見：", "心電図所見：")
-ENDINGS = ("", "", "経過観察をお勧めします。", "前回と著変ありません。", "臨床所見とあわせてご判断ください。")
+ENDINGS = (
+    "",
+    "",
+    "経過観察をお勧めします。",
+    "前回と著変ありません。",
+)
 
 
 def make_hospital_record(

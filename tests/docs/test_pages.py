@@ -87,13 +87,17 @@ def test_the_pages_show_every_command_and_the_scan_finds_them():
 
 
 @pytest.mark.parametrize("page", PYTHON_PAGES, ids=name_of)
-def test_the_python_of_every_page_runs(page, trained, simulated, tmp_path, monkeypatch, capsys):
+def test_the_python_of_every_page_runs(
+    page, trained, simulated, hospital, tmp_path, monkeypatch, capsys
+):
     for folder in ("data", "runs"):
         (tmp_path / folder).mkdir()
     for name in ("demo", "ptbxl"):
         (tmp_path / "data" / name).symlink_to(simulated)
     for name in ("demo", "r1"):
         shutil.copytree(trained, tmp_path / "runs" / name)
+    shutil.copytree(hospital, tmp_path / "data" / "hospital")
+    shutil.copy(hospital / "findings.yaml", tmp_path)
     text = page.read_text(encoding="utf-8")
     if "model.onnx" in text:
         from ecg_siglip.models import load_artifact, to_onnx

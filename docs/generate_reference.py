@@ -33,7 +33,9 @@ COMMANDS = {
     "simulate": "Simulate ECGs with known findings: a PTB-XL, or a hospital with a table.",
     "ptbxl": "Download PTB-XL, check every file, and build the waveform cache.",
     "vocabulary": "Write a starter vocabulary from the codes of a table, for a person to edit.",
-    "train": "Train a model on PTB-XL or on data in its layout.",
+    "check": "Check a table or another data set before training: what is wrong, what is there.",
+    "train": "Train a model on PTB-XL or on other data.",
+    "adapt": "Adapt a trained model to other records or findings: train from its encoders.",
     "evaluate": "Score a trained model on one fold, or on external data.",
     "predict": "Print the findings of records as JSON, one line per record.",
     "compare": "Compare runs on the same records, with intervals and p-values.",
@@ -213,6 +215,7 @@ JSON_FIELDS = (
 
 TRAIN, FEW = "train", "train with `augment.fewer_leads=`"
 EVALUATE, WORDS = "evaluate", "evaluate, models with a text encoder"
+SEVERAL = "evaluate, models trained on several data sets"
 # `<n>`: a fold.
 RUN_FILES = (
     Output("config.yaml", TRAIN, "Every setting of the run."),
@@ -258,6 +261,29 @@ RUN_FILES = (
         "evaluate/fold<n>/about.json",
         EVALUATE,
         "Provenance of the model that was scored: training data, folds, machine, time.",
+    ),
+    Output(
+        "evaluate/fold<n>/sources.csv",
+        SEVERAL,
+        "Scores of the records of each data set (also `.json`, and keys of `metrics.json`).",
+    ),
+    Output(
+        "evaluate/fold<n>/findings_by_source.csv",
+        SEVERAL,
+        "`findings.csv` of each data set, which the column `source` names.",
+    ),
+    Output(
+        "evaluate/fold<n>-<source>/",
+        "evaluate with `data.source=`",
+        "The same files for one data set of the training: see [several data sets]"
+        "(../how-to/several-sources.md).",
+    ),
+    Output(
+        "evaluate/table-<name>/",
+        "evaluate with `data=table`",
+        "The same files for another data set: see [external validation]"
+        "(../how-to/external-validation.md#another-table); `table-<name>-fold<n>/` for one of its "
+        "folds, `ptbxl-<name>/` for one in the layout of PTB-XL.",
     ),
     Output(
         "evaluate/fold<n>/retrieval.csv",
@@ -307,6 +333,15 @@ METRICS = (
     Key("n_findings", "Findings with a positive in the fold."),
     Key("n_findings_min5", "Findings with 5 or more positives in the fold."),
 )
+# Also in metrics.json, if the records are from several data sets.
+SOURCE_METRICS = (
+    Key(
+        "source/<name>/...",
+        "Every key above for the records of one data set, with its own calibration and thresholds "
+        "if the model has them.",
+    ),
+    Key("source/<name>/n_known", "Pairs of its records and a finding whose label is known."),
+)
 FINDING_COLUMNS = (
     Key("code", "SCP-ECG code."),
     Key("name", "English name."),
@@ -326,7 +361,11 @@ FINDING_COLUMNS = (
     Key("calibration/intercept", "Intercept of the calibration, on the logit."),
 )
 PREDICTION_COLUMNS = (
-    Key("ecg_id", "Number of the record in PTB-XL."),
+    Key("ecg_id", "Number of the record in PTB-XL; of other data a number made from its name."),
+    Key("source", "Name of its data set."),
+    Key(
+        "record", "Name of the record in its data set: `ecg_id`, or `record` or `path` of a table."
+    ),
     Key("strat_fold", "Its fold."),
     Key("probability/<code>", "Calibrated probability of the finding."),
     Key("true/<code>", "Whether the label states the finding; null where that is unknown."),
@@ -341,6 +380,117 @@ RULES = {
     "expect, at least 0.1 ([why](../decisions/0007-thresholds-from-the-expected-f1.md)). The "
     "default of `predict`.",
 }
+
+FILES, EXAMPLE = "unless `files=false`", "depends on the kind"
+# `<value>`: a format, a rate, a length, a lead or a language.
+CHECK_FIELDS = (
+    Field("ok", "boolean", ALWAYS, "Whether there is no error; the exit code is then 0, else 1."),
+    Field("n_errors", "integer", ALWAYS, "Errors: training stops at each of them."),
+    Field("n_warnings", "integer", ALWAYS, "Warnings."),
+    Field("issues[].level", "string", ALWAYS, "`error` or `warning`; errors come first."),
+    Field("issues[].kind", "string", ALWAYS, "What is wrong, in a few words."),
+    Field("issues[].n", "integer", ALWAYS, "Number of cells, records, files or findings."),
+    Field("issues[].message", "string", ALWAYS, "The first cases, and what helps."),
+    Field("issues[].source", "string", ALWAYS, "Name of the data set; empty for all together."),
+    Field("issues[].examples[].message", "string", EXAMPLE, "What is wrong in this case."),
+    Field(
+        "issues[].examples[].row",
+        "integer or null",
+        EXAMPLE,
+        "Row of the table, the header is row 1.",
+    ),
+    Field("issues[].examples[].column", "string", EXAMPLE, "Column of the table."),
+    Field("issues[].examples[].path", "string", EXAMPLE, "File."),
+    Field("issues[].examples[].copy_of", "string", EXAMPLE, "File with the same ECG."),
+    Field("issues[].examples[].code", "string", EXAMPLE, "Code of a finding."),
+    Field("issues[].examples[].n", "integer", EXAMPLE, "Records with this code."),
+    Field("sources[].name", "string", ALWAYS, "Name of the data set."),
+    Field("sources[].kind", "string", ALWAYS, "`ptbxl`, `table` or `challenge`."),
+    Field("sources[].where", "string", ALWAYS, "Its table or folder."),
+    Field("sources[].n_records", "integer", ALWAYS, "Its records."),
+    Field("sources[].columns[]", "string", ALWAYS, "Columns of the table that are used."),
+    Field("sources[].ignored_columns[]", "string", ALWAYS, "Columns that are not used."),
+    Field("sources[].has_folds", "boolean", ALWAYS, "Whether it states folds; else they are made."),
+    Field("sources[].has_patients", "boolean", ALWAYS, "Whether it states patients."),
+    Field("sources[].languages.<value>", "integer", "column `language`", "Records by language."),
+    Field("records.n_records", "integer", ALWAYS, "Records."),
+    Field("records.n_patients", "integer", ALWAYS, "Patients."),
+    Field("records.n_with_finding", "integer", ALWAYS, "Records with a finding."),
+    Field(
+        "records.n_without_finding",
+        "integer",
+        ALWAYS,
+        "Records without one, of those with known labels.",
+    ),
+    Field("records.n_unlabelled", "integer", ALWAYS, "Records in which no label is known."),
+    Field("records.n_with_report", "integer", ALWAYS, "Records with a report."),
+    Field("folds[].fold", "integer", ALWAYS, "1 to 10."),
+    Field("folds[].n_records", "integer", ALWAYS, "Records of the fold."),
+    Field("folds[].n_patients", "integer", ALWAYS, "Patients of the fold."),
+    Field("folds[].use", "string", ALWAYS, "`training`, `tuning` or `other`."),
+    Field("findings[].code", "string", ALWAYS, "Code; every finding of the vocabulary is listed."),
+    Field("findings[].name", "string", ALWAYS, "Name."),
+    Field("findings[].n_positive", "integer", ALWAYS, "Records in which it is present."),
+    Field(
+        "findings[].n_known",
+        "integer",
+        ALWAYS,
+        "Records in which it is known to be present or absent.",
+    ),
+    Field("findings[].n_unknown", "integer", ALWAYS, "All others."),
+    Field("findings[].prevalence", "number or null", ALWAYS, "`n_positive` / `n_known`."),
+    Field("findings[].n_patients", "integer", ALWAYS, "Patients with it."),
+    Field("findings[].n_patients_train", "integer", ALWAYS, "In the folds for training."),
+    Field("findings[].n_patients_tune", "integer", ALWAYS, "In the fold for tuning."),
+    Field("findings[].by_fold[]", "integer", ALWAYS, "Records with it in folds 1 to 10."),
+    Field(
+        "co_occurrence.codes[]",
+        "string",
+        ALWAYS,
+        "Findings that are present, in the order of the matrix.",
+    ),
+    Field("co_occurrence.n[][]", "integer", ALWAYS, "Records with both findings."),
+    Field("pairs[].codes[]", "string", ALWAYS, "The most frequent pairs of findings."),
+    Field("pairs[].n", "integer", ALWAYS, "Records with both."),
+    Field("pairs[].jaccard", "number", ALWAYS, "Records with both / records with one or both."),
+    Field("files", "null", "`files=false`", "The files were not opened."),
+    Field("files.n_opened", "integer", FILES, "Files."),
+    Field("files.n_usable", "integer", FILES, "Files that training can use."),
+    Field("files.n_missing", "integer", FILES, "Files that are not there."),
+    Field("files.n_unreadable", "integer", FILES, "Files that cannot be read."),
+    Field(
+        "files.n_unusable",
+        "integer",
+        FILES,
+        "Files that can be read but not used: too short, a flat lead.",
+    ),
+    Field(
+        "files.n_copies",
+        "integer",
+        FILES,
+        "ECGs that are a copy of another, found by their signals.",
+    ),
+    Field("files.formats.<value>", "integer", FILES, "Files by format."),
+    Field(
+        "files.fs.<value>",
+        "integer",
+        FILES,
+        "Files by sampling rate, Hz; at most 50 values, as below.",
+    ),
+    Field("files.duration_s.<value>", "integer", FILES, "Files by length, s."),
+    Field("files.flat_leads.<value>", "integer", FILES, "Files in which a lead has no signal."),
+    Field("files.missing_leads.<value>", "integer", FILES, "Files without a lead."),
+    Field(
+        "files.amplitude_mv.<value>",
+        "number",
+        FILES,
+        "Percentiles `p1` to `p99` of the amplitude of a typical lead (the 99th percentile of the "
+        "distance from its median), mV.",
+    ),
+    Field("files.amplitude_histogram.edges_mv[]", "number", FILES, "Edges of the bins, mV."),
+    Field("files.amplitude_histogram.n[]", "integer", FILES, "Files in each bin."),
+    Field("folds_written", "string or null", ALWAYS, "The table that `folds=` has written."),
+)
 
 
 def escape(text: str) -> str:
@@ -433,8 +583,6 @@ def settings_page() -> str:
             paths = sorted((CONF_DIR / group).glob("*.yaml"))
             if command == "evaluate":
                 paths = [path for path in paths if path.stem == "challenge"]
-            if command == "train" and group == "data":
-                paths = [path for path in paths if path.stem != "challenge"]
             default = f"default `{chosen}`" if chosen else "no default"
             parts += [
                 f"### {command}: `{group}=`",
@@ -467,6 +615,23 @@ def json_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def check_page() -> str:
+    """Return the page of the JSON that ``check`` writes."""
+    parts = [
+        "# JSON output of check",
+        NOTE,
+        "`check out=FOLDER` writes `check.json` and the page `check.html`, which shows the same. "
+        "See [how to use your own data](../how-to/own-data.md#check-the-table).",
+        "`[]` marks an item of a list, `<value>` a format, a rate, a length, a lead or a language. "
+        "An issue has at most 20 examples, and findings all of theirs.",
+        table(
+            ("field", "type", "present", "meaning"),
+            ((f"`{f.path}`", f.type, f.present, f.meaning) for f in CHECK_FIELDS),
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
 def run_folder_page() -> str:
     """Return the page of the files of a run and their columns."""
     parts = [
@@ -488,6 +653,8 @@ def run_folder_page() -> str:
         "bootstrap over the records; `n_bootstrap=0` leaves them out). A value is null if it is "
         "not defined.",
         table(("key", "meaning"), ((f"`{k.name}`", k.meaning) for k in METRICS)),
+        "If the records are from several data sets:",
+        table(("key", "meaning"), ((f"`{k.name}`", k.meaning) for k in SOURCE_METRICS)),
         "## findings.csv",
         table(("column", "meaning"), ((f"`{k.name}`", k.meaning) for k in FINDING_COLUMNS)),
         "## predictions.parquet",
@@ -564,6 +731,7 @@ def pages() -> dict[str, str]:
     found = {
         "settings.md": settings_page(),
         "json-output.md": json_page(),
+        "check-output.md": check_page(),
         "run-folder.md": run_folder_page(),
         "api/index.md": api_index(),
     }

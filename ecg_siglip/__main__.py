@@ -17,7 +17,7 @@ from ecg_siglip import __version__
 
 # In the order of a first use, for the help page.
 COMMANDS = (
-    *("simulate", "ptbxl", "vocabulary", "train", "adapt", "evaluate", "predict"),
+    *("simulate", "ptbxl", "vocabulary", "check", "train", "adapt", "evaluate", "predict"),
     *("compare", "ensemble", "export", "app"),
 )
 

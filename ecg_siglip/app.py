@@ -29,7 +29,7 @@ def app(settings: config.AppConfig) -> None:
 
         torch.set_num_threads(settings.n_threads)
     with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
-        predictor = Predictor.load(model, settings.device, settings.language)
+        predictor = Predictor.load(model, settings.device, settings.language, settings.source)
         service = PredictionService(predictor, settings)
         application = build(service, Path(folder))
         listening = open_socket(settings.host, settings.port)

@@ -149,6 +149,7 @@ class DataConfig(SourceConfig):
         [],
         "Several data sets in place of one: [{name:a,kind:ptbxl,root:...},{name:b,kind:table,"
         "table:...}].",
+        items=SourceConfig,
     )
     temperature: float = setting(
         1.0,
@@ -177,6 +178,11 @@ class DataConfig(SourceConfig):
     )
     tune_fold: int = setting(
         9, "strat_fold for calibration, thresholds and the choice of the best epoch.", 1, 10
+    )
+    tune_per_source: bool = setting(
+        False,
+        "Several data sets: also fit calibration and thresholds to each one's records of the "
+        "tuning fold; predict and app use them with source=NAME.",
     )
     cache_dir: str | None = same_setting(DataAccess, "cache_dir")
     n_workers: int | None = same_setting(DataAccess, "n_workers")
@@ -397,18 +403,59 @@ class TrainConfig:
     save_every_s: float = setting(30.0, "Time between saved states within an epoch, s.", 0.0, 1e6)
 
 
+AdaptConfig = TrainConfig  # the command adapt has other defaults, in conf/adapt.yaml
+
+
+@dataclass
+class CheckConfig:
+    data: DataConfig = group(DataConfig)
+    vocabulary: str = same_setting(TrainConfig, "vocabulary")
+    waveform: WaveformConfig = group(WaveformConfig)
+    files: bool = setting(True, "Open every file; false: check the table only.")
+    out: str | None = setting(
+        None, "Folder for check.json and the page check.html; null: print the summary only."
+    )
+    folds: str | None = setting(
+        None,
+        "CSV file to write the table to again with a column fold, so that folds stay as it grows; "
+        "rows that have a fold keep it.",
+    )
+
+
 @dataclass
 class EvaluateData(DataAccess):
     """Data of the training, elsewhere if need be."""
 
 
 @dataclass
-class EvaluatedData(EvaluateData):
-    kind: str = setting(
-        "ptbxl",
-        "Contents of root: PTB-XL, or one folder per hospital (data=challenge sets this).",
-        choices=("ptbxl", "challenge"),
+class ComparedData(EvaluateData):
+    source: str | None = setting(
+        None, "One data set of a training with several (data.sources), by its name; null: all."
     )
+
+
+@dataclass
+class EvaluatedData(ComparedData):
+    kind: str | None = setting(
+        None,
+        "Another data set than that of the training: table, ptbxl, or challenge for one folder per "
+        "hospital (data=table and data=challenge set this); null: the data of the training.",
+        choices=DATA_KINDS,
+    )
+    name: str | None = setting(
+        None, "Name of another data set in the results; null: that of its table or folder."
+    )
+    fs: int = same_setting(SourceConfig, "fs")
+    table: str | None = same_setting(SourceConfig, "table")
+    query: str | None = same_setting(SourceConfig, "query")
+    codes: str | None = same_setting(SourceConfig, "codes")
+    read: ReadConfig = group(ReadConfig)
+    patients: str | None = setting(
+        None,
+        "Another data set: register that its patient_id belongs to, as data.patients in training; "
+        "patients that the model has seen are then refused.",
+    )
+    allow_unreadable: bool = same_setting(SourceConfig, "allow_unreadable")
     ptbxl: str | None = setting(
         None,
         "challenge: folder of the ptbxl_database.csv with the folds of the records HRnnnnn; "
@@ -423,7 +470,13 @@ class EvaluatedData(EvaluateData):
 class EvaluateConfig:
     run: RunConfig = group(RunConfig)
     data: EvaluatedData = group(EvaluatedData)
-    fold: int = setting(10, "strat_fold to evaluate on.", 1, 10)
+    fold: int | None = setting(
+        None,
+        "strat_fold to evaluate on; null: fold 10 of the data of the training, all records of "
+        "another data set.",
+        1,
+        10,
+    )
     labelled_only: bool = setting(
         False, "Score only records with at least one finding of the task."
     )
@@ -450,7 +503,7 @@ class CompareConfig:
         1000, "Resamples of the bootstrap and of the permutation test.", 0, 100000
     )
     out: str = setting("comparison", "Folder to write; an existing one is replaced.")
-    data: EvaluateData = group(EvaluateData)
+    data: ComparedData = group(ComparedData)
     device: str = same_setting(Machine, "device")
 
 
@@ -496,6 +549,11 @@ class PredictConfig(DecisionRule, ModelSettings):
     # Old names with the new ones, for the error.
     RENAMED: ClassVar[dict[str, str]] = {"ask": "questions", "n_reasons": "n_attributions"}
 
+    source: str | None = setting(
+        None,
+        "Data set of the training whose calibration and thresholds are used; null: those of all "
+        "its data together. Needs a model trained with data.tune_per_source=true.",
+    )
     records: list[str] = setting(
         [], "Files of any supported format; a folder: every record below it."
     )
@@ -538,6 +596,7 @@ class ExportConfig(ModelSettings):
 
 @dataclass
 class AppConfig(DecisionRule, ModelSettings):
+    source: str | None = same_setting(PredictConfig, "source")
     host: str = setting(
         "127.0.0.1", "Address to listen on; the default accepts connections from this machine only."
     )

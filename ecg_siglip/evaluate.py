@@ -1,4 +1,4 @@
-"""Evaluate a trained model on one fold, or on external data."""
+"""Evaluate a trained model on one fold, or on other data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ecg_siglip.core.command_line import run_command
 
 
 def evaluate(settings: config.EvaluateConfig) -> None:
-    """Evaluate a trained model on one fold, or on external data (data=challenge)."""
+    """Evaluate a trained model on one fold, or on other data (data=table, data=challenge)."""
     if settings.data.kind == "challenge":
         from ecg_siglip.evaluation.external_outputs import evaluate_external
 

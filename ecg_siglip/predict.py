@@ -58,7 +58,7 @@ def load_predictor(settings: config.PredictConfig) -> Predictor:
         If there is no such model, or it cannot name similar ECGs and ``n_similar`` is not 0.
     """
     model = find_model(settings.run.root, settings.run.name, settings.model)
-    predictor = Predictor.load(model, settings.device, settings.language)
+    predictor = Predictor.load(model, settings.device, settings.language, settings.source)
     if settings.n_similar and predictor.artifact.neighbors is None:
         raise ValueError(
             "n_similar: this model holds no training records (keep_embeddings=false, from the "
@@ -98,7 +98,7 @@ def predict(settings: config.PredictConfig) -> int:
     if settings.report and distributed.n > 1:
         raise ValueError("report: written by one process; expected no torchrun")
     predictor = load_predictor(settings)
-    title = predictor.artifact.provenance.title
+    title = predictor.artifact.title
     n_predicted = n_failed = 0
     if distributed.is_first and set(skipped.counts) - {OTHER}:
         print(describe_search(found), file=sys.stderr)

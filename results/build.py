@@ -29,7 +29,8 @@ import words
 from scipy.special import expit, logit
 
 from ecg_siglip import config
-from ecg_siglip.evaluation.comparison import Run, compare_runs, markdown, read_run, table
+from ecg_siglip.evaluation.compared_runs import Run, read_run
+from ecg_siglip.evaluation.comparison import compare_runs, markdown, table
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.reporting import charts
 

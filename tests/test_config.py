@@ -16,6 +16,7 @@ from ecg_siglip.training.targets import LOSSES, parse_terms
 
 SCHEMAS = {
     "app": config.AppConfig,
+    "check": config.CheckConfig,
     "compare": config.CompareConfig,
     "ensemble": config.EnsembleConfig,
     "evaluate": config.EvaluateConfig,
@@ -30,18 +31,30 @@ SCHEMAS = {
 SETTINGS = {
     "app": """
         device host hosts language max_files max_mb max_waiting model n_similar n_threads
-        operating_point port precision run.name run.root sensitivity threshold_rule timeout_s
+        operating_point port precision run.name run.root sensitivity source threshold_rule
+        timeout_s
+    """,
+    "check": """
+        data.allow_missing data.allow_unreadable data.cache_dir data.codes data.fs data.held_out
+        data.kind data.n_workers data.name data.patients data.query data.read.fs data.read.gain
+        data.read.leads data.read.units data.reports data.root data.sources data.table data.task
+        data.temperature data.train_folds data.train_share data.tune data.tune_fold
+        data.tune_per_source files folds out vocabulary
+        waveform.allow_flat waveform.allow_gaps waveform.allow_short waveform.duration_s
+        waveform.fs waveform.high_hz waveform.low_hz
     """,
     "compare": """
-        baseline data.allow_missing data.cache_dir data.n_workers data.root device fold
-        n_resamples out root runs x
+        baseline data.allow_missing data.cache_dir data.n_workers data.root data.source
+        device fold n_resamples out root runs x
     """,
     "ensemble": """
         data.allow_missing data.cache_dir data.n_workers data.root device run.name run.root runs
     """,
     "evaluate": """
-        batch_size data.allow_missing data.cache_dir data.kind data.min_positives
-        data.n_workers data.ptbxl data.root device fold labelled_only n_bootstrap report
+        batch_size data.allow_missing data.allow_unreadable data.cache_dir data.codes
+        data.fs data.kind data.min_positives data.n_workers data.name data.patients
+        data.ptbxl data.query data.read.fs data.read.gain data.read.leads data.read.units
+        data.root data.source data.table device fold labelled_only n_bootstrap report
         run.name run.root
     """,
     "export": """
@@ -50,9 +63,9 @@ SETTINGS = {
     "predict": """
         batch_size device language model n_attributions n_similar operating_point precision
         questions read.fs read.gain read.leads read.units records report run.name run.root
-        sensitivity threshold_rule waveform.allow_flat waveform.allow_gaps
-        waveform.allow_missing_leads waveform.allow_short
-        windows.max_hours windows.step_s windows.sustained_s
+        sensitivity source threshold_rule waveform.allow_flat waveform.allow_gaps
+        waveform.allow_missing_leads waveform.allow_short windows.max_hours windows.step_s
+        windows.sustained_s
     """,
     "ptbxl": """
         data.allow_missing data.cache_dir data.fs data.n_workers data.root download
@@ -65,23 +78,22 @@ SETTINGS = {
     """,
     "train": """
         augment.fewer_leads augment.gain augment.lead_mask augment.mixup augment.shift_s
-        augment.time_mask_s
-        augment.wander_mv compile data.allow_missing data.cache_dir data.fs data.held_out
-        data.n_workers data.reports data.root data.task data.train_folds data.train_share
-        data.tune_fold device
-        ecg.depths ecg.drop_path ecg.dropout ecg.kernel_size ecg.locked ecg.n_heads ecg.name
-        ecg.stem_size ecg.stem_stride ecg.weights ecg.width embed_dim keep_embeddings n_threads
-        objective.across
+        augment.time_mask_s augment.wander_mv compile data.allow_missing
+        data.allow_unreadable data.cache_dir data.codes data.fs data.held_out data.kind
+        data.n_workers data.name data.patients data.query data.read.fs data.read.gain
+        data.read.leads data.read.units data.reports data.root data.sources data.table
+        data.task data.temperature data.train_folds data.train_share data.tune
+        data.tune_fold data.tune_per_source device ecg.depths ecg.drop_path ecg.dropout
+        ecg.kernel_size ecg.locked ecg.n_heads ecg.name ecg.stem_size ecg.stem_stride
+        ecg.weights ecg.width embed_dim init keep_embeddings n_threads objective.across
         objective.exclude objective.logit_bias objective.logit_scale objective.loss
-        objective.n_chunk objective.teacher_share
-        objective.teachers objective.terms optim.batch_size optim.clip_norm optim.ema
-        optim.final_lr optim.lr optim.n_epochs optim.text_lr optim.warmup
-        optim.weight_decay precision run.name run.root save_every_s seed text.depth
-        text.language text.locked text.lora_alpha text.lora_rank text.max_tokens text.n_heads
-        text.name text.pool
-        text.vocab_size text.width vocabulary waveform.allow_flat waveform.allow_gaps
-        waveform.allow_short waveform.duration_s waveform.fs
-        waveform.high_hz waveform.low_hz
+        objective.n_chunk objective.teacher_share objective.teachers objective.terms
+        optim.batch_size optim.clip_norm optim.ema optim.final_lr optim.lr optim.n_epochs
+        optim.text_lr optim.warmup optim.weight_decay precision run.name run.root
+        save_every_s seed text.depth text.language text.locked text.lora_alpha
+        text.lora_rank text.max_tokens text.n_heads text.name text.pool text.vocab_size
+        text.width vocabulary waveform.allow_flat waveform.allow_gaps waveform.allow_short
+        waveform.duration_s waveform.fs waveform.high_hz waveform.low_hz
     """,
     "vocabulary": """
         columns language mapping names out query table
@@ -209,7 +221,6 @@ def test_the_choices_are_what_the_code_knows():
 OPTIONS = [
     pytest.param(f"{path.parent.name}={path.stem}", id=f"{path.parent.name}={path.stem}")
     for path in sorted(CONF_DIR.glob("*/*.yaml"))
-    if path.stem != "challenge"  # for evaluate only
 ]
 
 
@@ -220,18 +231,92 @@ def test_every_file_of_conf_composes(composed, option):
     assert parse_terms(settings.objective.terms)
 
 
-def test_external_data_are_for_evaluate_only(composed, capsys):
+def test_other_data_are_evaluated_and_the_challenge_collections_trained_on(composed):
     settings = composed("evaluate", "run.name=r", "data=challenge", "data.root=x")
     assert (settings.data.kind, settings.data.root) == ("challenge", "x")
+    settings = composed("evaluate", "run.name=r", "data=table", "data.table=x.csv")
+    assert (settings.data.kind, settings.data.table, settings.data.root) == ("table", "x.csv", None)
     assert composed("evaluate", "run.name=r").data == config.EvaluatedData()
-    with pytest.raises(SystemExit):
-        composed("train", "run.name=r", "data=challenge")
-    assert "'kind' not in 'DataConfig'" in capsys.readouterr().err
+    settings = composed("train", "run.name=r", "data=challenge")
+    assert (settings.data.kind, settings.data.root) == ("challenge", "data/challenge")
+
+
+SOURCES = (
+    "data.sources=[{name:a,kind:ptbxl,root:x},{name:b,kind:table,table:'y, z.csv',read:{fs:500}}]"
+)
+
+
+def test_sources_are_a_list_on_the_command_line_or_in_a_file(composed, tmp_path):
+    sources = composed("train", "run.name=r", SOURCES).data.sources
+    assert [(each.name, each.kind, each.root) for each in sources] == [
+        ("a", "ptbxl", "x"),
+        ("b", "table", None),
+    ]
+    assert (sources[1].table, sources[1].read.fs) == ("y, z.csv", 500.0)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "hospitals.yaml").write_text(
+        "sources:\n"
+        "  - {name: a, kind: ptbxl, root: x}\n"
+        "  - {name: b, kind: table, table: 'y, z.csv', read: {fs: 500}}\n"
+        "temperature: 2\n"
+    )
+    settings = composed(
+        "train", "--config-dir", str(tmp_path), "run.name=r", "data=hospitals", "data.tune_fold=8"
+    )
+    assert settings.data.sources == sources
+    assert (settings.data.temperature, settings.data.tune_fold) == (2.0, 8)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("[{name:a,rot:x}]", "data.sources[0].rot: expected a setting of a data set; did you mean"),
+        ("[{name:a},{name:b,read:{gian:1}}]", "data.sources[1].read.gian: expected a setting of"),
+        ("[{name:a,read:5}]", "data.sources[0].read=5: expected {setting:value,...}"),
+        ("[{name:a,read:{leads:II}}]", "data.sources[0].read.leads=II: expected a list: [a,b]"),
+        ("[{name:a,table:[x]}]", "data.sources[0].table=['x']: expected text"),
+        ("[{name:a,fs:fast}]", "data.sources[0].fs=fast: expected a whole number"),
+        ("[{name:a,tune:perhaps}]", "data.sources[0].tune=perhaps: expected true or false"),
+        ("[{name:a,fs:7}]", "data.sources[0].fs=7: expected at least 100"),
+        ("[{name:a,kind:tabel}]", "data.sources[0].kind=tabel: expected one of ptbxl, table"),
+        ("[{name:a},{name:b,read:{fs:1}}]", "data.sources[1].read.fs=1.0: expected at least 50.0"),
+        ("[a,b]", "data.sources=[a,b]: expected 'data.sources=[{name:a,...},{name:b,...}]', or a"),
+        ("{name:a}", "data.sources={name:a}: expected 'data.sources=[{name:a,...},{name:b,...}]'"),
+        ("x.yaml", "data.sources=x.yaml: expected 'data.sources=[{name:a,...},{name:b,...}]'"),
+        ("[{name:a,root:x=1}]", "values with other characters than letters, digits and ./:*?@- in"),
+    ],
+)
+def test_a_wrong_source_is_one_line(composed, capsys, value, message):
+    with pytest.raises(SystemExit) as stop:
+        composed("train", "run.name=r", f"data.sources={value}")
+    assert stop.value.code == 1
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1 and message in printed
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sources: [{name: a, rot: x}]", "Key 'rot' not in 'SourceConfig'"),
+        ("sources: [5]", "data.sources[0]"),
+        ("sources: [a, {", "line 1"),
+        ("sources: [{name: a, fs: 7}]", "data.sources[0].fs=7: expected at least 100"),
+    ],
+)
+def test_a_wrong_source_in_a_file_is_one_line(composed, capsys, tmp_path, text, message):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "wrong.yaml").write_text(text)
+    with pytest.raises(SystemExit) as stop:
+        composed("train", "--config-dir", str(tmp_path), "run.name=r", "data=wrong")
+    assert stop.value.code == 1
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1 and message in printed
 
 
 @pytest.mark.parametrize(
     ("command", "required"),
     [
+        ("check", ["data.table=x.csv"]),
         ("compare", ["runs=[r]"]),
         ("ensemble", ["run.name=r"]),
         ("evaluate", ["run.name=r"]),
@@ -259,6 +344,8 @@ def test_every_command_composes_from_its_required_settings(composed, command, re
         ("train", "objective=banc", "objective=banc: expected one of bank"),
         ("train", "experiment=no_such", "no_such"),
         ("train", "data.train_folds=[1,11]", "data.train_folds=11"),
+        ("check", "fold=x.csv", "did you mean folds?"),
+        ("check", "files=some", "files=some: expected true or false"),
         ("evaluate", "folds=10", "folds"),
         ("evaluate", "fold=11", "fold=11"),
         ("predict", "record=x", "record"),
@@ -268,7 +355,7 @@ def test_every_command_composes_from_its_required_settings(composed, command, re
     ],
 )
 def test_a_typo_is_named_before_the_command_runs(composed, capsys, command, typo, part_of_error):
-    required = [] if command in ("ptbxl", "simulate") else ["run.name=r"]
+    required = [] if command in ("check", "ptbxl", "simulate") else ["run.name=r"]
     required += [] if command == "predict" else ["data.root=x"]
     with pytest.raises(SystemExit) as stop:
         composed(command, *required, typo)

@@ -20,7 +20,8 @@ LAYERS = [
     "inference",
     "training reporting",
     "evaluation serving",
-    "train evaluate predict compare ensemble export ptbxl simulate app",
+    "check train evaluate predict compare ensemble export ptbxl simulate app",
+    "adapt",
     "__main__",
 ]
 LAYER = {unit: layer for layer, units in enumerate(LAYERS) for unit in units.split()}

@@ -201,6 +201,24 @@ def tsv(uv: np.ndarray, fs: int = FS) -> bytes:
     return table.to_csv(sep="\t", decimal=",", lineterminator="\r\n").encode()
 
 
+def acqknowledge(
+    uv: np.ndarray, fs: int = FS, delimiter: str = "\t", end: str = "", has_time: bool = True
+) -> bytes:
+    """Return a text as AcqKnowledge exports it, in mV, with the time in minutes."""
+    time, counts = (["min"], [""]) if has_time else ([], [])
+    head = ["ecg.acq", f"{1000 / fs:g} msec/sample", f"{len(uv)} channels"]
+    head += [line for lead in LEADS[: len(uv)] for line in (lead, "mV")]
+    rows = [
+        [*time, *(f"CH{i + 1}" for i in range(len(uv)))],
+        [*counts, *[str(uv.shape[1])] * len(uv)],
+    ]
+    for i, row in enumerate(uv.T):
+        rows.append(
+            [*([f"{i / fs / 60:.9g}"] if has_time else []), *(f"{v / 1e3:.5f}" for v in row)]
+        )
+    return "\n".join([*head, *(delimiter.join(row) + end for row in rows), ""]).encode()
+
+
 def parquet(uv: np.ndarray, fs: int = FS) -> bytes:
     """Write a Parquet file with the sampling rate in its metadata."""
     table = pa.table({f"{lead}_uV": row for lead, row in zip(LEADS, uv, strict=True)})
@@ -242,6 +260,23 @@ def rows(uv: np.ndarray, fs: int = FS) -> bytes:
         for lead, row in zip(LEADS, uv, strict=True)
     ]
     return "\n".join([*head, *leads]).encode("utf-16")
+
+
+def long(uv: np.ndarray, fs: int = FS) -> bytes:
+    """Write a table with one row per sample and lead, in the order of time."""
+    table = pd.DataFrame(uv.T, columns=list(LEADS))
+    table.insert(0, "time_s", np.arange(len(table)) / fs)
+    table = table.melt("time_s", var_name="lead", value_name="uV")
+    return table.sort_values("time_s", kind="stable").to_csv(index=False).encode()
+
+
+def numbered_rows(uv: np.ndarray, fs: int = FS) -> bytes:
+    """Write a table with one lead per row, whose rate and unit are in columns of their own."""
+    table = pd.DataFrame(uv).add_prefix("s")
+    table.insert(0, "units", "uV")
+    table.insert(0, "fs", fs)
+    table.insert(0, "lead", LEADS)
+    return table.to_csv().encode()
 
 
 def xlsx(uv: np.ndarray, fs: int = FS) -> bytes:
@@ -433,7 +468,8 @@ WRITERS: dict[str, Callable[[np.ndarray, int], bytes]] = {
     "muse.xml": muse, "csv": csv, "tsv": tsv, "parquet": parquet, "npz": npz, "npy": npy,
     "cardiosoft.xml": cardiosoft, "sierra.xml": sierra, "mortara.xml": mortara, "scp": scp,
     "mwf": mfer, "ecg": ishne, "json": kardia,
-    "txt": blanks, "rows.csv": rows, "xlsx": xlsx, "hdf5": hdf5, "mat": mat,
+    "txt": blanks, "acq.txt": acqknowledge, "rows.csv": rows, "long.csv": long,
+    "numbered.csv": numbered_rows, "xlsx": xlsx, "hdf5": hdf5, "mat": mat,
     "export.json": json_export,
 }  # fmt: skip
 # What the caller has to state for a format.

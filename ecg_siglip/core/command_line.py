@@ -24,6 +24,11 @@ CONF_DIR = next(
 )
 
 
+FULL_ERROR = "HYDRA_FULL_ERROR"
+# Types of settings in words, for errors.
+KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+
+
 def help_page(command: str, schema: type, summary: str) -> str:
     """Return what ``--help`` prints: every setting with its default, help text, unit and range.
 
@@ -104,9 +109,14 @@ def _list_mistake(schema: type, overrides: list[str]) -> str:
 
     missing, parser = dataclasses.MISSING, OverridesParser.create()
     lists = [name for name, field in setting_fields(schema) if field.default_factory is not missing]
+    item_types = {name: field.metadata["items"] for name, field in setting_fields(schema)}
     for text in overrides:
         name, equals, value = text.lstrip("+").partition("=")
         if not equals or name not in lists or value.startswith("${"):
+            continue
+        if item_types[name] is not None:
+            if mistake := _items_mistake(item_types[name], name, text):
+                return mistake
             continue
         in_brackets = value.startswith("[") and value.endswith("]")
         inner = value[1:-1] if in_brackets else value
@@ -123,6 +133,65 @@ def _list_mistake(schema: type, overrides: list[str]) -> str:
         quoted = [_quoted(item) for item in items if item not in ("", "null")]
         corrected = shlex.quote(f"{name}=[{','.join(quoted)}]")
         return f"{name}={value}: expected a list, with quotes for the shell: {corrected}"
+    return ""
+
+
+def _items_mistake(schema: type, name: str, override: str) -> str:
+    """Return an error for a list of groups of settings, ``[{a:1,b:2},{...}]``; empty if none.
+
+    Parameters
+    ----------
+    schema : type
+        Dataclass of an item.
+    name : str
+        Of the list.
+    override : str
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    form = f"'{name}=[{{name:a,...}},{{name:b,...}}]'"
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+    except HydraException:
+        return (
+            f"{override}: expected {form}, values with other characters than letters, digits and "
+            r"""./:*?@- in quotes, for the shell: '...root:"x=1, y"...'"""
+        )
+    value = [{}] if parsed.is_sweep_override() else parsed.value()
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        return f"{override}: expected {form}, or a YAML file with the list"
+    for i, item in enumerate(value):
+        if mistake := _item_mistake(schema, f"{name}[{i}].", item):
+            return mistake
+    return ""
+
+
+def _item_mistake(schema: type, prefix: str, item: dict[str, Any]) -> str:
+    """Return an error for a key or a value of one group of settings; empty if there is none."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    fields = {field.name: field for field in dataclasses.fields(schema)}
+    hints = typing.get_type_hints(schema)
+    for key, value in item.items():
+        if str(key) not in fields:
+            nearest = difflib.get_close_matches(str(key), list(fields), n=1)
+            hint = f"did you mean {nearest[0]}?" if nearest else f"one of {', '.join(fields)}"
+            return f"{prefix}{key}: expected a setting of a data set; {hint}"
+        inner = hints[str(key)]
+        if isinstance(inner, type) and dataclasses.is_dataclass(inner):
+            if not isinstance(value, dict):
+                return f"{prefix}{key}={value}: expected {{setting:value,...}}"
+            if mistake := _item_mistake(inner, f"{prefix}{key}.", value):
+                return mistake
+            continue
+        try:
+            OmegaConf.update(OmegaConf.structured(schema), str(key), value)
+        except (OmegaConfBaseException, ValueError):
+            type_name = str(fields[str(key)].type).partition(" ")[0]
+            kind = "a list: [a,b]" if type_name.startswith("list") else KINDS.get(type_name, "text")
+            return f"{prefix}{key}={value}: expected {kind}"
     return ""
 
 
@@ -171,8 +240,7 @@ def _value_mistake(schema: type, field: dataclasses.Field[Any], override: str) -
     from omegaconf.errors import ValidationError
 
     name, _, value = override.lstrip("+").partition("=")
-    kinds = {"int": "a whole number", "float": "a number", "bool": "true or false"}
-    expected = kinds.get(str(field.type).partition(" ")[0], "")
+    expected = KINDS.get(str(field.type).partition(" ")[0], "")
     text = value.replace('"', "'")
     quoted = shlex.quote(f'{name}="{text}"')
     try:
@@ -247,8 +315,11 @@ def run_command(command: str, schema: type, function: Callable[[Any], int | None
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
     ConfigStore.instance().store(name=f"{command}_schema", node=schema)
+    keeps_full_errors = os.environ.get(FULL_ERROR) == "1"
 
     def guarded(composed: Any) -> None:
+        if not keeps_full_errors:
+            os.environ.pop(FULL_ERROR, None)
         try:
             config = OmegaConf.to_object(composed)
             check_settings(config)
@@ -266,4 +337,26 @@ def run_command(command: str, schema: type, function: Callable[[Any], int | None
         if code:
             raise SystemExit(code)
 
-    hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=command)(guarded)()
+    main = hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=command)(guarded)
+    if keeps_full_errors:
+        main()
+    else:
+        _run_with_short_errors(command, main)
+
+
+def _run_with_short_errors(command: str, main: Callable[[], Any]) -> None:
+    """Run Hydra; an error of the configuration becomes one line on stderr and exit code 1."""
+    import yaml
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    os.environ[FULL_ERROR] = "1"  # Hydra's own report of an error has several lines
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        # A user does not know the types of the configuration.
+        message = re.sub(r" (reference|object)_type=\S+", "", one_line(error))
+        print(f"{command}: {message}", file=sys.stderr)
+        raise SystemExit(1) from None
+    finally:
+        os.environ.pop(FULL_ERROR, None)

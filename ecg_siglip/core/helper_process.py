@@ -17,6 +17,10 @@ from collections.abc import Callable
 from typing import IO
 
 N_LENGTH = 8  # bytes of the length before each message
+# Threads, and Arrow's own memory pool, reserve address space that they do not use.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system",
+}  # fmt: skip
 MAX_ADDRESS_SPACE = 2 << 30  # of the helper, its libraries included
 
 
@@ -71,17 +75,21 @@ class HelperProcess:
             self._process.communicate()
             self._process = None
 
+    def restart(self) -> None:
+        """End the process after a request in progress, so that the next one starts another."""
+        with self._lock:
+            self.close()
+
     def _running(self) -> subprocess.Popen[bytes]:
         """Return the process, started if there is none."""
         if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
             path = os.pathsep.join(each or os.getcwd() for each in sys.path)
-            one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
             self._process = subprocess.Popen(
                 [sys.executable, "-m", self.module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env=os.environ | one_thread | {"PYTHONPATH": path},
+                env=os.environ | ENVIRONMENT | {"PYTHONPATH": path},
             )
             self._owner = os.getpid()
             atexit.register(self.close)

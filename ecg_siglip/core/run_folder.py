@@ -107,6 +107,8 @@ def evaluated_folds(run: Path, about: dict[str, Any]) -> dict[int, dict[str, flo
     folds = {}
     for path in sorted(run.glob("evaluate/fold*/metrics.json")):
         evaluated = path.with_name("about.json")
+        if not path.parent.name.removeprefix("fold").isdecimal():
+            continue  # one data set of several
         is_same = evaluated.exists() and (
             json.loads(evaluated.read_text()) == json.loads(json.dumps(about))
         )

@@ -13,6 +13,7 @@ def setting(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] | None = None,
+    items: type | None = None,
 ) -> Any:
     """Make a configuration field that carries its own help text and range.
 
@@ -25,8 +26,10 @@ def setting(
         Inclusive range of the number, or of every number in a list.
     choices : tuple of str, optional
         Allowed values.
+    items : type, optional
+        Dataclass of settings that every item of a list is.
     """
-    metadata = {"doc": doc, "low": low, "high": high, "choices": choices}
+    metadata = {"doc": doc, "low": low, "high": high, "choices": choices, "items": items}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -63,8 +66,11 @@ def check_settings(config: Any, prefix: str = "") -> None:
             continue
         low, high = field.metadata.get("low"), field.metadata.get("high")
         choices = field.metadata.get("choices")
-        for item in value if isinstance(value, list) else [value]:
+        for i, item in enumerate(value if isinstance(value, list) else [value]):
             if item is None:
+                continue
+            if dataclasses.is_dataclass(item):
+                check_settings(item, f"{name}[{i}].")
                 continue
             if choices and item not in choices:
                 raise ValueError(f"{name}={item}: expected one of {', '.join(choices)}")

@@ -15,9 +15,10 @@ from ecg_siglip.datasets.challenge_records import load_challenge
 from ecg_siglip.datasets.held_out import drop_findings, hide_findings
 from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.datasets.sources import join_sources
-from ecg_siglip.datasets.table import load_table
+from ecg_siglip.datasets.table import load_table, parse_table
+from ecg_siglip.datasets.table_file import ENVIRONMENT
 from ecg_siglip.vocabulary.code_mapping import read_mapping
-from ecg_siglip.vocabulary.vocabulary import Vocabulary, check_same_codes
+from ecg_siglip.vocabulary.vocabulary import ALL, Vocabulary, check_same_codes
 from ecg_siglip.vocabulary.vocabulary_file import load_vocabulary
 
 
@@ -83,6 +84,100 @@ def load_evaluation_data(
     return data
 
 
+def load_other_data(
+    settings: config.EvaluatedData,
+    trained: config.TrainConfig,
+    waveform: dict[str, Any],
+    codes: Sequence[str],
+    vocabulary: Vocabulary,
+) -> LabelledRecords:
+    """Load another data set than that of the training, for evaluating a run.
+
+    Parameters
+    ----------
+    settings : config.EvaluatedData
+        With the kind of the data set, and its table or folder.
+    trained, waveform, codes, vocabulary
+        See ``load_evaluation_data``.
+
+    Raises
+    ------
+    ValueError
+        If the codes of the data set are not those of the model's vocabulary.
+    """
+    source = config.SourceConfig(
+        name=other_name(settings),
+        kind=str(settings.kind),
+        root=settings.root,
+        fs=settings.fs,
+        table=settings.table,
+        query=settings.query,
+        codes=settings.codes,
+        read=settings.read,
+        allow_missing=settings.allow_missing,
+        allow_unreadable=settings.allow_unreadable,
+    )
+    shared = replace(
+        trained.data, sources=[], cache_dir=settings.cache_dir, n_workers=settings.n_workers
+    )
+    data = _load_source(source, shared, vocabulary, waveform, progress=True)
+    learned_codes = drop_findings(data, trained.data.held_out).codes
+    check_same_codes(codes, learned_codes, where=source.name)
+    return data
+
+
+def other_name(settings: config.EvaluatedData) -> str:
+    """Return the name of another data set: as it is set, or that of its table or folder."""
+    place = settings.table or settings.root or ""
+    is_file = "://" not in place and not place.startswith(ENVIRONMENT)
+    return settings.name or (Path(place).stem if is_file and Path(place).stem else "data")
+
+
+def register_of(source: config.SourceConfig) -> str:
+    """Return the name of the register of a data set's patients, see ``SourceConfig.patients``."""
+    return source.patients or ("ptbxl" if source.kind == "ptbxl" else source.name)
+
+
+def patients_seen(
+    trained: config.TrainConfig, vocabulary: Vocabulary, register: str
+) -> np.ndarray | None:
+    """Return the patients of a register that a run was trained or tuned on.
+
+    Only metadata are read.
+
+    Parameters
+    ----------
+    trained : config.TrainConfig
+    vocabulary : Vocabulary
+    register : str
+        See ``register_of``.
+
+    Returns
+    -------
+    ndarray of int64, or None
+        None if no data set of the run has patients of the register.
+
+    Raises
+    ------
+    ValueError, OSError
+        If its metadata cannot be read.
+    """
+    folds = [*trained.data.train_folds, trained.data.tune_fold]
+    parts = []
+    for source in trained.data.sources or [trained.data]:
+        if register_of(source) != register:
+            continue
+        if source.kind == "ptbxl":
+            table = ptbxl.read_metadata(Path(str(source.root)))
+            seen = table["strat_fold"].isin(folds).to_numpy()
+            parts.append(table["patient_id"].to_numpy(np.int64)[seen])
+        elif source.kind == "table" and source.table:
+            mapping = read_mapping(Path(source.codes), vocabulary.codes) if source.codes else None
+            rows = parse_table(source.table, vocabulary, ALL, source.query, mapping)
+            parts.append(rows.patient_id[np.isin(rows.strat_fold, folds)])
+    return np.concatenate(parts) if parts else None
+
+
 def load_data(
     settings: config.DataConfig,
     vocabulary: Vocabulary,
@@ -104,11 +199,7 @@ def load_data(
     parts = [
         _load_source(each, settings, vocabulary, waveform, progress) for each in settings.sources
     ]
-    registers = [
-        each.patients or ("ptbxl" if each.kind == "ptbxl" else each.name)
-        for each in settings.sources
-    ]
-    data = join_sources(parts, registers, progress)
+    data = join_sources(parts, [register_of(each) for each in settings.sources], progress)
     names = [
         name
         for part, each in zip(parts, settings.sources, strict=True)

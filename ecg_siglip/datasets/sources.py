@@ -12,6 +12,11 @@ from ecg_siglip.datasets.duplicates import find_duplicates
 from ecg_siglip.datasets.records import LabelledRecords, first_of
 from ecg_siglip.datasets.signal_rows import SignalRows
 
+OTHER_PATIENTS = (
+    "if patient_id does not mean the same patients there, set another `patients` for one of the "
+    "data sets"
+)
+
 
 def join_sources(
     parts: Sequence[LabelledRecords], registers: Sequence[str], progress: bool = False
@@ -20,31 +25,62 @@ def join_sources(
 
     Parameters
     ----------
-    parts : sequence of LabelledRecords
-        With the same findings and signals of the same shape; `sources` of each has its name.
-    registers : sequence of str
-        Register of the patient numbers of each part: parts with the same one share patients.
+    parts, registers
+        See ``concatenate_sources``.
     progress : bool
         Show a bar on stderr while copies are searched.
 
     Returns
     -------
     LabelledRecords
-        Parts in order, each record once: of two copies of an ECG, found by their signals, the later
-        one is left out. A finding that a part never states is unknown there, if another part states
-        it. ``version`` has the versions of all parts.
+        As ``concatenate_sources``, each record once: of two copies of an ECG, found by their
+        signals, the later one is left out.
 
     Raises
     ------
     ValueError
         If two parts have the same name, or a patient has records in two folds.
     """
+    joined = _without_copies(concatenate_sources(parts, registers), progress)
+    if crossing := patients_in_several_folds(joined):
+        raise ValueError(
+            f"data.sources: {len(crossing)} patients are in several folds, for example "
+            f"{crossing_text(joined, crossing[0])}; {OTHER_PATIENTS}"
+        )
+    return joined
+
+
+def concatenate_sources(
+    parts: Sequence[LabelledRecords], registers: Sequence[str]
+) -> LabelledRecords:
+    """Put data sets one after the other.
+
+    Parameters
+    ----------
+    parts : sequence of LabelledRecords
+        With the same findings and signals of the same shape, or none; `sources` of each has its
+        name.
+    registers : sequence of str
+        Register of the patient numbers of each part: parts with the same one share patients.
+
+    Returns
+    -------
+    LabelledRecords
+        Parts in order. A finding that a part never states is unknown there, if another part states
+        it. ``version`` has the versions of all parts.
+
+    Raises
+    ------
+    ValueError
+        If two parts have the same name.
+    """
     names = [name for part in parts for name in part.sources]
     if doubled := {name for name in names if names.count(name) > 1}:
         raise ValueError(f"data.sources: two have the name {min(doubled)}")
     known = [_known(part, parts) for part in parts]
     numbers = np.cumsum([0, *(len(part.sources) for part in parts)])
-    joined = LabelledRecords(
+    signals = [part.signals for part in parts if part.signals is not None]
+    return LabelledRecords(
         ecg_id=_distinct_ids(parts),
         patient_id=np.concatenate(
             [
@@ -58,10 +94,7 @@ def join_sources(
         likelihood=np.concatenate([part.likelihood for part in parts]),
         reports=[report for part in parts for report in part.reports],
         paths=[path for part in parts for path in part.paths],
-        signals=SignalRows(
-            [part.signals for part in parts if part.signals is not None],
-            [np.arange(len(part)) for part in parts],
-        ),
+        signals=SignalRows(signals, [np.arange(len(part)) for part in parts]) if signals else None,
         fs=parts[0].fs,
         version=" + ".join(f"{' and '.join(part.sources)}: {part.version}" for part in parts),
         n_missing=sum(part.n_missing for part in parts),
@@ -73,10 +106,9 @@ def join_sources(
         source=np.concatenate(
             [part.source_of + start for part, start in zip(parts, numbers, strict=False)]
         ),
+        weight=_weights(parts),
+        names=[name for part in parts for name in part.record_names],
     )
-    joined = _without_copies(joined, progress)
-    _check_patients(joined)
-    return joined
 
 
 def _known(part: LabelledRecords, parts: Sequence[LabelledRecords]) -> np.ndarray:
@@ -87,6 +119,15 @@ def _known(part: LabelledRecords, parts: Sequence[LabelledRecords]) -> np.ndarra
         rows = part.source_of == number
         known[np.ix_(rows, elsewhere & ~part.y_true[rows].any(0))] = False
     return known
+
+
+def _weights(parts: Sequence[LabelledRecords]) -> np.ndarray | None:
+    """Return the weights of all records; None if no part has any."""
+    if all(part.weight is None for part in parts):
+        return None
+    return np.concatenate(
+        [np.ones(len(part), np.float32) if part.weight is None else part.weight for part in parts]
+    )
 
 
 def _distinct_ids(parts: Sequence[LabelledRecords]) -> np.ndarray:
@@ -116,9 +157,10 @@ def _without_copies(data: LabelledRecords, progress: bool) -> LabelledRecords:
     ]
     if not copies:
         return data
+    names = data.record_names
     pairs = [
-        f"{data.sources[data.source_of[later]]} {data.ecg_id[later]} is "
-        f"{data.sources[data.source_of[first]]} {data.ecg_id[first]}"
+        f"{data.sources[data.source_of[later]]} {names[later]} is "
+        f"{data.sources[data.source_of[first]]} {names[first]}"
         for first, later in copies
     ]
     if progress:
@@ -129,19 +171,18 @@ def _without_copies(data: LabelledRecords, progress: bool) -> LabelledRecords:
     return data.take(np.setdiff1d(np.arange(len(data)), [later for _, later in copies]))
 
 
-def _check_patients(data: LabelledRecords) -> None:
-    """Check that all records of a patient are in one fold."""
+def patients_in_several_folds(data: LabelledRecords) -> list[tuple[int, int]]:
+    """Return two rows in different folds of each patient that is in several."""
     order = np.argsort(data.patient_id, kind="stable")
     patient, fold = data.patient_id[order], data.strat_fold[order]
     crossing = np.flatnonzero((patient[1:] == patient[:-1]) & (fold[1:] != fold[:-1]))
-    if len(crossing):
-        a, b = order[crossing[0]], order[crossing[0] + 1]
-        which = [
-            f"{data.sources[data.source_of[i]]} {data.ecg_id[i]} in fold {data.strat_fold[i]}"
-            for i in (a, b)
-        ]
-        raise ValueError(
-            f"data.sources: {len(crossing)} patients are in several folds, for example "
-            f"{' and '.join(which)}; if patient_id does not mean the same patients there, set "
-            "another `patients` for one of the data sets"
-        )
+    firsts = np.unique(patient[crossing], return_index=True)[1]
+    return [(int(order[i]), int(order[i + 1])) for i in crossing[np.sort(firsts)]]
+
+
+def crossing_text(data: LabelledRecords, rows: tuple[int, int]) -> str:
+    """Return two records with their folds, for a message."""
+    return " and ".join(
+        f"{data.sources[data.source_of[i]]} {data.record_names[i]} in fold {data.strat_fold[i]}"
+        for i in rows
+    )

@@ -17,12 +17,14 @@ from ecg_siglip.datasets.records import LabelledRecords, first_of, stable_number
 from ecg_siglip.datasets.signal_rows import SignalRows
 from ecg_siglip.datasets.table_file import Table, read_table
 from ecg_siglip.datasets.table_labels import read_labels
+from ecg_siglip.datasets.table_problems import Problems
 from ecg_siglip.datasets.task_labels import task_labels
 from ecg_siglip.datasets.waveform_cache import WaveformCache, record_stamp, report_unreadable
 from ecg_siglip.vocabulary.code_mapping import CodeMeaning, map_labels
 from ecg_siglip.vocabulary.report_text import is_machine_report
 from ecg_siglip.vocabulary.vocabulary import ALL, Vocabulary
 
+CROSSING, EMPTY_FOLD = "patient in several folds", "empty fold"
 UNITS = ("nV", "uV", "mV", "V")
 
 
@@ -39,9 +41,9 @@ class TableData:
     record : list of str
         Name of each record, no two alike: the column `record`, otherwise `path`.
     ecg_id : ndarray of shape (n_records,), int64
-        The names where all of them are integers, otherwise hashes of them.
+        Names that are integers, and hashes of the others.
     patient_id : ndarray of shape (n_records,), int64
-        Likewise of the patients.
+        Likewise of the patients; 17.0, as a spreadsheet writes a number, is 17.
     patients : list of str
         Without the column `patient_id` each record is a patient of its own.
     strat_fold : ndarray of shape (n_records,), int64, 1 to 10
@@ -74,8 +76,8 @@ class TableData:
 
     @property
     def paths(self) -> list[str]:
-        """Path of each record as the table has it."""
-        return self.table.frame["path"].tolist()
+        """Path of each record as the table has it; "" for an empty cell."""
+        return [path if isinstance(path, str) else "" for path in self.table.frame["path"]]
 
 
 def parse_table(
@@ -84,6 +86,7 @@ def parse_table(
     task: str = ALL,
     query: str | None = None,
     mapping: Sequence[CodeMeaning] | None = None,
+    problems: Problems | None = None,
 ) -> TableData:
     """Read a table of ECGs and check every cell; no ECG is opened.
 
@@ -97,6 +100,9 @@ def parse_table(
         Findings of the result.
     mapping : sequence of CodeMeaning, optional
         What the codes of the table mean; None: they are those of the vocabulary.
+    problems : Problems, optional
+        Collects wrong cells; they count as empty, an empty path, record or patient is "" and an
+        empty fold 0. None: the first wrong cell raises an error.
 
     Raises
     ------
@@ -104,29 +110,30 @@ def parse_table(
         If a cell is wrong, two rows have the same path or record, a fold is stated for some rows
         only, or a patient has records in several folds. The message names table, row and column.
     """
+    problems = problems or Problems()
     codes = vocabulary.codes
     own_codes = codes if mapping is None else [meaning.code for meaning in mapping]
     table = read_table(source, query, own_codes)
-    y_true, known = read_labels(table, own_codes)
+    y_true, known = read_labels(table, own_codes, problems)
     if mapping is not None:
         # Where the table never states a code, its findings are unknown.
         y_true, known = map_labels(mapping, y_true, known & y_true.any(0), codes)
     y_true, known = task_labels(vocabulary, task, y_true, known)
-    paths = _filled(table, "path")
-    _check_unique(table, "path", paths)
+    paths = _filled(table, "path", problems)
+    _check_unique(table, "path", paths, problems)
     record = paths
     if "record" in table.frame.columns:
-        record = _filled(table, "record")
-        _check_unique(table, "record", record)
+        record = _filled(table, "record", problems)
+        _check_unique(table, "record", record, problems)
     has_patients = "patient_id" in table.frame.columns
-    patients = _filled(table, "patient_id") if has_patients else record
+    patients = _filled(table, "patient_id", problems) if has_patients else record
     has_folds = "fold" in table.frame.columns
-    folds = _folds(table, patients) if has_folds else make_folds(patients, y_true)
+    folds = _folds(table, patients, problems) if has_folds else make_folds(patients, y_true)
     if "language" in table.frame.columns:
-        _cells(table, "language", lambda text: _one_of(text, vocabulary.languages))
+        _cells(table, "language", lambda text: _one_of(text, vocabulary.languages), problems)
     weight = None
     if "weight" in table.frame.columns:
-        weight = np.array(_cells(table, "weight", _weight), np.float64)
+        weight = np.array(_cells(table, "weight", _weight, problems), np.float64)
         weight = np.where(np.isnan(weight), 1.0, weight).astype(np.float32)
     return TableData(
         table=table,
@@ -136,46 +143,57 @@ def parse_table(
         known=known,
         record=record,
         ecg_id=stable_numbers(record),
-        patient_id=stable_numbers(patients),
+        patient_id=stable_numbers([_without_decimals(patient) for patient in patients]),
         patients=patients,
         strat_fold=folds,
         has_folds=has_folds,
         has_patients=has_patients,
         reports=_reports(table),
-        read=_read_arguments(table),
+        read=_read_arguments(table, problems),
         weight=weight,
     )
 
 
-def _filled(table: Table, name: str) -> list[str]:
-    """Return the cells of a column that must not be empty."""
+def _without_decimals(text: str) -> str:
+    number = text.removesuffix(".0")
+    return number if number.isdecimal() else text
+
+
+def _filled(table: Table, name: str, problems: Problems) -> list[str]:
+    """Return the cells of a column that must not be empty; "" for an empty one."""
     column = table.frame[name]
-    if (empty := column.isna().to_numpy()).any():
-        raise ValueError(f"{table.where(int(np.argmax(empty)), name)}: is empty")
-    return [str(cell) for cell in column]
+    empty = column.isna().to_numpy()
+    problems.add("empty cell", table, name, np.flatnonzero(empty), "is empty")
+    return ["" if gap else str(cell) for cell, gap in zip(column, empty, strict=True)]
 
 
-def _check_unique(table: Table, name: str, cells: list[str]) -> None:
-    doubled = pd.Series(cells).duplicated().to_numpy()
-    if doubled.any():
-        row = int(np.argmax(doubled))
-        first = cells.index(cells[row]) + table.first_row
-        raise ValueError(
-            f"{table.where(row, name)}: {shown(cells[row])} is also in row {first}; expected one "
-            "row per ECG"
-        )
+def _check_unique(table: Table, name: str, cells: list[str], problems: Problems) -> None:
+    texts = pd.Series(cells)
+    doubled = (texts.duplicated() & (texts != "")).to_numpy()
+    problems.add(
+        f"doubled {name}",
+        table,
+        name,
+        np.flatnonzero(doubled),
+        lambda row: (
+            f"{shown(cells[row])} is also in row {cells.index(cells[row]) + table.first_row}; "
+            "expected one row per ECG"
+        ),
+    )
 
 
-def _cells(table: Table, name: str, parse: Callable[[str], Any]) -> list[Any]:
+def _cells(table: Table, name: str, parse: Callable[[str], Any], problems: Problems) -> list[Any]:
     """Parse the cells of a column, each different one once; NaN for an empty one."""
     numbers, texts = pd.factorize(table.frame[name])
-    values = []
+    values, wrong = [], {}
     for i, text in enumerate(texts):
         try:
             values.append(parse(str(text).strip()))
         except ValueError as error:
-            row = int(np.argmax(numbers == i))
-            raise ValueError(f"{table.where(row, name)}: {error}, got {shown(str(text))}") from None
+            wrong[i] = f"{error}, got {shown(str(text))}"
+            values.append(np.nan)
+    rows = np.flatnonzero(np.isin(numbers, [*wrong])) if wrong else numbers[:0]
+    problems.add(name, table, name, rows, lambda row: wrong[int(numbers[row])])
     return [values[number] if number >= 0 else np.nan for number in numbers]
 
 
@@ -222,36 +240,46 @@ _READ: Mapping[str, Callable[[str], Any]] = {
 }
 
 
-def _read_arguments(table: Table) -> list[dict[str, Any]] | None:
+def _read_arguments(table: Table, problems: Problems) -> list[dict[str, Any]] | None:
     stated = [name for name in _READ if name in table.frame.columns]
     if not stated:
         return None
-    columns = [_cells(table, name, _READ[name]) for name in stated]
+    columns = [_cells(table, name, _READ[name], problems) for name in stated]
     return [
         {name: value for name, value in zip(stated, row, strict=True) if value == value}
         for row in zip(*columns, strict=True)
     ]
 
 
-def _folds(table: Table, patients: list[str]) -> np.ndarray:
+def _folds(table: Table, patients: list[str], problems: Problems) -> np.ndarray:
     """Return the folds that the table states; every record of a patient has the same."""
-    folds = np.array(_cells(table, "fold", _fold), np.float64)
-    if (empty := np.isnan(folds)).any():
-        raise ValueError(
-            f"{table.where(int(np.argmax(empty)), 'fold')}: is empty; expected a fold in every "
-            "row, or no such column"
-        )
-    numbers, _ = pd.factorize(np.array(patients, object))
-    first = np.full(numbers.max() + 1, -1)
-    first[numbers[::-1]] = np.arange(len(numbers))[::-1]
-    crossing = folds != folds[first[numbers]]
-    if crossing.any():
-        row = int(np.argmax(crossing))
-        raise ValueError(
-            f"{table.where(row, 'fold')}: patient {shown(patients[row])} has fold "
-            f"{folds[row]:.0f} here and {folds[first[numbers[row]]]:.0f} in row "
-            f"{first[numbers[row]] + table.first_row}; a patient must not be in two folds"
-        )
+    folds = np.nan_to_num(np.array(_cells(table, "fold", _fold, problems), np.float64))
+    problems.add(
+        EMPTY_FOLD,
+        table,
+        "fold",
+        np.flatnonzero(table.frame["fold"].isna()),
+        lambda _: (
+            "is empty; expected a fold in every row, or no such column (check folds=FILE fills it)"
+        ),
+    )
+    stated = np.flatnonzero((folds > 0) & (np.array(patients, object) != ""))
+    numbers, distinct = pd.factorize(np.array(patients, object)[stated])
+    first = np.empty(len(distinct), np.int64)
+    first[numbers[::-1]] = stated[::-1]
+    first_row = np.arange(len(folds))  # the first one of the same patient
+    first_row[stated] = first[numbers]
+    problems.add(
+        CROSSING,
+        table,
+        "fold",
+        np.flatnonzero(folds != folds[first_row]),
+        lambda row: (
+            f"patient {shown(patients[row])} has fold {folds[row]:.0f} here and "
+            f"{folds[first_row[row]]:.0f} in row {first_row[row] + table.first_row}; a patient "
+            "must not be in two folds"
+        ),
+    )
     return folds.astype(np.int64)
 
 
@@ -323,14 +351,14 @@ def load_table(
     readable = np.flatnonzero(cache.is_readable())
     report_unreadable(cache, progress)
     records = replace(
-        _records(data, paths, waveform["to_fs"]).take(present[readable]),
+        label_records(data, paths, waveform["to_fs"]).take(present[readable]),
         signals=signals if len(readable) == len(signals) else SignalRows([signals], [readable]),
     )
     records.n_missing = len(data) - len(records)
     return records
 
 
-def _records(data: TableData, paths: list[Path], fs: float) -> LabelledRecords:
+def label_records(data: TableData, paths: list[Path], fs: float) -> LabelledRecords:
     """Return the records of a table without their signals."""
     records = LabelledRecords(
         ecg_id=data.ecg_id,
@@ -350,6 +378,7 @@ def _records(data: TableData, paths: list[Path], fs: float) -> LabelledRecords:
         known=None if data.known.all() else data.known,
         weight=data.weight,
         vocabulary=data.vocabulary,
+        names=data.record,
     )
     records.version = records.content_version()
     return records

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import json
 import os
 import re
 from collections.abc import Collection
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ecg_siglip.core.files import one_line, shown
+from ecg_siglip.core.files import one_line, shown, write_file
 
 COLUMNS = (
     *("path", "record", "findings", "unknown", "patient_id", "fold", "report", "language"),
@@ -80,6 +81,19 @@ def read_table(source: str, query: str | None, codes: Collection[str]) -> Table:
         If there is no such file, it is no such table, is empty, has doubled columns or lacks the
         column `path`; if the address has a password, or the query fails.
     """
+    name, frame, folder, first_row = _read_rows(source, query, codes)
+    _check_columns(name, [str(column) for column in frame.columns])
+    if not len(frame):
+        raise ValueError(f"{name}: has no row; expected one per ECG")
+    known = [column for column in frame.columns if column in COLUMNS or column in codes]
+    ignored = [str(column) for column in frame.columns if column not in known]
+    return Table(name, frame[known].reset_index(drop=True), ignored, folder, first_row)
+
+
+def _read_rows(
+    source: str, query: str | None, codes: Collection[str]
+) -> tuple[str, pd.DataFrame, Path, int]:
+    """Return name, rows, folder of relative paths, and number of the first row; see ``Table``."""
     if "://" in source or source.startswith(ENVIRONMENT):
         name, frame, folder, first_row = *_read_sql(source, query), Path(), 1
     elif query is not None:
@@ -98,12 +112,38 @@ def read_table(source: str, query: str | None, codes: Collection[str]) -> Table:
             )
         parquet = path.suffix.lower() == ".parquet"
         frame = _read_parquet(path, name) if parquet else _read_text(path, name, codes)
-    _check_columns(name, [str(column) for column in frame.columns])
-    if not len(frame):
-        raise ValueError(f"{name}: has no row; expected one per ECG")
-    known = [column for column in frame.columns if column in COLUMNS or column in codes]
-    ignored = [str(column) for column in frame.columns if column not in known]
-    return Table(name, frame[known].reset_index(drop=True), ignored, folder, first_row)
+    return name, frame, folder, first_row
+
+
+def write_with_folds(source: str, query: str | None, folds: np.ndarray, path: Path) -> None:
+    """Write a table again as CSV, with all of its columns and a column `fold`.
+
+    Parameters
+    ----------
+    source, query
+        See ``read_table``.
+    folds : ndarray of shape (n_records,), int64
+        Of each row.
+    path : Path
+
+    Raises
+    ------
+    ValueError
+        If the path is the table itself, or the table has changed.
+    OSError
+        If it cannot be written.
+    """
+    if path.exists() and Path(source).exists() and path.samefile(source):
+        raise ValueError(f"folds={shown(path)} is the table itself; expected another file")
+    frame = _read_rows(source, query, ())[1]
+    if len(frame) != len(folds):
+        raise ValueError(f"{shown(source)}: has changed while it was checked")
+    is_list = (list, tuple, np.ndarray)
+    for column in frame.select_dtypes(object).columns:
+        frame[column] = frame[column].map(
+            lambda cell: json.dumps([*map(str, cell)]) if isinstance(cell, is_list) else cell
+        )
+    write_file(path, frame.assign(fold=folds).to_csv(index=False))
 
 
 def _check_columns(name: str, texts: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,12 +13,17 @@ import pandas as pd
 from ecg_siglip.core.files import shown
 from ecg_siglip.datasets.records import first_of
 from ecg_siglip.datasets.table_file import Table
+from ecg_siglip.datasets.table_problems import N_EXAMPLES, Problems
 
 ALL = "*"  # in the column `unknown`: no finding of the record has been assessed
+UNKNOWN_CODE = "code without a vocabulary entry"
+OTHER_SEPARATORS = re.compile(r"[,|/+\s、，；]+")
 PRESENT, ABSENT = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no"}
 
 
-def read_labels(table: Table, codes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def read_labels(
+    table: Table, codes: Sequence[str], problems: Problems | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Read the labels of every record.
 
     Parameters
@@ -28,6 +34,8 @@ def read_labels(table: Table, codes: Sequence[str]) -> tuple[np.ndarray, np.ndar
         lists codes that were not assessed, ``*`` for all of them.
     codes : sequence of str
         Codes of the vocabulary, one per column of the result.
+    problems : Problems, optional
+        Collects wrong cells, which count as empty; None: the first one raises an error.
 
     Returns
     -------
@@ -41,33 +49,42 @@ def read_labels(table: Table, codes: Sequence[str]) -> tuple[np.ndarray, np.ndar
         parsed, a finding is both present and unknown, or a code is stated in two columns; the
         message names row and column.
     """
+    problems = problems or Problems()
     n, column_of = len(table), {code: i for i, code in enumerate(codes)}
     y_true = np.zeros((n, len(codes)), bool)
     in_columns = [code for code in codes if code in table.frame.columns]
     if "findings" in table.frame.columns:
-        y_true = _sets(table, "findings", column_of)
+        y_true = _sets(table, "findings", column_of, problems)
         known = np.ones(y_true.shape, bool)
-        stated = np.array([codes[i] in in_columns for i in range(len(codes))])
-        if (twice := y_true & stated).any():
-            row, column = np.argwhere(twice)[0]
-            raise ValueError(
-                f"{table.where(row, 'findings')}: {codes[column]} also has a column of its own; "
-                "expected one of the two"
-            )
+        stated = np.array([code in table.frame.columns for code in codes], bool)
+        twice = y_true & stated
+        problems.add(
+            "code in two columns",
+            table,
+            "findings",
+            np.flatnonzero(twice.any(1)),
+            lambda row: (
+                f"{codes[twice[row].argmax()]} also has a column of its own; expected one of the "
+                "two"
+            ),
+        )
     else:
         known = np.zeros(y_true.shape, bool)
     for code in in_columns:
-        y_true[:, column_of[code]], known[:, column_of[code]] = _zeros_and_ones(table, code)
+        i = column_of[code]
+        y_true[:, i], known[:, i] = _zeros_and_ones(table, code, problems)
     if "unknown" in table.frame.columns:
-        unknown = _sets(table, "unknown", column_of)
-        if (both := unknown & y_true).any():
-            row, column = np.argwhere(both)[0]
-            all_unknown = unknown[row].all()
-            raise ValueError(
-                f"{table.where(row, 'unknown')}: {ALL if all_unknown else codes[column]} is "
-                f"unknown, but {codes[column]} is present"
-            )
+        unknown = _sets(table, "unknown", column_of, problems)
+        both = unknown & y_true
+
+        def contradiction(row: int) -> str:
+            code = codes[both[row].argmax()]
+            return f"{ALL if unknown[row].all() else code} is unknown, but {code} is present"
+
+        rows = np.flatnonzero(both.any(1))
+        problems.add("present and unknown", table, "unknown", rows, contradiction)
         known &= ~unknown
+        y_true &= known
     return y_true, known
 
 
@@ -81,25 +98,70 @@ def absent_codes(table: Table, codes: Sequence[str]) -> list[str]:
     return sorted(absent)
 
 
-def _sets(table: Table, name: str, column_of: dict[str, int]) -> np.ndarray:
+def _sets(table: Table, name: str, column_of: dict[str, int], problems: Problems) -> np.ndarray:
     """Return which codes each cell of a column lists, (n_records, n_findings) bool."""
     numbers, texts = _distinct(table.frame[name])
     # Most rows repeat the cell of another: parse each different cell once.
     members = np.zeros((len(texts) + 1, len(column_of)), bool)  # the last row: an empty cell, -1
+    absent: dict[str, list[int]] = {}
+    malformed: dict[int, str] = {}
     for i, text in enumerate(texts):
-        row = int(np.argmax(numbers == i))
         try:
             listed = _split(text)
         except ValueError as error:
-            raise ValueError(f"{table.where(row, name)}: {error}") from None
+            malformed[i] = str(error)
+            continue
         if ALL in listed and name == "unknown":
             members[i] = True
             listed = [code for code in listed if code != ALL]
         for code in listed:
-            if code not in column_of:
-                raise ValueError(f"{table.where(row, name)}: {unknown_code(code, column_of)}")
-            members[i, column_of[code]] = True
+            if code in column_of:
+                members[i, column_of[code]] = True
+            else:
+                absent.setdefault(code, []).append(i)
+    rows = np.flatnonzero(np.isin(numbers, [*malformed])) if malformed else numbers[:0]
+    problems.add("list", table, name, rows, lambda row: malformed[int(numbers[row])])
+    if absent:
+        _add_absent(absent, table, name, numbers, column_of, problems)
     return members[numbers]
+
+
+def _add_absent(
+    absent: dict[str, list[int]],
+    table: Table,
+    name: str,
+    numbers: np.ndarray,
+    column_of: dict[str, int],
+    problems: Problems,
+) -> None:
+    """Add codes that are not in the vocabulary, with the numbers of the texts that have them."""
+    n_texts = numbers.max() + 1
+    n_rows = np.bincount(numbers[numbers >= 0], minlength=n_texts)
+    first = np.empty(n_texts + 1, np.int64)
+    first[numbers[::-1]] = np.arange(len(numbers))[::-1]
+    n_of = {code: int(n_rows[texts].sum()) for code, texts in absent.items()}
+    listed = sorted(absent, key=lambda code: -n_of[code]) if problems.collect else list(absent)
+    # Similar codes are searched for the most frequent ones only: the column may hold free text.
+    for code in listed[:N_EXAMPLES]:
+        problems.add(
+            UNKNOWN_CODE,
+            table,
+            name,
+            first[absent[code]],
+            unknown_code(code, column_of),
+            n=n_of[code],
+            subject=code,
+        )
+    rest = listed[N_EXAMPLES:]
+    problems.add(
+        UNKNOWN_CODE,
+        table,
+        name,
+        np.array([first[absent[code][0]] for code in rest[:N_EXAMPLES]], np.int64),
+        "code that is not in the vocabulary",
+        n=sum(n_of[code] for code in rest),
+        n_subjects=len(rest),
+    )
 
 
 def _distinct(column: pd.Series) -> tuple[np.ndarray, list[str]]:
@@ -135,24 +197,33 @@ def _split(text: str) -> list[str]:
     return [code.strip() for code in codes]
 
 
-def _zeros_and_ones(table: Table, code: str) -> tuple[np.ndarray, np.ndarray]:
+def _zeros_and_ones(table: Table, code: str, problems: Problems) -> tuple[np.ndarray, np.ndarray]:
     """Return where a column of labels has 1, and where it has a label at all."""
     numbers, texts = _distinct(table.frame[code])
-    values = []
-    for i, text in enumerate(texts):
-        word = text.strip().lower()
-        if word not in PRESENT | ABSENT:
-            row = int(np.argmax(numbers == i))
-            raise ValueError(
-                f"{table.where(row, code)}: expected 1, 0 or an empty cell (not assessed), got "
-                f"{shown(text)}"
-            )
-        values.append(word in PRESENT)
-    return np.array([*values, False])[numbers], numbers >= 0
+    words = [text.strip().lower() for text in texts]
+    present = np.array([*(word in PRESENT for word in words), False])
+    known = np.array([*(word in PRESENT | ABSENT for word in words), False])
+    problems.add(
+        "label",
+        table,
+        code,
+        np.flatnonzero((numbers >= 0) & ~known[numbers]),
+        lambda row: (
+            f"expected 1, 0 or an empty cell (not assessed), got {shown(texts[numbers[row]])}"
+        ),
+    )
+    return present[numbers], known[numbers]
 
 
 def unknown_code(code: str, known: Sequence[str] | dict[str, int]) -> str:
     """Return a message about a code that is not in the vocabulary, with similar codes."""
-    near = difflib.get_close_matches(code.upper(), list(known), n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else "add it to the vocabulary file"
+    parts = [part for part in OTHER_SEPARATORS.split(code) if part]
+    near = [each for each in known if each.casefold() == code.casefold()]
+    near = near or difflib.get_close_matches(code.upper(), list(known), n=3, cutoff=0.5)
+    if len(parts) > 1 and all(part in known for part in parts):
+        hint = "codes are separated by ;"
+    elif near:
+        hint = f"did you mean {' or '.join(near)}?"
+    else:
+        hint = "add it to the vocabulary file"
     return f"code {shown(code)} is not in the vocabulary ({first_of([*known], 3)}); {hint}"

@@ -21,7 +21,7 @@ import shutil
 import sys
 import threading
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -230,34 +230,17 @@ class WaveformCache:
                     self.allow_unreadable,
                 )
             )
-        if n_workers is None:
-            n_workers = min(_n_cores(), math.ceil(len(self.names) / MIN_RECORDS_PER_PROCESS))
         bar = tqdm(
             total=len(self.names), desc="cache", unit="record", disable=None if progress else True
         )
         checksums: list[int] = []
         unreadable: dict[int, str] = {}
-        with bar, contextlib.ExitStack() as stack:
-            results: Iterator[tuple[int, dict[int, str]]] = map(_prepare_chunk, jobs)
-            if min(n_workers, len(jobs)) > 1:
-                # Spawned, not forked: the caller may already hold threads or a GPU.
-                pool = ProcessPoolExecutor(
-                    min(n_workers, len(jobs)),
-                    multiprocessing.get_context("spawn"),
-                    _end_with_parent,
-                )
-                stack.callback(pool.shutdown, cancel_futures=True)
-                results = pool.map(_prepare_chunk, jobs)
-            try:
-                for job, (checksum, errors) in zip(jobs, results, strict=True):
-                    start = len(checksums) * N_CHUNK
-                    unreadable |= {start + i: error for i, error in errors.items()}
-                    checksums.append(checksum)
-                    bar.update(len(job.records))
-            except BrokenProcessPool as error:
-                raise ValueError(
-                    "a process that prepares records died (out of memory?): try data.n_workers=1"
-                ) from error
+        with bar, map_records(_prepare_chunk, jobs, len(self.names), n_workers) as results:
+            for job, (checksum, errors) in zip(jobs, results, strict=True):
+                start = len(checksums) * N_CHUNK
+                unreadable |= {start + i: error for i, error in errors.items()}
+                checksums.append(checksum)
+                bar.update(len(job.records))
         return checksums, unreadable
 
     def is_readable(self) -> np.ndarray:
@@ -324,6 +307,11 @@ def report_unreadable(cache: WaveformCache, progress: bool) -> None:
         )
 
 
+def reason_of(error: BaseException) -> str:
+    """Return why a record of a data set cannot be read; a reader names the settings of predict."""
+    return re.sub(r"\bread\.(\w+)=", r"data.read.\1=", one_line(error))
+
+
 def _crc32_line(text: str) -> str:
     return f"{zlib.crc32(text.encode()):08x}\n"
 
@@ -355,15 +343,52 @@ def _prepare_chunk(job: _Job) -> tuple[int, dict[int, str]]:
             block[i] = prepare_record(record, job.spec).signal
         except (ValueError, OSError) as error:
             which = f"ecg_id {ecg_id}" if job.fs is not None else shown(name)
-            # A reader names the settings of predict.
-            reason = re.sub(r"\bread\.(\w+)=", r"data.read.\1=", one_line(error))
-            errors[i] = f"{which}: {reason}"
+            errors[i] = f"{which}: {reason_of(error)}"
             if not job.allow_unreadable:
                 raise ValueError(errors[i]) from None
     with open(job.file, "r+b") as out:
         out.seek(job.offset)
         out.write(block.data)
     return zlib.crc32(block.data), errors
+
+
+@contextlib.contextmanager
+def map_records(
+    function: Callable[[Any], Any], jobs: Sequence[Any], n_records: int, n_workers: int | None
+) -> Iterator[Iterator[Any]]:
+    """Yield the results of a function for jobs on records, in order, from several processes.
+
+    Parameters
+    ----------
+    function : function of a job
+    jobs : sequence
+    n_records : int
+        Of all jobs together.
+    n_workers : int, optional
+        Processes. By default one per core, fewer for few records.
+
+    Raises
+    ------
+    ValueError
+        If a process dies.
+    """
+    if n_workers is None:
+        n_workers = min(_n_cores(), math.ceil(n_records / MIN_RECORDS_PER_PROCESS))
+    with contextlib.ExitStack() as stack:
+        results: Iterator[Any] = map(function, jobs)
+        if min(n_workers, len(jobs)) > 1:
+            # Spawned, not forked: the caller may already hold threads or a GPU.
+            pool = ProcessPoolExecutor(
+                min(n_workers, len(jobs)), multiprocessing.get_context("spawn"), _end_with_parent
+            )
+            stack.callback(pool.shutdown, cancel_futures=True)
+            results = pool.map(function, jobs)
+        try:
+            yield results
+        except BrokenProcessPool as error:
+            raise ValueError(
+                "a process that prepares records died (out of memory?): try data.n_workers=1"
+            ) from error
 
 
 def _end_with_parent() -> None:

@@ -1,17 +1,16 @@
 """Compare recipes on the same records: which is better, by how much, and with what p-value.
 
 A recipe is what its runs have in common, all settings but the seed; it is scored by the mean of its
-runs. Reads ``config.yaml`` and ``evaluate/fold<n>/`` of each run, and evaluates a run first if
-that is missing.
+runs. ``compared_runs`` reads their predictions.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import operator
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,15 +22,19 @@ from tqdm import tqdm
 
 from ecg_siglip import config
 from ecg_siglip.config import TrainConfig
-from ecg_siglip.core.files import one_line, replace_folder
-from ecg_siglip.core.run_folder import find_runs, from_yaml
+from ecg_siglip.core.files import replace_folder
 from ecg_siglip.core.settings import setting_names
-from ecg_siglip.evaluation.fold import evaluate_fold, labels_of_table
+from ecg_siglip.evaluation.compared_runs import (
+    Run,
+    as_evaluated,
+    check_same_records,
+    read_runs,
+)
+from ecg_siglip.evaluation.evaluated_data import describe_part
 from ecg_siglip.metrics import paired_tests
 from ecg_siglip.metrics.decision_rules import THRESHOLD_RULES
 from ecg_siglip.metrics.multilabel import without_nan
 from ecg_siglip.metrics.paired_tests import ModelOutput
-from ecg_siglip.models.provenance import Provenance
 from ecg_siglip.reporting import charts
 
 # Scores of the printed table and their headings.
@@ -43,19 +46,6 @@ HEADINGS = {
     "ece": "ECE",
 }
 FALSE_NEGATIVES = "true pairs labelled negative"
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run: its configuration, its predictions, its provenance."""
-
-    name: str
-    settings: TrainConfig
-    ecg_id: np.ndarray
-    codes: tuple[str, ...]
-    y_true: np.ndarray
-    output: ModelOutput
-    provenance: Provenance
 
 
 @dataclass(frozen=True)
@@ -71,41 +61,6 @@ class Recipe:
         return [run.output for run in self.runs]
 
 
-def read_run(root: Path, name: str, fold: int) -> Run:
-    """Read the predictions of a run for a fold.
-
-    Raises
-    ------
-    ValueError
-        If the run was trained or tuned on the fold, or its files are incomplete.
-    """
-    folder = root / name / "evaluate" / f"fold{fold}"
-    settings = from_yaml(TrainConfig, root / name / "config.yaml")
-    if fold in [*settings.data.train_folds, settings.data.tune_fold]:
-        action = "trained" if fold in settings.data.train_folds else "tuned"
-        raise ValueError(
-            f"{root / name}: {action} on fold {fold}; expected a fold that it has not seen"
-        )
-    try:
-        table = pd.read_parquet(folder / "predictions.parquet")
-        findings = pd.read_csv(folder / "findings.csv", keep_default_na=False, na_values=[""])
-        provenance = Provenance.from_json(json.loads((folder / "about.json").read_text()))
-        codes = tuple(findings["code"])
-        y_true = labels_of_table(table, codes)
-        y_prob = table[[f"probability/{code}" for code in codes]].to_numpy()
-    except (OSError, KeyError, ValueError) as error:
-        raise ValueError(
-            f"{folder}: not what evaluate writes ({one_line(error)}); evaluate it again"
-        ) from error
-    thresholds = {
-        rule: findings[f"{rule}/threshold"].to_numpy(float)
-        for rule in THRESHOLD_RULES
-        if f"{rule}/threshold" in findings
-    }
-    ecg_id = table["ecg_id"].to_numpy()
-    return Run(name, settings, ecg_id, codes, y_true, ModelOutput(y_prob, thresholds), provenance)
-
-
 def group_runs(runs: list[Run]) -> list[Recipe]:
     """Group runs by recipe, in the order in which the recipes are first named.
 
@@ -119,7 +74,7 @@ def group_runs(runs: list[Run]) -> list[Recipe]:
     rules = set.intersection(*(set(run.output.thresholds) for run in runs))
     runs_by_recipe: dict[str, list[Run]] = {}
     for run in runs:
-        _check_same_records(run, first)
+        check_same_records(run, first)
         members = runs_by_recipe.setdefault(_recipe_key(run), [])
         for other in members:
             if other.settings.seed == run.settings.seed:
@@ -138,23 +93,12 @@ def group_runs(runs: list[Run]) -> list[Recipe]:
     ]
 
 
-def _check_same_records(run: Run, first: Run) -> None:
-    """Check that two runs have predictions for the same records, findings and labels."""
-    if not np.array_equal(run.ecg_id, first.ecg_id):
-        raise ValueError(
-            f"{run.name}: has predictions for {len(run.ecg_id)} records that are not the "
-            f"{len(first.ecg_id)} of {first.name}; expected the same"
-        )
-    if run.codes != first.codes or not np.array_equal(run.y_true, first.y_true, equal_nan=True):
-        raise ValueError(f"{run.name}: other findings or labels than {first.name}")
-
-
 def _recipe_key(run: Run, without: Sequence[str] = ()) -> str:
     """Return the settings and members that all runs of a recipe share, as text."""
     ignored = {"run.name", "run.root", "data.root", "seed", *without, *TrainConfig.FREE}
     names = [name for name in setting_names(TrainConfig) if name not in ignored]
     values = {name: _value(run, name) for name in names}
-    return json.dumps([values, run.provenance.members or None])
+    return json.dumps([values, run.provenance.members or None], default=dataclasses.asdict)
 
 
 def _value(run: Run, setting: str) -> Any:
@@ -385,12 +329,12 @@ def compare_runs(settings: config.CompareConfig) -> dict[str, Any]:
     ------
     ValueError
         If ``out`` exists and is not a comparison, or ``baseline`` or ``x`` is unknown; as
-        ``run_folder.find_runs``, ``fold.evaluate_fold``, ``read_run`` and ``group_runs``.
+        ``compared_runs.read_runs`` and ``group_runs``.
     """
     out = Path(settings.out)
     if out.is_symlink() or (out.exists() and not (out / "comparison.json").is_file()):
         raise ValueError(f"out={out}: exists and is not a comparison; expected a new name")
-    recipes = group_runs(_read_runs(settings))
+    recipes = group_runs(read_runs(settings))
     baseline = _find_baseline(recipes, settings.baseline)
     result = summary(recipes, baseline, settings.n_resamples)
     panels = along(recipes, result, settings.x) if settings.x else {}
@@ -398,29 +342,10 @@ def compare_runs(settings: config.CompareConfig) -> dict[str, Any]:
         (partial / "comparison.json").write_text(json.dumps(_plain(result), indent=1))
         (partial / "comparison.md").write_text(markdown(result) + "\n")
         by_finding(recipes, baseline).to_csv(partial / "findings.csv", index=False)
-        _write_figures(partial, result, settings.fold)
+        _write_figures(partial, result, describe_part(as_evaluated(settings)))
         if panels:
             charts.save_svg(charts.curve_figure(panels, settings.x or ""), partial / "curve.svg")
     return result
-
-
-def _read_runs(settings: config.CompareConfig) -> list[Run]:
-    """Read the predictions of the runs; evaluate those first that have none for the fold."""
-    root = Path(settings.root)
-    names = find_runs(root, settings.runs)
-    for name in names:
-        if (root / name / "evaluate" / f"fold{settings.fold}").is_dir():
-            continue
-        print(f"compare: {name} is not evaluated on fold {settings.fold} yet", file=sys.stderr)
-        evaluate_fold(
-            config.EvaluateConfig(
-                run=config.RunConfig(name=name, root=settings.root),
-                data=config.EvaluatedData(**vars(settings.data)),
-                fold=settings.fold,
-                device=settings.device,
-            )
-        )
-    return [read_run(root, name, settings.fold) for name in names]
 
 
 def _find_baseline(recipes: list[Recipe], name: str | None) -> Recipe:
@@ -432,12 +357,12 @@ def _find_baseline(recipes: list[Recipe], name: str | None) -> Recipe:
     raise ValueError(f"baseline={name}: expected one of {known}")
 
 
-def _write_figures(folder: Path, result: dict[str, Any], fold: int) -> None:
+def _write_figures(folder: Path, result: dict[str, Any], part: str) -> None:
     """Write one figure per score, with all recipes."""
     for score, heading in HEADINGS.items():
         figure = charts.forest_figure(
             {row["name"]: row["scores"][score] for row in result["rows"]},
-            f"{heading} on fold {fold}",
+            f"{heading} on {part}",
             result["baseline"],
         )
         charts.save_svg(figure, folder / f"{heading.replace(' ', '_')}.svg")

@@ -201,17 +201,19 @@ def seen_in_training(
     numbers = challenge.ecg_ids(collection.paths)
     if not numbers.any():
         return {}, {}
-    used: set[int] = set()
-    for model in artifact.provenance.lineage():
-        # An ancestor of other data, such as simulated ECGs, has folds of its own.
-        if model.same_records(artifact.provenance.data):
-            used |= model.folds_seen
+    data = artifact.provenance.data
     folds: dict[int, int] = {}
     owners: dict[int, int] = {}
     if (root / "ptbxl_database.csv").is_file():
         table = ptbxl.read_metadata(root)
+        data += f" + {ptbxl.metadata_version(root, len(table))}"
         folds = dict(zip(table.index.tolist(), table["strat_fold"].tolist(), strict=True))
         owners = dict(zip(table.index.tolist(), table["patient_id"].tolist(), strict=True))
+    used: set[int] = set()
+    for model in artifact.provenance.lineage():
+        # An ancestor of other data, such as simulated ECGs, has folds of its own.
+        if model.same_records(data):
+            used |= model.folds_seen
     left_out, patients = {}, {}
     for path, number in zip(collection.paths, numbers.tolist(), strict=True):
         if not number:

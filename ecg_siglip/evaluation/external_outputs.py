@@ -35,8 +35,11 @@ from ecg_siglip.signals.preprocessing import from_int16
 from ecg_siglip.vocabulary.snomed import LabelQuery
 
 N_WORST = 6
-# Settings of `evaluate` that have a meaning for PTB-XL's folds only.
-UNUSED = ("fold", "labelled_only", "data.allow_missing", "data.cache_dir")
+# Settings of `evaluate` that have a meaning for folds and tables only.
+UNUSED = (
+    *("fold", "labelled_only", "data.allow_missing", "data.cache_dir", "data.source", "data.name"),
+    *("data.fs", "data.table", "data.query", "data.codes", "data.read", "data.patients"),
+)
 # Scores of the summary; the findings of a set are those with enough positives.
 SHOWN = ("macro_auroc", "macro_auprc", "expected_f1/macro_f1", "expected_f1/micro_f1", "ece")
 

@@ -1,16 +1,15 @@
-"""Evaluate a trained model on one fold.
+"""Evaluate a trained model on one fold, or on another data set.
 
 Thresholds and calibration come from the model, as they were tuned on the tuning fold; nothing is
-fitted to the fold that is reported on.
+fitted to the records that are reported on.
 """
 
 from __future__ import annotations
 
 import json
 import shlex
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,20 @@ from ecg_siglip import config
 from ecg_siglip.core.distributed import Distributed
 from ecg_siglip.core.files import replace_folder
 from ecg_siglip.datasets.held_out import drop_findings
-from ecg_siglip.datasets.loading import load_evaluation_data
 from ecg_siglip.datasets.records import LabelledRecords
+from ecg_siglip.evaluation.by_source import (
+    flat_scores,
+    formatted,
+    scores_by_source,
+    source_lines,
+)
+from ecg_siglip.evaluation.evaluated_data import (
+    check_evaluated,
+    describe_part,
+    load_evaluated,
+    note_seen,
+    output_name,
+)
 from ecg_siglip.evaluation.subgroups import Breakdown, breakdown_tables
 from ecg_siglip.evaluation.trained_run import TrainedRun, load_run
 from ecg_siglip.metrics import multilabel
@@ -47,6 +58,8 @@ class FoldPredictions:
     rows : ndarray of shape (n_records,), int64
         Of the fold.
     y_true : ndarray of shape (n_records, n_findings), bool, or float with NaN where unknown
+    raw : ndarray of shape (n_records, n_findings), float64
+        Not calibrated.
     y_prob : ndarray of shape (n_records, n_findings), float64, calibrated
     """
 
@@ -54,27 +67,37 @@ class FoldPredictions:
     all_findings: LabelledRecords
     rows: np.ndarray
     y_true: np.ndarray
+    raw: np.ndarray
     y_prob: np.ndarray
 
 
 def evaluate_fold(settings: config.EvaluateConfig) -> None:
-    """Score a run on a fold; write ``runs/<name>/evaluate/fold<n>/`` whole or not at all.
+    """Score a run on a fold or another data set; write the results whole or not at all.
+
+    They are in a folder below ``runs/<name>/evaluate/``, see ``evaluated_data.output_name``. With
+    ``data.source`` the calibration and thresholds are those of this data set, if the model has
+    them.
 
     Raises
     ------
     ValueError
-        As ``trained_run.load_run`` and ``loading.load_evaluation_data``.
+        As ``trained_run.load_run``, ``evaluated_data.check_evaluated`` and ``load_evaluated``.
     """
+    check_evaluated(settings)
     # Before the model: on a GPU each process has to take its own device first.
     distributed = Distributed.join(settings.device)
     run = load_run(settings.run, settings.device)
+    if settings.data.source in run.predictor.artifact.sources:
+        run = replace(run, predictor=run.predictor.for_source(str(settings.data.source)))
     predictions = predict_fold(run, settings, distributed)
     distributed.close()
     if not distributed.is_first:
         return
-    folder = run.folder / "evaluate" / f"fold{settings.fold}"
-    scores = write_outputs(folder, run, settings, predictions)
+    folder = run.folder / "evaluate" / output_name(settings)
+    scores, by_source = write_outputs(folder, run, settings, predictions)
     print(headline(scores))
+    if by_source:
+        print(source_lines(by_source))
     print(f"wrote {folder}/" + (" (open report.html)" if settings.report else ""))
 
 
@@ -82,41 +105,35 @@ def predict_fold(
     run: TrainedRun, settings: config.EvaluateConfig, distributed: Distributed
 ) -> FoldPredictions:
     """Compute the probabilities of a fold; several processes share its records."""
-    artifact, trained = run.predictor.artifact, run.settings
     if not distributed.is_first:
         distributed.wait()  # the first process may have to build the cache
-    whole = load_evaluation_data(
-        settings.data, trained, artifact.waveform, artifact.codes, artifact.vocabulary
-    )
-    data = drop_findings(whole, trained.data.held_out)
+    whole, rows = load_evaluated(run, settings)
+    data = drop_findings(whole, run.settings.data.held_out)
     if distributed.is_first:
         distributed.wait()
-        for word, folds in (
-            ("trained", trained.data.train_folds),
-            ("tuned", [trained.data.tune_fold]),
-        ):
-            if settings.fold in folds:
-                print(
-                    f"evaluate: note: the run was {word} on fold {settings.fold}", file=sys.stderr
-                )
-    rows = data.fold(settings.fold)
-    if settings.labelled_only:
-        rows = rows[data.y_true[rows].any(axis=1)]
+        note_seen(run, settings)
     assert data.signals is not None
     y_true = data.labels(rows)
     own = rows[distributed.share(len(rows), settings.batch_size)]
-    own_prob = run.predictor.probabilities(
-        data.signals[own], settings.batch_size, distributed.is_first
-    )
-    parts = distributed.all_gather_bytes(own_prob.tobytes())
-    y_prob = np.frombuffer(b"".join(parts)).reshape(y_true.shape)
-    return FoldPredictions(data, whole, rows, y_true, y_prob)
+    own_raw, _ = run.predictor.forward(data.signals[own], settings.batch_size, distributed.is_first)
+    parts = distributed.all_gather_bytes(own_raw.tobytes())
+    raw = np.frombuffer(b"".join(parts)).reshape(y_true.shape)
+    y_prob = multilabel.calibrate(raw, run.predictor.artifact.calibration)
+    return FoldPredictions(data, whole, rows, y_true, raw, y_prob)
 
 
 def write_outputs(
     folder: Path, run: TrainedRun, settings: config.EvaluateConfig, predictions: FoldPredictions
-) -> dict[str, float]:
-    """Score the predictions of a fold and write all files; return the scores."""
+) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """Score the predictions of a fold and write all files.
+
+    Returns
+    -------
+    dict
+        The scores.
+    list of dict
+        Those of each data set, see ``by_source.scores_by_source``.
+    """
     artifact = run.predictor.artifact
     y_true, y_prob = predictions.y_true, predictions.y_prob
     scores = multilabel.scores(y_true, y_prob, artifact.thresholds, settings.n_bootstrap)
@@ -128,12 +145,22 @@ def write_outputs(
         run.settings,
         settings.batch_size,
         settings.n_bootstrap,
+        own_data=settings.data.kind is None,
     )
+    by_source, by_finding = scores_by_source(
+        artifact, predictions.data, predictions.rows, predictions.raw, settings.n_bootstrap
+    )
+    if by_source:
+        tables.insert(0, Breakdown("sources", by_source, formatted(by_source)))
     with replace_folder(folder) as partial:
-        (partial / "metrics.json").write_text(json.dumps(without_nan(scores), indent=1))
+        metrics = without_nan(scores | flat_scores(by_source))
+        (partial / "metrics.json").write_text(json.dumps(metrics, indent=1))
         (partial / "about.json").write_text(json.dumps(artifact.provenance.to_json(), indent=1))
         finding_table(artifact, per_finding).to_csv(partial / "findings.csv", index=False)
         prediction_table(predictions).to_parquet(partial / "predictions.parquet")
+        if by_finding:
+            path = partial / "findings_by_source.csv"
+            pd.concat(by_finding, ignore_index=True).to_csv(path, index=False)
         for part in tables:
             table = pd.DataFrame(part.rows)
             table.to_csv(partial / f"{part.name}.csv", index=False)
@@ -142,7 +169,7 @@ def write_outputs(
         if settings.report:
             path = partial / "report.html"
             write_report(path, run, settings, predictions, scores, per_finding, tables)
-    return scores
+    return scores, by_source
 
 
 def finding_table(artifact: Artifact, per_finding: list[dict[str, float]]) -> pd.DataFrame:
@@ -156,13 +183,16 @@ def finding_table(artifact: Artifact, per_finding: list[dict[str, float]]) -> pd
 
 
 def prediction_table(predictions: FoldPredictions) -> pd.DataFrame:
-    """Return one row per record: its id, its fold, probability and label of each finding.
+    """Return one row per record: id, data set, name, fold, probability and label of each finding.
 
     Labels are bool; nullable if one is unknown.
     """
     data, rows = predictions.data, predictions.rows
-    columns: dict[str, np.ndarray] = {
+    names = data.record_names
+    columns: dict[str, Any] = {
         "ecg_id": data.ecg_id[rows],
+        "source": [data.sources[number] for number in data.source_of[rows]],
+        "record": [names[row] for row in rows],
         "strat_fold": data.strat_fold[rows],
     }
     codes = list(enumerate(data.codes))
@@ -203,11 +233,9 @@ def write_report(
     from ecg_siglip.reporting.fold_report import FoldReport, write_fold_report
 
     artifact, data = run.predictor.artifact, predictions.data
-    assert data.signals is not None
-    tune_rows = data.fold(run.settings.data.tune_fold)
-    tune_prob = run.predictor.probabilities(data.signals[tune_rows], settings.batch_size)
+    names = data.record_names
     report = FoldReport(
-        title=f"{settings.run.name} on fold {settings.fold}",
+        title=f"{settings.run.name} on {describe_part(settings)}",
         scores=scores,
         rows=per_finding,
         codes=artifact.codes,
@@ -215,7 +243,7 @@ def write_report(
         y_true=predictions.y_true,
         y_prob=predictions.y_prob,
         thresholds=artifact.thresholds,
-        tune=(data.labels(tune_rows), tune_prob),
+        tune=tuning_fold(run, settings, data),
         worst=worst_records(artifact, predictions),
         tables=[part.section() for part in tables],
         context=context(settings, run, data),
@@ -226,12 +254,27 @@ def write_report(
             artifact.codes,
             artifact.thresholds,
             artifact.default_rule,
-            data.ecg_id[predictions.rows],
+            [names[row] for row in predictions.rows],
             [data.paths[row] for row in predictions.rows],
             predict_command(settings.run),
         ),
     )
     write_fold_report(path, report)
+
+
+def tuning_fold(
+    run: TrainedRun, settings: config.EvaluateConfig, data: LabelledRecords
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return labels and probabilities of the records that the thresholds come from.
+
+    None of another data set than that of the training, and without any such record.
+    """
+    if settings.data.kind is not None or data.signals is None:
+        return None
+    rows = data.fold(run.settings.data.tune_fold)
+    if run.predictor.artifact.source is not None:
+        rows = rows[data.of_source(run.predictor.artifact.source)[rows]]
+    return data.labels(rows), run.predictor.probabilities(data.signals[rows], settings.batch_size)
 
 
 def worst_records(artifact: Artifact, predictions: FoldPredictions) -> list[dict[str, Any]]:
@@ -241,7 +284,8 @@ def worst_records(artifact: Artifact, predictions: FoldPredictions) -> list[dict
     data, rows, y_prob = predictions.data, predictions.rows, predictions.y_prob
     assert data.signals is not None
     y_pred = multilabel.apply_thresholds(y_prob, artifact.thresholds[artifact.default_rule])
-    names = [str(ecg_id) for ecg_id in data.ecg_id[rows]]
+    all_names = data.record_names
+    names = [all_names[row] for row in rows]
     cases = worst_cases(names, artifact.codes, predictions.y_true, y_prob, y_pred, N_WORST)
     return [
         case | {"signal": from_int16(np.asarray(data.signals[rows[i]])), "fs": data.fs}
@@ -254,17 +298,20 @@ def context(
 ) -> dict[str, str]:
     """Return what the reader of a report must know to interpret it."""
     trained = run.settings
-    version = run.predictor.artifact.provenance.version
+    artifact = run.predictor.artifact
+    tuned_on = str(trained.data.tune_fold)
+    if artifact.source is not None:
+        tuned_on += f" of {artifact.source}"
     return {
         "run": settings.run.name,
-        "model": f"ecg_siglip {version}, {trained.ecg.name}",
+        "model": f"ecg_siglip {artifact.provenance.version}, {trained.ecg.name}",
         "objective": trained.objective.terms,
-        "vocabulary": run.predictor.artifact.vocabulary.name,
+        "vocabulary": artifact.vocabulary.name,
         "task": trained.data.task,
         "trained on folds": ", ".join(map(str, trained.data.train_folds)),
-        "thresholds and calibration from fold": str(trained.data.tune_fold),
-        "reported on fold": str(settings.fold),
-        "records": "with a finding of the task" if settings.labelled_only else "all of the fold",
+        "thresholds and calibration from fold": tuned_on,
+        "reported on": describe_part(settings),
+        "records": "with a finding of the task" if settings.labelled_only else "all of these",
         "data": data.version,
     }
 

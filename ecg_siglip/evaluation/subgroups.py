@@ -58,6 +58,21 @@ class Layout:
 
 
 LAYOUTS = {
+    "sources": Layout(
+        "By data set",
+        "The records of each data set of the training. Known: pairs of a record and a finding "
+        "whose label is known; only these are scored. Thresholds: of all data sets, or of the data "
+        "set itself.",
+        {
+            "source": "data set",
+            "n_records": "records",
+            "n_known": "known",
+            "n_findings_min5": "findings with 5 positives",
+            "tuned_on": "thresholds",
+            **HEADS,
+            "expected_f1/micro_f1": "micro F1, expected_f1",
+        },
+    ),
     "leads": Layout(
         "With fewer leads",
         "The same records, with the other leads removed. Calibration and thresholds are those of "
@@ -170,6 +185,7 @@ def breakdown_tables(
     trained: config.TrainConfig,
     batch_size: int,
     n_bootstrap: int = 1000,
+    own_data: bool = True,
 ) -> list[Breakdown]:
     """Compute all breakdowns that the model allows.
 
@@ -185,6 +201,9 @@ def breakdown_tables(
     batch_size : int
     n_bootstrap : int
         Resamples for the intervals of the retrieval.
+    own_data : bool
+        Whether the data are those of the training; if not, held-out findings are not compared with
+        models of a few examples, which come from the training folds.
 
     Returns
     -------
@@ -195,10 +214,11 @@ def breakdown_tables(
     trained_findings = drop_findings(data, trained.data.held_out)
     signals, y_true = data.signals[rows], trained_findings.labels(rows)
     retrieved, entailed = scores_of_reports(predictor, data, rows, y_true, batch_size, n_bootstrap)
+    held_out = scores_of_held_out(predictor, data, rows, trained, batch_size) if own_data else []
     tables = [
         Breakdown("leads", scores_by_leads(predictor, signals, y_true, batch_size)),
         Breakdown("languages", scores_by_language(predictor, signals, y_true, batch_size)),
-        Breakdown("held_out", scores_of_held_out(predictor, data, rows, trained, batch_size)),
+        Breakdown("held_out", held_out),
         Breakdown("retrieval", retrieved, retrieval.format_rows(retrieved)),
         Breakdown("entailment", entailed),
     ]

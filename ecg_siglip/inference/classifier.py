@@ -170,6 +170,7 @@ class EcgClassifier:
             thresholds=thresholds,
             operating=operating_thresholds(calibrated, y_true),
             fewer_leads={},  # tuned on other records than these
+            sources={},
         )
         # A copy: another classifier may use the same predictor.
         self.predictor = copy.copy(self.predictor)

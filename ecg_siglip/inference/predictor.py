@@ -6,6 +6,7 @@ The same ``forward`` is used for one patient, for a fold in ``evaluate`` and for
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -150,15 +151,41 @@ class Predictor:
         return model.encode_text(prompts)
 
     @classmethod
-    def load(cls, name: str | Path, device: str = "auto", language: str | None = None) -> Predictor:
+    def load(
+        cls,
+        name: str | Path,
+        device: str = "auto",
+        language: str | None = None,
+        source: str | None = None,
+    ) -> Predictor:
         """Load a model from a folder (``runs/<name>/model``) or the hub.
+
+        Parameters
+        ----------
+        name : str or Path
+        device : str
+        language : str, optional
+            See ``encode_prompts``.
+        source : str, optional
+            Data set of the training whose calibration and thresholds are used, see
+            ``Artifact.for_source``; None: those of all data sets together.
 
         Raises
         ------
         ValueError
-            If the model does not exist, is incomplete, or has another vocabulary.
+            If the model does not exist, is incomplete, has another vocabulary, or has no
+            calibration and thresholds of the data set.
         """
-        return cls(load_artifact(name), pick_device(device), language)
+        artifact = load_artifact(name)
+        if source is not None:
+            artifact = artifact.for_source(source)
+        return cls(artifact, pick_device(device), language)
+
+    def for_source(self, name: str) -> Predictor:
+        """Return this predictor with the tuning of one data set, see ``Artifact.for_source``."""
+        other = copy.copy(self)
+        other.artifact = self.artifact.for_source(name)
+        return other
 
     def prepare(self, record: Record, **allowed: bool) -> np.ndarray:
         """Return the signal of ``prepare_record``, (12, n_samples) int16, uV."""

@@ -1,16 +1,20 @@
-"""Calibration and thresholds from the tuning fold, for all leads and for fewer."""
+"""Calibration and thresholds from the tuning fold: for all leads, for fewer, for one data set."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.decision_rules import THRESHOLD_RULES
 from ecg_siglip.metrics.operating_points import operating_thresholds
 from ecg_siglip.models.artifact import Tuning
 from ecg_siglip.signals.leads import LEAD_SETS, mask_leads
+
+# A finding with fewer positives or negatives in a data set keeps the values of all data sets.
+MIN_OF_SOURCE = 5
 
 
 def tune_fold(
@@ -60,3 +64,65 @@ def tune_fewer_leads(
             calibration, thresholds, calibrated = tune_fold(y_true, y_prob)
             tuning[name] = Tuning(calibration, thresholds, operating_thresholds(calibrated, y_true))
     return tuning
+
+
+def tune_sources(
+    data: LabelledRecords,
+    rows: np.ndarray,
+    probabilities: Callable[[np.ndarray], np.ndarray],
+    overall: Mapping[str, Tuning],
+) -> dict[str, dict[str, Tuning]]:
+    """Tune as ``tune_fold`` does for each data set on its own.
+
+    Parameters
+    ----------
+    data : LabelledRecords
+        With signals.
+    rows : ndarray of int64
+        The tuning fold.
+    probabilities : function
+        See ``tune_fewer_leads``.
+    overall : mapping of str to Tuning
+        Of all data sets together, by set of leads, see ``leads.LEAD_SETS``; a finding that has
+        fewer than ``MIN_OF_SOURCE`` positives or negatives in a data set keeps these values.
+
+    Returns
+    -------
+    dict
+        Data set -> set of leads -> Tuning, of the data sets with enough labels of any finding.
+    """
+    assert data.signals is not None
+    parts = {name: rows[data.of_source(name)[rows]] for name in data.sources}
+    labels = {name: data.labels(part) for name, part in parts.items()}
+    enough = {
+        name: np.minimum((y_true == 1).sum(0), (y_true == 0).sum(0)) >= MIN_OF_SOURCE
+        for name, y_true in labels.items()
+    }
+    tuned: dict[str, dict[str, Tuning]] = {}
+    for name, part in parts.items():
+        if not enough[name].any():
+            continue
+        signals, tuned[name] = data.signals[part], {}
+        for leads, general in overall.items():
+            y_prob = probabilities(signals if leads == "12" else mask_leads(signals, leads))
+            tuned[name][leads] = _tune_source(labels[name], y_prob, enough[name], general)
+    return tuned
+
+
+def _tune_source(
+    y_true: np.ndarray, y_prob: np.ndarray, enough: np.ndarray, overall: Tuning
+) -> Tuning:
+    """Return the tuning of one data set; `enough`: which findings do not keep the general one."""
+    calibration, thresholds, calibrated = tune_fold(y_true[:, enough], y_prob[:, enough])
+    operating = operating_thresholds(calibrated, y_true[:, enough])
+
+    def merged(general: np.ndarray, own: np.ndarray) -> np.ndarray:
+        values = general.copy()
+        values[enough] = own
+        return values
+
+    return Tuning(
+        merged(overall.calibration, calibration),
+        {rule: merged(overall.thresholds[rule], own) for rule, own in thresholds.items()},
+        {target: merged(overall.operating[target], own) for target, own in operating.items()},
+    )

@@ -82,8 +82,13 @@ class Artifact:
     fewer_leads : dict of str to Tuning
         By ``leads.LEAD_SETS``, without the set of all 12; empty if the model was not trained with
         fewer leads.
+    sources : dict of str to dict of str to Tuning
+        By data set of the training and set of leads, the set of all 12 among them; empty if the
+        model was not trained with ``data.tune_per_source``.
     neighbors : Neighbors, optional
         Embeddings of the training records; None for models saved without them.
+    source : str, optional
+        Data set whose calibration and thresholds these are; None: all of the training.
     """
 
     model: Model
@@ -96,7 +101,15 @@ class Artifact:
     provenance: Provenance
     vocabulary: Vocabulary = field(default_factory=ptbxl)
     fewer_leads: dict[str, Tuning] = field(default_factory=dict)
+    sources: dict[str, dict[str, Tuning]] = field(default_factory=dict)
     neighbors: Neighbors | None = None
+    source: str | None = None
+
+    @property
+    def title(self) -> str:
+        """Run, version and data set of the thresholds, as predictions name their model."""
+        title = self.provenance.title
+        return title if self.source is None else f"{title}, source {self.source}"
 
     @property
     def names(self) -> list[str]:
@@ -116,6 +129,7 @@ class Artifact:
             self.vocabulary.name,
             name,
             folds,
+            list(self.sources),
         )
 
     @property
@@ -140,6 +154,33 @@ class Artifact:
             )
         return self.fewer_leads[lead_set]
 
+    def for_source(self, name: str) -> Artifact:
+        """Return the same model with the calibration and thresholds of one data set.
+
+        Parameters
+        ----------
+        name : str
+            A data set of the training.
+
+        Raises
+        ------
+        ValueError
+            If the model has none of its own for this data set.
+        """
+        if name not in self.sources:
+            run = self.provenance.run
+            raise ValueError(
+                f"source={name}: {run} has calibration and thresholds of "
+                f"{', '.join(self.sources)}; expected one of them"
+                if self.sources
+                else f"source={name}: {run} has calibration and thresholds of all its data "
+                "together only; expected a model trained with data.tune_per_source=true, and with "
+                "enough labels of each data set in its tuning fold"
+            )
+        tuning = self.sources[name]
+        fewer_leads = {leads: each for leads, each in tuning.items() if leads != "12"}
+        return replace(self, **vars(tuning["12"]), fewer_leads=fewer_leads, source=name)
+
 
 def save_artifact(folder: Path, artifact: Artifact, card: str) -> None:
     """Write an artifact and its model card (``README.md``) as one folder.
@@ -156,7 +197,12 @@ def save_artifact(folder: Path, artifact: Artifact, card: str) -> None:
             prompts=artifact.prompts,
             waveform=artifact.waveform,
             **artifact.tuning().to_json(),
-            fewer_leads={name: t.to_json() for name, t in artifact.fewer_leads.items()},
+            fewer_leads=_tunings_to_json(artifact.fewer_leads),
+            **(
+                {"sources": {name: _tunings_to_json(t) for name, t in artifact.sources.items()}}
+                if artifact.sources
+                else {}
+            ),
             about=artifact.provenance.to_json(),
         )
         if artifact.neighbors:
@@ -187,9 +233,10 @@ def load_artifact(name: str | Path) -> Artifact:
             **vars(Tuning.from_json(config)),
             provenance=Provenance.from_json(config["about"]),
             vocabulary=_load_vocabulary(folder, name),
-            fewer_leads={
-                name: Tuning.from_json(values)
-                for name, values in config.get("fewer_leads", {}).items()
+            fewer_leads=_tunings_from_json(config.get("fewer_leads", {})),
+            sources={
+                name: _tunings_from_json(values)
+                for name, values in config.get("sources", {}).items()
             },
             neighbors=Neighbors.load(folder, len(codes)),
         )
@@ -197,6 +244,14 @@ def load_artifact(name: str | Path) -> Artifact:
         raise ValueError(f"model {name}: config.json lacks {error}; a bare model?") from error
     _check_sizes(artifact, str(name))
     return artifact
+
+
+def _tunings_to_json(tunings: Mapping[str, Tuning]) -> dict[str, Any]:
+    return {name: tuning.to_json() for name, tuning in tunings.items()}
+
+
+def _tunings_from_json(values: Mapping[str, Any]) -> dict[str, Tuning]:
+    return {name: Tuning.from_json(each) for name, each in values.items()}
 
 
 def _load_vocabulary(folder: Path, name: str | Path) -> Vocabulary:
@@ -216,7 +271,12 @@ def _check_sizes(artifact: Artifact, name: str) -> None:
     codes = artifact.codes
     artifact.vocabulary.names(codes)
     sizes = {"prompts": len(artifact.prompts)}
-    for leads, tuning in {"": artifact.tuning(), **artifact.fewer_leads}.items():
+    tunings = {"": artifact.tuning(), **artifact.fewer_leads}
+    for source, by_leads in artifact.sources.items():
+        if "12" not in by_leads:
+            raise ValueError(f"model {name}: {source} lacks the tuning of all 12 leads")
+        tunings |= {f"{source} {leads}": tuning for leads, tuning in by_leads.items()}
+    for leads, tuning in tunings.items():
         sizes[f"{leads} calibration".strip()] = len(tuning.calibration)
         sizes |= {f"{leads} thresholds/{k}".strip(): len(t) for k, t in tuning.thresholds.items()}
         sizes |= {f"{leads} operating/{k}".strip(): len(t) for k, t in tuning.operating.items()}

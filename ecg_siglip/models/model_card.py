@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -21,6 +21,7 @@ SHOWN = {
     "fixed_0.5/micro_f1": "micro F1 at 0.5",
     "ece": "calibration error",
 }
+LAYOUT = ", in the layout of [PTB-XL](https://physionet.org/content/ptb-xl/1.0.3/)"
 TEXT_LICENCE = "The text encoder was initialized from `{}`, whose licence also applies. "
 CARD = """---
 {head}---
@@ -54,11 +55,11 @@ calibration and thresholds (`EcgClassifier.fit`).
 
 ## Training
 
-- data: {data}, in the layout of [PTB-XL](https://physionet.org/content/ptb-xl/1.0.3/)
+- data: {data}{layout}
 - trained on folds {train_folds} ({n_train_records} records), seed {seed}
 - ECG encoder initialized {start}
 - thresholds, calibration and best epoch ({best_epoch}) from fold {tune_fold} ({n_tune_records}
-  records)
+  records){sources}
 
 ## Scores
 
@@ -94,6 +95,7 @@ def model_card(
     vocabulary: str = PTBXL,
     name: str = "path/to/this/folder",
     folds: Mapping[int, Scores] | None = None,
+    sources: Sequence[str] = (),
 ) -> str:
     """Return the text of the README.md of a model.
 
@@ -109,11 +111,15 @@ def model_card(
         The name to load it by: a folder, or ``owner/name`` on the hub.
     folds : mapping of fold to scores, optional
         Scores of the folds that the model was evaluated on, as in ``metrics.json``.
+    sources : sequence of str
+        Data sets of the training with calibration and thresholds of their own.
     """
     tuning_fold = f"tuning fold {provenance.tune_fold}"
     columns = {f"fold {fold}": scores for fold, scores in sorted((folds or {}).items())}
     columns[tuning_fold] = provenance.tune_scores
     before = provenance.pretrained
+    # Data that are not in the layout of PTB-XL have a hash of their records as well.
+    is_other = "records sha256" in provenance.data
     start = f"from that of {before.run}, trained on {before.data}" if before else "at random"
     bias = (
         f"Scores of the {tuning_fold} are optimistically biased, because thresholds and "
@@ -134,6 +140,11 @@ def model_card(
         text_licence=(
             "" if provenance.text in ("small", "none") else TEXT_LICENCE.format(provenance.text)
         ),
+        sources="".join(
+            f"\n- `source={source}`: calibration and thresholds of this data set alone"
+            for source in sources
+        ),
+        layout="" if is_other else LAYOUT,
         scores=_table(columns),
         findings="\n".join(f"- `{code}`: {words}" for code, words in names.items()),
     )

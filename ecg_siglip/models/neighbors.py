@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 FILE = "neighbours.safetensors"
+DISTINCTIVE = 1 << 32  # least ecg_id that names one record everywhere: hashes of names are above
 NOVEL = 0.99  # novelty above which a record is reported as unlike the training records
 
 
@@ -87,6 +88,13 @@ class Neighbors:
         # Stable, so that equal cosines are in the order of the training records.
         order = np.argsort(-cosines, axis=1, kind="stable")
         return np.take_along_axis(rows, order, 1), np.take_along_axis(cosines, order, 1)
+
+    def holds(self, ecg_id: np.ndarray) -> np.ndarray:
+        """Return which records are training records, as far as their numbers show, (n,) bool.
+
+        Small numbers mean different records in different data sets: they are never found.
+        """
+        return np.asarray(np.isin(ecg_id, self.ecg_id) & (ecg_id >= DISTINCTIVE))
 
     @cached_property
     def _bank_ND(self) -> np.ndarray:

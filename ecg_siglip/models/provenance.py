@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -30,7 +31,7 @@ class Provenance:
     run, version : str
         Name of the run, and version of the package that trained it.
     data : str
-        Number of records and hash of the metadata, see ``LabelledRecords.version``.
+        Number of records and hashes of each data set, see ``LabelledRecords.version``.
     task : str
     held_out : list of str
         Findings that were hidden from training.
@@ -143,9 +144,16 @@ class Provenance:
                 yield from before.lineage()
 
     def same_records(self, version: str) -> bool:
-        """Return whether the model's data have the metadata table of this version."""
-        # Compare the hash only: the number before it counts the files found on disk.
-        return self.data.rpartition(" ")[2] == version.rpartition(" ")[2]
+        """Return whether the model's data and those of this version have a data set in common."""
+        return bool(_hashes(self.data) & _hashes(version))
+
+
+def _hashes(version: str) -> set[str]:
+    """Return the hashes of all data sets of a version.
+
+    The numbers before them do not count: they are those of the files found on disk.
+    """
+    return {*re.findall(r"sha256 (\w+)", version)} or {version}
 
 
 def describe_machine(device: torch.device, precision: str, n_processes: int) -> str:

@@ -6,29 +6,29 @@ Every reader takes the bytes of a file and returns what the file states.
 from __future__ import annotations
 
 import io
-import math
 import re
 import zipfile
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ecg_siglip.readers.channels import Channel, Stated, make_channels
+from ecg_siglip.core.files import one_line
+from ecg_siglip.readers.channels import Stated, make_channels
+from ecg_siglip.readers.columns import Column, is_lead, read_columns
 from ecg_siglip.readers.limits import MAX_BYTES
-from ecg_siglip.readers.selection import agreed_fs
+from ecg_siglip.readers.selection import agreed_fs, is_voltage, same_unit
 from ecg_siglip.readers.statements import (
     FS_KEYS,
-    SCALE_KEYS,
     UNIT_KEYS,
-    check_scale,
+    Statements,
     normalized_key,
+    parse_rate,
     stated_scale,
 )
-from ecg_siglip.signals.leads import LEADS, lead_name
 
-MAX_NAMES = 1000
+MAX_NAMES = 1000  # values of an array that states something, as the names of the leads
+MAX_SCALES = 64  # numbers of an array with the gain of each lead
+UNKNOWN_RESOLUTION = ("resolution", "-1.0")  # of NWB
 # Names of arrays in an archive, normalized (`statements.normalized_key`); the first that occurs.
 SIGNAL_KEYS = (
     "signal", "signals", "psignal", "ecg", "ecgs", "ecgdata", "tracings", "tracing", "data", "val",
@@ -79,68 +79,79 @@ def read_npz(content: bytes) -> Stated:
     Raises
     ------
     ValueError
-        If an array is missing, pickled, of another kind, or more than 256 MiB when unpacked.
+        If an array is missing, pickled or of another kind.
     """
-    if content.count(b"PK\x01\x02") > MAX_NAMES:
-        raise ValueError(f"expected an archive of at most {MAX_NAMES} files, got more")
+    arrays = []
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        members = {
-            member.filename.removesuffix(".npy"): member
-            for member in archive.infolist()
-            if member.filename.endswith(".npy")
-        }
-        names = [name for name in members if is_named(name)] or list(members)[:1]
-        labels = [name for name in members if is_label(name) and name not in names]
-        is_signal = any(normalized_key(name) in SIGNAL_KEYS for name in names)
-        if not is_signal and len(members) != 1 and not any(map(_is_lead, names)):
-            listed = ", ".join(archive.namelist())[:100]
-            raise ValueError(f"expected an array `signal`, got {listed or 'nothing'}")
-        names += [name for name in members if is_scale(name) and name not in names]
-        n_bytes = sum(members[name].file_size for name in names + labels)
-        if n_bytes > MAX_BYTES:
-            raise ValueError(f"{n_bytes} bytes when unpacked, expected at most {MAX_BYTES}")
-        arrays = {}
-        for name in names:
-            with archive.open(members[name]) as file:
-                # Unpack no more than the archive states, whatever it contains.
-                arrays[name] = _array(file.read(members[name].file_size))
-        for name in labels:
-            with archive.open(members[name]) as file, suppress(ValueError):  # objects
-                arrays[name] = _array(file.read(members[name].file_size))
+        for member in archive.namelist():
+            name = member.removesuffix(".npy")
+            try:
+                arrays += [(name, _array(archive.read(member)))] if name != member else []
+            except ValueError:
+                if is_named(name):
+                    raise
     return read_arrays(arrays)
 
 
 def is_named(name: str) -> bool:
     """Return whether an array of this name is a signal, or states its rate, unit or leads."""
-    known = RATE_KEYS | UNIT_KEYS | LEAD_KEYS
-    key = normalized_key(name)
-    return key in SIGNAL_KEYS or key in known or _is_lead(name)
+    key = _key(name)
+    return key in SIGNAL_KEYS or key in RATE_KEYS | UNIT_KEYS | LEAD_KEYS or is_lead(_last(name))
 
 
-def is_label(name: str) -> bool:
-    """Return whether strings of this name may be the leads."""
-    return normalized_key(name) in LABEL_KEYS
+def _last(name: str) -> str:
+    """Return the name of an array without those of the groups that it is in."""
+    return name.rpartition("/")[2]
 
 
-def is_scale(name: str) -> bool:
-    """Return whether an array of this name states the size of a step of the samples."""
-    return normalized_key(name) in SCALE_KEYS
+def _key(name: str) -> str:
+    """Return the normalized name of an array without those of the groups that it is in."""
+    return normalized_key(_last(name))
 
 
-def _is_lead(name: str) -> bool:
-    """Return whether an array has the name of a lead."""
-    return lead_name(name) in LEADS
+def choose_arrays(sizes: Mapping[str, int]) -> tuple[list[str], list[str]]:
+    """Choose arrays by their names and sizes.
+
+    Parameters
+    ----------
+    sizes : mapping of str to int
+        Number of values of each array, by its name or its path.
+
+    Returns
+    -------
+    samples : list of str
+        The signal, or an array for each lead; or else the only large array, or the only array.
+    others : list of str
+        The arrays that are so small that they may state something about it.
+
+    Raises
+    ------
+    ValueError
+        If there are no samples, or several arrays may be.
+    """
+    many = [name for name, n_values in sizes.items() if n_values != 1]
+    signals = [name for key in SIGNAL_KEYS for name in many if _key(name) == key]
+    leads = [name for name in many if is_lead(_last(name))]
+    unknown = [name for name in many if not is_named(name)]
+    samples = signals[:1] or leads
+    if not samples:
+        samples = [name for name in unknown if sizes[name] > MAX_NAMES] or unknown
+        if len(samples) != 1:
+            got = ", ".join(sizes)[:100] or "none"
+            raise ValueError(f"expected an array of samples such as `signal`, got {got}")
+    small = [name for name, n in sizes.items() if n <= MAX_NAMES and name not in samples + signals]
+    return samples, small
 
 
-def read_arrays(arrays: Mapping[str, np.ndarray]) -> Stated:
+def read_arrays(arrays: Sequence[tuple[str, np.ndarray]]) -> Stated:
     """Return what arrays with names state.
 
     Parameters
     ----------
-    arrays : mapping of str to ndarray
+    arrays : sequence of pairs of str and ndarray
         Of numbers or strings: the signal, its sampling rate ``fs``, ``units`` and ``leads``, or
         other names that mean the same; or a signal for each lead. A single array is the signal
-        whatever its name.
+        whatever its name. Names may repeat: what they state has to agree.
 
     Returns
     -------
@@ -151,56 +162,96 @@ def read_arrays(arrays: Mapping[str, np.ndarray]) -> Stated:
     ValueError
         If there is no signal or more than one, or an array has another type or shape.
     """
-    keys = {normalized_key(name): name for name in arrays}
-    rates = [_number(arrays[name]) for key, name in keys.items() if key in RATE_KEYS]
-    fs = rates[0] if rates else None
-    if any(rate != fs for rate in rates):
+    named = {name: array for name, array in arrays if array.dtype.kind not in "SU"}
+    samples, _ = choose_arrays({name: array.size for name, array in named.items()})
+    others = [(name, array) for name, array in arrays if name not in samples]
+    if is_lead(samples[0]):
+        rows = {name: numeric_signal(named[name].ravel())[0] for name in samples}
+        return state_channels(rows, others)
+    return state_channels(numeric_signal(named[samples[0]]), others)
+
+
+def state_channels(
+    samples: np.ndarray | Mapping[str, np.ndarray], others: Sequence[tuple[str, np.ndarray]]
+) -> Stated:
+    """Return the channels of samples, with what other values of a file state about them.
+
+    Parameters
+    ----------
+    samples : ndarray of shape (n_leads, n_samples) or (n_samples, n_leads), or mapping of str to
+        ndarray of shape (n_samples,)
+        Numbers; or by the name of each channel.
+    others : sequence of pairs of str and ndarray
+        Of numbers or strings, by their names: sampling rate, units, names of leads, and whatever
+        may state the size of a step of the samples.
+
+    Raises
+    ------
+    ValueError
+        If two sampling rates, units, or numbers of leads contradict each other, or shape and names.
+    """
+    stated = [(normalized_key(name), array) for name, array in others]
+    rates = [_rate(array) for key, array in stated if key in RATE_KEYS]
+    if any(abs(rate - rates[0]) > 1e-3 * rates[0] for rate in rates):
         raise ValueError(f"two sampling rates: {', '.join(f'{rate:g}' for rate in rates)} Hz")
-    units = next((_strings(arrays[keys[key]]) for key in keys if key in UNIT_KEYS), [""])
-    scales = [name for name in arrays if is_scale(name) and arrays[name].size <= MAX_NAMES]
-    check_scale(stated_scale((name, str(v)) for name in scales for v in arrays[name].flat), units)
-    of_leads = [name for name in arrays if _is_lead(name)]
-    signals = [keys[key] for key in SIGNAL_KEYS if key in keys]
-    others = [name for name in arrays if not (is_named(name) or is_label(name) or is_scale(name))]
-    others = others or [name for name in arrays if is_label(name)]
-    if of_leads and not signals:
-        unit = units[0] if len(units) == 1 else ""
-        rows = [arrays[name].ravel() for name in of_leads]
-        signal_channels = [
-            Channel(name, numeric_signal(row)[0], unit, fs)
-            for name, row in zip(of_leads, rows, strict=True)
-        ]
-        return Stated(signal_channels)
-    if not signals and len(others) != 1:
-        raise ValueError(f"expected an array `signal`, got {', '.join(arrays)[:100] or 'nothing'}")
-    signal = numeric_signal(arrays[(signals or others)[0]])
-    names = _lead_names(arrays, signal.shape)
-    signal = orient_signal(signal, len(names)) if names else oriented(signal)
-    units = units * len(signal) if len(units) == 1 else units
-    if len(units) != len(signal):
-        raise ValueError(f"expected a unit for each of {len(signal)} leads, got {len(units)}")
-    return Stated(make_channels(signal, fs, units, names))
+    fs = rates[0] if rates else None
+    listed = [_strings(array) for key, array in stated if key in UNIT_KEYS]
+    unit = _common_unit([each[0] for each in listed if len(each) == 1])
+    known = RATE_KEYS | UNIT_KEYS | LEAD_KEYS | {*SIGNAL_KEYS}
+    scale = stated_scale(
+        (name, text)
+        for name, array in others
+        if normalized_key(name) not in known and array.size <= MAX_NAMES
+        for text in texts(np.unique(array))[:MAX_SCALES]
+        if (name, text) != UNKNOWN_RESOLUTION
+    )
+    names: list[str] | None
+    if isinstance(samples, Mapping):
+        names, rows = list(samples), list(samples.values())
+    else:
+        names = _lead_names(stated, samples.shape)
+        rows = list(orient_signal(samples, len(names)) if names else oriented(samples))
+        names = names or [""] * len(rows)
+    units = next((each for each in listed if len(each) > 1), [""] * len(rows))
+    if len(units) != len(rows):
+        raise ValueError(f"expected a unit for each of {len(rows)} leads, got {len(units)}")
+    if not any(names):
+        channels = make_channels(np.array(rows), fs, [each or unit for each in units])
+        return Stated(channels, scale=scale)
+    columns = [Column(*each) for each in zip(names, rows, units, strict=True)]
+    return read_columns(columns, Statements(fs, unit, scale=scale))
 
 
-def _lead_names(arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> list[str] | None:
+def _common_unit(units: Sequence[str]) -> str:
+    """Return the unit that is stated, a voltage if one is; refuse two voltages."""
+    voltages = [unit for unit in units if is_voltage(unit)]
+    if any(not same_unit(unit, voltages[0]) for unit in voltages):
+        raise ValueError(f"several units: {', '.join(voltages)[:80]}")
+    return next(iter([*voltages, *units]), "")
+
+
+def _lead_names(
+    stated: Sequence[tuple[str, np.ndarray]], shape: tuple[int, ...]
+) -> list[str] | None:
     """Return the names of the leads of a signal of a shape; None if there are none."""
-    for name, array in arrays.items():
-        may_be_leads = is_label(name) and array.dtype.kind in "SU" and array.size <= MAX_NAMES
-        if normalized_key(name) in LEAD_KEYS or may_be_leads:
+    for key, array in stated:
+        if key in LEAD_KEYS | LABEL_KEYS and array.dtype.kind in "SU":
             names = _strings(array)
             if len(names) == 1 and 1 not in shape:
                 separator = r"[,;|]" if re.search(r"[,;|]", names[0]) else r"\s"
                 names = [each.strip() for each in re.split(rf"\s*{separator}\s*", names[0])]
-            if not is_label(name) or any(map(_is_lead, names)):
+            if key in LEAD_KEYS or any(map(is_lead, names)):
                 return names
     return None
 
 
-def _number(array: np.ndarray) -> float:
-    """Return a sampling rate that is stored as an array."""
-    if array.size != 1 or array.dtype.kind not in "iuf":
+def _rate(array: np.ndarray) -> float:
+    """Return a sampling rate that is stored as an array, the same for each lead."""
+    values = set(texts(array) if array.dtype.kind in "SU" else array.ravel().tolist())
+    if len(values) != 1 or array.dtype.kind not in "iufSU":
         raise ValueError(f"expected one number as fs, got {array.dtype} of shape {array.shape}")
-    return agreed_fs(float(array.ravel()[0]), None)
+    value = values.pop()
+    return parse_rate(value) if isinstance(value, str) else agreed_fs(float(value), None)
 
 
 def orient_signal(signal: np.ndarray, n_leads: int) -> np.ndarray:
@@ -235,30 +286,21 @@ def oriented(signal: np.ndarray) -> np.ndarray:
 
 
 def _array(content: bytes) -> np.ndarray:
-    """Read an array of numbers or strings in NumPy's format, after checking its size."""
-    from numpy.lib import format as npy
-
+    """Read an array of numbers or strings in NumPy's format."""
     file = io.BytesIO(content)
-    version = npy.read_magic(file)
-    readers: dict[Any, Callable[..., Any]] = {
-        (1, 0): npy.read_array_header_1_0,
-        (2, 0): npy.read_array_header_2_0,
-    }
-    if version not in readers:
-        raise ValueError(f"expected an array of version 1.0 or 2.0, got {version}")
-    shape, in_fortran_order, dtype = readers[version](file)
-    if dtype.kind == "O":
+    try:
+        array = np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, MemoryError) as error:
         raise ValueError(
-            "expected an array of numbers or strings, got Python objects, which are not opened: "
-            "save names as strings (dtype=str), or leave them out and give read.leads"
+            f"expected an array of numbers or strings, got {one_line(error)}: objects are not "
+            "opened, save names as strings (dtype=str), or leave them out and give read.leads"
+        ) from error
+    n_more = len(content) - file.tell()
+    if array.dtype.kind not in "iufSU" or n_more:
+        raise ValueError(
+            f"expected an array of numbers or strings, got {array.dtype} and {n_more} bytes more"
         )
-    if dtype.kind not in "iufSU":
-        raise ValueError(f"expected an array of numbers or strings, got {dtype}")
-    n_promised, n_bytes = math.prod(shape) * dtype.itemsize, len(content) - file.tell()
-    if n_promised != n_bytes or dtype.itemsize == 0:
-        raise ValueError(f"the array promises {n_promised} bytes, the file has {n_bytes}")
-    flat = np.frombuffer(content, dtype, offset=file.tell())
-    return flat.reshape(shape, order="F" if in_fortran_order else "C")
+    return array
 
 
 def _strings(array: np.ndarray) -> list[str]:
@@ -267,9 +309,15 @@ def _strings(array: np.ndarray) -> list[str]:
         raise ValueError(
             f"expected at most {MAX_NAMES} strings, got {array.dtype} of shape {array.shape}"
         )
-    if array.dtype.kind == "S":
-        return [text.decode("utf-8", "replace").strip() for text in array.ravel()]
-    return [str(text).strip() for text in array.ravel()]
+    return texts(array)
+
+
+def texts(array: np.ndarray) -> list[str]:
+    """Return the values of an array as text."""
+    return [
+        (value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)).strip()
+        for value in array.ravel().tolist()
+    ]
 
 
 def numeric_signal(array: np.ndarray) -> np.ndarray:

@@ -8,9 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# DICOM and XML become objects in memory, many times their size.
-MAX_PARSED_BYTES = 1 << 24
-
 
 class Channel(NamedTuple):
     """One channel of a file, as the file states it: a lead of the ECG or any other signal.
@@ -48,11 +45,15 @@ class Stated(NamedTuple):
         Lines of a header that begin with ``#``, without it; statements of the device.
     warnings : sequence of str
         What the user should know about the recording, one sentence each.
+    scale : str
+        A gain or an offset of the samples, as ``a gain of 200``, that is not applied to them. Next
+        to a unit of voltage it is not clear what they are (``selection.settled_units``).
     """
 
     channels: list[Channel]
     comments: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    scale: str = ""
 
 
 def make_channels(

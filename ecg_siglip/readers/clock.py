@@ -7,15 +7,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ecg_siglip.readers.selection import FS_HZ
-
-# Units of columns of time, in s.
-TIME_S = {
-    **dict.fromkeys(("s", "sec", "secs", "second", "seconds", "sek", "sekunden", "秒"), 1.0),
-    **dict.fromkeys(("ms", "msec", "msecs", "millis", "millisecond", "milliseconds", "毫秒"), 1e-3),
-    **dict.fromkeys(("us", "µs", "μs", "usec", "micros", "microsecond", "microseconds"), 1e-6),
-    **dict.fromkeys(("ns", "nsec", "nanos", "nanosecond", "nanoseconds"), 1e-9),
+# Units of time in s, and their names.
+UNITS = {
+    86_400.0: "d day days tag tage",
+    3600.0: "h hr hrs hour hours std stunde stunden",
+    60.0: "min mins minute minutes minuten",
+    1.0: "s sec secs second seconds sek sekunden 秒",
+    1e-3: "ms msec msecs millis millisec millisecs millisecond milliseconds 毫秒",
+    1e-6: "us µs μs usec micros microsecond microseconds",
+    1e-9: "ns nsec nanos nanosecond nanoseconds",
 }
+TIME_S = {name: scale for scale, names in UNITS.items() for name in names.split()}
+NUMBER_UNIT = re.compile(r"(\d*[.,]?\d+(?:e[+-]?\d+)?)?\s*(\D*)", re.I)
+# Units of a column of time that states none, and the rates of which no two of them can be; but for
+# tenths of a ms, which are rarer than 100 to 200 Hz in ms.
+GUESSED_UNITS = ("d", "h", "min", "s", "ms", "us", "ns", "0.1 ms")
+GUESSED_HZ = (89.0, 2050.0)
 # Names of columns of time, the last word of them.
 TIME_NAME = re.compile(
     r"(?:.*[\s_.-]|date|.*time)?(?:t|times?|time\s?stamps?|date|clock|seconds|milliseconds|zeit|"
@@ -53,12 +60,16 @@ class UnevenSteps(ValueError):
 
 
 def time_scale(unit: str) -> float | None:
-    """Return a unit of time in s; None for another unit."""
-    return TIME_S.get(unit.strip().casefold())
+    """Return a unit of time, as ``ms`` or ``0.1 ms``, in s; None for another unit."""
+    match = NUMBER_UNIT.fullmatch(unit.strip().casefold())
+    scale = TIME_S.get(match[2]) if match else None
+    if not match or scale is None:
+        return None
+    return float((match[1] or "1").replace(",", ".")) * scale or None
 
 
-def scale_of_steps(times: np.ndarray) -> float | None:
-    """Return the unit of a column of time that states none, in s, by its steps.
+def unit_of_steps(times: np.ndarray) -> str:
+    """Return the unit of a column of time that states none, by its steps.
 
     Parameters
     ----------
@@ -66,18 +77,16 @@ def scale_of_steps(times: np.ndarray) -> float | None:
 
     Returns
     -------
-    float or None
-        The unit in which the sampling rate is one of an ECG: those of s, ms, us and ns have
-        nothing in common. None where it is in no unit, or where the steps are 1: these may be
-        samples as well as ms.
+    str
+        The one in which the sampling rate is that of most ECGs. "" where it is in no unit, or
+        where the steps are 1: these may be samples as well as ms.
     """
     if len(times) < 2 or not np.isfinite(times).all():
-        return None
+        return ""
     step = float(times[-1] - times[0]) / (len(times) - 1)
     if step <= 0 or abs(step - 1) < 1e-6:
-        return None
-    scales = [scale for scale in (1.0, 1e-3, 1e-6, 1e-9) if _is_rate(1 / (step * scale))]
-    return scales[0] if scales else None
+        return ""
+    return next((unit for unit in GUESSED_UNITS if _is_rate(step * (time_scale(unit) or 0))), "")
 
 
 def read_clock(name: str, times_s: np.ndarray) -> Clock | None:
@@ -156,9 +165,9 @@ def agreed_clock(clocks: list[Clock]) -> Clock | None:
     return best
 
 
-def _is_rate(fs: float) -> bool:
-    """Return whether a number in Hz is a sampling rate of an ECG."""
-    return FS_HZ[0] <= fs <= FS_HZ[1]
+def _is_rate(step_s: float) -> bool:
+    """Return whether steps in s are those of most ECGs."""
+    return GUESSED_HZ[0] * step_s <= 1.0 <= GUESSED_HZ[1] * step_s
 
 
 def _check_gaps(name: str, elapsed: np.ndarray, steps: np.ndarray, step: float) -> None:

@@ -18,11 +18,11 @@ from ecg_siglip.readers.clock import (
     UnevenSteps,
     agreed_clock,
     read_clock,
-    scale_of_steps,
     time_scale,
+    unit_of_steps,
 )
 from ecg_siglip.readers.selection import is_voltage, same_unit
-from ecg_siglip.readers.statements import Statements, check_scale
+from ecg_siglip.readers.statements import Statements
 from ecg_siglip.signals.leads import LEADS, lead_name
 
 MAX_COLUMNS = 1000
@@ -114,7 +114,6 @@ def read_columns(
             if has_names and not column.name:
                 raise ValueError(f"column {i + 1} has no name")
             channels.append(_channel(column, header.unit))
-    check_scale(header.scale, (channel.unit for channel in channels))
     if uneven and not clocks:
         raise ValueError(f"{uneven[0]}; expected samples in even steps, without gaps")
     clock = agreed_clock(clocks)
@@ -128,7 +127,7 @@ def read_columns(
         )
     fs = _agreed_fs(header.fs, clock)
     channels = [channel._replace(fs=fs) for channel in _with_lead(channels, header.lead)]
-    return Stated(channels, comments, warnings)
+    return Stated(channels, comments, warnings, header.scale)
 
 
 def _time_scale(column: Column) -> tuple[float | None, str]:
@@ -137,21 +136,16 @@ def _time_scale(column: Column) -> tuple[float | None, str]:
         return None, ""
     name, unit = split_unit(column.name)
     unit = unit or column.unit
-    is_named = TIME_NAME.fullmatch(name.strip()) is not None
-    scale = 1.0 if column.is_time else time_scale(unit)
-    if scale is None and time_scale(name) is not None:
-        scale = time_scale(name)  # a column "seconds" or "ms"
-        is_named = True
-    if scale is not None and (is_named or column.is_time or _is_increasing(column.values)):
+    is_named = column.is_time or TIME_NAME.fullmatch(name.strip()) is not None
+    # A column may be called "ms".
+    scale = 1.0 if column.is_time else time_scale(unit or name)
+    if scale is not None and (is_named or _is_increasing(column.values)):
         return scale, ""
-    if unit or _is_counter(column.values):
+    if unit or not (is_named or (not name and _is_even(column.values))):
         return None, ""
-    if is_named or (not name and _is_even(column.values)):
-        scale = scale_of_steps(column.values)
-        of = f"column {name}" if name else "a column without a name"
-        unit = {1.0: "s", 1e-3: "ms", 1e-6: "us", 1e-9: "ns"}.get(scale or 0.0, "")
-        return scale, f"{of} has no unit, read as the time in {unit}"
-    return None, ""
+    unit = unit_of_steps(column.values)
+    of = f"column {name}" if name else "a column without a name"
+    return time_scale(unit), f"{of} has no unit, read as the time in {unit}"
 
 
 def _is_no_signal(column: Column) -> bool:
@@ -168,8 +162,8 @@ def _is_no_signal(column: Column) -> bool:
 
 
 def _is_increasing(values: np.ndarray) -> bool:
-    """Return whether numbers increase in every row."""
-    return len(values) > 2 and bool((np.diff(values) > 0).all())
+    """Return whether numbers increase, as a time does in rows of the same rounded time."""
+    return len(values) > 2 and bool((np.diff(values) >= 0).all()) and values[0] < values[-1]
 
 
 def _is_even(values: np.ndarray) -> bool:

@@ -20,7 +20,7 @@ NUMBER = re.compile(rb"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 # Beginning of the annotation that states when a data record begins, s.
 ONSET = re.compile(rb"([-+]?\d+(?:\.\d*)?)[\x14\x15]")
 # Of the prefixes of a volt only micro is outside ASCII; some writers put a question mark there.
-MICROVOLT = re.compile(rb"(?:[\x80-\xff]{1,3}|\?) ?[vV]")
+MICROVOLT = re.compile(rb"(?:[\x80-\xff]{1,3}|\?) ?[vV](?:olts?)?")
 # A data record that begins later or earlier than expected by more than this does not follow the
 # one before.
 GAP_S = 0.01
@@ -83,7 +83,7 @@ def read_edf(content: bytes) -> Stated:
     n_records, warnings = _count_records(layout, content)
     if b"," in b"".join(field for name in RANGE for field in layout.fields[name]):
         warnings.append("decimal commas in the header, read as points")
-    if any(re.fullmatch(rb"\? ?[vV]", unit) for unit in layout.fields["unit"]):
+    if any(re.fullmatch(rb"\? ?[vV](?:olts?)?", unit) for unit in layout.fields["unit"]):
         warnings.append("a unit with a question mark, read as uV")
     records = np.frombuffer(
         content, np.uint8, n_records * layout.record_bytes, layout.header_bytes

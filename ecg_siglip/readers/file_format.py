@@ -7,24 +7,22 @@ import re
 import warnings
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ecg_siglip.core.files import one_line, shorten
 from ecg_siglip.readers import (
     arrays,
     device_formats,
-    dicom_format,
     edf_format,
-    excel_format,
     hdf5_format,
-    isolated,
-    json_exports,
     json_formats,
     matlab_format,
     text_tables,
     xml_formats,
 )
 from ecg_siglip.readers.channels import Stated
+from ecg_siglip.readers.isolated import run_isolated
 from ecg_siglip.readers.limits import HEAD_BYTES, MAX_BYTES, check_regular
 from ecg_siglip.readers.other_formats import ECG_SUFFIXES, Other, identify
 
@@ -41,8 +39,8 @@ DICOM = (
     rb"(?s).{128}DICM|\x02\x00[\x00-\x02]\x00[A-Z]{2}|"
     rb"\x08\x00[\x00-\x18]\x00(?:[A-Z]{2}|.\x00{3})"
 )
-# With a byte order mark or in EBCDIC.
-XML = rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\x00\xfe\xff]*<|\x4c\x6f\xa7\x94"
+# With or without a byte order mark.
+XML = rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\x00\xfe\xff]*<"
 JSON = rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\x00]*(?:\{|\[[\s\x00]*\{)"
 TOO_LARGE = "larger than {} MiB, which is the most that is read"
 GZIP_STEP = 1 << 16  # bytes that are unzipped at a time
@@ -65,23 +63,19 @@ FORMATS: tuple[tuple[str, bytes, Reader], ...] = (
     # With the number of signals, which a table of numbers with blanks between them has not there.
     ("EDF", rb"0[ \x00]{7}[^\n]{244}[\d \x00]{4}", edf_format.read_edf),
     ("BDF", rb"\xffBIOSEMI", edf_format.read_edf),
-    ("DICOM", DICOM, dicom_format.read_dicom),
+    ("DICOM", DICOM, partial(run_isolated, b"dicom")),
     ("NumPy", rb"\x93NUMPY", arrays.read_npy),
-    ("Excel workbook", EXCEL, excel_format.read_xlsx),
-    ("NumPy archive", rb"(?s)PK\x03\x04.{26}[^\x00]{1,200}?\.npy", arrays.read_npz),
-    ("Parquet", rb"PAR1", isolated.isolated_parquet),
-    ("Feather", rb"ARROW1", isolated.isolated_feather),
+    ("Excel workbook", EXCEL, partial(run_isolated, b"xlsx")),
+    ("NumPy archive", rb"(?s)PK\x03\x04.{26}[^\x00]{1,200}?\.npy", partial(run_isolated, b"npz")),
+    ("Parquet", rb"PAR1", partial(run_isolated, b"parquet")),
+    ("Feather", rb"ARROW1", partial(run_isolated, b"feather")),
     ("HDF5", rb"(?s)(?:MATLAB 7\.3.{505}|.{512})?\x89HDF\r\n\x1a\n", hdf5_format.read_hdf5),
-    ("MATLAB", MATLAB, isolated.isolated_mat),
-    ("SCP-ECG", rb"(?s).{8}\0\0.{12}\0\0.{4}\x07\0\0\0", device_formats.read_scp),
+    ("MATLAB", MATLAB, partial(run_isolated, b"mat")),
+    ("SCP-ECG", rb"(?s).{8}\0\0.{12}\0\0.{4}\x07\0\0\0", partial(run_isolated, b"scp")),
     ("ISHNE Holter", rb"ISHNE1\.0", device_formats.read_ishne),
-    ("MFER", rb"(?s)@.MFR |\x01\x01[\x00\x01]\x02\x03", device_formats.read_mfer),
-    ("XML", XML, xml_formats.read_xml),
-    (
-        "JSON",
-        rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\x00]*(?:\{|\[[\s\x00]*\{)",
-        json_formats.read_json,
-    ),
+    ("MFER", rb"(?s)@.MFR |\x01\x01[\x00\x01]\x02\x03", partial(run_isolated, b"mfer")),
+    ("XML", XML, partial(run_isolated, b"xml")),
+    ("JSON", JSON, partial(run_isolated, b"json")),
     ("table", TEXT, text_tables.read_text),
 )
 # Formats with so general a pattern that files of other kinds match it.
@@ -271,7 +265,7 @@ def is_record(path: str | os.PathLike[str], head: bytes | None = None) -> bool:
     if kind == "XML":
         return xml_formats.is_ecg_xml(head)
     if kind == "JSON":
-        return json_formats.is_ecg_json(head) or json_exports.is_ecg_json(head)
+        return json_formats.is_ecg_json(head)
     if kind == "HDF5":
         return hdf5_format.is_ecg_hdf5(Path(path))
     if kind in ("Excel workbook", "MATLAB"):
@@ -287,5 +281,10 @@ def _is_ecg_content(path: Path, kind: str) -> bool:
         content, _ = read_content(path)
     except (OSError, ValueError):
         return False
-    is_mat = kind == "MATLAB"
-    return matlab_format.is_ecg_mat(content) if is_mat else excel_format.is_ecg_xlsx(content)
+    if kind == "MATLAB":
+        return matlab_format.is_ecg_mat(content)
+    try:
+        run_isolated(b"page", content)
+    except ValueError:
+        return False
+    return True

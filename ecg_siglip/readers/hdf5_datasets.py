@@ -1,82 +1,62 @@
-"""Read datasets of HDF5 files, in a process of its own: ``python -m`` this module.
-
-A request names a file; the response has the arrays of its recording, or an error
-(``hdf5_format``).
-"""
+"""Read datasets of HDF5 files; for a process of its own (``isolated``)."""
 
 from __future__ import annotations
 
-import io
 import json
 import math
-import zlib
+import os
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from ecg_siglip.core.files import one_line
-from ecg_siglip.core.helper_process import serve
-from ecg_siglip.readers.arrays import MAX_NAMES, SIGNAL_KEYS, is_named, is_scale
+from ecg_siglip.readers.arrays import (
+    MAX_NAMES,
+    SIGNAL_KEYS,
+    choose_arrays,
+    is_named,
+    read_arrays,
+    texts,
+)
+from ecg_siglip.readers.channels import Stated, import_reader
 from ecg_siglip.readers.limits import MAX_BYTES
 from ecg_siglip.readers.statements import normalized_key
 from ecg_siglip.signals.leads import LEADS, lead_name
 
-MAX_OBJECTS = 2000
-MAX_DEPTH = 4
-MAX_CHUNK_BYTES = 1 << 26
-MAX_LZF_BYTES = 1 << 23
-MAX_CHUNKS = 100_000
-MAX_ATTRIBUTE_BYTES = 1 << 20
 MAX_CHARACTERS = 100_000
 MATLAB_CLASS = "MATLAB_class"
-# Filters that are read, in this order: shuffle, deflate or LZF, checksum. Others might load code.
-FILTERS = {2: 0, 1: 1, 32000: 1, 3: 2}
-LZF = 32000
+# Filters that are read: deflate, shuffle, checksum and LZF. Others might load code.
+FILTERS = {1, 2, 3, 32000}
 ID_KEYS = ("examid", "examids", "id", "ids", "recordid", "ecgid")
 
 
-def respond(request: bytes) -> bytes:
-    """Return the response to a request: a NumPy archive.
+def read_exam(request: bytes) -> Stated:
+    """Read a recording.
 
     Parameters
     ----------
     request : bytes
-        JSON with ``path``, and ``exam`` or ``list_exams``.
-
-    Returns
-    -------
-    bytes
-        ``names`` of the arrays, which are ``array0``, ``array1`` ..., or of the exams; or
-        ``error``.
+        JSON list of the path of a file and of the exam in it or null, as of
+        ``hdf5_format.read_exam``.
     """
-    import h5py
-
-    response: dict[str, Any]
-    try:
-        settings = json.loads(request)
-        with h5py.File(settings["path"], "r") as file:
-            if settings.get("list_exams"):
-                datasets = _datasets(file)
-                exams = _exams(datasets)
-                response = {
-                    "names": np.array(exams[1] if exams else [], dtype=str),
-                    "is_ecg": np.array(any(is_named(_last(name)) for name in datasets)),
-                }
-            else:
-                arrays = read_recording(file, settings["exam"])
-                response = {f"array{i}": each for i, each in enumerate(arrays.values())}
-                response["names"] = np.array(list(arrays), dtype=str)
-    except ValueError as error:
-        response = {"error": one_line(error)}
-    except Exception as error:  # whatever the library raises for a damaged file
-        response = {"error": f"damaged ({type(error).__name__}: {one_line(error)[:200]})"}
-    file_content = io.BytesIO()
-    np.savez(file_content, **response)
-    return file_content.getvalue()
+    h5py = import_reader("h5py")
+    path, exam = json.loads(request)
+    with h5py.File(path, "r") as file:
+        return read_arrays(read_recording(file, exam))
 
 
-def read_recording(file: Any, exam: str | None) -> dict[str, np.ndarray]:
-    """Return the arrays of a recording by their names.
+def list_exams(path: bytes) -> Stated:
+    """Return the exams in a file as comments; with a warning if no dataset has a usual name."""
+    h5py = import_reader("h5py")
+    with h5py.File(os.fsdecode(path), "r") as file:
+        datasets = _datasets(file)
+        exams = _exams(datasets)
+        is_ecg = any(map(is_named, datasets))
+        return Stated([], exams[1] if exams else [], [] if is_ecg else ["no ECG"])
+
+
+def read_recording(file: Any, exam: str | None) -> list[tuple[str, np.ndarray]]:
+    """Return the arrays of a recording, and the attributes that may state something, by names.
 
     Raises
     ------
@@ -95,57 +75,36 @@ def read_recording(file: Any, exam: str | None) -> dict[str, np.ndarray]:
                 f"records=[file.hdf5/{ids[0]}]; got {exam or 'none'} (exams: {', '.join(ids[:3])}, "
                 "...)"
             )
-        stated = _attributes(file, datasets[name])
-        return stated | {_last(name): _samples(datasets[name], ids.index(exam))}
-    named = {name: data for name, data in datasets.items() if is_named(_last(name))}
-    chosen = named or (datasets if len(datasets) == 1 else {})
-    if not chosen:
-        listed = ", ".join(f"{name} {data.shape}" for name, data in datasets.items())
-        raise ValueError(f"expected a dataset `ecg` or `signal`, got {listed[:100] or 'none'}")
-    chosen = chosen | {
-        name: data
-        for name, data in datasets.items()
-        if is_scale(_last(name)) and math.prod(data.shape) <= MAX_NAMES
-    }
-    chosen = _one_recording(chosen)
-    attributes: dict[str, np.ndarray] = {}
-    for name, data in chosen.items():
-        of_data = _attributes(file, data) if _has_samples(name) or not named else {}
-        for key in of_data.keys() & attributes.keys():
-            if not np.array_equal(of_data[key], attributes[key]):
-                raise ValueError(f"datasets contradict each other in {key[:40]}: {name[:60]}")
-        attributes |= of_data
-    return attributes | {_last(name): _values(file, data) for name, data in chosen.items()}
+        row = _samples(datasets[name], ids.index(exam))
+        return [(_last(name), row), *_attributes(file, datasets[name])]
+    _check_one_recording(datasets)
+    samples, others = choose_arrays({name: each.size for name, each in datasets.items()})
+    arrays = [(_last(name), _values(file, datasets[name])) for name in samples]
+    for name in samples:
+        arrays += _attributes(file, datasets[name])
+    for name in others:
+        try:
+            arrays.append((_last(name), _values(file, datasets[name])))
+        except ValueError:
+            if is_named(name):
+                raise
+    return arrays
 
 
-def _has_samples(name: str) -> bool:
-    """Return whether a dataset has the name of a signal or lead."""
-    return normalized_key(_last(name)) in SIGNAL_KEYS or lead_name(_last(name)) in LEADS
-
-
-def _one_recording(chosen: dict[str, Any]) -> dict[str, Any]:
-    """Return datasets with the first of ``SIGNAL_KEYS`` only; refuse those of two recordings."""
-    keys = {name: normalized_key(_last(name)) for name in chosen}
-    signals = sorted(
-        (name for name in chosen if keys[name] in SIGNAL_KEYS),
-        key=lambda name: SIGNAL_KEYS.index(keys[name]),
-    )
-    several = [signals] if len({name.rpartition("/")[0] for name in signals}) > 1 else []
-    means = {
-        name: lead_name(_last(name)) if lead_name(_last(name)) in LEADS else keys[name]
-        for name in chosen
-    }
-    several += [
-        [name for name in chosen if means[name] == each] for each in dict.fromkeys(means.values())
-    ]
-    for names in several:
-        if len(names) > 1:
-            listed = ", ".join(sorted(names))
-            raise ValueError(
-                f"datasets of more than one recording: {listed[:100]}; expected one recording in "
-                "a file"
-            )
-    return {name: data for name, data in chosen.items() if name not in signals[1:]}
+def _check_one_recording(datasets: Iterable[str]) -> None:
+    """Refuse signals in several groups, and two datasets that mean the same."""
+    places: dict[str, list[str]] = {}
+    for name in sorted(datasets):
+        key = "" if normalized_key(_last(name)) in SIGNAL_KEYS else lead_name(_last(name))
+        if not key or key in LEADS:
+            places.setdefault(key, []).append(name)
+    groups = {name.rpartition("/")[0] for name in places.pop("", [])}
+    several = next(filter(lambda names: len(names) > 1, places.values()), [])
+    if several or len(groups) > 1:
+        raise ValueError(
+            f"datasets of more than one recording: {', '.join(several or sorted(groups))[:100]}; "
+            "expected one recording in a file"
+        )
 
 
 def _last(name: str) -> str:
@@ -158,21 +117,13 @@ def _datasets(file: Any) -> dict[str, Any]:
     import h5py
 
     found: dict[str, Any] = {}
-    groups, n_objects = [("", file, 0)], 0
-    while groups:
-        prefix, group, depth = groups.pop()
-        n_objects += len(group)
-        if n_objects > MAX_OBJECTS:
-            raise ValueError(f"expected at most {MAX_OBJECTS} objects, got more")
-        for name in group:
-            # Soft and external links may lead to other files.
-            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                continue
-            item = group.get(name)
-            if isinstance(item, h5py.Dataset):
-                found |= {prefix + name: item} if item.shape is not None else {}
-            elif isinstance(item, h5py.Group) and depth < MAX_DEPTH and not name.startswith("#"):
-                groups.append((f"{prefix}{name}/", item, depth + 1))
+
+    def add(name: str, item: Any) -> None:
+        is_own = name[:1] != "#" and "/#" not in name  # MATLAB keeps cells in groups with #
+        if isinstance(item, h5py.Dataset) and item.shape is not None and is_own:
+            found[name] = item
+
+    file.visititems(add)  # not along soft and external links, which may lead to other files
     return found
 
 
@@ -188,7 +139,7 @@ def _exams(datasets: dict[str, Any]) -> tuple[str, list[str]] | None:
     n_exams = datasets[several[0]].shape[0]
     for name, data in datasets.items():
         if normalized_key(_last(name)) in ID_KEYS and data.shape == (n_exams,):
-            return several[0], [str(_text(value)) for value in _samples(data)]
+            return several[0], texts(_samples(data))
     return several[0], [str(row) for row in range(n_exams)]
 
 
@@ -198,9 +149,7 @@ def _values(file: Any, data: Any) -> np.ndarray:
 
     kind = ""
     if MATLAB_CLASS in data.attrs:
-        stored = data.attrs.get_id(MATLAB_CLASS)
-        is_small = stored.get_storage_size() <= MAX_ATTRIBUTE_BYTES
-        kind = str(_text(data.attrs[MATLAB_CLASS])) if is_small else ""
+        kind = texts(np.asarray(data.attrs[MATLAB_CLASS]))[0]
     if kind == "char" and data.dtype == np.uint16 and data.size <= MAX_CHARACTERS:
         columns = np.atleast_2d(_samples(data))  # MATLAB's rows are columns of HDF5
         return np.array([_decoded(row) for row in columns.T] or [""])
@@ -236,20 +185,13 @@ def _samples(data: Any, row: int | None = None) -> np.ndarray:
     is_id = normalized_key(_last(data.name)) in ID_KEYS
     if data.dtype.kind not in "iuf" and n_values > MAX_NAMES and not is_id:
         raise ValueError(f"expected at most {MAX_NAMES} strings, got {n_values}")
-    if n_values and data.chunks is not None:
-        _check_chunks(data, row)
     values = np.asarray(data[...] if row is None else data[row : row + 1])
     return values if values.dtype.kind in "iuf" else _strings(values)
 
 
 def _strings(values: np.ndarray) -> np.ndarray:
     """Return strings of HDF5 as an array of str."""
-    return np.array([str(_text(value)) for value in values.ravel()] or [""])
-
-
-def _text(value: Any) -> Any:
-    """Return a string of HDF5 as str, and any other value as it is."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return np.array(texts(values) or [""])
 
 
 def _check_storage(data: Any) -> None:
@@ -263,58 +205,17 @@ def _check_storage(data: Any) -> None:
         raise ValueError(f"expected numbers in the dataset {data.name}, got {data.dtype}")
     properties = data.id.get_create_plist()
     filters = [properties.get_filter(i) for i in range(properties.get_nfilters())]
-    ranks = [FILTERS.get(each[0], -1) for each in filters]
-    if ranks != sorted(set(ranks)) or -1 in ranks:
-        names = ", ".join(_text(each[3]) or str(each[0]) for each in filters)
+    if not {each[0] for each in filters} <= FILTERS:
+        names = ", ".join(each[3].decode() or str(each[0]) for each in filters)
         raise ValueError(f"the dataset {data.name} is stored with {names[:80]}, expected gzip")
-    if data.chunks is not None:
-        codes = {each[0] for each in filters}
-        limit = MAX_LZF_BYTES if LZF in codes else MAX_CHUNK_BYTES
-        if math.prod(data.chunks) * data.dtype.itemsize > limit:
-            raise ValueError(f"the dataset {data.name} is stored in chunks of {data.chunks}")
 
 
-def _check_chunks(data: Any, row: int | None) -> None:
-    """Check that the gzip chunks of a dataset, or one row of it, have their size when unpacked."""
-    spans = [range(0, size, chunk) for size, chunk in zip(data.shape, data.chunks, strict=True)]
-    if row is not None:
-        first = row // data.chunks[0] * data.chunks[0]
-        spans[0] = range(first, first + 1)
-    if math.prod(map(len, spans)) > MAX_CHUNKS:
-        raise ValueError(f"the dataset {data.name} is stored in too many chunks")
-    if data.compression != "gzip":
-        return
-    n_bytes = math.prod(data.chunks) * data.dtype.itemsize
-    for offset in np.ndindex(*map(len, spans)):
-        at = tuple(span[i] for span, i in zip(spans, offset, strict=True))
-        if data.id.get_chunk_info_by_coord(at).size == 0:
-            continue  # not written
-        mask, packed = data.id.read_direct_chunk(at)
-        unpacker = zlib.decompressobj()
-        if mask == 0 and len(unpacker.decompress(packed, n_bytes + 1)) > n_bytes:
-            raise ValueError(f"the dataset {data.name} is larger than stated when unpacked")
-
-
-def _attributes(file: Any, data: Any) -> dict[str, np.ndarray]:
-    """Return what attributes of a file, the groups of a dataset and it state; the last win."""
-    stated: dict[str, np.ndarray] = {}
+def _attributes(file: Any, data: Any) -> list[tuple[str, np.ndarray]]:
+    """Return the short attributes of a dataset, its groups and the file."""
     parts = data.name.strip("/").split("/")
-    groups = [file["/".join(parts[:n])] for n in range(1, len(parts))]
-    for item in (file, *groups, data):
-        if len(item.attrs) > MAX_OBJECTS:
-            raise ValueError(f"expected at most {MAX_OBJECTS} attributes, got {len(item.attrs)}")
-        for name in item.attrs:
-            key = normalized_key(name)
-            if not (is_named(name) or is_scale(name)) or key in SIGNAL_KEYS:
-                continue
-            if item.attrs.get_id(name).get_storage_size() > MAX_ATTRIBUTE_BYTES:
-                raise ValueError(f"the attribute {name} is too large")
-            values = np.asarray(item.attrs[name])
-            if values.dtype.kind not in "iuf":
-                values = _strings(values)
-            stated[name] = values
-    return stated
-
-
-if __name__ == "__main__":
-    serve(respond)
+    stated = []
+    for item in (data, *(file["/".join(parts[:n])] for n in range(1, len(parts))), file):
+        for name, value in item.attrs.items():
+            values = np.asarray(value)
+            stated.append((name, values if values.dtype.kind in "iuf" else _strings(values)))
+    return [(name, each) for name, each in stated if normalized_key(name) not in SIGNAL_KEYS]

@@ -4,7 +4,7 @@ In that layout, ``tracings`` has the shape (n_exams, n_samples, n_leads) and ``e
 of each exam. An exam is named as if the file were a folder: ``exams_part0.hdf5/1169160``.
 
 The HDF5 library hangs or crashes on some damaged files. It runs in a process of its own
-(``hdf5_datasets``), which is ended after ``LIMIT_S``.
+(``isolated``), which is ended after a limited time.
 """
 
 from __future__ import annotations
@@ -14,19 +14,13 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from ecg_siglip.core.helper_process import HelperProcess
-from ecg_siglip.readers.arrays import read_arrays
-from ecg_siglip.readers.channels import Stated, import_reader
+from ecg_siglip.readers.channels import Stated
+from ecg_siglip.readers.isolated import run_isolated
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # MATLAB writes a header of 512 bytes before it.
 SIGNATURE_AT = (0, 512)
-LIMIT_S = 15.0
-HELPER = HelperProcess("ecg_siglip.readers.hdf5_datasets", LIMIT_S)
 
 
 def read_hdf5(content: bytes) -> Stated:
@@ -69,8 +63,7 @@ def read_exam(path: Path, exam: str | None) -> Stated:
     ValueError
         As ``read_hdf5``, or if there is no such exam.
     """
-    response = _request(path=os.path.abspath(path), exam=exam)
-    return read_arrays({name: response[f"array{i}"] for i, name in enumerate(response["names"])})
+    return run_isolated(b"exam", json.dumps([os.path.abspath(path), exam]).encode())
 
 
 def find_exam(path: Path) -> tuple[Path, str | None] | None:
@@ -87,52 +80,29 @@ def exam_paths(path: str | Path) -> list[str]:
 
     Any other file, and one that cannot be read, is one recording.
     """
-    if not is_hdf5(Path(path)):
-        return [str(path)]
-    try:
-        exams = _request(path=os.path.abspath(path), list_exams=True)["names"]
-    except ValueError:
-        return [str(path)]
-    return [f"{path}/{exam}" for exam in exams] or [str(path)]
+    return [f"{path}/{exam}" for exam in _listing(Path(path)).comments] or [str(path)]
 
 
 def is_ecg_hdf5(path: Path) -> bool:
-    """Return whether an HDF5 file has a dataset of a usual name, or is damaged."""
-    if not is_hdf5(path):
-        return True  # zipped
+    """Return whether an HDF5 file has a dataset of a usual name, or is damaged or zipped."""
+    return not _listing(path).warnings
+
+
+def _listing(path: Path) -> Stated:
+    """Return what ``hdf5_datasets.list_exams`` does; nothing for another file, or a damaged one."""
     try:
-        return bool(_request(path=os.path.abspath(path), list_exams=True)["is_ecg"])
+        if is_hdf5(path):
+            return run_isolated(b"exams", os.fsencode(os.path.abspath(path)))
     except ValueError:
-        return True
+        pass
+    return Stated([])
 
 
 def is_hdf5(path: Path) -> bool:
     """Return whether a path is an HDF5 file."""
     try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
+        with path.open("rb") if path.is_file() else io.BytesIO() as file:
             head = file.read(SIGNATURE_AT[-1] + len(SIGNATURE))
     except OSError:
         return False
-    return any(head[at : at + len(SIGNATURE)] == SIGNATURE for at in SIGNATURE_AT)
-
-
-def _request(**request: Any) -> dict[str, np.ndarray]:
-    """Return the arrays with which the helper process responds.
-
-    Raises
-    ------
-    ValueError
-        If it responds with an error, or not at all.
-    """
-    import_reader("h5py")
-    try:
-        content = HELPER.request(json.dumps(request).encode())
-    except ChildProcessError as error:
-        raise ValueError(f"{error}: it is damaged") from error
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        response = dict(archive)
-    if "error" in response:
-        raise ValueError(str(response["error"]))
-    return response
+    return any(head.startswith(SIGNATURE, at) for at in SIGNATURE_AT)

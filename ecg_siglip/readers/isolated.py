@@ -1,44 +1,53 @@
-"""Run readers whose libraries may take any memory or crash in a process of their own.
+"""Run readers whose libraries may take any memory or time, or crash, in a process of their own.
 
 A Parquet or Feather file may state that a page of some bytes has gigabytes when unpacked, which
-the library finds out while it unpacks it.
+the library finds out while it unpacks it. Others hang or crash on damaged files.
 """
 
 from __future__ import annotations
 
-import io
-from typing import Any
+import json
 
 import numpy as np
 
 from ecg_siglip.core.files import one_line
 from ecg_siglip.core.helper_process import HelperProcess, serve
+from ecg_siglip.readers import (
+    arrays,
+    device_formats,
+    dicom_format,
+    excel_format,
+    hdf5_datasets,
+    json_formats,
+    matlab_format,
+    parquet_format,
+    xml_formats,
+)
 from ecg_siglip.readers.channels import Channel, Stated
-from ecg_siglip.readers.matlab_format import read_mat
-from ecg_siglip.readers.parquet_format import read_feather, read_parquet
+from ecg_siglip.readers.limits import MAX_BYTES
 
 LIMIT_S = 15.0
-READERS = {b"mat": read_mat, b"feather": read_feather, b"parquet": read_parquet}
+DAMAGED, TOO_LARGE = "damaged", "too large when unpacked"
+READERS = {
+    b"exam": hdf5_datasets.read_exam,
+    b"exams": hdf5_datasets.list_exams,
+    b"mat": matlab_format.read_mat,
+    b"feather": parquet_format.read_feather,
+    b"parquet": parquet_format.read_parquet,
+    b"page": excel_format.find_page,
+    b"xlsx": excel_format.read_xlsx,
+    b"scp": device_formats.read_scp,
+    b"mfer": device_formats.read_mfer,
+    b"dicom": dicom_format.read_dicom,
+    b"xml": xml_formats.read_xml,
+    b"json": json_formats.read_json,
+    b"npz": arrays.read_npz,
+}
 HELPER = HelperProcess("ecg_siglip.readers.isolated", LIMIT_S)
 
 
-def isolated_mat(content: bytes) -> Stated:
-    """Read a MATLAB file (``matlab_format.read_mat``) in a process of its own."""
-    return _read(b"mat", content)
-
-
-def isolated_parquet(content: bytes) -> Stated:
-    """Read a Parquet file (``parquet_format.read_parquet``) in a process of its own."""
-    return _read(b"parquet", content)
-
-
-def isolated_feather(content: bytes) -> Stated:
-    """Read a Feather file (``parquet_format.read_feather``) in a process of its own."""
-    return _read(b"feather", content)
-
-
-def _read(kind: bytes, content: bytes) -> Stated:
-    """Return what a reader returns.
+def run_isolated(kind: bytes, content: bytes) -> Stated:
+    """Return what one of ``READERS`` returns.
 
     Raises
     ------
@@ -49,41 +58,39 @@ def _read(kind: bytes, content: bytes) -> Stated:
         response = HELPER.request(kind + b"\0" + content)
     except ChildProcessError as error:
         raise ValueError(f"{error}: it is damaged or too large") from error
-    with np.load(io.BytesIO(response), allow_pickle=False) as archive:
-        arrays = dict(archive)
-    if "error" in arrays:
-        raise ValueError(str(arrays["error"]))
-    channels = [
-        Channel(str(name), arrays[f"samples{i}"], str(unit), None if np.isnan(fs) else float(fs))
-        for i, (name, unit, fs) in enumerate(
-            zip(arrays["names"], arrays["units"], arrays["fs"], strict=True)
-        )
-    ]
-    return Stated(channels, (), list(map(str, arrays["warnings"])))
+    message, channels, *others = json.loads(response[response.rindex(b"\n") :])
+    if message.startswith((DAMAGED, TOO_LARGE)):
+        HELPER.restart()  # what such a file leaves in memory must not fail the next one
+    if message:
+        raise ValueError(message)
+    stated, at = [], 0
+    for name, dtype, n, *fields in channels:
+        samples = np.frombuffer(response, dtype, n, at)
+        stated.append(Channel(name, samples, *fields))
+        at += samples.nbytes
+    return Stated(stated, *others)
 
 
 def respond(request: bytes) -> bytes:
-    """Return the response to a request: a NumPy archive of what a reader returns, or an error."""
+    """Return the response to a request: samples, then a line of JSON with all else, or an error."""
     kind, _, content = request.partition(b"\0")
-    response: dict[str, Any]
+    stated, message = Stated([]), ""
     try:
         stated = READERS[kind](content)
-        channels = stated.channels
-        response = {f"samples{i}": each.samples for i, each in enumerate(channels)}
-        response["names"] = np.array([each.name for each in channels], dtype=str)
-        response["units"] = np.array([each.unit for each in channels], dtype=str)
-        response["fs"] = np.array([np.nan if each.fs is None else each.fs for each in channels])
-        response["warnings"] = np.array(stated.warnings, dtype=str)
+        n_bytes = sum(channel.samples.nbytes for channel in stated.channels)
+        if n_bytes > MAX_BYTES:
+            raise MemoryError
     except ValueError as error:
-        response = {"error": np.array(one_line(error))}
+        message = one_line(error) or "malformed"
     except MemoryError:
-        response = {"error": np.array("too large when unpacked")}
+        message = TOO_LARGE
     except Exception as error:  # whatever a library raises for a damaged file
-        message = f"damaged ({type(error).__name__}: {one_line(error)[:200]})"
-        response = {"error": np.array(message)}
-    file = io.BytesIO()
-    np.savez(file, **response)
-    return file.getvalue()
+        message = f"{DAMAGED} ({type(error).__name__}: {one_line(error)[:200]})"
+    channels, *others = Stated([]) if message else stated
+    fields = [[name, str(row.dtype), len(row), *rest] for name, row, *rest in channels]
+    header = json.dumps([message, fields, *others]).encode()
+    rows = [np.ascontiguousarray(channel.samples).data for channel in channels]
+    return b"".join([*rows, b"\n", header])
 
 
 if __name__ == "__main__":

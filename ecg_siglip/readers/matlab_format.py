@@ -1,29 +1,22 @@
-"""Read MATLAB files: a matrix such as ``val``, alone or in a structure, of versions 4 to 7.2.
+"""Read MATLAB files of versions 4 to 7.2, for a process of its own (``isolated``).
 
-MATLAB 7.3 writes HDF5 (``hdf5_format``). A ``.mat`` file with a WFDB header is WFDB.
+They have a matrix such as ``val``, alone or in a structure. MATLAB 7.3 writes HDF5
+(``hdf5_format``). A ``.mat`` file with a WFDB header is WFDB.
 """
 
 from __future__ import annotations
 
 import io
-import zlib
-from typing import Any
 
 import numpy as np
 
-from ecg_siglip.readers.arrays import MAX_NAMES, is_label, is_named, is_scale, read_arrays
+from ecg_siglip.readers.arrays import MAX_NAMES, is_named, read_arrays
 from ecg_siglip.readers.channels import Stated
-from ecg_siglip.readers.limits import MAX_BYTES
 
 NUMBERS = {
     "double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
 }  # fmt: skip
 MAX_VARIABLES = 200
-# Elements within the variables of a file with structures. More of them are no ECG; thousands of
-# them within each other overflow the stack of scipy, which ends the process.
-MAX_ELEMENTS = 500
-COMPRESSED, MATRIX = 15, 14  # types of elements
-HEADER_BYTES = 128
 
 
 def read_mat(content: bytes) -> Stated:
@@ -43,40 +36,20 @@ def read_mat(content: bytes) -> Stated:
     Raises
     ------
     ValueError
-        If there is no such matrix, or more than 256 MiB when unpacked.
+        If there is no such matrix.
     """
-    from scipy.io import loadmat, whosmat
+    from scipy.io import loadmat
 
-    n_elements = _check_unpacked(content) if content.startswith(b"MATLAB 5") else []
-    variables = whosmat(io.BytesIO(content))
-    if len(variables) > MAX_VARIABLES:
-        raise ValueError(f"expected at most {MAX_VARIABLES} variables, got {len(variables)}")
-    kinds = {str(name): kind for name, _, kind in variables}
-    matrices = [name for name, kind in kinds.items() if kind in NUMBERS or kind == "char"]
-    wanted = [name for name in matrices if is_named(name)] or [
-        name for name in matrices if kinds[name] in NUMBERS
-    ]
-    cells = [
-        name
-        for (name, kind), n_within in zip(kinds.items(), n_elements, strict=False)
-        if kind == "cell" and (is_named(name) or is_label(name)) and n_within <= MAX_ELEMENTS
-    ]
-    labels = [name for name in matrices if kinds[name] == "char" and is_label(name)]
-    structures = [name for name, kind in kinds.items() if kind == "struct"]
-    has_matrix = any(kinds[name] in NUMBERS for name in wanted)
-    if structures and not has_matrix:
-        if sum(n_elements) > MAX_ELEMENTS or len(structures) > 1:
-            raise ValueError("structures that are no ECG: save the samples as a matrix `val`")
-        loaded = loadmat(io.BytesIO(content), variable_names=structures)
-        return read_arrays(_fields(loaded[structures[0]]))
-    if not has_matrix:
-        listed = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())[:100]
-        raise ValueError(f"expected a matrix of numbers such as `val`, got {listed or 'nothing'}")
-    wanted += labels + cells
-    wanted += [name for name in matrices if is_scale(name) and name not in wanted]
-    loaded = loadmat(io.BytesIO(content), variable_names=wanted)
-    arrays = {name: _text(loaded[name]) for name in wanted if name in loaded}
-    return read_arrays({name: array for name, array in arrays.items() if array.dtype.kind != "O"})
+    loaded = loadmat(io.BytesIO(content), simplify_cells=True)
+    matrices = {name: each for name, each in loaded.items() if isinstance(each, np.ndarray)}
+    structures = [each for each in loaded.values() if isinstance(each, dict)]
+    if not any(is_named(name) or each.size > MAX_NAMES for name, each in matrices.items()):
+        if len(structures) > 1:
+            raise ValueError("expected one structure, got several")
+        loaded = structures[0] if structures else loaded
+    arrays = [(name, np.asarray(value)) for name, value in loaded.items() if name[:2] != "__"]
+    texts = [(name, array.astype(str) if _is_text(array) else array) for name, array in arrays]
+    return read_arrays([(name, array) for name, array in texts if array.dtype.kind in "iufcU"])
 
 
 def is_ecg_mat(content: bytes) -> bool:
@@ -93,59 +66,6 @@ def is_ecg_mat(content: bytes) -> bool:
     )
 
 
-def _fields(structure: Any) -> dict[str, np.ndarray]:
-    """Return the matrices and strings in a structure."""
-    if structure.size != 1 or not structure.dtype.names:
-        raise ValueError(f"expected one structure, got an array of shape {structure.shape}")
-    record = structure.ravel()[0]
-    fields = {str(name): _text(np.asarray(record[name])) for name in structure.dtype.names}
-    return {
-        name: array
-        for name, array in fields.items()
-        if array.dtype.kind in "iufU"
-        and array.size
-        and (is_named(name) or is_label(name) or is_scale(name))
-    }
-
-
-def _text(array: np.ndarray) -> np.ndarray:
-    """Return a cell array of strings as an array of them, and any other array as it is."""
-    if array.dtype.kind != "O" or array.size > MAX_NAMES:
-        return array
-    cells = [np.asarray(cell) for cell in array.ravel()]
-    is_text = all(cell.dtype.kind == "U" and cell.size <= 1 for cell in cells)
-    return np.array(["".join(cell.ravel()) for cell in cells], str) if is_text else array
-
-
-def _check_unpacked(content: bytes) -> list[int]:
-    """Check the size of the unpacked variables of a file, and return how many matrices each has.
-
-    Notes
-    -----
-    Format of MATLAB's level 5 MAT-files: after a header, elements of a type, a size and content,
-    the numbers in the byte order of the mark at its end.
-    """
-    order = "<" if content[126:128] == b"IM" else ">"
-    at, n_bytes = HEADER_BYTES, 0
-    n_matrices: list[int] = []
-    for _ in range(MAX_VARIABLES + 1):
-        if at + 8 > len(content):
-            return n_matrices
-        kind, size = np.frombuffer(content, f"{order}u4", 2, at)
-        element = content[at + 8 : at + 8 + int(size)]
-        if kind == COMPRESSED:
-            unpacked = zlib.decompressobj().decompress(element, MAX_BYTES - n_bytes + 1)
-            n_bytes += len(unpacked)
-            if n_bytes > MAX_BYTES:
-                raise ValueError(f"more than {MAX_BYTES} bytes when unpacked")
-            n_matrices.append(_count(unpacked, order))
-        elif kind == MATRIX:
-            n_matrices.append(1 + _count(element, order))
-        at += 8 + int(size)
-    raise ValueError(f"expected at most {MAX_VARIABLES} variables, got more")
-
-
-def _count(content: bytes, order: str) -> int:
-    """Return at most how many elements of an unpacked content are matrices."""
-    words = np.frombuffer(content, f"{order}u4", len(content) // 4)
-    return int(np.count_nonzero(words == MATRIX))
+def _is_text(array: np.ndarray) -> bool:
+    """Return whether an array has cells of text."""
+    return array.size <= MAX_NAMES and all(isinstance(cell, str) for cell in array.flat)

@@ -1,4 +1,4 @@
-"""Read tables in Parquet and Feather (Arrow IPC): one column per lead, or lists of samples."""
+"""Read tables in Parquet and Feather (Arrow IPC), for a process of its own (``isolated``)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from ecg_siglip.readers.channels import Stated
 from ecg_siglip.readers.columns import MAX_COLUMNS, Column, is_lead, read_columns
-from ecg_siglip.readers.limits import MAX_BYTES
-from ecg_siglip.readers.statements import Statements, read_statements
+from ecg_siglip.readers.json_formats import read_document
+from ecg_siglip.readers.statements import read_statements
 from ecg_siglip.readers.text_encoding import decode
 
 MAX_LIST_ROWS = 100  # rows of lists of samples: one for each lead
@@ -33,22 +33,11 @@ def read_parquet(content: bytes) -> Stated:
     ------
     ValueError
         If a column with the name of a lead has no numbers, the time does not increase in even
-        steps, there are several recordings, or more than 256 MiB or 1000 columns.
+        steps, there are several recordings, or more than 1000 columns.
     """
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(io.BytesIO(content))
-    summary = file.metadata
-    row_groups = [summary.row_group(i) for i in range(summary.num_row_groups)]
-    if summary.num_columns > MAX_COLUMNS:
-        raise ValueError(f"expected at most {MAX_COLUMNS} columns, got {summary.num_columns}")
-    n_bytes = max(
-        8 * summary.num_rows * summary.num_columns,
-        sum(group.total_byte_size for group in row_groups),
-    )
-    if n_bytes > MAX_BYTES:
-        raise ValueError(f"the file promises {n_bytes} bytes, expected at most {MAX_BYTES}")
-    return _read_table(file.read(use_threads=False))
+    return _read_table(pq.read_table(io.BytesIO(content), use_threads=False))
 
 
 def read_feather(content: bytes) -> Stated:
@@ -61,28 +50,34 @@ def read_feather(content: bytes) -> Stated:
     """
     import pyarrow as pa
 
-    with pa.ipc.open_file(pa.BufferReader(content)) as file:
-        if len(file.schema) > MAX_COLUMNS:
-            raise ValueError(f"expected at most {MAX_COLUMNS} columns, got {len(file.schema)}")
-        batches, n_bytes = [], 0
-        for i in range(file.num_record_batches):
-            batches.append(file.get_batch(i))
-            n_bytes += batches[-1].nbytes
-            if n_bytes > MAX_BYTES:
-                raise ValueError(f"more than {MAX_BYTES} bytes when unpacked")
-        return _read_table(pa.Table.from_batches(batches, file.schema))
+    return _read_table(pa.ipc.open_file(pa.BufferReader(content)).read_all())
 
 
 def _read_table(table: Any) -> Stated:
     """Return what an Arrow table states."""
     import pyarrow as pa
 
+    if table.num_columns > MAX_COLUMNS:
+        raise ValueError(f"expected at most {MAX_COLUMNS} columns, got {table.num_columns}")
     metadata = table.schema.metadata or {}
     pairs = [[decode(key), decode(value)] for key, value in metadata.items() if len(value) < 1000]
+    if any(_is_list(field.type) for field in table.schema):
+        if table.num_rows > MAX_LIST_ROWS:
+            raise ValueError(f"{table.num_rows} rows of lists, expected one for each lead")
+        rows = [
+            {
+                field.name: _cell(cells[i])
+                for field, cells in zip(table.schema, table.columns, strict=True)
+            }
+            for i in range(table.num_rows)
+        ]
+        stated = read_document({"metadata": dict(pairs), "rows": rows})
+        if stated is None:
+            raise ValueError(
+                f"no lists of samples of leads in {', '.join(table.column_names)[:100]}"
+            )
+        return stated
     header = read_statements(pairs)
-    lists = [i for i, field in enumerate(table.schema) if _is_list(field.type)]
-    if lists:
-        return _read_lists(table, lists, header)
     columns = []
     for field, values in zip(table.schema, table.columns, strict=True):
         if _is_numeric(field.type):
@@ -100,9 +95,7 @@ def _is_list(kind: Any) -> bool:
     """Return whether a type is a list of numbers."""
     import pyarrow as pa
 
-    is_list = (
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    )
+    is_list = isinstance(kind, (pa.ListType, pa.LargeListType, pa.FixedSizeListType))
     return is_list and _is_numeric(kind.value_type)
 
 
@@ -113,29 +106,8 @@ def _is_numeric(kind: Any) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
-def _read_lists(table: Any, lists: list[int], header: Statements) -> Stated:
-    """Return what a table with lists of samples states: one row, or one row per lead."""
-    names = [field.name for field in table.schema]
-    if table.num_rows == 1:
-        columns = [Column(names[i], _list(table.column(i)[0])) for i in lists]
-        return read_columns(columns, header)
-    words = [
-        column.to_pylist()
-        for i, column in enumerate(table.columns)
-        if i not in lists and table.num_rows <= MAX_LIST_ROWS
-    ]
-    of_leads = [column for column in words if all(is_lead(str(cell)) for cell in column)]
-    if len(lists) != 1 or len(of_leads) != 1:
-        raise ValueError(
-            f"{table.num_rows} rows of lists in columns {', '.join(names)[:100]}: expected one "
-            "recording, with a row for each lead that has its name"
-        )
-    samples = [_list(cell) for cell in table.column(lists[0])]
-    columns = [Column(str(name), values) for name, values in zip(of_leads[0], samples, strict=True)]
-    return read_columns(columns, header)
-
-
-def _list(cell: Any) -> np.ndarray:
-    """Return a list of samples."""
-    values = cell.values
-    return np.empty(0) if values is None else values.to_numpy(zero_copy_only=False).astype(float)
+def _cell(cell: Any) -> Any:
+    """Return a list of samples as an array, and any other value of a table as it is."""
+    if not _is_list(cell.type):
+        return cell.as_py()
+    return [] if cell.values is None else cell.values.to_numpy(zero_copy_only=False).astype(float)

@@ -27,7 +27,7 @@ from ecg_siglip.readers.file_format import (
     short_message,
 )
 from ecg_siglip.readers.limits import HEAD_BYTES, MAX_HOURS, check_duration, check_regular
-from ecg_siglip.readers.selection import select_leads
+from ecg_siglip.readers.selection import select_leads, settled_units
 
 WHOLE_S = 60.0  # longer WFDB records are read in pieces
 WFDB_SUFFIXES = (".hea", ".dat", ".mat")
@@ -271,7 +271,8 @@ def _errors_name_record(name: str) -> Iterator[None]:
 
 def _make_record(name: str, stated: Stated, given: _Given) -> Record:
     """Combine what the file and the caller state into a record in mV."""
-    chosen = select_leads(stated.channels, given.fs, given.units, given.leads, given.gain)
+    channels = settled_units(stated.channels, stated.scale, given.units, given.gain)
+    chosen = select_leads(channels, given.fs, given.units, given.leads, given.gain)
     check_duration(chosen.signal.shape[1], chosen.fs, given.max_hours)
     warnings = (*stated.warnings, *chosen.warnings)
     return Record(name, chosen.signal, chosen.fs, chosen.names, tuple(stated.comments), warnings)

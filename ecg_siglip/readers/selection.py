@@ -22,6 +22,8 @@ FS_HZ = (50.0, 20_000.0)
 MV_PER_UNIT = {
     "nv": 1e-6, "uv": 1e-3, "mv": 1.0, "v": 1e3,
     "nanovolt": 1e-6, "microvolt": 1e-3, "millivolt": 1.0, "volt": 1e3,
+    "nvolt": 1e-6, "uvolt": 1e-3, "mvolt": 1.0, "microv": 1e-3, "milliv": 1.0,
+    "microvol": 1e-3, "millivol": 1.0,  # the unit of EDF has 8 characters
     "mcv": 1e-3, "мкв": 1e-3, "мв": 1.0, "微伏": 1e-3, "毫伏": 1.0,  # phones translate them
 }  # fmt: skip
 # Units that mean "a count of the converter", whose size read.gain states.
@@ -129,6 +131,37 @@ def select_leads(
             np.multiply(rows[i], np.float64(mv[i]), out=signal[i], casting="same_kind")
     check_layout(signal)
     return Leads(signal, rate, tuple(channel.name for channel in channels), warnings)
+
+
+def settled_units(
+    channels: Sequence[Channel], scale: str, units: str | None, gain: float | None
+) -> Sequence[Channel]:
+    """Return channels whose samples are in their unit, or without it where they are counts.
+
+    Parameters
+    ----------
+    channels : sequence of Channel
+    scale : str
+        A gain or an offset that the file states and its reader did not apply; "" if none.
+    units, gain : optional
+        As for ``select_leads``: with a gain, samples are counts, whatever the unit.
+
+    Raises
+    ------
+    ValueError
+        If the file states a scale and a unit of voltage, and the caller neither.
+    """
+    unit = next((channel.unit for channel in channels if is_voltage(channel.unit)), "")
+    if not scale or not unit:
+        return channels
+    if gain is None and not units:
+        raise ValueError(
+            f"the file states {scale} and the unit {unit}: it is not clear whether samples are "
+            f"counts or {unit}; give read.gain=... in counts per mV, or read.units={unit}"
+        )
+    if gain is None:
+        return channels
+    return [each._replace(unit="") if is_voltage(each.unit) else each for each in channels]
 
 
 def is_voltage(unit: str) -> bool:

@@ -6,27 +6,45 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from ecg_siglip.readers.clock import TIME_NAME, time_scale
 from ecg_siglip.readers.columns import MAX_COLUMNS, is_lead, split_unit
 from ecg_siglip.readers.selection import is_voltage
-from ecg_siglip.readers.statements import is_unit
+from ecg_siglip.readers.statements import (
+    FS_KEYS,
+    INTERVAL_KEYS,
+    LEAD_KEYS,
+    UNIT_KEYS,
+    is_scale_key,
+    is_unit,
+    normalized_key,
+)
 
 N_LINES = 400  # from whose end the layout is recognized; the lines before the table are fewer
 N_REFERENCE = 40  # lines with numbers by which the layout is recognized
 MAX_LINE = 20_000  # characters of a line that are looked at
+MAX_ROW_HEAD = 2000  # characters of a row with a lead by which it is recognized
 MAX_LEAD_ROWS = 100  # of a table with one lead per row
+MAX_BEFORE = 8  # cells of such a row before its samples
 DELIMITERS = ("\t", ";", "|", ",", " ", "")  # "" is a single column
-MISSING = frozenset(
-    ("", "-", "--", "nan", "null", "na", "n/a", "#n/a", "none", "nil", "?", "missing", "nd", "n.a.")
+# What stands for an invalid sample: a word, an error of a spreadsheet, or no letters and digits.
+MISSING = (
+    r"(?i)[\s!-+./:<-@\[-`{}~-]*|#?n/?a|n\.a\.|nan|nd|nil|none|null|missing|(?:leads?[ _-]?)?off|"
+    r"#(?:div/0|value|ref|name|num|null)[!?]"
 )
+IS_MISSING = re.compile(MISSING)
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\d*[.,]\d+)(?:e[+-]?\d+)?|[+-]?inf(?:inity)?", re.I)
 # A single column of numbers with decimal commas: no whole number begins with 0, or is -0.
 SINGLE_COLUMN = re.compile(r"[+-]?\d+(?:,\d+)?")
 LEADING_ZERO = re.compile(r"[+-]?\d+,0\d+|[+-]0,\d+")
-COMMENT = re.compile(r"\s*(?:#|%|//|!)+")
+DIGITS = r"\d+(?:\.\d+)?"
+COMMENT = re.compile(r"\s*(?:#(?!N/A|[A-Z]+(?:/0)?[!?])|%|//|!)+")
+# Between the names and the numbers: a rule, or a row of a spreadsheet without cells.
+RULE = re.compile(r"[\s|:+-]*--[\s|:+-]*|[\s=]+|[\s,;|]*")
 QUOTES = " \t'\"\u00a0"
+KEYS = FS_KEYS | INTERVAL_KEYS | UNIT_KEYS
 
 
 class Layout(NamedTuple):
@@ -46,7 +64,7 @@ class Layout(NamedTuple):
     first_line : int
         Number of the first line with numbers, from 0.
     is_transposed : bool
-        Whether each line is a lead.
+        Whether each line is a lead; the columns are then those before its samples.
     """
 
     delimiter: str
@@ -60,9 +78,9 @@ class Layout(NamedTuple):
 
 
 def is_number(cell: str) -> bool:
-    """Return whether a cell contains a number, with a decimal point or comma, or none."""
+    """Return whether a cell has a number, with a decimal point or comma, or an invalid sample."""
     cell = cell.strip(QUOTES)
-    return cell.lower() in MISSING or NUMBER.fullmatch(cell) is not None
+    return NUMBER.fullmatch(cell) is not None or IS_MISSING.fullmatch(cell) is not None
 
 
 def split_line(line: str, delimiter: str) -> list[str]:
@@ -104,27 +122,67 @@ def find_layout(lines: Sequence[str]) -> Layout:
 
 def _find_rows_of_leads(lines: Sequence[str]) -> Layout | None:
     """Return the layout of a table with one lead per row; None if it is none."""
-    rows = [i for i, line in enumerate(lines) if line.strip()]
-    if not 1 <= len(rows) <= MAX_LEAD_ROWS or len(lines) >= N_LINES:
+    filled = [i for i, line in enumerate(lines) if line.strip() and not COMMENT.match(line)]
+    if not 1 <= len(filled) <= MAX_LEAD_ROWS or len(lines) >= N_LINES:
         return None
-    delimiter = _best_delimiter([lines[i][:2000] for i in rows[-12:]], n_names=1)
+    delimiter = _best_delimiter([lines[i][:MAX_ROW_HEAD] for i in filled[-12:]], n_names=3)
     if not delimiter:
         return None
-    cells = {i: split_line(lines[i][:2000], delimiter)[:-1] for i in rows}
-    long = [i for i in rows if len(cells[i]) > max(N_REFERENCE, len(rows))]
-    if not long or not all(_n_words(cells[i]) <= 2 for i in long):
+    cells = {i: split_line(lines[i][:MAX_ROW_HEAD], delimiter)[:-1] for i in filled}
+    rows = [i for i in filled if len(cells[i]) > max(N_REFERENCE, len(filled))]
+    if not rows:
         return None
-    has_names = any(is_lead(cells[i][0]) for i in long)
-    if not has_names and (len(long) < len(rows) or not all(is_number(cells[i][0]) for i in long)):
+    first, above = rows[0], list(lines[: rows[0]])
+    names = numbered_names(cells[first])
+    if names:
+        rows = rows[1:] or rows
+        first = first if is_number(cells[first][-1]) else rows[0]
+    elif above and any(normalized_key(cell) in LEAD_KEYS for cell in cells.get(first - 1, [])):
+        above.pop()
+        names = cells[first - 1]  # without the name of all samples
+    words = [k for i in rows for k, cell in enumerate(cells[i]) if not is_number(cell)]
+    n_before = max(len(names), *(k + 1 for k in words), 0)
+    if n_before > MAX_BEFORE:
         return None
-    above = [split_line(lines[i], delimiter) for i in rows if i < long[0]]
-    return Layout(delimiter, 0, above, [], [], [], long[0], is_transposed=True)
+    has_leads = any(is_lead(cell) for i in rows for cell in cells[i][:n_before])
+    if not has_leads and (words or len(rows) + bool(names) < len(filled)):
+        return None
+    if not names:
+        n_before += _is_numbered([cells[i][n_before : n_before + 2] for i in rows])
+    names += [""] * (n_before - len(names))
+    return Layout(delimiter, n_before, *_split(above, delimiter), names, [], first, True)
 
 
-def _n_words(cells: Sequence[str]) -> int:
-    """Return the number of cells up to the last that is no number."""
-    words = [i for i, cell in enumerate(cells) if not is_number(cell)]
-    return words[-1] + 1 if words else 0
+def is_count(cells: Sequence[str]) -> bool:
+    """Return whether cells are the numbers 0, 1, 2 ... or 1, 2, 3 ... ."""
+    return list(cells) in [[str(k + first) for k in range(len(cells))] for first in (0, 1)]
+
+
+def _is_numbered(starts: Sequence[Sequence[str]]) -> bool:
+    """Return whether leads begin with their numbers; refuse another number before the samples.
+
+    Notes
+    -----
+    Numbers before the samples, as of pandas' index, are one sample each to a reader of lines.
+    """
+    value = starts[0][0]
+    # Leads that begin with a pause have its value more than once.
+    is_other = value.lstrip("-").isdigit() and all(one == value != other for one, other in starts)
+    if len(starts) > 2 and is_other:
+        raise ValueError(
+            f"all rows of leads begin with {value}: if it is a gain or another number, expected "
+            "names of the columns above, or rows of the lead and its samples alone"
+        )
+    return len(starts) > 1 and is_count([start[0] for start in starts])
+
+
+def numbered_names(cells: Sequence[str]) -> list[str]:
+    """Return the names before those of samples, as ``s0``, ``s1`` or their times; none if none."""
+    stems = [re.sub(DIGITS, "", cell) if cell else None for cell in cells]
+    n = next((i for i in range(len(cells), 0, -1) if stems[i - 1] != stems[-1]), 0)
+    numbers = [float(found[0]) for cell in cells[n:] if (found := re.search(DIGITS, cell))]
+    is_rising = len(numbers) > 2 and all(one < other for one, other in pairwise(numbers))
+    return list(cells[:n]) if is_rising and n <= MAX_BEFORE else []
 
 
 def _find_columns(lines: Sequence[str]) -> Layout | None:
@@ -145,14 +203,31 @@ def _find_columns(lines: Sequence[str]) -> Layout | None:
     is_numeric = [
         sum(is_number(row[k]) for row in rows) > 0.5 * len(rows) for k in range(n_columns)
     ]
-    first = _first_row(lines, filled, delimiter, is_numeric)
+
+    def is_row(i: int) -> bool:
+        cells = split_line(lines[i], delimiter)
+        if len(cells) == n_columns + 1 and not cells[-1]:
+            cells.pop()
+        if len(cells) != n_columns or _is_setting(cells) or _are_numbered(cells):
+            return False
+        numeric = [cell for cell, is_one in zip(cells, is_numeric, strict=True) if is_one and cell]
+        # A word among the numbers is a defect or a remark, not a name.
+        return len(numeric) > 2 * sum(not is_number(cell) for cell in numeric)
+
+    # The first of two lines with numbers where the table has them.
+    following = zip(filled, [*filled[1:], *filled[-1:]], strict=True)
+    first = next((i for i, after in following if is_row(i) and is_row(after)), None)
     if first is None:
         return None
-    above, names, units = _read_header(lines[:first], delimiter, n_columns)
-    _check_names(lines[first], names, delimiter)
-    header = [_split_statement(COMMENT.sub("", line), delimiter) for line in above]
-    comments = [line.strip("# \t\r\n") for line in above if line.startswith("#")]
-    return Layout(delimiter, n_columns, header, comments, names, units, first)
+    first, above, names, units = _read_header(lines, first, delimiter, n_columns)
+    if RULE.fullmatch(lines[first]):
+        after = filled[filled.index(first) + 1 :]
+        first = after[0] if after and not RULE.fullmatch(lines[after[0]]) else first
+    if n_columns == 3 and not any(names) and is_count(split_line(lines[first], delimiter)):
+        raise ValueError(
+            "the first row numbers the columns, expected names of leads or no such row"
+        )
+    return Layout(delimiter, n_columns, *_split(above, delimiter), names, units, first)
 
 
 def _best_delimiter(lines: Sequence[str], n_names: int = 0) -> str | None:
@@ -165,7 +240,7 @@ def _best_delimiter(lines: Sequence[str], n_names: int = 0) -> str | None:
             continue
         rows = [row for row in rows if len(row) == n or (n_names and row)]
         shares = [
-            sum(NUMBER.fullmatch(cell) is not None for cell in row) / max(1, len(row) - n_names)
+            sum(bool(cell) and is_number(cell) for cell in row) / max(1, len(row) - n_names)
             for row in rows
         ]
         scores[delimiter] = sum(min(1.0, share) for share in shares) / max(1, len(lines))
@@ -182,67 +257,43 @@ def _has_decimal_commas(reference: Sequence[str], lines: Sequence[str]) -> bool:
     return any(map(LEADING_ZERO.fullmatch, texts)) or len({"," in text for text in texts}) == 2
 
 
-def _first_row(
-    lines: Sequence[str], filled: Sequence[int], delimiter: str, is_numeric: Sequence[bool]
-) -> int | None:
-    """Return the number of the first of two lines with numbers where the table has them."""
-
-    def is_row(i: int) -> bool:
-        cells = split_line(lines[i], delimiter)
-        if len(cells) == len(is_numeric) + 1 and not cells[-1]:
-            cells.pop()
-        if len(cells) != len(is_numeric):
-            return False
-        numeric = [cell for cell, is_one in zip(cells, is_numeric, strict=True) if is_one]
-        if _is_key(cells[0]):
-            return False
-        # A word among the numbers is a defect or a remark, not a name.
-        n_words = sum(not is_number(cell) for cell in numeric)
-        return sum(NUMBER.fullmatch(cell) is not None for cell in numeric) > n_words
-
-    for i, after in zip(filled, [*filled[1:], filled[-1]], strict=True):
-        if is_row(i) and is_row(after):
-            return i
-    return None
-
-
 def _read_header(
-    lines: Sequence[str], delimiter: str, n_columns: int
-) -> tuple[list[str], list[str], list[str]]:
-    """Return the lines above the names of columns, the names, and the units below them."""
-    names, units = [""] * n_columns, [""] * n_columns
-    above = list(lines)
-    rows: list[tuple[int, list[str]]] = []
-    cells_of = {
-        i: split_line(COMMENT.sub("", line), delimiter)
-        for i, line in enumerate(lines)
-        if line.strip()
-    }
-    # LabChart writes names and units in rows that begin with a key, among others of its settings.
-    filled = [
-        i
-        for i, cells in cells_of.items()
-        if not _is_key(cells[0]) or any(map(is_lead, cells)) or _are_units(cells)
-    ]
-    for i in filled[:-4:-1]:
-        cells = _fitted(cells_of[i], delimiter, n_columns)
-        if cells is None or not _may_be_names(lines[i], cells, len(rows)):
-            break
-        if not all(map(str.strip, lines[i + 1 :])) and not any(map(is_lead, cells)):
-            break  # empty lines below it
-        rows.append((i, cells))
-    with_units = [row for row in rows if _are_units(row[1])]
-    if with_units:
-        units = ["" if _is_word(cell) else cell.strip("()[]") for cell in with_units[0][1]]
-    others = [row for row in rows if row not in with_units]
-    if others:
-        # The row with most names of leads, and the lowest of those.
-        at, names = max(others, key=lambda row: sum(map(is_lead, row[1])))
-        names = ["" if name.endswith("=") else name for name in names]
-        above = list(lines[:at])
-    elif rows:
-        above = list(lines[: rows[-1][0]])
-    return above, names, units
+    lines: Sequence[str], first: int, delimiter: str, n_columns: int
+) -> tuple[int, list[str], list[str], list[str]]:
+    """Return the first line with numbers, the lines of statements, the names and the units."""
+    filled = [i for i in range(first) if COMMENT.sub("", lines[i]).strip()]
+    rows: dict[int, list[str]] = {}  # that may be names or units, from the last
+    for i in filled[::-1]:
+        cells = split_line(COMMENT.sub("", lines[i]), delimiter)
+        # LabChart writes names and units in rows that begin with a key, among its settings.
+        if _is_setting(cells) and not any(map(is_lead, cells)) and not _are_units(cells):
+            filled.remove(i)
+            continue
+        fitted = _fitted(cells, delimiter, n_columns)
+        if fitted is not None and _may_be_names(lines[i], fitted, len(rows)):
+            rows[i] = fitted
+    with_leads = [i for i, cells in rows.items() if any(map(is_lead, cells))]
+    if with_leads and n_columns > 1:
+        # Below the names are the numbers, but for units and one row of other names.
+        near = [i for i in filled if i >= with_leads[0]]
+        words = [i for i in near[1:] if i in rows and not _are_units(rows[i])]
+        first = min([first, *(i for i in near if i not in rows), *words[1:]])
+        near = [i for i in near if i < first]
+    else:
+        near = []
+        for i in filled[:-4:-1]:
+            is_apart = not all(map(str.strip, lines[i + 1 : first]))
+            if i not in rows or (is_apart and i not in with_leads):
+                break
+            near.insert(0, i)
+    units_at = next((i for i in near[::-1] if _are_units(rows[i])), -1)
+    others = [i for i in near[::-1] if not _are_units(rows[i])]
+    names_at = max(others, key=lambda i: sum(map(is_lead, rows[i])), default=-1)
+    names = ["" if name.endswith("=") else name for name in rows.get(names_at, [""] * n_columns)]
+    names = [""] * n_columns if is_count([name for name in names if name]) else names
+    units = list(map(_unit, rows.get(units_at, [""] * n_columns)))
+    above = [line for i, line in enumerate(lines[:first]) if i not in (names_at, units_at)]
+    return first, above, names, units
 
 
 def _fitted(cells: list[str], delimiter: str, n_columns: int) -> list[str] | None:
@@ -260,6 +311,8 @@ def _fitted(cells: list[str], delimiter: str, n_columns: int) -> list[str] | Non
 
 def _may_be_names(line: str, cells: Sequence[str], n_below: int) -> bool:
     """Return whether a line above the numbers may be names or units of columns."""
+    if any(map(NUMBER.fullmatch, cells)):
+        return _are_numbered(cells)
     if all(map(is_number, cells)):
         return False
     is_known = any(map(is_lead, cells)) or _are_units(cells)
@@ -275,24 +328,40 @@ def _may_be_names(line: str, cells: Sequence[str], n_below: int) -> bool:
     return True
 
 
+def _are_numbered(names: Sequence[str]) -> bool:
+    """Return whether names of columns are their numbers, as pandas writes them.
+
+    The first may be a word or empty. Three numbers alone may as well be samples.
+    """
+    counted = names[not names[0].isdigit() :]
+    return is_count(counted) and len(names) > 2 and counted != names[:3]
+
+
 def _are_units(cells: Sequence[str]) -> bool:
     """Return whether the cells of a line are units, of one column at least a voltage or time."""
-    filled = [cell.strip("()[]") for cell in cells if cell.strip("()[]")]
+    filled = [cell for cell in cells if cell.strip("()[]")]
     if any(map(NUMBER.fullmatch, filled)):
         return False  # a statement such as `Calibration,1,mV`
-    known = [cell for cell in filled if is_unit(cell) or time_scale(cell) is not None]
-    return any(is_voltage(cell) for cell in filled) and 2 * len(known) >= len(filled)
+    units = list(filter(None, map(_unit, filled)))
+    return any(map(is_voltage, units)) and 2 * len(units) >= len(filled)
 
 
-def _is_key(cell: str) -> bool:
-    """Return whether the first cell of a row is a key of a setting, as in LabChart's exports."""
-    return cell.endswith(("=", ":"))
-
-
-def _is_word(cell: str) -> bool:
-    """Return whether a cell in a line of units is none, as in ``hh:mm:ss`` or ``sample``."""
+def _unit(cell: str) -> str:
+    """Return the unit in a cell; "" for another word, as ``hh:mm:ss`` or ``sample``."""
     text = cell.strip("()[]")
-    return not is_unit(text) and time_scale(text) is None
+    return text if is_unit(text) or time_scale(text) is not None else ""
+
+
+def _is_setting(cells: Sequence[str]) -> bool:
+    """Return whether a row is a setting of the device, of the file or of each column."""
+    key = cells[0]
+    return key.endswith(("=", ":")) or normalized_key(key) in KEYS or is_scale_key(key)
+
+
+def _split(lines: Sequence[str], delimiter: str) -> tuple[list[list[str]], list[str]]:
+    """Return the cells of the lines above a table, and those lines that are comments."""
+    header = [_split_statement(COMMENT.sub("", line), delimiter) for line in lines]
+    return header, [line.strip("# \t\r\n") for line in lines if line.startswith("#")]
 
 
 def _split_statement(line: str, delimiter: str) -> list[str]:
@@ -304,14 +373,3 @@ def _split_statement(line: str, delimiter: str) -> list[str]:
         if other in line and not re.search("[:=]", line.partition(other)[0]):
             return split_line(line, other)
     return [line.strip(QUOTES)]
-
-
-def _check_names(first: str, names: Sequence[str], delimiter: str) -> None:
-    """Refuse numbers of columns in place of names, which would be a sample of each lead."""
-    cells = split_line(first, delimiter)
-    if len(cells) > 2 and not any(names):
-        numbers = [[str(i + start) for i in range(len(cells))] for start in (0, 1)]
-        if cells in numbers or ["", *cells[1:]] in [["", *row[:-1]] for row in numbers]:
-            raise ValueError(
-                "the first row numbers the columns, expected names of leads or no such row"
-            )

@@ -1,7 +1,7 @@
 """Read text tables: CSV, TSV, tables with blanks, and the exports of watches and phones.
 
-A table has one row per sample and one column per lead, or one lead per row. Above it may be lines
-of any kind, of which some state the sampling rate, the unit or the lead.
+A table has one row per sample and one column per lead, one lead per row, or one row per sample and
+lead. Above it may be lines of any kind, of which some state sampling rate, unit or lead.
 """
 
 from __future__ import annotations
@@ -10,23 +10,28 @@ import io
 import itertools
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ecg_siglip.readers.acqknowledge import with_names
 from ecg_siglip.readers.channels import Stated
 from ecg_siglip.readers.clock import TIME_NAME
 from ecg_siglip.readers.columns import Column, is_lead, read_columns, split_unit
-from ecg_siglip.readers.json_exports import has_lists, read_lists
+from ecg_siglip.readers.json_formats import has_lists, read_lists
+from ecg_siglip.readers.long_tables import N_QUOTED, Text, only_value, split_by_lead
 from ecg_siglip.readers.selection import is_voltage
-from ecg_siglip.readers.statements import is_unit, read_statements
+from ecg_siglip.readers.statements import LEAD_KEYS, is_unit, normalized_key, read_statements
 from ecg_siglip.readers.table_layout import (
     MISSING,
     N_LINES,
+    NUMBER,
     QUOTES,
     Layout,
     find_layout,
+    is_count,
     is_number,
+    numbered_names,
     split_line,
 )
 from ecg_siglip.readers.text_encoding import decode
@@ -36,45 +41,26 @@ if TYPE_CHECKING:
 
 MAX_TEXT_BYTES = 1 << 26
 MAX_CELLS = 1 << 25  # 256 MiB as float64
-MAX_ROW_BYTES = 1 << 20
-N_QUOTED = 40  # characters of a cell in a message
-NULLS = [*MISSING, *(word.upper() for word in MISSING), "NaN", "Null", "None", "nA"]
-# What an export contains whose samples are elsewhere, and the way out.
-WITHOUT_SAMPLES = (
-    (
-        re.compile(r"com\.samsung\.(?:s?health)\.ecg"),
-        "a list of Samsung Health, which has no samples: export each ECG as PDF is all that "
-        "Samsung offers",
-    ),
-)
+MAX_ROW_BYTES = 1 << 16  # of the last row, which may be cut off
+NULLS = ["", "NaN", "nan", "NA", "null", "NULL"]  # the other words of MISSING are rare
+# A list without samples.
+SAMSUNG = re.compile(r"com\.samsung\.(?:s?health)\.ecg")
 TIME_OF_DAY = r"(?:^['\"]?|[T\s])(?:(?P<h>\d{1,3}):)?(?P<m>\d{1,2}):(?P<s>\d{1,2}(?:[.,]\d+)?)"
 NUMBER_OF_ARROW = r"(?i)^[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf|infinity)$"
+MINUS_SIGNS = "\u2212\u2013\ufe63\uff0d"
+LABCHART = re.compile(rb"^\"?Interval=", re.M)
+LABCHART_REMARK = re.compile(rb"\t#[^\t\n]*$", re.M)  # a cell more at the end of a row
 ECG_NAME = re.compile(r"(?:ecg|ekg)[\s_]*\d*|.*\b(?:ecg|ekg) (?:signal|lead|data).*", re.I)
+N_NUMBERED = 100  # numbers of samples in a row by which it is recognized
+RECORD_NAME = re.compile(
+    r"(?:(?:record(?:ing)?|patient|subject|study|exam|file)[\s_]*(?:id|name|no)?|ecg[\s_]*id)", re.I
+)
 MIN_ROWS = 8  # of numbers without names that may be an ECG
 N_HEAD = 1000  # rows by which the kind of a column is recognized
 MAX_CELL = 1000  # characters
-COMMA_NUMBER = r"^['\s]*[+-]?\d*,\d+['\s]*$"
-POINT_NUMBER = r"^['\s]*[+-]?\d*\.\d+['\s]*$"
-GROUPED = r"^[+-]?[1-9]\d{0,2}(,\d{3})+$"
-
-
-class Cells(NamedTuple):
-    """A column of a text, as numbers.
-
-    Attributes
-    ----------
-    values : ndarray of shape (n_rows,), float64
-        NaN where a cell is empty or no number.
-    first_bad : int
-        Row of the first cell that is no number; -1 if all are.
-    n_bad, n_filled : int
-        Number of cells that are no numbers, and that are not empty.
-    """
-
-    values: np.ndarray
-    first_bad: int
-    n_bad: int
-    n_filled: int
+DECIMAL = {sign: rf"^['\s]*[+-]?\d*{re.escape(sign)}\d+['\s]*$" for sign in ",."}
+GROUPED = {sign: rf"^[+-]?[1-9]\d{{0,2}}({re.escape(sign)}\d{{3}})+$" for sign in ",."}
+WHOLE, FROM_1000 = r"^[+-]?\d+$", r"^[+-]?\d{4,}$"
 
 
 def read_text(content: bytes) -> Stated:
@@ -91,35 +77,61 @@ def read_text(content: bytes) -> Stated:
     Returns
     -------
     Stated
-        Samples are NaN where a cell is empty.
+        Samples are NaN where a cell is empty or has a word for it, such as ``NA`` or ``OFF``.
 
     Raises
     ------
     ValueError
         If a cell is not a number, a row is longer or shorter than the others, the time does not
-        increase in even steps, sampling rates or units contradict each other, or there are more
-        than 64 MiB or 1000 columns.
+        increase in even steps, sampling rates or units contradict each other, it is not clear
+        whether a comma or point is a decimal one, or there are several recordings, or more than
+        64 MiB or 1000 columns.
     """
     if len(content) > MAX_TEXT_BYTES:
         raise ValueError(f"a table of {len(content)} bytes, expected at most {MAX_TEXT_BYTES}")
-    text = decode(content)
-    for pattern, what in WITHOUT_SAMPLES:
-        if pattern.match(text):
-            raise ValueError(what)
-    if "\r" in text:
-        text = re.sub(r"\r+\n?", "\n", text)
+    text = _plain(content)
+    if SAMSUNG.match(text):
+        raise ValueError(
+            "a list of Samsung Health, which has no samples: export each ECG as PDF is all that "
+            "Samsung offers"
+        )
+    text = with_names(text)
     body = text.encode("utf-8", "replace")
     del text
+    if n_blocks := len(LABCHART.findall(body)):
+        if n_blocks > 1:
+            raise ValueError(
+                f"{n_blocks} blocks of LabChart, each below a line Interval=, expected one: export "
+                "one block, or store each in a file of its own"
+            )
+        body = LABCHART_REMARK.sub(b"", body)
     lines = _first_lines(body)
     if has_lists(lines):
         return read_lists(body.decode())
     layout = find_layout(lines)
-    header = read_statements([*layout.header, *([comment] for comment in layout.comments)])
-    if layout.is_transposed:
-        return read_columns(_rows_of_leads(body, layout), header, layout.comments)
-    columns, warnings = _columns(body, layout)
+    texts, settings, warnings = (_rows_of_leads if layout.is_transposed else _columns)(body, layout)
+    _check_cells(texts)
+    _check_decimals(texts)
+    for name, _, cells in texts:
+        values = cells.unique() if RECORD_NAME.fullmatch(name) else ()
+        if 0 < 2 * len(values) < len(cells):  # otherwise numbers of rows
+            only_value(name, list(map(str, values[:2])))
+    columns, words = _read_numbers(texts, body, layout)
+    columns, more = split_by_lead(columns, words)
+    comments = ([comment] for comment in layout.comments)
+    header = read_statements([*layout.header, *comments, *settings, *more])
     stated = read_columns(columns, header, layout.comments)
     return stated._replace(warnings=[*warnings, *stated.warnings])
+
+
+def _plain(content: bytes) -> str:
+    """Return a text with one kind of line ends and of minus signs."""
+    text = decode(content)
+    if "\r" in text:
+        text = re.sub(r"\r+\n?", "\n", text)
+    for sign in MINUS_SIGNS:
+        text = text.replace(sign, "-")
+    return text
 
 
 def is_ecg_table(head: bytes) -> bool:
@@ -128,38 +140,37 @@ def is_ecg_table(head: bytes) -> bool:
     That is the case if a column is named after a lead or ``ECG``, or is in a unit of voltage; if a
     row is a lead; if the lines above state a lead and a unit; or if there are only numbers.
     """
-    text = re.sub(r"\r+\n?", "\n", decode(head))
+    try:
+        text = with_names(_plain(head))
+    except ValueError:
+        return True  # reading it gives what is wrong
     lines = text.split("\n")
     if any(map(_is_row_of_lead, lines)):
         return True
-    if any(pattern.match(text) for pattern, _ in WITHOUT_SAMPLES):
-        return False
-    if has_lists(lines):
-        return True
+    if SAMSUNG.match(text) or has_lists(lines):
+        return not SAMSUNG.match(text)
     if len(lines) > 2:
         lines.pop()  # it may be cut off
     try:
         layout = find_layout(lines)
     except ValueError:
         return False
-    if layout.is_transposed or any(map(is_lead, layout.names)):
-        return True
     try:
         header = read_statements(layout.header)
     except ValueError:
         return True  # reading it gives the contradiction
-    if header.lead and header.unit:
-        return True
-    units = [*layout.units, *(split_unit(name)[1] for name in layout.names)]
-    if any(map(is_voltage, units)) or any(map(ECG_NAME.fullmatch, layout.names)):
-        return True
+    names = layout.names
     rows = [line for line in lines[layout.first_line :] if line.strip()]
-    has_words = any(layout.names) or any(layout.header)
-    return (
-        layout.n_columns > 1
-        and len(rows) >= MIN_ROWS
-        and not has_words
-        and all(map(is_number, split_line(rows[0], layout.delimiter)))
+    cells = split_line(rows[0], layout.delimiter)
+    is_numbers = len(rows) >= MIN_ROWS and all(map(is_number, cells)) and len(cells) > 1
+    return bool(
+        layout.is_transposed
+        or any(map(is_lead, names))
+        or (header.lead and header.unit)
+        or any(map(is_voltage, [*layout.units, *(split_unit(name)[1] for name in names)]))
+        or any(map(ECG_NAME.fullmatch, names))
+        or (_has_lead_key(names) and any(map(is_lead, cells)))
+        or (is_numbers and not any(names) and not any(layout.header))
     )
 
 
@@ -169,11 +180,19 @@ def has_columns(head: bytes) -> bool:
     return bool(lines) and any(delimiter in lines[0] for delimiter in ",;\t|")
 
 
+def _has_lead_key(names: Sequence[str]) -> bool:
+    """Return whether one of the names of columns is a word for leads."""
+    return any(normalized_key(name) in LEAD_KEYS for name in names)
+
+
 def _is_row_of_lead(line: str) -> bool:
-    """Return whether a line, which may be cut off, has the name of a lead and many numbers."""
+    """Return whether a line, which may be cut off, is a lead, or the names above such lines."""
     for delimiter in ",;\t |":
         cells = split_line(line, delimiter)[:-1]
-        if len(cells) > MIN_ROWS and is_lead(cells[0]) and all(map(is_number, cells[2:])):
+        names = numbered_names(cells) if len(cells) > N_NUMBERED else []
+        is_row = len(cells) > MIN_ROWS and any(map(is_lead, cells[:4]))
+        has_names = names == [""] or _has_lead_key(names)
+        if has_names or (is_row and all(map(is_number, cells[4:]))):
             return True
     return False
 
@@ -184,40 +203,84 @@ def _first_lines(body: bytes) -> list[str]:
     return [line.decode("utf-8", "replace") for line in lines[:N_LINES]]
 
 
-def _columns(body: bytes, layout: Layout) -> tuple[list[Column], list[str]]:
-    """Return the columns of a table, and warnings."""
-    table, warnings = _parse(_from_line(body, layout.first_line), layout, layout.first_line)
-    arrays: list[Any] = [column.combine_chunks() for column in table.columns]
-    del table
-    _check_cells(arrays)
-    _check_decimals(arrays)
+def _columns(body: bytes, layout: Layout) -> tuple[list[Text], list[list[str]], list[str]]:
+    """Return the columns of a table, nothing that they state, and warnings."""
+    body, warnings = body.split(b"\n", layout.first_line)[-1].rstrip(b"\n"), []
+    rest, _, row = body.rpartition(b"\n")
+    cells = split_line(row[:MAX_ROW_BYTES].decode("utf-8", "replace"), layout.delimiter)
+    is_short = len(cells) < layout.n_columns and len(row) <= MAX_ROW_BYTES
+    if is_short and any(map(NUMBER.fullmatch, cells)):
+        body, warnings = rest, ["the last row of the table is cut off and left out"]
+    arrays = [column.combine_chunks() for column in _parse(body, layout).columns]
+    if arrays[-1][:1].to_pylist() == [str(len(arrays[-1]) - 1)]:
+        # BIOPAC writes the number of samples of each channel above them.
+        arrays = [array[1:] for array in arrays]
     names = layout.names
     is_empty = [array.null_count == len(array) for array in arrays]
     if not names[0] and names[-1] and is_empty[-1] and not is_empty[0]:
         names = [*names[1:], ""]  # each row ends with a delimiter, the row of names does not
-    has_leads = any(map(is_lead, names))
+    return list(map(Text, names, layout.units, arrays)), [], warnings
+
+
+def _rows_of_leads(body: bytes, layout: Layout) -> tuple[list[Text], list[list[str]], list[str]]:
+    """Return the rows of a table with one lead per row as columns, what they state, no warnings."""
+    delimiter, n_before = layout.delimiter.encode(), layout.n_columns
+    arrays, rows = [], []
+    for line in body.split(b"\n")[layout.first_line :]:
+        if not line.strip():
+            continue
+        if layout.delimiter == " ":
+            line = _single_blanks(line)
+        cells = split_line(line[:MAX_CELL].decode("utf-8", "replace"), layout.delimiter)
+        numbers = line.split(delimiter, n_before)[-1].rstrip(delimiter + b" ")
+        single = layout._replace(delimiter="", n_columns=1, first_line=0)
+        arrays.append(_parse(numbers.replace(delimiter, b"\n"), single).column(0).combine_chunks())
+        rows.append((cells + [""] * n_before)[:n_before])
+    # The numbers of the samples, or their times.
+    head = [rows.pop(0)] if n_before and rows[0] == layout.names else []
+    names, units, settings = [""] * len(rows), [""] * len(rows), []
+    for name, *column in zip(layout.names, *rows, strict=True):
+        if any(map(is_lead, column)):
+            names = column
+        elif not is_count(column) and any(map(is_unit, column)):
+            units = column
+        elif not is_count(column):
+            settings.append([name, only_value(name, column)])
+    names = [next(filter(_is_time_name, cells), "") for cells in head] + names
+    return list(map(Text, names, [""] * len(head) + units, arrays)), settings, []
+
+
+def _read_numbers(
+    texts: list[Text], body: bytes, layout: Layout
+) -> tuple[list[Column], list[Text]]:
+    """Return the columns of numbers and of times, and those of words."""
+    has_leads = any(is_lead(text.name) for text in texts)
     columns: list[Column] = []
-    for i, (name, unit) in enumerate(zip(names, layout.units, strict=True)):
+    words: list[Text] = []
+    for i, (name, unit, cells) in enumerate(texts):
+        texts[i] = Text(name, unit, None)
         # Words of a column that is no lead are recognized by the first rows.
-        head = _numbers(arrays[i][:N_HEAD])
-        is_words = 2 * head.n_bad > head.n_filled and not is_lead(name)
-        cells = head if is_words else _numbers(arrays[i])
+        values, bad = _numbers(cells[:N_HEAD])
+        if is_lead(name) or 2 * len(bad) <= np.isfinite(values).sum() + len(bad):
+            values, bad = _numbers(cells)
+        n_filled = np.isfinite(values).sum() + len(bad)
         is_needed = is_lead(name) or (
-            2 * cells.n_bad < cells.n_filled and (not has_leads or _is_time_name(name))
+            2 * len(bad) < n_filled and (not has_leads or _is_time_name(name))
         )
-        if cells.n_bad and is_needed:
-            cell = str(arrays[i][cells.first_bad])
-            line = _line_of_row(body, layout, cells.first_bad)
-            raise ValueError(
-                f"line {line}, column {name or i + 1}: not a number: {cell[:N_QUOTED]!r}"
-            )
-        times = _times_of_day(arrays[i]) if cells.n_bad else None
+        if len(bad) and is_needed:
+            cell = str(cells[bad[0]])[:N_QUOTED]
+            at = f"line {_line_of_row(body, layout, bad[0])}, column {name or i + 1}"
+            if layout.is_transposed:
+                at = f"row {name}, cell {bad[0] + layout.n_columns + 1}"
+            raise ValueError(f"{at}: not a number: {cell!r}")
+        times = _times_of_day(cells) if len(bad) else None
         if times is not None:
             columns.append(Column(name, times, is_time=True))
-        elif not cells.n_bad:
-            columns.append(Column(name, cells.values, unit))
-        arrays[i] = None
-    return columns, warnings
+        elif not len(bad):
+            columns.append(Column(name, values, unit))
+        else:
+            words.append(Text(name, unit, cells))
+    return columns, words
 
 
 def _is_time_name(name: str) -> bool:
@@ -225,16 +288,8 @@ def _is_time_name(name: str) -> bool:
     return TIME_NAME.fullmatch(split_unit(name)[0]) is not None
 
 
-def _from_line(body: bytes, first: int) -> bytes:
-    """Return a text from a line on."""
-    start = 0
-    for _ in range(first):
-        start = body.index(b"\n", start) + 1
-    return body[start:]
-
-
-def _parse(data: bytes, layout: Layout, first_line: int = 0) -> tuple[pa.Table, list[str]]:
-    """Return the cells of a table as text, and warnings; a last row that is cut off is left out."""
+def _parse(data: bytes, layout: Layout) -> pa.Table:
+    """Return the cells of a table as text."""
     import pyarrow as pa
     from pyarrow import csv
 
@@ -248,20 +303,19 @@ def _parse(data: bytes, layout: Layout, first_line: int = 0) -> tuple[pa.Table, 
     names = [str(i) for i in range(n_columns)]
     bad_rows: list[Any] = []
 
-    def skip(row: Any) -> str:
+    def stop(row: Any) -> str:
         bad_rows.append(row)
-        return "skip" if len(bad_rows) < N_HEAD else "error"
+        return "error"
 
-    n_rows = 0
     try:
-        table = csv.read_csv(
+        return csv.read_csv(
             pa.BufferReader(data),
             csv.ReadOptions(use_threads=False, column_names=names, block_size=1 << 24),
             csv.ParseOptions(
                 # The table of a single column has no unit separators.
                 delimiter=delimiter or "\x1f",
                 quote_char='"' if b'"' in data else False,
-                invalid_row_handler=skip,
+                invalid_row_handler=stop,
                 ignore_empty_lines=n_columns > 1,
             ),
             csv.ConvertOptions(
@@ -270,17 +324,11 @@ def _parse(data: bytes, layout: Layout, first_line: int = 0) -> tuple[pa.Table, 
                 strings_can_be_null=True,
             ),
         )
-        n_rows = table.num_rows
     except pa.ArrowInvalid:
         if not bad_rows:
             raise
-    if not bad_rows:
-        return table, []
     row = bad_rows[0]
-    is_last = row.number == n_rows + 1 and row.actual_columns < n_columns
-    if is_last and any(map(is_number, split_line(row.text[:MAX_CELL], delimiter))):
-        return table, ["the last row of the table is cut off and left out"]
-    line = first_line + _line_of_row(data, layout._replace(first_line=0), row.number - 1)
+    line = layout.first_line + _line_of_row(data, layout._replace(first_line=0), row.number - 1)
     raise ValueError(
         f"line {line}: expected {n_columns} columns as in the other rows, got {row.actual_columns}"
     )
@@ -301,66 +349,64 @@ def _line_of_row(body: bytes, layout: Layout, row: int) -> int:
     return next(itertools.islice(rows, row, None), 0)
 
 
-def _check_cells(arrays: Sequence[Any]) -> None:
+def _check_cells(texts: Sequence[Text]) -> None:
     """Refuse tables with long cells, as where a quote is not closed."""
     import pyarrow.compute as pc
 
-    longest = max(pc.max(pc.binary_length(array)).as_py() or 0 for array in arrays)
+    longest = max(pc.max(pc.binary_length(text.cells)).as_py() or 0 for text in texts)
     if longest > MAX_CELL:
         raise ValueError(f"a cell of {longest} characters, expected at most {MAX_CELL}")
 
 
-def _check_decimals(arrays: Sequence[Any]) -> None:
-    """Refuse tables with decimal points and commas, and with commas between thousands."""
-    import pyarrow.compute as pc
-
-    commas = [pc.filter(array, pc.match_substring(array, ",")) for array in arrays]
-    commas = [
-        array
-        for array in commas
-        if len(array) and pc.all(pc.match_substring_regex(array[:N_HEAD], COMMA_NUMBER)).as_py()
-    ]
-    if not commas:
-        return
-    for array in arrays:
-        points = pc.filter(array, pc.match_substring(array, "."))
-        if len(points) and pc.any(pc.match_substring_regex(points, POINT_NUMBER)).as_py():
-            raise ValueError(
-                f"numbers with a decimal point ({points[0]}) and with a comma ({commas[0][0]}), "
-                "expected one kind"
-            )
-    for n in (N_HEAD, None):
-        if not all(pc.all(pc.match_substring_regex(each[:n], GROUPED)).as_py() for each in commas):
-            return
-    raise ValueError(
-        f"numbers such as {commas[0][0]}, whose comma may be between thousands: expected numbers "
-        "without commas"
-    )
-
-
-def _numbers(array: Any) -> Cells:
-    """Return the cells of a column as numbers."""
+def _check_decimals(texts: Sequence[Text]) -> None:
+    """Refuse numbers whose commas or points may be between thousands, or that have both."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    bad = np.empty(0, np.int64)
-    text = array
-    try:
-        values = pc.cast(text, pa.float64())
-    except pa.ArrowInvalid:
-        text = pc.replace_substring(array, ",", ".")
+    def has(cells: Any, pattern: str, which: Any = pc.any) -> bool:
+        return bool(which(pc.match_substring_regex(cells, pattern)).as_py())
+
+    found: dict[str, list[tuple[str, bool]]] = {",": [], ".": []}
+    leads = pa.chunked_array([text.cells for text in texts if is_lead(text.name)], pa.string())
+    columns = [*(text.cells for text in texts), leads]  # each column, and all leads as one
+    for sign, column in itertools.product(found, columns):
+        cells = pc.filter(column, pc.match_substring(column, sign))
+        if len(cells) and has(cells[:N_HEAD], DECIMAL[sign], pc.all):
+            is_grouped = all(has(each, GROUPED[sign], pc.all) for each in (cells[:N_HEAD], cells))
+            # Points are decimal ones, unless a column has whole numbers below 1000 as well.
+            if is_grouped and sign == ".":
+                is_grouped = has(column, WHOLE) and not has(column, FROM_1000)
+            found[sign].append((str(cells[0]), is_grouped))
+    commas, points = found.values()
+    if commas and points:
+        raise ValueError(
+            f"numbers with a decimal point ({points[0][0]}) and with a comma ({commas[0][0]}), "
+            "expected one kind"
+        )
+    grouped = [cell for cell, is_grouped in commas + points if is_grouped]
+    if grouped and (points or len(grouped) == len(commas)):
+        raise ValueError(
+            f"numbers such as {grouped[0]}, whose comma or point may be between thousands: "
+            "expected numbers without it"
+        )
+
+
+def _numbers(array: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cells of a column as numbers, NaN where they are none, and rows of other words."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for text in (array, pc.replace_substring(array, ",", ".")):
         try:
-            values = pc.cast(text, pa.float64())
+            return pc.cast(text, pa.float64()).to_numpy(zero_copy_only=False), np.empty(0, int)
         except pa.ArrowInvalid:
-            text = pc.replace_substring(pc.utf8_trim(text, characters=QUOTES), "\u2212", "-")
-            is_missing = pc.is_in(pc.utf8_lower(text), value_set=pa.array(sorted(MISSING)))
-            is_one = pc.fill_null(pc.match_substring_regex(text, NUMBER_OF_ARROW), False)
-            is_bad = pc.and_not(pc.is_valid(text), pc.or_(is_one, is_missing))
-            values = pc.cast(pc.if_else(is_one, text, None), pa.float64())
-            bad = np.flatnonzero(is_bad.to_numpy(zero_copy_only=False))
-    n_filled = len(values) - values.null_count + bad.size
-    first = int(bad[0]) if bad.size else -1
-    return Cells(values.to_numpy(zero_copy_only=False), first, int(bad.size), n_filled)
+            continue
+    text = pc.utf8_trim(text, characters=QUOTES)
+    is_one = pc.fill_null(pc.match_substring_regex(text, NUMBER_OF_ARROW), False)
+    is_known = pc.or_(is_one, pc.match_substring_regex(text, f"^(?:{MISSING})$"))
+    values = pc.cast(pc.if_else(is_one, text, None), pa.float64())
+    bad = np.flatnonzero(~pc.fill_null(is_known, True).to_numpy(zero_copy_only=False))
+    return values.to_numpy(zero_copy_only=False), bad
 
 
 def _times_of_day(array: Any) -> np.ndarray | None:
@@ -380,54 +426,3 @@ def _times_of_day(array: Any) -> np.ndarray | None:
         total += seconds * pc.cast(text, pa.float64()).to_numpy(zero_copy_only=False)
     day_s = 43_200 if re.search(r"\d\s*[ap]\.?m", str(array[0]), re.I) else 86_400
     return total + day_s * np.cumsum(np.diff(total, prepend=total[:1]) < -day_s / 4)
-
-
-def _rows_of_leads(body: bytes, layout: Layout) -> list[Column]:
-    """Return the lines of a table with one lead per row, as columns."""
-    columns = []
-    delimiter = layout.delimiter.encode()
-    for line in _from_line(body, layout.first_line).split(b"\n"):
-        if not line.strip():
-            continue
-        if layout.delimiter == " ":
-            line = _single_blanks(line)
-        cells = split_line(line[:1000].decode("utf-8", "replace"), layout.delimiter)
-        n_words = next((i for i, cell in enumerate(cells) if is_number(cell)), 0)
-        unit = cells[1] if n_words == 2 and is_unit(cells[1]) else ""
-        numbers = line.split(delimiter, n_words)[-1].rstrip(delimiter + b" ")
-        table, _ = _parse(
-            numbers.replace(delimiter, b"\n"),
-            layout._replace(delimiter="", n_columns=1, first_line=0),
-        )
-        found = _numbers(table.column(0).combine_chunks())
-        name = cells[0] if n_words else ""
-        if found.n_bad:
-            at = found.first_bad + n_words + 1
-            cell = str(table.column(0)[found.first_bad])[:N_QUOTED]
-            raise ValueError(f"row {name}, cell {at}: not a number: {cell!r}")
-        columns.append(Column(name, found.values, unit))
-    return _without_numbers_of_rows(columns)
-
-
-def _without_numbers_of_rows(rows: list[Column]) -> list[Column]:
-    """Return leads without their numbers before the samples; refuse another number there.
-
-    Notes
-    -----
-    Numbers before the samples, as of pandas' index, are one sample each to a reader of lines.
-    """
-    if len(rows) < 2 or min(len(row.values) for row in rows) < 2:
-        return rows
-    first, second = np.array([row.values[:2] for row in rows]).T
-    # A row that numbers the samples has none.
-    numbers = first[1:] if np.isnan(first[0]) else first
-    if len(numbers) > 1 and numbers[0] in (0, 1) and (np.diff(numbers) == 1).all():
-        return [row._replace(values=row.values[1:]) for row in rows]
-    value = first[0]
-    # Leads that begin with a pause have its value more than once.
-    if len(rows) > 2 and value.is_integer() and (first == value).all() and value not in second:
-        raise ValueError(
-            f"all rows of leads begin with {value:g}: if it is a gain or another number, expected "
-            "rows of the lead and its samples alone"
-        )
-    return rows

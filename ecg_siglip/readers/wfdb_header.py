@@ -35,7 +35,13 @@ REST = (
     rf"(?P<block> {WHOLE})?)?)?)?)?(?: (?P<name>.*))?"
 )
 SIGNAL = re.compile(rf"(?P<file>[^ ]+(?: [^ /()]+){{0,9}}?) {FORMAT}(?: {GAIN}{REST})?", re.ASCII)
-RATE = re.compile(rf"({NUMBER})(?:/[^ ]*)?(?:\([^ ]*)?", re.ASCII)
+RATE = r"(?P<fs>\+?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)(?:/[^ ]*)?(?:\([^ ]*)?"
+# Without a length, the time and the date come next.
+LENGTH = r"(?:(?P<n_frames>\d{1,18})(?:\.0*)?(?: .*)?|[^ ]*(?:[:/]|[^ ]-).*)"
+RECORD = re.compile(
+    rf"[^ ]+?(?:/(?P<n_segments>\d{{1,9}}))? (?P<n_signals>\d{{1,9}})(?: {RATE}(?: {LENGTH})?)?",
+    re.ASCII,
+)
 PACKED = (".gz", ".bz2", ".xz", ".zip", ".zst")
 
 
@@ -164,33 +170,20 @@ def _parse_record_line(
     first = lines[0] if lines else ""
     if " " in name and first.startswith(name):
         first = "_" + first[len(name) :]
-    fields = first.split(" ")
-    if len(fields) < 2 or not re.fullmatch(r"\d{1,9}", fields[1], re.ASCII):
+    match = RECORD.fullmatch(first)
+    if not match:
         raise ValueError(
             "malformed header, expected 'name n_leads fs n_samples' in its first line, got "
-            f"{first[:60] if lines else 'nothing'!r}"
+            f"{first[:60] or 'nothing'!r}"
         )
-    n_signals = int(fields[1])
-    if n_signals == 0:
-        raise ValueError("expected signals, the header has none")
-    if n_signals > MAX_SIGNALS:
-        raise ValueError(f"expected at most {MAX_SIGNALS} leads, the header states {n_signals}")
-    segments = re.search(r"/(\d{1,9})$", fields[0], re.ASCII)
-    if segments and not 0 < int(segments[1]) <= MAX_SEGMENTS:
-        raise ValueError(f"expected 1 to {MAX_SEGMENTS} segments, the header states {segments[1]}")
-    fs = None
-    if len(fields) > 2:
-        rate = RATE.fullmatch(fields[2])
-        if rate is None or float(rate[1]) < 0:
-            raise ValueError(f"expected a sampling rate in the header, got {fields[2][:60]!r}")
-        fs = float(rate[1]) or None
-    n_frames = None
-    # Without a length, the time and the date come next.
-    if len(fields) > 3 and not re.search("[:/]|.-", fields[3]):
-        if not re.fullmatch(r"\d{1,18}(?:\.0*)?", fields[3], re.ASCII):
-            raise ValueError(f"expected a number of samples in the header, got {fields[3][:60]!r}")
-        n_frames = int(fields[3].partition(".")[0]) or None
-    return int(segments[1]) if segments else None, n_signals, fs, n_frames
+    n_signals = int(match["n_signals"])
+    n_segments = int(match["n_segments"]) if match["n_segments"] else None
+    if not 0 < n_signals <= MAX_SIGNALS:
+        raise ValueError(f"expected 1 to {MAX_SIGNALS} leads, the header states {n_signals}")
+    if n_segments is not None and not 0 < n_segments <= MAX_SEGMENTS:
+        raise ValueError(f"expected 1 to {MAX_SEGMENTS} segments, the header states {n_segments}")
+    fs, n_frames = float(match["fs"] or 0), int(match["n_frames"] or 0)
+    return n_segments, n_signals, fs or None, n_frames or None
 
 
 def _parse_segment_line(line: str) -> tuple[str, int]:
@@ -211,7 +204,8 @@ def _parse_signal_line(line: str) -> Signal:
     name = (fields.get("name") or "").strip()
     # Where numbers are missing, the name comes next; anything else is a malformed number.
     if not match or (name and not fields["block"] and not name[0].isalpha()):
-        raise _signal_line_error(line)
+        example = "rec.dat 16 1000(0)/mV 16 0 0 0 0 II"
+        raise ValueError(f"malformed header, expected a line as {example}, got {line[:60]!r}")
     _check_file_name(fields["file"])
     fmt, per_frame = fields["fmt"], int(fields["per_frame"] or 1)
     lead = (name or fields["file"])[:60]
@@ -244,19 +238,6 @@ def _parse_signal_line(line: str) -> Signal:
 def _whole(number: str) -> int:
     """Return a whole number, which some programs write as 24.0."""
     return int(number.partition(".")[0])
-
-
-def _signal_line_error(line: str) -> ValueError:
-    """Return an error about the first field of a signal's line that is malformed."""
-    fields = line.split(" ")
-    if len(fields) < 2 or not re.fullmatch(FORMAT, fields[1], re.ASCII):
-        got = (fields[1] if len(fields) > 1 else line)[:60]
-        return ValueError(f"malformed header, expected a format as in 16, got {got!r}")
-    if len(fields) < 3 or re.fullmatch(GAIN, fields[2], re.ASCII):
-        return ValueError(f"malformed header, expected numbers and a name, got {line[:60]!r}")
-    return ValueError(
-        f"expected a gain as in 1000/mV, got {fields[2][:60]!r} for lead {fields[-1][:60]}"
-    )
 
 
 def _check_file_name(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Parse XML files of devices: any encoding, bounded work, no entities."""
+"""Parse XML files of devices: any encoding, no entities."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ecg_siglip.readers.channels import MAX_PARSED_BYTES, import_reader
+from ecg_siglip.readers.channels import import_reader
+from ecg_siglip.readers.text_encoding import decode
 
-MAX_XML_TAGS = 1 << 19
-MAX_ATTRIBUTES = 1 << 20
-MAX_NAMESPACE = 1000  # characters
 # Encodings of one byte or more per character in which ASCII is ASCII.
 ASCII_BASED = re.compile(
     r"utf-?8|(?:us-)?ascii|latin-?1|iso[-_]?8859[-_]\d{1,2}|windows-\d{3,4}|cp(?:125|93|94|95)\d|"
@@ -20,13 +18,6 @@ ASCII_BASED = re.compile(
     re.I,
 )
 DECLARED = re.compile(rb"\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:-]{1,40})[\"']")
-# Which of the first four bytes of a text in ASCII are zero, for each encoding of wide characters.
-ZEROS = {"0111": "utf-32-le", "1110": "utf-32-be", "0101": "utf-16-le", "1010": "utf-16-be"}
-MARKS = {
-    b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16",
-    b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8",
-}  # fmt: skip
-EBCDIC = b"\x4c\x6f\xa7\x94"  # <?xm
 # Characters that XML forbids and devices write in names; a number with one is refused.
 CONTROLS = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 # What may precede the root, and its name.
@@ -41,8 +32,8 @@ def decode_xml(content: bytes) -> str:
     Parameters
     ----------
     content : bytes
-        In UTF-8, UTF-16 or UTF-32 with or without a byte order mark, EBCDIC, or an encoding of
-        single bytes. The bytes decide if they contradict the declaration.
+        In the declared encoding, if that is one in which ASCII is ASCII and the bytes are valid in
+        it, or in one of ``text_encoding``.
 
     Returns
     -------
@@ -50,28 +41,15 @@ def decode_xml(content: bytes) -> str:
         Without blanks around it; characters that cannot be decoded and control characters are
         replaced by U+FFFD.
     """
-    encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), "")
-    zeros = "".join("1" if byte == 0 else "0" for byte in content[:4])
-    encoding = encoding or ZEROS.get(zeros, "cp037" if content.startswith(EBCDIC) else "")
-    if encoding not in ("", "utf-8"):
-        text = content.decode(encoding, errors="replace")
-    else:
-        declared = DECLARED.match(content)
-        name = declared[1].decode() if declared and not encoding else "utf-8"
-        text = _decode_bytes(content, name if ASCII_BASED.fullmatch(name) else "utf-8")
+    declared = DECLARED.match(content)
+    encoding = declared[1].decode() if declared else ""
+    try:
+        text = content.decode(encoding) if ASCII_BASED.fullmatch(encoding) else decode(content)
+    except (LookupError, UnicodeDecodeError):
+        text = decode(content)
     text = text.lstrip("\ufeff\0 \t\r\n").rstrip("\0\x1a \t\r\n")
     text = re.sub(r"\A<\?xml\s[^>]{0,300}\?>", "", text)
     return CONTROLS.sub("\ufffd", text)
-
-
-def _decode_bytes(content: bytes, name: str) -> str:
-    """Decode bytes as named, or as UTF-8 or Windows-1252 where they are not."""
-    for encoding in (name, "utf-8", "cp1252"):
-        try:
-            return content.decode(encoding)
-        except (LookupError, UnicodeDecodeError):
-            continue
-    return content.decode("latin-1")
 
 
 def root_name(head: bytes) -> str:
@@ -92,7 +70,7 @@ def parse_xml(content: bytes) -> Any:
     Parameters
     ----------
     content : bytes
-        At most 16 MiB, without definitions of entities or attributes.
+        Without definitions of entities.
 
     Returns
     -------
@@ -101,39 +79,16 @@ def parse_xml(content: bytes) -> Any:
     Raises
     ------
     ValueError
-        If it is larger or has more elements or attributes, defines entities or attributes, or is
-        malformed.
+        If it defines entities or is malformed.
 
     Notes
     -----
     An external document type is neither read nor needed.
     """
-    xml = import_reader("defusedxml.ElementTree")
-    text = decode_xml(content) if len(content) <= MAX_PARSED_BYTES else ""
-    if not text or text.count("<") > MAX_XML_TAGS or text.count("=") > MAX_ATTRIBUTES:
-        raise ValueError(
-            f"larger than {MAX_PARSED_BYTES >> 20} MiB, {MAX_XML_TAGS} tags or {MAX_ATTRIBUTES} "
-            "attributes of XML"
-        )
-    parser = xml.XMLParser()
-    parser.parser.AttlistDeclHandler = _no_attributes
-    parser.parser.StartNamespaceDeclHandler = _short_namespace
-    parser.feed(text)
-    root = parser.close()
+    root = import_reader("defusedxml.ElementTree").fromstring(decode_xml(content))
     for element in root.iter():
         element.tag = str(element.tag).rpartition("}")[2]
     return root
-
-
-def _no_attributes(element: str, *_: Any) -> None:
-    # A defined attribute of a megabyte would be added to each of a million elements.
-    raise ValueError(f"the file defines attributes of <{element[:40]}>, expected none")
-
-
-def _short_namespace(prefix: str | None, uri: str | None) -> None:
-    # Expat copies the name of the namespace into the name of every element in it.
-    if len(prefix or "") + len(uri or "") > MAX_NAMESPACE:
-        raise ValueError(f"expected namespaces of at most {MAX_NAMESPACE} characters, got longer")
 
 
 def parse_number(text: str | None, field: str) -> float:

@@ -14,37 +14,23 @@ from ecg_siglip.readers.channels import Channel, Stated, join_groups
 from ecg_siglip.readers.xml_document import parse_number, parse_samples, parse_xml, root_name
 
 EXPORT = "export the ECG as DICOM, HL7 aECG, SCP-ECG or GE MUSE XML"
-NO_ECG = "it contains no ECG"
 # Roots of other XML in lower case: what the file is, and what would help. HTML and SVG are in
 # ``other_formats``.
-OTHER_ROOTS = {
-    "plist": ("a property list of Apple's", NO_ECG),
-    "kml": ("a map (KML)", NO_ECG),
-    "gpx": ("a track of a sports watch (GPX)", NO_ECG),
-    "trainingcenterdatabase": ("a training of a sports watch (TCX)", NO_ECG),
-    "healthdata": (
-        "the list of an Apple Health export",
-        "its ECGs are the CSV files in the folder electrocardiograms of that export",
-    ),
-    "clinicaldocument": ("an HL7 CDA document", EXPORT),
-    "observation": ("a FHIR resource", EXPORT),
-    "bundle": ("a FHIR resource", EXPORT),
-    "diagnosticreport": ("a FHIR resource", EXPORT),
-    "nativedicommodel": ("DICOM written as XML", "give the DICOM file itself"),
-    "file-format": ("DICOM written as XML", "give the DICOM file itself"),
-    "data-set": ("DICOM written as XML", "give the DICOM file itself"),
-    "schillerxml": ("an export of Schiller", EXPORT),
-    "schilleredi": ("an export of Schiller", EXPORT),
-    "com.xiriuz.sema.xml.schilleredi.schilleredi": ("an export of Schiller", EXPORT),
-    "examdescript": ("an export of Schiller", EXPORT),
-    "nihonkohden": ("an export of Nihon Kohden", f"{EXPORT} or MFER"),
-    "sapphire": ("an export of GE (Sapphire)", EXPORT),
-    "ihedocumentlist": ("a list of documents (IHE)", EXPORT),
-    "workbook": ("a spreadsheet of Excel 2003", "save it as CSV or XLSX"),
-    "schema": ("an XML schema", NO_ECG),
-    "rss": ("a news feed", NO_ECG),
-    "feed": ("a news feed", NO_ECG),
-}
+OTHER_KINDS = (
+    ("plist kml gpx trainingcenterdatabase rss feed schema",
+     "a property list, a schema, news, or a track of a sports watch", "it contains no ECG"),
+    ("healthdata", "the list of an Apple Health export",
+     "its ECGs are the CSV files in the folder electrocardiograms of that export"),
+    ("clinicaldocument ihedocumentlist", "an HL7 CDA document or a list of them", EXPORT),
+    ("observation bundle diagnosticreport", "a FHIR resource", EXPORT),
+    ("nativedicommodel file-format data-set", "DICOM written as XML", "give the DICOM file itself"),
+    ("schillerxml schilleredi com.xiriuz.sema.xml.schilleredi.schilleredi examdescript",
+     "an export of Schiller", EXPORT),
+    ("nihonkohden", "an export of Nihon Kohden", f"{EXPORT} or MFER"),
+    ("sapphire", "an export of GE (Sapphire)", EXPORT),
+    ("workbook", "a spreadsheet of Excel 2003", "save it as CSV or XLSX"),
+)  # fmt: skip
+OTHER_ROOTS = {root: kind for roots, *kind in OTHER_KINDS for root in roots.split()}
 
 
 def read_xml(content: bytes) -> Stated:
@@ -53,7 +39,7 @@ def read_xml(content: bytes) -> Stated:
     Parameters
     ----------
     content : bytes
-        At most 16 MiB, without definitions of entities or attributes. The root is
+        Without definitions of entities. The root is
         ``AnnotatedECG`` (HL7 aECG), ``RestingECG`` (GE MUSE), ``CardiologyXML`` (GE CardioSoft),
         ``restingecgdata`` (Philips Sierra) or ``ECG`` (Mortara ELI).
 
@@ -65,8 +51,8 @@ def read_xml(content: bytes) -> Stated:
     Raises
     ------
     ValueError
-        If it is XML of another kind, is too large, defines entities or attributes, or lacks parts
-        of a signal; and as the reader of the kind.
+        If it is XML of another kind, defines entities, or lacks parts of a signal; and as the
+        reader of the kind.
     """
     root = parse_xml(content)
     kind = root.tag.lower()

@@ -42,7 +42,8 @@ MARKERS = "osD^vPX*"
 Interval = Mapping[str, float]
 
 
-def _plain(ax: Axes) -> None:
+def plain(ax: Axes) -> None:
+    """Draw axes without a frame, with small grey ticks."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(LINE)
     ax.tick_params(colors=MUTED, labelsize=8, length=3)
@@ -58,7 +59,7 @@ def _small_multiples(n: int, n_columns: int = 8, sharey: bool = True) -> tuple[F
     for ax in axes.flat[n:]:
         ax.remove()
     for ax in axes.flat[:n]:
-        _plain(ax)
+        plain(ax)
     return figure, list(axes.flat[:n])
 
 
@@ -118,7 +119,7 @@ def rules_figure(scores: Mapping[str, float]) -> Figure:
     ax.set_xlim(0, 1)
     ax.grid(axis="x", color=LINE, lw=0.5)
     ax.set_xlabel("F1 (bar: 95 % interval)")
-    _plain(ax)
+    plain(ax)
     ax.tick_params(axis="y", length=0, labelsize=9, colors=INK)
     ax.legend(frameon=False, fontsize=8, ncols=4, loc="lower center", bbox_to_anchor=(0.4, 1.0))
     return figure
@@ -151,7 +152,7 @@ def f1_figure(
         ax.set_axisbelow(True)
         ax.set_xlabel("F1")
         ax.text(1.02, -0.95, "positives", fontsize=7.5, color=MUTED)
-        _plain(ax)
+        plain(ax)
         ax.tick_params(axis="y", length=0, labelsize=8, colors=INK)
     return figure
 
@@ -236,15 +237,15 @@ def reliability_figure(y_true: ArrayLike, y_prob: ArrayLike) -> Figure:
         ax.vlines(mean, np.maximum(low, lowest), high, color=ACCENT, lw=1.6, alpha=0.5)
         ax.plot(mean, np.where(observed > 0, observed, np.nan), "o-", color=ACCENT, ms=4.5, lw=1)
         ax.set_ylabel("observed frequency")
-        _plain(ax)
+        plain(ax)
         if ax is linear:
             counts.bar(edges[:-1], n, width=1 / 15, align="edge", color=ACCENT, alpha=0.5)
     linear.set(xlim=(0, 1), ylim=(0, 1), xticklabels=[])
     counts.set(xlim=(0, 1), yscale="log", xlabel="probability", ylabel="pairs")
     logarithmic.set(xscale="log", yscale="log", xlim=(lowest, 1.2), ylim=(lowest, 1.2))
     logarithmic.set_xlabel("probability (logarithmic)")
-    _plain(counts)
-    _plain(logarithmic)
+    plain(counts)
+    plain(logarithmic)
     return figure
 
 
@@ -392,7 +393,7 @@ def forest_figure(rows: Mapping[str, Interval], label: str, baseline: str = "") 
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(-0.7, len(names) - 0.3)
     axes.set_xlabel(label)
-    _plain(axes)
+    plain(axes)
     return figure
 
 
@@ -439,7 +440,7 @@ def curve_figure(
             axes.minorticks_off()
         axes.set_xlabel(label)
         axes.set_title(score, fontsize=9, loc="left", color=INK)
-        _plain(axes)
+        plain(axes)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside lower center", ncols=max(1, min(6, len(labels))),

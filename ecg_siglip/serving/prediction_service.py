@@ -54,7 +54,7 @@ class PredictionService:
 
     def __init__(self, predictor: Predictor, settings: config.AppConfig):
         self.predictor, self.settings = predictor, settings
-        self.model = predictor.artifact.provenance.title
+        self.model = predictor.artifact.title
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="prediction")
         self._lock, self._n_waiting = threading.Lock(), 0
 

@@ -33,6 +33,9 @@ LEAD_WORDS = (
 WORD_BEHIND = "lead|ableitung|отведение|誘導|導聯|导联|導程|导程|유도"
 # A minus before a name inverts the lead: one hyphen is a separator only if it follows a word.
 BEFORE = re.compile(rf"(?:{LEAD_WORDS})(?:-|\s+-\s+|[\s_.:]*)")
+# The common reference of an EEG, behind a name that has one of these words before it.
+REFERENCE = re.compile(r"\s?-\s?ref(?:erence)?$")
+BIPOLAR = {"la-ra": "I", "ll-ra": "II", "ll-la": "III"}  # positive electrode first
 BEHIND = re.compile(rf"[\s_.-]*(?:{WORD_BEHIND})$")
 # Within a name: "aV R", "V-1", "D II". ML: limb electrodes on the torso (Holter, MIT-BIH); D:
 # derivation, in the Romance languages.
@@ -41,6 +44,7 @@ PATTERNS = (
     (re.compile(r"(?:(?:ml|d)[\s_.-]?)?(i{1,3})"), str.upper),
     (re.compile(r"d[\s_.-]?([1-3])"), lambda number: "I" * int(number)),
     (re.compile(rf"a{GAP}v{GAP}([rlf])"), lambda letter: f"aV{letter.upper()}"),
+    (re.compile(r"(l[al] ?- ?[rl]a)"), lambda pair: BIPOLAR.get(pair.replace(" ", ""), "")),
     (re.compile(r"v[\s_.-]?0?([1-6])"), lambda number: f"V{number}"),
     (re.compile(r"(?:mdc:|2:|5\.6\.3-9-)(\d+)"), lambda code: LEAD_CODES.get(code, "")),
     (re.compile(r"(131\d\d\d)"), lambda code: LEAD_CODES.get(str(int(code) - MDC_PARTITION), "")),
@@ -85,7 +89,7 @@ def lead_name(name: str) -> str:
     key = unicodedata.normalize("NFKC", key).lstrip(AROUND).rstrip(AFTER)
     is_numbered = key.startswith(("第", "제"))
     while (word := BEFORE.match(key)) and word.end() < len(key):
-        key = key[word.end() :]
+        key = REFERENCE.sub("", key[word.end() :])
     key = BEHIND.sub("", key)
     if is_numbered and key in ("1", "2", "3"):
         return "I" * int(key)

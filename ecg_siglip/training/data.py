@@ -110,7 +110,7 @@ class TrainingData:
         self.reader = SignalReader(data, settings, device)
         self.to_device = self.reader.to_device
         self.terms = parse_terms(settings.objective.terms)
-        self.ecg_id, self.codes = data.ecg_id, data.codes
+        self.ecg_id, self.strat_fold, self.codes = data.ecg_id, data.strat_fold, data.codes
         self.version = data.version
         self.reports = usable_reports(data, settings.data.reports)
         self.vocabulary = data.vocabulary

@@ -68,6 +68,12 @@ def soft_labels(
         folds = settings.data.train_folds
         if unseen := [fold for fold in folds if not provenance.has_seen(fold)]:
             rows = data.fold(*unseen)
+            neighbors = teacher.artifact.neighbors
+            if neighbors is not None and neighbors.holds(data.ecg_id[rows]).any():
+                raise ValueError(
+                    f"objective.teachers: {root / name}: was trained on records that have other "
+                    "folds in this run; expected a teacher of the same folds"
+                )
             total[rows] += teacher.probabilities(data.signals[rows], progress=progress)
             n_teachers[rows] += 1
         summaries.append(provenance.summary())

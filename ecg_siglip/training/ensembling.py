@@ -19,12 +19,12 @@ from ecg_siglip.core.run_folder import find_runs, from_yaml, to_yaml
 from ecg_siglip.datasets.held_out import hide_findings
 from ecg_siglip.datasets.loading import load_evaluation_data
 from ecg_siglip.inference.predictor import forward
-from ecg_siglip.inference.tuning import tune_fewer_leads, tune_fold
+from ecg_siglip.inference.tuning import tune_fewer_leads, tune_fold, tune_sources
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.multilabel import without_nan
 from ecg_siglip.metrics.operating_points import operating_thresholds
 from ecg_siglip.metrics.summary import headline
-from ecg_siglip.models.artifact import Artifact, load_artifact, save_artifact
+from ecg_siglip.models.artifact import Artifact, Tuning, load_artifact, save_artifact
 from ecg_siglip.models.dual_encoder import EcgTextModel, Ensemble
 from ecg_siglip.models.neighbors import Neighbors
 from ecg_siglip.models.provenance import Provenance, merged_provenance
@@ -141,7 +141,14 @@ def _join(
             train_ND, data.ecg_id[train_rows], data.y_true[train_rows], tune_MD
         )
     scores = multilabel.scores(y_true, calibrated, thresholds, n_bootstrap=0)
-    fewer_leads = all(artifact.fewer_leads for artifact in artifacts)
+    operating = operating_thresholds(calibrated, y_true)
+    fewer_leads: dict[str, Tuning] = {}
+    if all(artifact.fewer_leads for artifact in artifacts):
+        fewer_leads = tune_fewer_leads(y_true, predict, signals)
+    sources: dict[str, dict[str, Tuning]] = {}
+    if all(artifact.sources for artifact in artifacts):
+        overall = {"12": Tuning(calibration, thresholds, operating), **fewer_leads}
+        sources = tune_sources(data, rows, predict, overall)
     artifact = Artifact(
         model=model,
         codes=first.codes,
@@ -150,9 +157,10 @@ def _join(
         waveform=first.waveform,
         calibration=calibration,
         thresholds=thresholds,
-        operating=operating_thresholds(calibrated, y_true),
+        operating=operating,
         provenance=replace(provenance, tune_scores=without_nan(scores)),
-        fewer_leads=tune_fewer_leads(y_true, predict, signals) if fewer_leads else {},
+        fewer_leads=fewer_leads,
+        sources=sources,
         neighbors=neighbors,
     )
     return artifact, scores

@@ -10,12 +10,12 @@ import numpy as np
 from ecg_siglip import __version__, config
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.datasets.records import LabelledRecords, first_of
-from ecg_siglip.inference.tuning import tune_fewer_leads, tune_fold
+from ecg_siglip.inference.tuning import tune_fewer_leads, tune_fold, tune_sources
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.multilabel import without_nan
 from ecg_siglip.metrics.operating_points import operating_thresholds
 from ecg_siglip.metrics.summary import headline
-from ecg_siglip.models.artifact import Artifact, save_artifact
+from ecg_siglip.models.artifact import Artifact, Tuning, save_artifact
 from ecg_siglip.models.provenance import Provenance, describe_commit, describe_machine
 from ecg_siglip.training.state import weights_of
 from ecg_siglip.training.trainer import Trainer
@@ -44,7 +44,14 @@ def save_artifact_for_run(training: Trainer, loaded: LabelledRecords, run: Path)
     with weights_of(training.model, training.best["weights"]):
         signals, predict = data.reader.mapped[tune_rows], training.tune_probabilities
         calibration, thresholds, calibrated = tune_fold(y_tune, predict(signals))
-        fewer_leads = settings.augment.fewer_leads > 0
+        tuning = Tuning(calibration, thresholds, operating_thresholds(calibrated, y_tune))
+        fewer_leads: dict[str, Tuning] = {}
+        if settings.augment.fewer_leads > 0:
+            fewer_leads = tune_fewer_leads(y_tune, predict, signals)
+        sources: dict[str, dict[str, Tuning]] = {}
+        if settings.data.tune_per_source:
+            overall = {"12": tuning, **fewer_leads}
+            sources = tune_sources(loaded, tune_rows, predict, overall)
         scores = multilabel.scores(y_tune, calibrated, thresholds, n_bootstrap=0)
         provenance = _provenance(training, loaded, len(tune_rows), scores)
         artifact = Artifact(
@@ -53,14 +60,18 @@ def save_artifact_for_run(training: Trainer, loaded: LabelledRecords, run: Path)
             prompts=data.prompts,
             vocabulary=data.vocabulary,
             waveform=ptbxl.waveform_spec(settings.waveform),
-            calibration=calibration,
-            thresholds=thresholds,
-            operating=operating_thresholds(calibrated, y_tune),
+            **vars(tuning),
             provenance=provenance,
-            fewer_leads=tune_fewer_leads(y_tune, predict, signals) if fewer_leads else {},
+            fewer_leads=fewer_leads,
+            sources=sources,
             neighbors=training.neighbors(tune_rows) if settings.keep_embeddings else None,
         )
         save_artifact(run / "model", artifact, artifact.card())
+    if settings.data.tune_per_source and (rest := {*loaded.sources} - {*sources}):
+        print(
+            f"note: {', '.join(sorted(rest))}: too few labels in fold {settings.data.tune_fold} "
+            "for calibration and thresholds of its own"
+        )
     print(
         f"\ntuning fold {settings.data.tune_fold} (optimistically biased: thresholds tuned on it):"
     )

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -113,6 +114,7 @@ def model_from(settings: config.TrainConfig, data: TrainingData) -> tuple[EcgTex
     before = artifact.model
     assert isinstance(before, EcgTextModel)
     check_provenance(f"init={settings.init}", artifact.provenance, settings, data.version)
+    check_records(f"init={settings.init}", artifact, data)
     model_config = {
         **before.config,
         "ecg": before.config["ecg"]
@@ -259,6 +261,7 @@ def load_encoder(
             "run"
         )
     check_provenance(where, artifact.provenance, settings, data.version)
+    check_records(where, artifact, data)
     model.ecg.load_state_dict(artifact.model.ecg.state_dict())
     return artifact.provenance.summary()
 
@@ -321,3 +324,37 @@ def check_provenance(
                 "run is not trained on: its scores would be too high; expected a model that was "
                 "trained on other folds"
             )
+
+
+def check_records(where: str, artifact: Artifact, data: TrainingData) -> None:
+    """Check that an earlier model was not trained on records that this run is not trained on.
+
+    Of data that have changed since, such as a table with more rows and other folds, the hash does
+    not show that; the names of the training records that a model stores do, unless they are small
+    numbers, see ``Neighbors.holds``.
+
+    Parameters
+    ----------
+    where : str
+        The setting that names the model, for messages.
+    artifact : Artifact
+    data : TrainingData
+        Of this run.
+
+    Raises
+    ------
+    ValueError
+        If it was.
+    """
+    if artifact.neighbors is None:
+        return
+    # Fold 0 is used for nothing, see ``held_out.hide_findings``.
+    is_unseen = ~np.isin(data.strat_fold, [*data.settings.data.train_folds, 0])
+    learned = np.flatnonzero(is_unseen & artifact.neighbors.holds(data.ecg_id))
+    if len(learned):
+        folds = sorted({int(fold) for fold in data.strat_fold[learned]})
+        raise ValueError(
+            f"{where}: {artifact.provenance.run} was trained on {len(learned)} records of fold "
+            f"{', '.join(map(str, folds))}, which this run is not trained on: its scores would be "
+            "too high; expected folds as the model had them (a column `fold`)"
+        )

@@ -8,7 +8,7 @@ import pytest
 from ecg_siglip.__main__ import module_name
 
 COMMANDS = (
-    *("simulate", "ptbxl", "vocabulary", "train", "evaluate", "predict"),
+    *("simulate", "ptbxl", "vocabulary", "check", "train", "evaluate", "predict"),
     *("compare", "ensemble", "export", "app"),
 )
 

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,15 @@ def test_a_process_that_ends_or_hangs_is_replaced(helper: HelperProcess):
     assert time.monotonic() - start < 10
     helper.limit_s = 20.0
     assert helper.request(b"x") not in (first, second)
+
+
+def test_a_restart_waits_for_the_request_of_another_thread(helper: HelperProcess):
+    first = helper.request(b"x")
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(helper.request, b"a" * 30_000_000)
+        helper.restart()
+        assert len(waiting.result()) > 30_000_000
+    assert helper.request(b"x") != first
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -89,10 +89,10 @@ def test_a_run_is_resumed_with_the_same_settings_only(tmp_path):
 
 
 def test_scores_are_those_of_this_very_model(tmp_path, capsys):
-    for fold, run in ((9, "other"), (10, "r")):
+    for fold, run in ((9, "other"), (10, "r"), ("10-ours", "r")):
         folder = tmp_path / "evaluate" / f"fold{fold}"
         folder.mkdir(parents=True)
         (folder / "about.json").write_text(json.dumps({"run": run}))
-        (folder / "metrics.json").write_text(json.dumps({"ece": fold / 100}))
+        (folder / "metrics.json").write_text(json.dumps({"ece": 0.1}))
     assert evaluated_folds(tmp_path, {"run": "r"}) == {10: {"ece": 0.1}}
     assert "fold9 is of another model" in capsys.readouterr().err

@@ -35,6 +35,19 @@ class Other:
     n: int = same_setting(Outer, "n")
 
 
+@dataclass
+class Several:
+    all: list[Inner] = setting([], "Groups.", items=Inner)
+
+
+def test_every_item_of_a_list_of_groups_is_checked():
+    check_settings(Several([Inner(), Inner([0.5], "a")]))
+    with pytest.raises(ValueError, match=r"^all\[1\]\.kind=c: expected one of a, b"):
+        check_settings(Several([Inner(), Inner(kind="c")]))
+    with pytest.raises(ValueError, match=r"^all\[0\]\.rates=2\.0: expected at most 1\.0"):
+        check_settings(Several([Inner(rates=[0.5, 2.0])]))
+
+
 def test_names_are_dotted_and_in_the_order_of_the_fields():
     assert setting_names(Outer) == ["n", "inner.rates", "inner.kind"]
     assert setting_help(Outer, "inner.rates") == "Rates, Hz."

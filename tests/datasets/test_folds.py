@@ -42,3 +42,15 @@ def test_the_order_of_the_rows_does_not_matter():
 def test_records_without_any_finding():
     assert {*make_folds([str(i) for i in range(20)], np.zeros((20, 3), bool))} == {*range(1, 11)}
     assert len(make_folds(["a", "b"], np.zeros((2, 0), bool))) == 2
+
+
+def test_stated_folds_stay_and_new_patients_are_dealt():
+    patients, y_true = _patients()
+    folds = make_folds(patients, y_true)
+    stated = np.where(np.random.default_rng(2).random(len(folds)) < 0.9, folds, 0)
+    grown = make_folds(patients, y_true, stated)
+    assert np.array_equal(grown[stated > 0], folds[stated > 0]) and grown.min() >= 1
+    assert len({*zip(patients, grown.tolist(), strict=True)}) == len({*patients})
+    assert np.array_equal(make_folds(patients, y_true, np.zeros_like(folds)), folds)
+    counts = np.bincount(grown[y_true[:, 2]], minlength=11)[1:]
+    assert counts.min() >= 1

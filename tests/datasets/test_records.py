@@ -1,9 +1,11 @@
 """Labelled records of any data set."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from ecg_siglip.datasets.records import LabelledRecords, first_of
+from ecg_siglip.datasets.records import LabelledRecords, first_of, stable_numbers
 
 KNOWN = np.array([[True, True], [True, False], [True, True]])
 
@@ -62,3 +64,29 @@ def test_a_long_list_is_cut_with_the_number_of_the_others():
 def test_a_plane_of_known_labels_that_contradicts_the_labels_is_an_error(known, expected):
     with pytest.raises(ValueError, match=expected):
         _records(known)
+
+
+def test_a_name_has_the_same_number_in_every_data_set():
+    numbers = stable_numbers(["17", "a", "017", "0", "1" * 20])
+    assert numbers[0] == 17 and numbers[3] == 0
+    assert len({*numbers.tolist()}) == 5 and (numbers[[1, 2, 4]] >= 1 << 32).all()
+    assert stable_numbers(["a", "17"]).tolist() == numbers[[1, 0]].tolist()
+
+
+def test_the_hash_of_the_records_is_the_same_with_other_labels():
+    records = _records(None)
+    other = replace(records, y_true=~records.y_true, codes=("C", "D"))
+    moved = replace(records, strat_fold=records.strat_fold[::-1].copy())
+    versions = [each.content_version() for each in (records, other, moved)]
+    metadata = {version.split(", ")[1] for version in versions}
+    ids = [version.split(", ")[2] for version in versions]
+    assert len(metadata) == 3
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_records_have_names_of_their_own_or_their_numbers():
+    records = _records(None)
+    assert records.record_names == ["0", "1", "2"]
+    named = replace(records, names=["x", "y", "z"], paths=[None] * 3)
+    assert named.take(np.array([2, 0])).record_names == ["z", "x"]
+    assert named.content_version() == records.content_version()

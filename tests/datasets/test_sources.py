@@ -81,3 +81,19 @@ def test_an_ecg_in_two_sources_is_used_once():
 def test_two_sources_of_one_name_are_refused():
     with pytest.raises(ValueError, match="two have the name one"):
         join_sources([_part("one", ONE), _part("one", TWO, 10, 1)], ["a", "b"])
+
+
+def test_names_and_weights_are_those_of_the_parts():
+    two = _part("two", TWO, 1, 1, names=["x", "y"], weight=np.array([2, 0.5], np.float32))
+    joined = join_sources([_part("one", ONE), two], ["one", "two"])
+    assert joined.record_names == ["1", "2", "3", "x", "y"]
+    assert joined.weight.tolist() == [1, 1, 1, 2, 0.5]
+    assert joined.take(np.array([4, 0])).record_names == ["y", "1"]
+    assert join_sources([_part("one", ONE), _part("two", TWO, 9, 1)], ["one", "two"]).weight is None
+
+
+def test_records_of_one_source():
+    joined = join_sources([_part("one", ONE), _part("two", TWO, 1, 1)], ["one", "two"])
+    assert joined.of_source("two").tolist() == [False] * 3 + [True] * 2
+    with pytest.raises(ValueError, match="source=three: expected one of one, two"):
+        joined.of_source("three")

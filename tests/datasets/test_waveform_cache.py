@@ -163,7 +163,11 @@ def wait_for(condition, timeout_s=60):
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux to find children")
 def test_a_killed_build_leaves_no_valid_cache(long_root):
     process = start(long_root, n_workers=2)
-    wait_for(lambda: list((long_root / "cache").glob(".*.tmp/signals.i16")))
+    wait_for(
+        lambda: any(
+            path.stat().st_size for path in (long_root / "cache").glob(".*.tmp/signals.i16")
+        )
+    )
     part = np.memmap(next((long_root / "cache").glob(".*.tmp/signals.i16")), mode="r")
     wait_for(lambda: part[:1000].any() or part[-1000:].any())
     listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()

@@ -50,6 +50,7 @@ def module_and_overrides(command: str) -> tuple[str, list[str]]:
     words = shlex.split(command, comments=True)
     module = next(word for word in words if word.startswith("ecg_siglip."))
     after = words[words.index(module) + 1 :]
+    after = after[: after.index(">")] if ">" in after else after
     flags = {"-m", "--cfg", "job"}  # a sweep, or only the settings
     return module.removeprefix("ecg_siglip."), [w for w in after if w not in flags and w != "..."]
 
@@ -63,8 +64,14 @@ PYTHON_PAGES = [page for page in PAGES if blocks(page.read_text(encoding="utf-8"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_composes(command):
+def test_every_command_composes(command, tmp_path):
     module, overrides = module_and_overrides(command)
+    if "--config-dir" in overrides:  # with the file that the page shows
+        page = (ROOT / "docs" / "how-to" / "several-sources.md").read_text(encoding="utf-8")
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "hospitals.yaml").write_text(blocks(page, "yaml")[0])
+        first = overrides.index("--config-dir")
+        overrides[first : first + 2] = [f"hydra.searchpath=[file://{tmp_path}]"]
     assert importlib.util.find_spec(f"ecg_siglip.{module}"), f"{module} is no module"
     schema = getattr(config, f"{module.capitalize()}Config")
     ConfigStore.instance().store(name=f"{module}_schema", node=schema)
@@ -98,6 +105,7 @@ def test_the_python_of_every_page_runs(
         shutil.copytree(trained, tmp_path / "runs" / name)
     shutil.copytree(hospital, tmp_path / "data" / "hospital")
     shutil.copy(hospital / "findings.yaml", tmp_path)
+    shutil.copy(hospital / "ecgs.csv", tmp_path / "data/hospital/with_folds.csv")
     text = page.read_text(encoding="utf-8")
     if "model.onnx" in text:
         from ecg_siglip.models import load_artifact, to_onnx

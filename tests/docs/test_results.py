@@ -14,7 +14,7 @@ import pytest
 from ecg_siglip import config
 from ecg_siglip.core.run_folder import from_yaml, to_yaml
 from ecg_siglip.datasets import ptbxl
-from ecg_siglip.evaluation.comparison import read_run
+from ecg_siglip.evaluation.compared_runs import read_run
 from ecg_siglip.metrics import multilabel
 
 ROOT = Path(__file__).resolve().parents[2]

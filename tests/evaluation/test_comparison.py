@@ -10,6 +10,7 @@ from helpers import configured
 
 from ecg_siglip import config
 from ecg_siglip.core.run_folder import from_yaml, to_yaml
+from ecg_siglip.evaluation.compared_runs import read_run
 from ecg_siglip.evaluation.comparison import (
     FALSE_NEGATIVES,
     along,
@@ -17,7 +18,6 @@ from ecg_siglip.evaluation.comparison import (
     compare_runs,
     group_runs,
     markdown,
-    read_run,
     summary,
     table,
 )

@@ -166,3 +166,21 @@ def test_the_folds_of_an_ancestor_count_if_its_records_are_the_same(
     descendant = replace(artifact, provenance=replace(artifact.provenance, pretrained=ancestor))
     collection = challenge.collect("ptbxl", [path])
     assert len(seen_in_training(collection, descendant, simulated)[0]) == n_left_out
+
+
+def test_an_ancestor_that_was_trained_on_ptbxl_counts_for_a_model_of_other_data(
+    artifact, simulated, tmp_path
+):
+    data = ptbxl.load_ptbxl(simulated, signals=False)
+    ids = [data.ecg_id[data.fold(fold)[0]] for fold in (8, 10)]
+    paths = [write_challenge_record(tmp_path / "ptbxl", f"HR{i:05}") for i in ids]
+    adapted = replace(
+        artifact.provenance,
+        data="50 records, metadata sha256 123, records sha256 456",
+        train_folds=[1],
+        tune_fold=2,
+        pretrained=artifact.provenance,
+    )
+    collection = challenge.collect("ptbxl", paths)
+    left_out, _ = seen_in_training(collection, replace(artifact, provenance=adapted), simulated)
+    assert list(left_out) == [f"HR{ids[0]:05}"]

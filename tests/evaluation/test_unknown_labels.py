@@ -10,7 +10,8 @@ from helpers import TINY, configured, with_unknown
 from ecg_siglip import config
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.evaluation import zero_shot
-from ecg_siglip.evaluation.comparison import compare_runs, read_run
+from ecg_siglip.evaluation.compared_runs import read_run
+from ecg_siglip.evaluation.comparison import compare_runs
 from ecg_siglip.evaluation.fold import evaluate_fold, labels_of_table
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.decision_rules import THRESHOLD_RULES

@@ -60,6 +60,17 @@ def test_the_origin_of_the_ecg_encoder_is_named():
     assert "initialized from that of start, trained on 9 records" in card(pretrained=start)
 
 
+def test_data_sets_with_a_tuning_of_their_own_are_named():
+    text = model_card(Provenance("r", tune_scores=TUNE), NAMES, WAVEFORM, sources=["a", "b"])
+    assert "- `source=a`: calibration and thresholds of this data set alone\n- `source=b`" in text
+    assert "`source=" not in card()
+
+
+def test_the_layout_of_ptbxl_is_named_only_for_data_that_have_it():
+    assert "- data: 150 records, in the layout of [PTB-XL]" in card()
+    assert "- data: 5 records, records sha256 1\n" in card(data="5 records, records sha256 1")
+
+
 def test_every_finding_is_listed():
     for code, name in NAMES.items():
         assert f"- `{code}`: {name}" in card()

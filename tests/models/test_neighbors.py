@@ -136,3 +136,11 @@ def test_a_model_saved_without_them_is_loaded(trained, tmp_path):
     shutil.copytree(trained / "model", tmp_path / "model")
     (tmp_path / "model" / FILE).unlink()
     assert load_artifact(tmp_path / "model").neighbors is None
+
+
+def test_training_records_are_recognized_unless_their_number_is_small():
+    ids = np.array([5, 1 << 40, (1 << 32) - 1])
+    zeros = np.zeros((3, 2), np.float32)
+    neighbors = Neighbors.from_embeddings(zeros, ids, zeros > 0, zeros)
+    numbers = np.array([1 << 40, 5, (1 << 32) - 1, 1 << 41])
+    assert neighbors.holds(numbers).tolist() == [True, False, False, False]

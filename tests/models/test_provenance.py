@@ -50,6 +50,17 @@ def test_data_are_the_same_if_the_hash_of_their_table_is():
     assert not MODEL.same_records("8 records, metadata sha256 abd")
 
 
+def test_data_are_the_same_if_they_have_a_data_set_in_common():
+    version = "a: 9 records, metadata sha256 abc + b: 5 records, metadata sha256 123"
+    both = Provenance("both", data=version)
+    assert both.same_records("4 records, metadata sha256 123, records sha256 456")
+    assert both.same_records(MODEL.data) and MODEL.same_records(version)
+    assert not both.same_records("c: 9 records, metadata sha256 def, records sha256 fff")
+    other_labels = Provenance("labels", data="5 records, metadata sha256 1, records sha256 456")
+    assert other_labels.same_records("5 records, metadata sha256 2, records sha256 456")
+    assert not Provenance("unknown").same_records(version)
+
+
 def test_members_are_merged_and_different_initializations_are_refused():
     other = Provenance("other", train_folds=[3, 4], tune_fold=5, pretrained=START, seed=1)
     merged = merged_provenance([MODEL, other], ["model", "other"])

@@ -8,8 +8,8 @@ from ecg_siglip.readers.clock import (
     UnevenSteps,
     agreed_clock,
     read_clock,
-    scale_of_steps,
     time_scale,
+    unit_of_steps,
 )
 
 
@@ -75,20 +75,34 @@ def test_times_of_groups_of_samples_state_no_rate():
     assert read_clock("time", np.zeros(100)) is None
 
 
-@pytest.mark.parametrize("fs", [50, 360, 500, 1000, 20_000])
-@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("fs", [100, 130, 250, 360, 500, 1000, 2048])
+@pytest.mark.parametrize("unit", ["d", "h", "min", "s", "ms", "us", "ns"])
 def test_a_unit_that_is_not_stated_follows_from_the_steps(fs: int, unit: str):
     scale = time_scale(unit)
     assert scale is not None
     times = np.arange(100) / fs / scale
-    expected = None if np.isclose(times[1], 1) else scale
-    assert scale_of_steps(times) == expected
+    assert unit_of_steps(times) == ("" if np.isclose(times[1], 1) else unit)
 
 
-def test_steps_of_one_are_samples_or_milliseconds():
-    assert scale_of_steps(np.arange(100.0)) is None
-    assert scale_of_steps(np.arange(100.0) * 60) == 1e-6
-    assert scale_of_steps(np.zeros(100)) is None
+@pytest.mark.parametrize("step", [1.0, 0.02, 0.1, 0.0, 1e-15])
+def test_other_steps_are_samples_or_a_time_in_any_unit(step: float):
+    assert unit_of_steps(np.arange(100) * step) == ""
+
+
+@pytest.mark.parametrize("step", [20.0, 25.0, 40.0])
+def test_steps_of_tenths_of_a_millisecond(step: float):
+    assert unit_of_steps(np.arange(100) * step) == "0.1 ms"
+
+
+@pytest.mark.parametrize(
+    ("unit", "scale"),
+    [
+        *[("ms", 1e-3), (" Min ", 60.0), ("hours", 3600.0), ("10ms", 0.01), ("0,1 ms", 1e-4)],
+        *[("mV", None), ("", None), ("5", None), ("ticks", None), ("0 ms", None)],
+    ],
+)
+def test_units_of_time(unit: str, scale: float | None):
+    assert time_scale(unit) == pytest.approx(scale)
 
 
 def test_clocks_have_to_agree():

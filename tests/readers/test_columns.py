@@ -118,11 +118,27 @@ def test_spellings_of_a_unit_are_no_contradiction():
 
 
 @pytest.mark.parametrize(("name", "unit"), [("I (mV)", ""), ("I", "uV")])
-def test_a_gain_next_to_a_unit_is_refused(name: str, unit: str):
-    header = Statements(500, unit, "", "a gain of 1000")
-    with pytest.raises(ValueError, match="the file states a gain of 1000 and the unit .V: "):
-        read_columns([Column(name, SIGNAL)], header)
-    assert names([Column("I", SIGNAL)], header._replace(unit="")) == ["I"]
+def test_a_gain_is_passed_on(name: str, unit: str):
+    stated = read_columns([Column(name, SIGNAL)], Statements(500, unit, "", "a gain of 1000"))
+    assert stated.scale == "a gain of 1000"
+    np.testing.assert_array_equal(stated.channels[0].samples, SIGNAL)
+
+
+@pytest.mark.parametrize(
+    ("name", "times"),
+    [
+        *[("min", TIME / 60), ("Time (h)", TIME / 3600), ("t [10ms]", 100 * TIME)],
+        *[("Time (0.1 ms)", 1e4 * TIME), ("time", TIME / 60), ("time", 1e4 * TIME)],
+        *[("Date", 46_000 + TIME / 86_400), ("milliSec", 1e3 * TIME), ("sec", TIME)],
+    ],
+)
+def test_units_of_time(name: str, times: np.ndarray):
+    stated = read_columns([Column(name, times), Column("I", SIGNAL)], NOTHING)
+    assert [(channel.name, channel.fs) for channel in stated.channels] == [("I", 500)]
+
+
+def test_a_column_with_the_name_of_a_unit_is_a_time_only_if_it_rises():
+    assert names([Column("min", SIGNAL - 1), Column("I", SIGNAL)]) == ["min", "I"]
 
 
 def test_a_lead_of_the_header_names_the_only_column():

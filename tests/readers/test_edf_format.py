@@ -77,7 +77,7 @@ def test_signals_of_other_rates_do_not_matter_but_leads_have_one(tmp_path: Path)
     "unit",
     ["uV", "µV".encode(), "μV".encode(), "µV".encode("latin-1"), "µV".encode("cp437"),
      "μV".encode("cp1253"), "μV".encode("shift-jis"), "μV".encode("gbk"), "µ V".encode("latin-1"),
-     b"UV", b"uV\0\0", b"?V"],
+     b"UV", b"uV\0\0", b"?V", b"uVolt", b"microVol", "µVolt".encode("latin-1")],
 )  # fmt: skip
 def test_microvolts_in_any_encoding(tmp_path: Path, unit: bytes | str):
     content = edf(ecg())
@@ -86,6 +86,21 @@ def test_microvolts_in_any_encoding(tmp_path: Path, unit: bytes | str):
     record = read_record(write(tmp_path, content))
     np.testing.assert_array_equal(prepared_uv(record), ecg())
     assert bool(record.warnings) == (unit == b"?V")
+
+
+@pytest.mark.parametrize("unit", [b"mVolt", b"milliV", b"MilliVol"])
+def test_millivolts_in_words(tmp_path: Path, unit: bytes):
+    content = edf(ecg(), unit="mV")
+    for i in range(12):
+        content = signal_field(content, "unit", i, unit)
+    np.testing.assert_array_equal(prepared_uv(read_record(write(tmp_path, content))), ecg())
+
+
+def test_labels_with_the_reference_of_an_eeg_are_leads(tmp_path: Path):
+    content = edf(ecg())
+    for i, lead in enumerate(LEADS):
+        content = signal_field(content, "label", i, f"ECG {lead}-Ref".encode())
+    np.testing.assert_array_equal(prepared_uv(read_record(write(tmp_path, content))), ecg())
 
 
 def test_odd_fields_of_the_header_do_not_stop_the_reader(tmp_path: Path):

@@ -11,19 +11,22 @@ import scipy.io
 from writers import FS, assert_refused, ecg, mat, parquet, write
 
 from ecg_siglip.readers import isolated
+from ecg_siglip.readers.isolated import run_isolated
 from ecg_siglip.readers.matlab_format import read_mat
 from ecg_siglip.readers.parquet_format import read_parquet
 
 
 @pytest.mark.parametrize(
-    ("reader", "same", "content"),
+    ("kind", "same", "content"),
     [
-        (isolated.isolated_parquet, read_parquet, parquet(ecg(500))),
-        (isolated.isolated_mat, read_mat, mat(ecg(500))),
+        (b"parquet", read_parquet, parquet(ecg(500))),
+        (b"mat", read_mat, mat(ecg(500))),
     ],
 )
-def test_the_result_is_that_of_the_reader(reader, same, content: bytes):
-    for one, other in zip(reader(content).channels, same(content).channels, strict=True):
+def test_the_result_is_that_of_the_reader(kind: bytes, same, content: bytes):
+    for one, other in zip(
+        run_isolated(kind, content).channels, same(content).channels, strict=True
+    ):
         np.testing.assert_array_equal(one.samples, other.samples)
         assert one._replace(samples=None) == other._replace(samples=None)
 
@@ -31,10 +34,10 @@ def test_the_result_is_that_of_the_reader(reader, same, content: bytes):
 def test_errors_are_those_of_the_reader():
     file = io.BytesIO()
     scipy.io.savemat(file, {"text": "Doe"})
-    with pytest.raises(ValueError, match="expected a matrix of numbers"):
-        isolated.isolated_mat(file.getvalue())
+    with pytest.raises(ValueError, match="expected an array of samples"):
+        run_isolated(b"mat", file.getvalue())
     with pytest.raises(ValueError, match="Parquet magic bytes"):
-        isolated.isolated_parquet(parquet(ecg(500))[:-100])
+        run_isolated(b"parquet", parquet(ecg(500))[:-100])
 
 
 def test_memory_is_limited(tmp_path: Path):
@@ -51,6 +54,6 @@ def test_time_is_limited(monkeypatch: pytest.MonkeyPatch):
     isolated.HELPER.close()
     monkeypatch.setattr(isolated.HELPER, "limit_s", 0.01)
     with pytest.raises(ValueError, match="took too long: it is damaged or too large"):
-        isolated.isolated_mat(mat(ecg(500)))
+        run_isolated(b"mat", mat(ecg(500)))
     monkeypatch.undo()
-    assert len(isolated.isolated_mat(mat(ecg(500))).channels) == 12
+    assert len(run_isolated(b"mat", mat(ecg(500))).channels) == 12

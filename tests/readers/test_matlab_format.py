@@ -47,6 +47,15 @@ def test_a_gain_next_to_a_unit_is_refused(tmp_path: Path):
         assert_refused(write(tmp_path, content, "mat"), "a gain of 1000.0 and the unit mV")
 
 
+def test_a_size_of_a_step_by_any_name_is_refused_or_given(tmp_path: Path):
+    stated = {"ecg": 2 * ecg().T, "fs": FS, "units": "uV", "leads": list(LEADS), "origfs": 1000}
+    for scale in ({"uV_per_bit": 0.5}, {"sensitivity": "0.5 uV/bit"}):
+        for content in (saved(**stated, **scale), saved(record=stated | scale)):
+            path = write(tmp_path, content, "mat")
+            assert_refused(path, "and the unit uV: it is not clear", "read.gain=")
+            np.testing.assert_array_equal(prepared_uv(read_record(path, gain=2000)), ecg())
+
+
 def test_the_matrix_in_a_structure(tmp_path: Path):
     content = saved(ECG={"sex": "Male", "age": 50, "data": ecg()})
     path = write(tmp_path, content, "mat")
@@ -100,7 +109,7 @@ def test_large_elements_are_not_unpacked(tmp_path: Path):
     packer = zlib.compressobj(1)
     element = b"".join(packer.compress(bytes(1 << 20)) for _ in range(300)) + packer.flush()
     content = mat(ecg())[:128] + struct.pack("<II", 15, len(element)) + element
-    assert_refused(write(tmp_path, content, "mat"), "bytes when unpacked")
+    assert_refused(write(tmp_path, content, "mat"), "MATLAB")
 
 
 def element(kind: int, content: bytes) -> bytes:
@@ -118,20 +127,20 @@ def test_cells_within_each_other_do_not_overflow_the_stack(tmp_path: Path):
         nested = matrix(1, nested)
     fields = element(5, struct.pack("<i", 8)) + element(1, b"data".ljust(8, b"\0"))
     content = mat(ecg())[:128] + matrix(2, fields + nested, b"ECG")
-    assert_refused(write(tmp_path, content, "mat"), "structures that are no ECG")
+    assert_refused(write(tmp_path, content, "mat"), "ended the process")
 
 
 def test_many_elements_are_refused(tmp_path: Path):
     content = mat(ecg())[:128] + struct.pack("<II", 1, 0) * 100_000
-    assert_refused(write(tmp_path, content, "mat"), "variables")
+    assert_refused(write(tmp_path, content, "mat"), "MATLAB")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (saved(text="Doe"), "expected a matrix of numbers such as `val`, got text (char)"),
-        (saved(cells=np.array([1, "a"], object)), "expected a matrix of numbers"),
-        (saved(a=ecg(), b=ecg()), "expected an array `signal`, got a, b"),
+        (saved(text="Doe"), "expected an array of samples such as `signal`, got none"),
+        (saved(cells=np.array([1, "a"], object)), "expected an array of samples"),
+        (saved(a=ecg(), b=ecg()), "such as `signal`, got a, b"),
         (saved(val=ecg().astype(complex)), "expected numbers of shape"),
         (saved(val=np.zeros((4, 12, 100))), "expected numbers of shape"),
         (mat(ecg())[:-1000], "MATLAB: damaged"),

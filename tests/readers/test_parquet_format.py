@@ -8,9 +8,8 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
-from writers import FS, assert_refused, ecg, parquet, prepared_uv, write
+from writers import FS, assert_refused, ecg, prepared_uv, write
 
-from ecg_siglip.readers import parquet_format
 from ecg_siglip.readers.file_format import is_record
 from ecg_siglip.readers.record import read_record
 from ecg_siglip.signals.leads import LEADS
@@ -60,21 +59,31 @@ def test_lists_of_samples(tmp_path: Path, kind: pa.DataType):
     content = saved(one_row | {"patient": ["x"]}, fs=str(FS), units="uV")
     np.testing.assert_array_equal(prepared_uv(read_record(write(tmp_path, content))), ecg())
     several = saved({"patient": ["a", "b"], "ecg": pa.array(list(ecg()[:2]), kind)})
-    assert_refused(write(tmp_path, several), "2 rows of lists", "expected one recording")
+    assert_refused(write(tmp_path, several), "2 recordings in one file")
 
 
-def test_a_constant_is_small_on_disk_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_size_of_a_step_is_refused_or_given(tmp_path: Path):
+    counts, stated = 2 * ecg(), {"fs": str(FS), "units": "uV"}
+    lists = {"lead": LEADS, "samples": list(counts)}
+    columns = dict(zip(LEADS, counts, strict=True))
+    for content in (
+        saved(columns, **stated, sensitivity="0.5 uV/bit", original_sampling_rate="1000 Hz"),
+        saved(columns, **stated, lsb_uv="0.5"),
+        saved(lists, **stated, lsb_uv="0.5"),
+        saved(lists | {"gain": [2] * 12, "fs": [FS] * 12, "unit": ["uV"] * 12}),
+    ):
+        path = write(tmp_path, content)
+        assert_refused(path, "and the unit uV: it is not clear", "read.gain=")
+        np.testing.assert_array_equal(prepared_uv(read_record(path, gain=2000)), ecg())
+
+
+def test_a_constant_is_small_on_disk_only(tmp_path: Path):
     file, column = io.BytesIO(), pa.array(np.zeros(1 << 20))
     with pq.ParquetWriter(file, pa.schema([("I", pa.float64())]), compression="zstd") as writer:
         for _ in range(33):
             writer.write_table(pa.table({"I": column}))
     assert len(file.getvalue()) < 1 << 18
-    assert_refused(write(tmp_path, file.getvalue()), "promises", fs=FS, units="mV")
-    monkeypatch.setattr(parquet_format, "MAX_BYTES", 1 << 18)
-    with pytest.raises(ValueError, match="expected at most 262144"):
-        parquet_format.read_parquet(parquet(ecg()))
-    with pytest.raises(ValueError, match="bytes when unpacked"):
-        parquet_format.read_feather(feather({"I": column}))
+    assert_refused(write(tmp_path, file.getvalue()), "too large", fs=FS, units="mV")
 
 
 @pytest.mark.parametrize(

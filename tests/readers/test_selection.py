@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ecg_siglip.readers.channels import Channel
-from ecg_siglip.readers.selection import select_leads
+from ecg_siglip.readers.selection import select_leads, settled_units
 from ecg_siglip.signals.leads import LEADS, lead_name
 
 T = np.arange(5000) / 500
@@ -76,6 +76,19 @@ def test_counts_need_the_gain():
         select_leads(twelve(), gain=200)
     with pytest.raises(ValueError, match="expected read.units or read.gain, got mV and 200"):
         select_leads(channels, units="mV", gain=200)
+
+
+def test_a_scale_next_to_a_unit_is_settled_by_the_caller():
+    channels = [channel("I", "uV"), channel("resp", "ml")]
+    with pytest.raises(
+        ValueError, match=r"states a gain of 2 and the unit uV: .*read.gain=\.\.\. in"
+    ):
+        settled_units(channels, "a gain of 2", None, None)
+    assert [each.unit for each in settled_units(channels, "a gain of 2", None, 200)] == ["", "ml"]
+    for scale, units, gain in (("a gain of 2", "uV", None), ("", None, None), ("", None, 200)):
+        assert settled_units(channels, scale, units, gain) == channels
+    counts = [channel("I", "adu")]
+    assert settled_units(counts, "a gain of 2", None, None) == counts
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ecg_siglip.readers.statements import Statements, parse_rate, read_statements
+from ecg_siglip.readers.statements import Statements, parse_rate, read_statements, states_scale
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,42 @@ def test_other_frequencies_are_no_sampling_rate(row: list[str]):
 
 
 @pytest.mark.parametrize(
+    ("row", "fs"),
+    [
+        (["Sampling rate: 500 Hz (original 1000 Hz)"], 500),
+        (["Sampling rate: 500 Hz", "original 1000 Hz"], 500),
+        (["Abtastrate: 500 Hz [ursprünglich 1000 Hz]"], 500),
+        (["Resampled from 1000 Hz to 500 Hz"], None),
+        *[([f"{word} sampling rate: 1000 Hz"], None) for word in ("Original", "Internal", "Max.")],
+        *[([f"{word} sampling rate: 1000 Hz"], None) for word in ("Hardware", "Raw", "ADC")],
+        *[([f"{word} sampling rate: 1000 Hz"], None) for word in ("Native", "Device", "minimum")],
+        *[(["Sampling rate before filtering", "1000 Hz"], None), (["orig_fs: 1000"], None)],
+        *[(["Output data rate: 500 Hz"], 500), (["Downsampled to 500 Hz"], 500)],
+        *[(["fs: 500", "units: mV"], 500), (["2 msec/sample"], 500)],
+        *[(["fs: 500 Hz; units: mV"], 500), (["Doe, John; fs: 500, Filter: 0.05-250 Hz"], 500)],
+        *[(["4 ms per sample"], 250), (["dt: 0.002"], 500), (["Time step", "2 ms"], 500)],
+    ],
+)
+def test_rates_of_the_record(row: list[str], fs: float | None):
+    assert read_statements([row]).fs == (None if fs is None else pytest.approx(fs))
+
+
+@pytest.mark.parametrize(
+    ("row", "fs"),
+    [
+        *[("Downsampled by factor 2", None), ("Decimation: 2", None), ("Subsampled: x4", None)],
+        *[("decimation_factor: 4", None), ("Decimation ratio: 2:1", None)],
+        *[("Decimation: 1", 500), ("Downsampled: no", 500), ("Resampled: 500 Hz", 500)],
+        *[("Oversampling: 8", 500), ("Decimation: 1.0", 500)],
+    ],
+)
+def test_a_rate_before_decimation_is_none_of_the_record(row: str, fs: float | None):
+    assert read_statements([["Sampling rate: 500 Hz"], [row]]).fs == fs
+    if fs is None:
+        assert read_statements([[f"Sampling rate: 500 Hz ({row})"]]).fs is None
+
+
+@pytest.mark.parametrize(
     "key",
     [
         *["Samplingshastighed", "Näytteenottotaajuus", "Vzorkovací frekvence", "Örnekleme hızı"],
@@ -109,13 +145,56 @@ def test_contradictions_are_refused(rows: list[list[str]], words: str):
         (["Gain", "200 adu/mV"], "a gain of 200 adu/mV"),
         (["Resolution: 4.88 uV/bit"], "a resolution of 4.88 uV/bit"),
         (["LSB", "4,9", "uV"], "a lsb of 4,9"),
-        *[(["Scale: 2.5"], "a scale of 2.5"), (["Offset: -3"], "a offset of -3")],
+        *[(["Scale: 2.5"], "a scale of 2.5"), (["Offset: -3"], "an offset of -3")],
         *[(["Gain: 10 mm/mV"], ""), (["Resolution: 16 bit"], ""), (["Baseline: 0.05 Hz"], "")],
         *[(["Gain: 1.0"], ""), (["Offset: 0"], ""), (["Scale: auto"], ""), (["lsb: 1 uV"], "")],
     ],
 )
 def test_gains_and_offsets(row: list[str], scale: str):
     assert read_statements([row]).scale == scale
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *[("Sensitivity", "0.5 uV/bit"), ("ADC resolution", "0.5 uV/bit"), ("AVM", "0.5")],
+        *[("LSB value", "0.5 uV"), ("uV/bit", 0.5), ("Amplitude resolution", "0.5 uV")],
+        *[("Scale factor", "0,5"), ("Conversion factor", 0.5), ("Multiplier", "0.5")],
+        *[("Skalierung", "0,5"), ("Auflösung", "0,5 uV/Bit"), ("Calibration", "0.5")],
+        *[("Gain", "2 LSB/uV"), ("Gain (LSB/uV)", "2"), ("Resolution", "500 nV/LSB")],
+        *[("ADU per mV", "2000"), ("units/mV", 2000), ("1 mV", "2000 units")],
+        *[("", "amplitude in steps of 0.5 uV"), ("", "2.5 µV/bit"), ("0.5", "uV/LSB")],
+        *[("lsb_uv", 0.5), ("uv_per_lsb", 0.5), ("countsPerMv", 200), ("units_per_lsb", 0.5)],
+        *[("Empfindlichkeit", "2,5 µV/LSB"), ("Verstärkungsfaktor", "1000x"), ("Gain", "x2")],
+        *[("Résolution", "2,5 µV"), ("Sensibilité", "5"), ("增益", "200"), ("Calibrated", "2")],
+        *[("baseline", 512), ("add_offset", 3), ("ADC zero", 1024), ("adc_resolution", 0.5)],
+        *[("microvolts per bit", "2.5"), ("", "1 bit = 4.88 uV"), ("conversion", 1e-6)],
+        *[("", "2000 counts = 1 mV"), ("", "1 count equals 0.5 uV"), ("Scaling", "1/200")],
+        *[("", "gain 200"), ("", "gain 200(1024)/mV"), ("Bit weight", "0.5 uV")],
+    ],
+)
+def test_scales_are_recognized(key: str, value: object):
+    assert states_scale(key, value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *[("Gain", "10 mm/mV"), ("Sensitivity", "10 mm/mV"), ("", "25 mm/s, 10 mm/mV")],
+        *[("Resolution", "16 bit"), ("ADC resolution", "16"), ("bit resolution", 24)],
+        *[("Gain", 1), ("Gain", "1.0"), ("lsb", "1 uV"), ("Calibration", "1 mV"), ("offset", 0)],
+        *[("Calibration date", "20240101"), ("Calibration date", "2024-01-01")],
+        *[("Calibration pulse", "5 mV"), ("Full scale", "5 mV"), ("Display gain", "10")],
+        *[("time_resolution", 0.002), ("Resolution", "2 ms"), ("Sampling rate conversion", 2)],
+        *[("utc_offset", 2), ("Baseline", "0.05 Hz"), ("Sensitivity", "95 %"), ("gain", None)],
+        *[("Input range", "+/-5 mV"), ("RV5", "1.2 mV"), ("Unit", "1 mV"), ("Unit", "uV")],
+        *[("Bits per sample", 16), ("Conversion version", "3"), ("Scale", "auto"), ("fs", 500)],
+        *[("Name", "a" * 5000), ("gain", True), ("Nominal SBP", 120), ("Number of units", 5)],
+        *[("Gain", "0.5 cm/mV"), ("", "Resolution 16 bit"), ("Calibration", "10 mm = 1 mV")],
+    ],
+)
+def test_other_numbers_are_no_scale(key: str, value: object):
+    assert not states_scale(key, value)
 
 
 def test_the_same_statement_twice_is_none_too_many():

@@ -13,7 +13,7 @@ from ecg_siglip.readers import text_tables
 from ecg_siglip.readers.file_format import is_record
 from ecg_siglip.readers.folders import find_records
 from ecg_siglip.readers.record import read_record
-from ecg_siglip.readers.table_layout import MISSING, is_number
+from ecg_siglip.readers.table_layout import is_number
 from ecg_siglip.signals.leads import LEADS, lead_name
 
 CASES = SHARED / "cases" / "tables"
@@ -116,12 +116,149 @@ def test_the_sampling_rate_is_that_of_the_time_column(tmp_path: Path, fs: int):
     np.testing.assert_array_equal(record.signal, (uv / 1000).astype(np.float32))
 
 
-@pytest.mark.parametrize("word", sorted(MISSING | {"NaN", "NULL", "N/A", " "}))
+WORDS = [
+    *(
+        "",
+        " ",
+        "-",
+        "--",
+        "---",
+        ".",
+        "*",
+        "?",
+        "NaN",
+        "nan",
+        "NULL",
+        "None",
+        "nil",
+        "missing",
+        "nd",
+    ),
+    *("NA", "N/A", "#N/A", "n.a.", "OFF", "off", "Lead off", "LEADS_OFF", "#DIV/0!", "#VALUE!"),
+]
+
+
+@pytest.mark.parametrize("word", WORDS)
 def test_missing_samples(tmp_path: Path, word: str):
     mv = MV.copy()
     mv[3, 5:9] = np.nan
     record = read_record(write(tmp_path, (NAMES + body(mv).replace("nan", word)).encode()), **GIVEN)
     np.testing.assert_allclose(record.signal, mv, atol=1e-6)
+
+
+@pytest.mark.parametrize("word", [word for word in WORDS if word.strip()])
+@pytest.mark.parametrize(("n_rows", "n_leads"), [(1, 3), (60, 3), (60, 12), (450, 12)])
+def test_invalid_samples_at_the_beginning_are_no_names(
+    tmp_path: Path, word: str, n_rows: int, n_leads: int
+):
+    mv = ecg(600) / 1000
+    mv[:n_leads, :n_rows] = np.nan
+    record = read_record(write(tmp_path, (NAMES + body(mv).replace("nan", word)).encode()), **GIVEN)
+    assert record.leads == LEADS
+    np.testing.assert_allclose(record.signal, mv, atol=1e-6)
+
+
+def test_rows_without_cells_at_the_beginning(tmp_path: Path):
+    mv = MV.copy()
+    mv[:, :20] = np.nan
+    record = read_record(write(tmp_path, (NAMES + body(mv).replace("nan", "")).encode()), **GIVEN)
+    np.testing.assert_allclose(record.signal, mv, atol=1e-6)
+    # One is an empty row of a spreadsheet, and a rule of Markdown is no row.
+    for rule, delimiter in ((",,,,,,,,,,,", ","), ("|".join(["---"] * 12), "|")):
+        content = NAMES.replace(",", delimiter) + rule + "\n" + body(delimiter=delimiter)
+        record = read_record(write(tmp_path, content.encode()), **GIVEN)
+        np.testing.assert_allclose(record.signal, MV, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_rows", [2, 60])
+@pytest.mark.parametrize("n_leads", [7, 12])
+def test_other_words_at_the_beginning_are_refused(tmp_path: Path, n_rows: int, n_leads: int):
+    mv = MV.copy()
+    mv[:n_leads, :n_rows] = np.nan
+    content = NAMES + body(mv).replace("nan", "overflow")
+    assert_refused(write(tmp_path, content.encode()), "column I: not a number: 'overflow'", **GIVEN)
+
+
+@pytest.mark.parametrize("sign", "\u2212\u2013\uff0d")
+@pytest.mark.parametrize(
+    "layout", ["plain", "semicolons", "blanks", "numbers of rows", "one lead per row"]
+)
+def test_other_minus_signs(tmp_path: Path, sign: str, layout: str):
+    content = LAYOUTS[layout].replace("-", sign)
+    record = read_record(write(tmp_path, content.encode(), "csv"), **GIVEN)
+    assert list(map(lead_name, record.leads)) == list(LEADS)
+    np.testing.assert_allclose(record.signal, MV, atol=1e-6)
+
+
+def with_thousands(sign: str, delimiter: str = ";") -> str:
+    """Return a table of whole numbers up to 6000 with a sign between thousands."""
+    rows = [[f"{10 * int(value):,}".replace(",", sign) for value in row] for row in ecg(300).T]
+    return "\n".join(map(delimiter.join, [LEADS, *rows]))
+
+
+@pytest.mark.parametrize("delimiter", ";\t|")
+@pytest.mark.parametrize("sign", ".,")
+def test_signs_between_thousands_are_refused(tmp_path: Path, sign: str, delimiter: str):
+    stated = {"fs": FS, "units": "uV"}
+    lines = with_thousands(sign, delimiter).split("\n")
+    tables = {
+        "columns": "\n".join(lines),
+        "a column": "\n".join(line.split(delimiter)[1] for line in lines),
+        "rows": "\n".join(
+            map(delimiter.join, np.array([line.split(delimiter) for line in lines]).T)
+        ),
+    }
+    for content in tables.values():
+        assert_refused(write(tmp_path, content.encode()), "may be between thousands", **stated)
+
+
+def test_a_sign_between_thousands_in_one_lead_only(tmp_path: Path):
+    rows = "".join(f"{1000 + i:,};{i}\n".replace(",", ".") for i in range(300))
+    path = write(tmp_path, ("I;II\n" + rows).encode())
+    assert_refused(path, "may be between thousands", fs=FS, units="uV")
+    # Milliseconds next to an amplifier with an offset.
+    path.write_bytes(
+        ("time [ms];I\n" + "".join(f"{2 * i};1.{600 + i}\n" for i in range(300))).encode()
+    )
+    assert read_record(path, units="mV").signal[0, -1] == pytest.approx(1.899)
+
+
+@pytest.mark.parametrize("sign", "'\u00a0\u202f ")
+def test_other_signs_between_thousands_are_refused(tmp_path: Path, sign: str):
+    path = write(tmp_path, with_thousands(sign).encode())
+    assert_refused(path, "line 2, column I: not a number", fs=FS, units="uV")
+
+
+@pytest.mark.parametrize("form", ["{:.3f}", "{:g}", "{}"])
+@pytest.mark.parametrize("scale", [1, 3, 100])
+def test_decimals_in_threes_are_decimals(tmp_path: Path, form: str, scale: int):
+    rows = [[form.format(round(scale * value, 3)) for value in row] for row in MV.T]
+    content = NAMES + "\n".join(map(",".join, rows))
+    record = read_record(write(tmp_path, content.encode()), **GIVEN)
+    np.testing.assert_allclose(record.signal, scale * MV, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["record", "patient_id", "ecg_id"])
+@pytest.mark.parametrize("values", [("a", "b"), (1, 2)])
+def test_several_records_below_each_other_are_refused(tmp_path: Path, name: str, values: tuple):
+    rows = pd.DataFrame(MV.T, columns=list(LEADS))
+    tables = [rows.assign(**{name: value}) for value in values]
+    path = write(tmp_path, pd.concat(tables).to_csv(index=False).encode())
+    assert_refused(path, f"column {name} has several values", **GIVEN)
+    path.write_bytes(tables[0].to_csv(index=False).encode())
+    read_record(path, **GIVEN)
+    path.write_bytes(rows.assign(**{name: range(300)}).to_csv(index=False).encode())
+    read_record(path, **GIVEN)
+
+
+@pytest.mark.parametrize("start", [0, 1])
+def test_numbers_of_columns_are_names(tmp_path: Path, start: int):
+    table = pd.DataFrame(MV.T, columns=range(start, 12 + start))
+    for index in (True, False):
+        path = write(tmp_path, table.to_csv(index=index).encode(), "csv")
+        assert_refused(path, "does not name its 12 leads", **GIVEN)
+        record = read_record(path, **GIVEN, leads=list(LEADS))
+        np.testing.assert_allclose(record.signal, MV, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["II (mV)", "MLII_mV"])
@@ -196,11 +333,59 @@ def test_a_number_before_the_samples_of_each_lead_is_refused(tmp_path: Path):
         lines = [[lead, *before, *row] for lead, row in zip(LEADS, MV, strict=True)]
         return "\n".join(",".join(map(str, line)) for line in lines).encode()
 
-    path = write(tmp_path, b"lead,gain,samples\n" + rows(200), "csv")
+    path = write(tmp_path, rows(200), "csv")
     assert_refused(path, "all rows of leads begin with 200", **GIVEN)
     # A pause before the record.
     record = read_record(write(tmp_path, rows(-3, -3, -3), "csv"), **GIVEN)
     np.testing.assert_allclose(record.signal[:, 3:], MV, atol=1e-6)
+
+
+LEAD_ROWS = pd.DataFrame(MV, index=list(LEADS))
+STATED = LEAD_ROWS.reset_index(names="lead").assign(fs=FS, units="mV").set_index("lead")
+FORMS = {
+    "of pandas": LEAD_ROWS.to_csv(),
+    "of pandas with semicolons": LEAD_ROWS.to_csv(sep=";", decimal=","),
+    "with numbers": LEAD_ROWS.reset_index().to_csv(),
+    "with numbers alone": LEAD_ROWS.reset_index().to_csv(header=False),
+    "with times above": LEAD_ROWS.set_axis(np.arange(300) / FS, axis=1).to_csv(),
+    "with a row of times": pd.concat(
+        [LEAD_ROWS, pd.DataFrame([np.arange(300) / FS], index=["time_s"])]
+    ).to_csv(),
+    "with numbered samples": LEAD_ROWS.add_prefix("s").to_csv(),
+    "of one record": LEAD_ROWS.assign(record="r1").set_index("record", append=True).to_csv(),
+    "with rate and unit": STATED.set_index(["fs", "units"], append=True).add_prefix("s").to_csv(),
+    "with the lead last": STATED.reset_index().set_index(["units", "fs", "lead"]).to_csv(),
+    "with one name for samples": "lead,unit,fs,samples\n"
+    + STATED.set_index(["units", "fs"], append=True).to_csv(header=False),
+    "with units": LEAD_ROWS.assign(unit="mV").set_index("unit", append=True).to_csv(header=False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_rows_of_leads(tmp_path: Path, form: str):
+    path = write(tmp_path, FORMS[form].encode(), "csv")
+    record = read_record(path, **({} if "rate and unit" in form else GIVEN))
+    assert (record.fs, record.leads) == (FS, LEADS)
+    np.testing.assert_allclose(record.signal, MV, atol=1e-6)
+    assert find_records(tmp_path) == [str(path)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (LEAD_ROWS.assign(fs=[250, *[500] * 11]).set_index("fs", append=True), "fs has several"),
+        (LEAD_ROWS.assign(id=[*"ab"] * 6).set_index("id", append=True), "column id has several"),
+        (
+            LEAD_ROWS.assign(unit="mV", gain=200).set_index(["unit", "gain"], append=True),
+            "a gain of 200 and the unit mV",
+        ),
+    ],
+)
+def test_rows_of_leads_that_contradict_each_other(tmp_path: Path, rows, message: str):
+    assert_refused(
+        write(tmp_path, rows.rename_axis(["lead", *rows.index.names[1:]]).to_csv().encode()),
+        message,
+    )
 
 
 @pytest.mark.parametrize("has_time", [True, False])
@@ -221,6 +406,35 @@ def test_settings_of_labchart_are_no_samples(tmp_path: Path, n_leads: int, has_t
     record = read_record(path, **given)
     assert (record.leads, record.fs) == (LEADS[:n_leads], 500)
     np.testing.assert_allclose(record.signal, mv, atol=1e-6)
+
+
+def labchart(mv: np.ndarray, interval: str = "0.002 s") -> str:
+    """Return a block of an export of LabChart."""
+    head = [f"Interval=\t{interval}", "ExcelDateTime=\t4.4e+04\t11/26/2020", "DateFormat=\t"]
+    head += ["ChannelTitle=\t" + "\t".join(LEADS), "UnitName=\t" + "\t".join(["mV"] * 12)]
+    rows = ["\t".join(map(str, [f"{i / FS:.3f}", *row])) for i, row in enumerate(mv.T)]
+    return "\n".join([*head, *rows, ""])
+
+
+@pytest.mark.parametrize("lengths", [(100, 200), (1, 299), (297, 3), (100, 100, 100)])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_several_blocks_of_labchart_are_refused(tmp_path: Path, lengths: tuple[int], end: str):
+    parts = np.split(MV, np.cumsum(lengths)[:-1], axis=1)
+    content = "".join(map(labchart, parts)).replace("\n", end)
+    assert_refused(write(tmp_path, content.encode(), "txt"), f"{len(lengths)} blocks of LabChart")
+
+
+def test_remarks_of_labchart_are_no_cells(tmp_path: Path):
+    content = labchart(MV).replace("\n0.200\t", "\n0.200\t", 1).split("\n")
+    content[100] += "\t#* electrode moved"
+    record = read_record(write(tmp_path, "\n".join(content).encode(), "txt"))
+    np.testing.assert_allclose(record.signal, MV, atol=1e-6)
+
+
+def test_the_number_of_samples_above_them_is_no_sample(tmp_path: Path):
+    content = "sec\tI\tII\n\t300\t300\n" + body(MV[:2], "\t", seconds)
+    record = read_record(write(tmp_path, content.encode(), "txt"), units="mV")
+    np.testing.assert_allclose(record.signal, MV[:2], atol=1e-6)
 
 
 @pytest.mark.parametrize("row", ["Calibration,1,mV", "LSB,1,mV", "Range,5,mV"])
@@ -276,7 +490,8 @@ def with_row(row: str) -> str:
         ("# fs: 250\n" + tsv(ecg()).decode(), "goes at 500 Hz, but the file states 250"),
         (tsv(ecg()).decode().replace("9998,0", "99980,0"), "gap of 90 s"),
         ("I,II\nx,y\nz,a\n", "no table of numbers"),
-        (pd.DataFrame(ecg().T).to_csv(index=False), "numbers the columns"),
+        (pd.DataFrame(ecg().T).to_csv(index=False), "does not name its 12 leads"),
+        (pd.DataFrame(ecg()[:3].T).to_csv(index=False), "numbers the columns"),
         ("hello world", "no table of numbers"),
         ("," * 5000 + "\n1,2\n", "no table of numbers"),
         ("I,II,\n" + "1,2,3\n" * 50, "no name"),

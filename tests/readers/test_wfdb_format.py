@@ -163,17 +163,17 @@ def test_too_few_leads_for_the_samples(base: Path):
         ("/mV", "/mmHg", "expected units nV, uV, mV or V, got mmHg for lead I"),
         ("1000.0(0)/mV", "0", "read.gain"),
         ("1000.0(0)/mV", "0.0(0)/mV", "read.gain"),
-        ("1000.0(0)/mV", "1.2.3/mV", "expected a gain"),
+        ("1000.0(0)/mV", "1.2.3/mV", "malformed header"),
         ("rec 3 100 500", "rec 3", "read.fs"),
         ("rec 3 100 500", "rec 3 0 500", "read.fs"),
         ("rec 3 100 500", "rec/2 3 100 500", "states 2 segment(s) but lists 3"),
         ("rec 3 100 500", "rec three 100 500", "malformed header"),
         ("rec.dat", "../other/rec.dat", "got the path ../other/rec.dat"),
         ("rec.dat 16", "rec.dat 99", "no WFDB format"),
-        ("rec.dat 16", "rec.dat 16x1000000000", "malformed header, expected a format"),
+        ("rec.dat 16", "rec.dat 16x1000000000", "malformed header"),
         ("rec.dat 16", "rec.dat 16x100000000", "truncated"),
         ("rec.dat 16", "rec.dat 16:100000000", "skewed by 100000000 of 500 samples"),
-        ("rec.dat 16", "rec.dat sixteen", "expected a format as in 16"),
+        ("rec.dat 16", "rec.dat sixteen", "malformed header"),
     ],
 )
 def test_malformed_header(base: Path, old: str, new: str, word: str):
@@ -479,7 +479,7 @@ def change(folder: Path, name: str, old: str, new: str) -> None:
         ("rec_2", "/mV", "/uV", "lead I has the units mV and uV in different segments"),
         ("rec_2", "rec_2 12", "rec_2/12 12", "segment rec_2: "),
         ("rec_2", " 16 1000", " 16x2 1000", "segment rec_2: rec_2.dat is truncated"),
-        ("rec_2", "1000.0(0)/mV", "a/mV", "segment rec_2: expected a gain"),
+        ("rec_2", "1000.0(0)/mV", "a/mV", "segment rec_2: malformed header"),
     ],
 )
 def test_segments_that_contradict_the_record(tmp_path: Path, name: str, old, new, word: str):

@@ -2,10 +2,8 @@
 
 import pytest
 
-from ecg_siglip.readers.channels import MAX_PARSED_BYTES
+from ecg_siglip.readers.isolated import run_isolated
 from ecg_siglip.readers.xml_document import (
-    MAX_NAMESPACE,
-    MAX_XML_TAGS,
     decode_xml,
     parse_number,
     parse_samples,
@@ -19,7 +17,7 @@ NAME = "<ECG><name>Müller</name></ECG>"
 @pytest.mark.parametrize("declared", ["", "utf-8", "utf-16", "ISO-8859-1", "nonsense", "zlib"])
 @pytest.mark.parametrize(
     "encoding",
-    ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be", "cp1252"],
+    ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"],
 )
 def test_the_bytes_decide_the_encoding(encoding: str, declared: str):
     declaration = f'<?xml version="1.0" encoding="{declared}"?>' if declared else ""
@@ -34,7 +32,6 @@ def test_the_bytes_decide_the_encoding(encoding: str, declared: str):
 def test_other_encodings():
     declared = '<?xml version="1.0" encoding="windows-1251"?><ECG><name>Иванов</name></ECG>'
     assert parse_xml(declared.encode("cp1251")).findtext("name") == "Иванов"
-    assert parse_xml(f'<?xml version="1.0"?>{NAME}'.encode("cp037")).findtext("name") == "Müller"
 
 
 def test_control_characters_and_padding_do_no_harm():
@@ -62,19 +59,17 @@ def test_the_root_is_found_in_the_beginning_of_a_file(head: bytes, name: str):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    "content",
     [
-        (b"<a>" * (MAX_XML_TAGS + 1), "tags"),
-        (b"<a>" + bytes(MAX_PARSED_BYTES), "MiB"),
-        (b"<a " + b"x=" * (1 << 20) + b"=", "attributes"),
-        (b'<a xmlns="' + b"u" * MAX_NAMESPACE + b'x"/>', "namespaces of at most"),
-        (b'<a xmlns:b="' + b"u" * MAX_NAMESPACE + b'"><b:c b:d="1"/></a>', "namespaces of at most"),
-        (b'<!DOCTYPE a [<!ATTLIST b x CDATA "lol">]><a/>', "defines attributes of <b>"),
+        b"<a>" * 5_000_000,
+        b"<a/>" * 10_000_000 + bytes(1 << 25),
+        b"<a " + b"x=" * (1 << 22) + b"=",
+        b'<!DOCTYPE a [<!ATTLIST b x CDATA "%s">]><a>%s</a>' % (b"l" * (1 << 20), b"<b/>" * 10**6),
     ],
 )
-def test_work_is_bounded(content: bytes, message: str):
-    with pytest.raises(ValueError, match=message):
-        parse_xml(content)
+def test_work_is_bounded(content: bytes):
+    with pytest.raises(ValueError, match=r"damaged|too large|took too long|not known"):
+        run_isolated(b"xml", content)
 
 
 def test_deep_nesting_is_an_error():

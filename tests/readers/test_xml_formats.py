@@ -23,11 +23,9 @@ def test_entities_are_refused(tmp_path: Path):
     assert_refused(write(tmp_path, aecg(ecg(), head=head)), "EntitiesForbidden")
     head = '<!DOCTYPE AnnotatedECG [<!ENTITY % all SYSTEM "other.dtd"> %all;]>'
     assert_refused(write(tmp_path, aecg(ecg(), head=head)), "EntitiesForbidden")
-    head = f'<!DOCTYPE AnnotatedECG [<!ATTLIST component x CDATA "{"lol" * 1000}">]>'
-    assert_refused(write(tmp_path, aecg(ecg(), head=head)), "defines attributes of <component>")
     for head in ('<!DOCTYPE AnnotatedECG SYSTEM "other.dtd">', "<!-- a <comment> -->"):
         assert read_record(write(tmp_path, aecg(ecg(), head=head))).leads[0].endswith("LEAD_I")
-    assert_refused(write(tmp_path, b"<a>" * 100_000), "malformed XML")
+    assert_refused(write(tmp_path, b"<a>" * 100_000), "XML: damaged")
 
 
 @pytest.mark.parametrize(

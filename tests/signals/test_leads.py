@@ -70,12 +70,17 @@ SPELLINGS = {
             "131075",
         ),
     ],
+    "I ": ["ECG I-Ref", "ECG LA-RA", "LA-RA", "EKG la - ra"],
+    "II ": ["ECG II-Ref", "ECG LL-RA"],
+    "III ": ["LL-LA"],
+    "V1 ": ["EKG V1-Ref", "ECG V1-REF"],
     "V5": ["ECG V5", "ECG - V5", "v5;", "`V5`"],
 }
 OTHERS = (
     *("-aVR", "ECG -aVR", "\u2212aVR", "-I", "aVR-", "inverted aVR", "aVR inv"),
     *("ECG1", "ECG", "Lead", "Lead 1", "1", "Ch I", "\u7b2c4\u8a98\u5c0e", "2:99", "131072"),
     *("V", "V0", "V7", "V10", "V3R", "VR", "VI", "MCL1", "aV", "C1", "D", "D4", "IV", "IIII", "X"),
+    *("RA-LA", "LA-LL", "ECG RA-LA", "LA1-LA2", "V1-Ref", "I-Ref", "A1-Ref", "EEG C3-Ref"),
     *("I+II", "I-II", "V1-V2", "II V1", "EEG C3", "ICG", "IBI", "LI", "MDC_ECG_LEAD_X", ""),
 )
 
@@ -84,7 +89,7 @@ OTHERS = (
     ("spell", "lead"), [(spell, lead) for lead, words in SPELLINGS.items() for spell in words]
 )
 def test_spellings_of_leads(spell: str, lead: str):
-    assert lead_name(spell) == lead
+    assert lead_name(spell) == lead.strip()
 
 
 @pytest.mark.parametrize("name", OTHERS)

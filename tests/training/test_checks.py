@@ -51,3 +51,37 @@ def test_settings_that_exclude_each_other_are_refused(train_config, settings, me
 )
 def test_settings_that_fit_are_accepted(train_config, settings):
     check_train_settings(train_config(**settings))
+
+
+A, B = {"name": "a", "root": "x"}, {"name": "b", "kind": "table", "table": "t.csv"}
+
+
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        ([{"root": "x"}], r"^data\.sources\[0\]\.name is missing; expected the name"),
+        ([A, {"kind": "table"}], r"^data\.sources\[1\]\.name is missing"),
+        ([A, A], r"^data\.sources: two have the name a; expected different names"),
+        ([A, {"name": "b"}], r"^data\.sources\[1\]\.root is missing; expected the root of b"),
+        ([A, {"name": "b", "kind": "table"}], r"^data\.sources\[1\]\.table is missing"),
+        ([A, {"name": "b", "kind": "challenge"}], r"^data\.sources\[1\]\.root is missing"),
+        ([A, B | {"kind": "ptbxl", "root": "y"}], r"\.table=t\.csv with kind=ptbxl: expected kind"),
+        ([A | {"name": "a/b"}], r"\[0\]\.name=a/b: expected letters, digits"),
+        ([A | {"name": ""}], r"\[0\]\.name=: expected letters, digits"),
+        ([A | {"tune": False}, B | {"tune": False}], r"all have tune=false; expected one with"),
+    ],
+)
+def test_a_source_that_is_not_fully_named_is_refused(train_config, sources, message):
+    with pytest.raises(ValueError, match=message):
+        check_train_settings(train_config(**{"data.sources": sources}))
+
+
+def test_well_named_sources_and_single_data_sets_are_accepted(train_config):
+    check_train_settings(train_config(**{"data.sources": [A, B | {"name": "病院 2.b-c+d"}]}))
+    check_train_settings(train_config(**{"data.kind": "table", "data.table": "t.csv"}))
+    with pytest.raises(
+        ValueError, match=r"^data\.table=t\.csv with kind=ptbxl: expected kind=table"
+    ):
+        check_train_settings(train_config(**{"data.table": "t.csv"}))
+    with pytest.raises(ValueError, match=r"^data\.root is missing; expected data\.root=\.\.\."):
+        check_train_settings(train_config(**{"data.root": None}))

@@ -56,7 +56,7 @@ def test_it_is_evaluated_and_predicts_like_any_run(runs):
     probabilities = predictor.probabilities(np.zeros((2, 12, 1000), np.int16))
     assert probabilities.shape == (2, 71)
     assert len(predictor.decide(probabilities[0])) == 71
-    assert table.shape[1] == 2 + 2 * 71
+    assert table.shape[1] == 4 + 2 * 71
 
 
 def test_an_existing_run_is_not_overwritten(runs):

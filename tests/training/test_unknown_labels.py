@@ -148,12 +148,32 @@ def test_data_without_any_known_label_train_on_their_reports(train_config, tmp_p
     assert (folder / "report.html").is_file()
 
 
+def test_a_teacher_of_records_that_have_other_folds_is_refused(train_config, monkeypatch):
+    settings = train_config(**{"objective.teachers": ["t"], "objective.teacher_share": 0.5})
+    data = load_training_data(settings, progress=False)
+
+    class Teacher:
+        class artifact:
+            class neighbors:
+                holds = staticmethod(lambda ecg_id: ecg_id == ecg_id[0])
+
+            class provenance:
+                has_seen = staticmethod(lambda fold: False)
+
+    monkeypatch.setattr(distillation, "find_runs", lambda *_: ["t"])
+    monkeypatch.setattr(distillation, "_load_teacher", lambda *_: Teacher)
+    with pytest.raises(ValueError, match=r"t: was trained on records that have other folds"):
+        distillation.soft_labels(data, settings)
+
+
 def test_teachers_fill_in_no_unknown_label(train_config, monkeypatch):
     settings = train_config(**{"objective.teachers": ["t"], "objective.teacher_share": 0.5})
     data = with_unknown(load_training_data(settings, progress=False))
 
     class Teacher:
         class artifact:
+            neighbors = None
+
             class provenance:
                 has_seen = staticmethod(lambda fold: False)
                 summary = staticmethod(dict)

@@ -30,10 +30,12 @@ REFERENCE = Path(__file__).resolve().parent / "reference"
 NOTE = "<!-- Written by docs/generate_reference.py; do not edit. -->"
 # In the order in which a user meets them.
 COMMANDS = {
-    "simulate": "Simulate ECGs with known findings, in the layout of PTB-XL.",
+    "simulate": "Simulate ECGs with known findings: a PTB-XL, or a hospital with a table.",
     "ptbxl": "Download PTB-XL, check every file, and build the waveform cache.",
+    "vocabulary": "Write a starter vocabulary from the codes of a table, for a person to edit.",
     "check": "Check a table or another data set before training: what is wrong, what is there.",
-    "train": "Train a model on PTB-XL or on data in its layout.",
+    "train": "Train a model on PTB-XL or on other data.",
+    "adapt": "Adapt a trained model to other records or findings: train from its encoders.",
     "evaluate": "Score a trained model on one fold, or on external data.",
     "predict": "Print the findings of records as JSON, one line per record.",
     "compare": "Compare runs on the same records, with intervals and p-values.",

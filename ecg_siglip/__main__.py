@@ -17,14 +17,22 @@ from ecg_siglip import __version__
 
 # In the order of a first use, for the help page.
 COMMANDS = (
-    *("simulate", "ptbxl", "check", "train", "adapt", "evaluate", "predict"),
+    *("simulate", "ptbxl", "vocabulary", "check", "train", "adapt", "evaluate", "predict"),
     *("compare", "ensemble", "export", "app"),
 )
 
 
+def module_name(command: str) -> str:
+    """Return the module of a command: of its own name, or that which runs a package of the name."""
+    is_package = Path(__file__).with_name(command).is_dir()
+    return f"ecg_siglip.{command}" + (".__main__" if is_package else "")
+
+
 def command_summary(command: str) -> str:
     """Return the first line of a command's docstring, read without an import of the module."""
-    source = Path(__file__).with_name(f"{command}.py").read_text(encoding="utf-8")
+    folder = Path(__file__).parent
+    path = folder.joinpath(*module_name(command).split(".")[1:]).with_suffix(".py")
+    source = path.read_text(encoding="utf-8")
     return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
 
@@ -37,7 +45,7 @@ def help_text() -> str:
             (package_doc or "").partition("\n")[0],
             "",
             "Commands:",
-            *(f"  {command:9} {command_summary(command)}" for command in COMMANDS),
+            *(f"  {command:10} {command_summary(command)}" for command in COMMANDS),
             "",
             "Settings of a command: ecg-siglip COMMAND --help. Version: ecg-siglip --version.",
             "Each command also runs as a module: python -m ecg_siglip.COMMAND SETTING=VALUE ...",
@@ -69,7 +77,7 @@ def main() -> int:
         )
         return 2
     sys.argv = [f"ecg-siglip {first}", *rest]  # Hydra reads its overrides from here
-    importlib.import_module(f"ecg_siglip.{first}").main()
+    importlib.import_module(module_name(first)).main()
     return 0
 
 

@@ -403,6 +403,9 @@ class TrainConfig:
     save_every_s: float = setting(30.0, "Time between saved states within an epoch, s.", 0.0, 1e6)
 
 
+AdaptConfig = TrainConfig  # the command adapt has other defaults, in conf/adapt.yaml
+
+
 @dataclass
 class CheckConfig:
     data: DataConfig = group(DataConfig)
@@ -638,7 +641,34 @@ class SimulateData:
 @dataclass
 class SimulateConfig:
     data: SimulateData = group(SimulateData)
+    layout: str = setting(
+        "ptbxl",
+        "What is written. ptbxl: the files of PTB-XL; table: a hospital with MUSE XML, DICOM and "
+        "CSV files, a table and a vocabulary of 98 findings with Japanese names.",
+        choices=("ptbxl", "table"),
+    )
     n_records: int = setting(2000, "Number of records to simulate.", 10, 1000000)
     seed: int = setting(0, "Seed; the same seed gives the same bytes.", 0, 2**31 - 1)
-    records500: bool = setting(False, "Also write records500/.")
+    records500: bool = setting(False, "ptbxl: also write records500/.")
     n_workers: int | None = setting(None, "Processes; null: one per core.", 1, 256)
+
+
+@dataclass
+class VocabularyConfig:
+    table: str = setting(
+        "???",
+        "Table with one row per ECG, as data.table of train: its codes are in the column findings.",
+    )
+    query: str | None = same_setting(SourceConfig, "query")
+    columns: list[str] = setting(
+        [], "Columns that are named after codes, with 1, 0 or empty cells: [AF,LBBB]."
+    )
+    names: str | None = setting(
+        None, "CSV file with the columns code and name; null: a name is the code."
+    )
+    language: str = setting("en", "Language of the names: en, de, ja, ...")
+    out: str | None = setting("findings.yaml", "Vocabulary to write, a new .yaml file; null: none.")
+    mapping: str | None = setting(
+        None,
+        "Also write a mapping of the codes to PTB-XL's findings, a new .csv file for data.codes.",
+    )

@@ -1,26 +1,37 @@
-"""Simulate ECGs with known findings in the layout of PTB-XL."""
+"""Simulate ECGs with known findings, in the layout of PTB-XL or as a table with device files."""
 
 from __future__ import annotations
 
 from ecg_siglip import config
 from ecg_siglip.core.command_line import run_command
 from ecg_siglip.simulation.dataset import simulate_dataset
+from ecg_siglip.simulation.hospital import TABLE, VOCABULARY, simulate_hospital
 
 
 def simulate(settings: config.SimulateConfig) -> None:
-    """Simulate ECGs with known findings in the layout of PTB-XL."""
-    root = simulate_dataset(
-        settings.data.root,
-        settings.n_records,
+    """Simulate ECGs with known findings: a PTB-XL, or a hospital with a table and device files."""
+    root, n_records = settings.data.root, settings.n_records
+    if settings.layout == "table":
+        if settings.records500:
+            raise ValueError("records500=true: expected with layout=ptbxl only")
+        folder = simulate_hospital(
+            root, n_records, settings.seed, settings.n_workers, progress=True
+        )
+        print(f"wrote {n_records} records, {folder / TABLE} and {folder / VOCABULARY}")
+        return
+    folder = simulate_dataset(
+        root,
+        n_records,
         settings.seed,
         settings.records500,
         settings.n_workers,
         progress=True,
     )
-    print(f"wrote {settings.n_records} records to {root}")
+    print(f"wrote {n_records} records to {folder}")
 
 
 def main() -> None:
+    """Run the command."""
     run_command("simulate", config.SimulateConfig, simulate)
 
 

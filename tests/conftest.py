@@ -41,6 +41,15 @@ def simulated(tmp_path_factory) -> Path:
     return simulate_dataset(tmp_path_factory.mktemp("data") / "simulated", n_records=150, seed=1)
 
 
+@pytest.fixture(scope="session")
+def hospital(tmp_path_factory) -> Path:
+    """A small synthetic hospital: device files, a table, 98 findings; not to be changed."""
+    from ecg_siglip.simulation.hospital import simulate_hospital
+
+    pytest.importorskip("pydicom", reason="needs the extra [formats]")
+    return simulate_hospital(tmp_path_factory.mktemp("data") / "hospital", n_records=150, seed=1)
+
+
 @pytest.fixture
 def train_config(simulated, tmp_path):
     """A function that makes the configuration of a training of a second or two."""

@@ -25,6 +25,7 @@ SCHEMAS = {
     "ptbxl": config.PtbxlConfig,
     "simulate": config.SimulateConfig,
     "train": config.TrainConfig,
+    "vocabulary": config.VocabularyConfig,
 }
 # Adding a setting is a decision: it has to be added here as well.
 SETTINGS = {
@@ -73,7 +74,7 @@ SETTINGS = {
         waveform.high_hz waveform.low_hz
     """,
     "simulate": """
-        data.root n_records n_workers records500 seed
+        data.root layout n_records n_workers records500 seed
     """,
     "train": """
         augment.fewer_leads augment.gain augment.lead_mask augment.mixup augment.shift_s
@@ -93,6 +94,9 @@ SETTINGS = {
         text.lora_rank text.max_tokens text.n_heads text.name text.pool text.vocab_size
         text.width vocabulary waveform.allow_flat waveform.allow_gaps waveform.allow_short
         waveform.duration_s waveform.fs waveform.high_hz waveform.low_hz
+    """,
+    "vocabulary": """
+        columns language mapping names out query table
     """,
 }
 
@@ -320,6 +324,7 @@ def test_a_wrong_source_in_a_file_is_one_line(composed, capsys, tmp_path, text, 
         ("ptbxl", []),
         ("simulate", ["data.root=x"]),
         ("train", ["run.name=r"]),
+        ("vocabulary", ["table=ecgs.csv"]),
     ],
 )
 def test_every_command_composes_from_its_required_settings(composed, command, required):

@@ -35,8 +35,11 @@ MODULES = {
 
 
 def unit(module: str) -> str:
-    """Return the sub-package of a module, or the module itself if it is in none."""
-    return module.partition(".")[0]
+    """Return the sub-package of a module, or the module itself if it is in none.
+
+    A module that runs a package as a command is a command.
+    """
+    return "__main__" if module.endswith(".__main__") else module.partition(".")[0]
 
 
 def imported(module: str) -> tuple[set[str], set[str]]:

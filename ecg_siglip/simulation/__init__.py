@@ -9,6 +9,7 @@ _MODULE_OF = {
     "make_record": "dataset",
     "simulate_ecg": "rhythms",
     "simulate_dataset": "dataset",
+    "simulate_hospital": "hospital",
 }
 __all__ = [*_MODULE_OF]
 __getattr__ = lazy_names(__name__, _MODULE_OF)

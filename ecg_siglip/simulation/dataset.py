@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,6 +23,7 @@ from ecg_siglip.core.files import replace_folder
 from ecg_siglip.signals.preprocessing import resample, to_int16
 from ecg_siglip.simulation import finding_rules
 from ecg_siglip.simulation.electrode_noise import FS, with_faults
+from ecg_siglip.simulation.heart import Heart
 from ecg_siglip.simulation.measurements import axis_degrees, qrs_of
 from ecg_siglip.simulation.patients import draw_findings, draw_patients
 from ecg_siglip.simulation.ptbxl_layout import database, file_name, statements, write_wfdb
@@ -33,6 +34,25 @@ DURATION_S = 10.0
 N_CHUNK = 50  # records that a process takes at a time
 # Upper limits of the electrical axis, degrees, with PTB-XL's abbreviations.
 AXES = ((-90, "AXR"), (-30, "ALAD"), (0, "LAD"), (90, "MID"), (120, "RAD"), (181, "ARAD"))
+
+
+def draw_heart(
+    seed: int, ecg_id: int, age: float, is_woman: bool
+) -> tuple[dict[str, float], Heart, np.random.Generator]:
+    """Draw the findings and the heart of a record.
+
+    Returns
+    -------
+    codes : dict of str to float
+        See ``patients.draw_findings``.
+    heart : Heart
+    rng : numpy.random.Generator
+        Draws the rest of the record.
+    """
+    rng = np.random.default_rng([seed, 1, ecg_id])
+    codes = draw_findings(rng, age)
+    person = finding_rules.person(rng, age, is_woman)
+    return codes, finding_rules.with_findings(person, codes, rng), rng
 
 
 def make_record(
@@ -47,9 +67,7 @@ def make_record(
         ``scp_codes``, ``report``, the noise columns, ``heart_axis``, ``pacemaker``,
         ``extra_beats``.
     """
-    rng = np.random.default_rng([seed, 1, ecg_id])
-    codes = draw_findings(rng, age)
-    heart = finding_rules.with_findings(finding_rules.person(rng, age, is_woman), codes, rng)
+    codes, heart, rng = draw_heart(seed, ecg_id, age, is_woman)
     axis = axis_degrees(qrs_of(heart))
     independent, _ = simulate_ecg(heart, FS, DURATION_S, rng)
     row: dict[str, Any] = {"scp_codes": str(codes), "report": report(list(codes), rng)}
@@ -111,15 +129,27 @@ def simulate_dataset(
     ValueError
         If the folder is not empty.
     """
-    root = Path(root)
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise ValueError(f"{root} is not empty; expected a new folder, nothing was written")
+    root = check_new_folder(root)
     root.parent.mkdir(parents=True, exist_ok=True)
     people = draw_patients(n_records, seed)
     with replace_folder(root) as partial:
         rows = _write_records(partial, people, seed, records500, n_workers, progress)
         database(people, rows, seed).to_csv(partial / "ptbxl_database.csv")
         statements().to_csv(partial / "scp_statements.csv")
+    return root
+
+
+def check_new_folder(root: str | Path) -> Path:
+    """Return the path of a folder that does not exist or is empty.
+
+    Raises
+    ------
+    ValueError
+        If it is not empty, or a file.
+    """
+    root = Path(root)
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise ValueError(f"{root} is not empty; expected a new folder, nothing was written")
     return root
 
 
@@ -141,15 +171,26 @@ def _write_records(
     jobs = [
         (root, seed, records500, numbered[i : i + N_CHUNK]) for i in range(0, n_records, N_CHUNK)
     ]
+    return run_in_processes(write_chunk, jobs, n_records, n_workers, progress)
+
+
+def run_in_processes(
+    write: Callable[[Any], list[dict[str, Any]]],
+    jobs: Sequence[Any],
+    n_records: int,
+    n_workers: int | None,
+    progress: bool,
+) -> list[dict[str, Any]]:
+    """Run a function for each job, in several processes; return all rows, in order."""
     rows: list[dict[str, Any]] = []
     n_workers = min(n_workers or os.cpu_count() or 1, len(jobs))
     with contextlib.ExitStack() as stack:
-        chunks: Iterable[list[dict[str, Any]]] = map(write_chunk, jobs)
+        chunks: Iterable[list[dict[str, Any]]] = map(write, jobs)
         if n_workers > 1:
             # After the first error no process writes any more when the folder is removed.
             pool = ProcessPoolExecutor(n_workers, mp_context=get_context("spawn"))
             stack.callback(pool.shutdown, cancel_futures=True)
-            chunks = pool.map(write_chunk, jobs)
+            chunks = pool.map(write, jobs)
         disable = None if progress else True
         bar = stack.enter_context(tqdm(total=n_records, unit="record", disable=disable))
         for chunk in chunks:

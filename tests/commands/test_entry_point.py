@@ -30,7 +30,7 @@ def test_every_command_is_listed():
 
 @pytest.mark.parametrize("command", entry_point.COMMANDS)
 def test_the_summary_is_the_first_line_of_the_docstring(command):
-    module = import_module(f"ecg_siglip.{command}")
+    module = import_module(entry_point.module_name(command))
     assert entry_point.command_summary(command) == module.__doc__.partition("\n")[0]
     assert entry_point.command_summary(command).endswith(".")
     assert callable(module.main)
@@ -41,7 +41,7 @@ def test_help_lists_each_command_with_its_summary(arguments, monkeypatch, capsys
     assert run_main(monkeypatch, *arguments) == 0
     page = capsys.readouterr().out
     for command in entry_point.COMMANDS:
-        assert f"  {command:9} {entry_point.command_summary(command)}\n" in page
+        assert f"  {command:10} {entry_point.command_summary(command)}\n" in page
     assert max(map(len, page.splitlines())) <= 110
 
 
@@ -72,7 +72,7 @@ def test_help_imports_no_command_and_no_heavy_library():
         "import sys, ecg_siglip.__main__ as entry_point; sys.argv = ['ecg-siglip'];"
         "entry_point.main();"
         "print(sorted({'torch', 'hydra', 'numpy', 'pandas'} & set(sys.modules)));"
-        "print([n for n in entry_point.COMMANDS if f'ecg_siglip.{n}' in sys.modules])"
+        "print([n for n in entry_point.COMMANDS if entry_point.module_name(n) in sys.modules])"
     )
     done = run_process("-c", code, cwd=ROOT)
     assert done.stdout.splitlines()[-2:] == ["[]", "[]"]

@@ -5,8 +5,10 @@ import sys
 
 import pytest
 
+from ecg_siglip.__main__ import module_name
+
 COMMANDS = (
-    *("simulate", "ptbxl", "check", "train", "evaluate", "predict"),
+    *("simulate", "ptbxl", "vocabulary", "check", "train", "evaluate", "predict"),
     *("compare", "ensemble", "export", "app"),
 )
 
@@ -15,7 +17,7 @@ COMMANDS = (
 def test_help_starts_with_usage_and_summary(command, monkeypatch, capsys):
     if command == "app":
         pytest.importorskip("fastapi", reason="needs the extra [app]")
-    module = importlib.import_module(f"ecg_siglip.{command}")
+    module = importlib.import_module(module_name(command))
     assert module.__doc__.partition("\n")[0].endswith(".")
     monkeypatch.setattr(sys, "argv", [command, "--help"])
     module.main()

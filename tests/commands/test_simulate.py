@@ -25,3 +25,25 @@ def test_a_folder_in_use_is_an_error_on_one_line(tmp_path, monkeypatch, capsys):
         simulate.main()
     assert stop.value.code == 1
     assert capsys.readouterr().err.startswith(f"simulate: {tmp_path} is not empty")
+
+
+def test_a_hospital_is_written_with_its_table_and_vocabulary(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("pydicom", reason="needs the extra [formats]")
+    root = tmp_path / "data"
+    arguments = ["layout=table", f"data.root={root}", "n_records=12", "n_workers=1"]
+    monkeypatch.setattr(sys, "argv", ["simulate", *arguments])
+    simulate.main()
+    assert f"wrote 12 records, {root / 'ecgs.csv'}" in capsys.readouterr().out
+    assert len(pd.read_csv(root / "ecgs.csv")) == 12
+    assert {path.name for path in root.iterdir()} == {
+        "ecgs", "ecgs.csv", "codes.csv", "findings.yaml",
+    }  # fmt: skip
+
+
+def test_records500_is_for_the_layout_of_ptbxl(tmp_path, monkeypatch, capsys):
+    arguments = ["layout=table", f"data.root={tmp_path / 'd'}", "records500=true"]
+    monkeypatch.setattr(sys, "argv", ["simulate", *arguments])
+    with pytest.raises(SystemExit):
+        simulate.main()
+    assert "records500=true: expected with layout=ptbxl only" in capsys.readouterr().err
+    assert not (tmp_path / "d").exists()

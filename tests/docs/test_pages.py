@@ -50,6 +50,7 @@ def module_and_overrides(command: str) -> tuple[str, list[str]]:
     words = shlex.split(command, comments=True)
     module = next(word for word in words if word.startswith("ecg_siglip."))
     after = words[words.index(module) + 1 :]
+    after = after[: after.index(">")] if ">" in after else after
     flags = {"-m", "--cfg", "job"}  # a sweep, or only the settings
     return module.removeprefix("ecg_siglip."), [w for w in after if w not in flags and w != "..."]
 
@@ -93,13 +94,18 @@ def test_the_pages_show_every_command_and_the_scan_finds_them():
 
 
 @pytest.mark.parametrize("page", PYTHON_PAGES, ids=name_of)
-def test_the_python_of_every_page_runs(page, trained, simulated, tmp_path, monkeypatch, capsys):
+def test_the_python_of_every_page_runs(
+    page, trained, simulated, hospital, tmp_path, monkeypatch, capsys
+):
     for folder in ("data", "runs"):
         (tmp_path / folder).mkdir()
     for name in ("demo", "ptbxl"):
         (tmp_path / "data" / name).symlink_to(simulated)
     for name in ("demo", "r1"):
         shutil.copytree(trained, tmp_path / "runs" / name)
+    shutil.copytree(hospital, tmp_path / "data" / "hospital")
+    shutil.copy(hospital / "findings.yaml", tmp_path)
+    shutil.copy(hospital / "ecgs.csv", tmp_path / "data/hospital/with_folds.csv")
     text = page.read_text(encoding="utf-8")
     if "model.onnx" in text:
         from ecg_siglip.models import load_artifact, to_onnx

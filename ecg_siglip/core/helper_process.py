@@ -22,6 +22,9 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system",
 }  # fmt: skip
 MAX_ADDRESS_SPACE = 2 << 30  # of the helper, its libraries included
+# A helper that has more after a request ends, so that the next request has as much as the first.
+KEPT_ADDRESS_SPACE = 1 << 30
+STAYS, ENDS = b"\0", b"\1"  # first byte of a response: what the helper does after it
 
 
 class HelperProcess:
@@ -58,7 +61,10 @@ class HelperProcess:
             timer.start()
             try:
                 _write(process.stdin, message)
-                return _read(process.stdout)
+                response = _read(process.stdout)
+                if response[:1] == ENDS:
+                    process.wait()
+                return response[1:]
             except (OSError, EOFError) as error:
                 process.kill()
                 process.wait()
@@ -75,11 +81,6 @@ class HelperProcess:
             self._process.communicate()
             self._process = None
 
-    def restart(self) -> None:
-        """End the process after a request in progress, so that the next one starts another."""
-        with self._lock:
-            self.close()
-
     def _running(self) -> subprocess.Popen[bytes]:
         """Return the process, started if there is none."""
         if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
@@ -92,6 +93,7 @@ class HelperProcess:
                 env=os.environ | ENVIRONMENT | {"PYTHONPATH": path},
             )
             self._owner = os.getpid()
+            atexit.unregister(self.close)
             atexit.register(self.close)
         return self._process
 
@@ -112,8 +114,20 @@ def serve(respond: Callable[[bytes], bytes]) -> None:
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     with contextlib.suppress(EOFError, OSError):
-        while True:
-            _write(output, respond(_read(sys.stdin.buffer)))
+        is_full = False
+        while not is_full:
+            response = respond(_read(sys.stdin.buffer))
+            is_full = _address_space() > KEPT_ADDRESS_SPACE
+            _write(output, (ENDS if is_full else STAYS) + response)
+
+
+def _address_space() -> int:
+    """Return the address space of this process in bytes; 0 where that is not known."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 0
 
 
 def _write(file: IO[bytes], message: bytes) -> None:

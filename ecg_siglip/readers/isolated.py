@@ -59,8 +59,6 @@ def run_isolated(kind: bytes, content: bytes) -> Stated:
     except ChildProcessError as error:
         raise ValueError(f"{error}: it is damaged or too large") from error
     message, channels, *others = json.loads(response[response.rindex(b"\n") :])
-    if message.startswith((DAMAGED, TOO_LARGE)):
-        HELPER.restart()  # what such a file leaves in memory must not fail the next one
     if message:
         raise ValueError(message)
     stated, at = [], 0

@@ -15,6 +15,7 @@ from ecg_siglip.models.ecg_encoders import ecg_encoder
 from ecg_siglip.training.targets import LOSSES, parse_terms
 
 SCHEMAS = {
+    "adapt": config.AdaptConfig,
     "app": config.AppConfig,
     "check": config.CheckConfig,
     "compare": config.CompareConfig,
@@ -99,6 +100,7 @@ SETTINGS = {
         columns language mapping names out query table
     """,
 }
+SETTINGS["adapt"] = SETTINGS["train"]
 
 
 def fields(command: str) -> list[tuple[str, dataclasses.Field]]:

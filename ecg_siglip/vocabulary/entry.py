@@ -77,7 +77,7 @@ def did_you_mean(text: object, known: Iterable[str], otherwise: str) -> str:
 
     Examples
     --------
-    >>> did_you_mean("afbi", ["AFIB", "AFLT"], "no known code is like it")
+    >>> did_you_mean("afbi", ["AFIB", "STACH"], "no known code is like it")
     'did you mean AFIB?'
     """
     spellings = {word.casefold(): word for word in known}

@@ -288,7 +288,7 @@ def test_a_dropped_ecg_is_shown_with_its_findings(visit, server, record, expecte
     visit.click("#why input")
     visit.click("[role=option]:has-text('Left ventricular hypertrophy')")
     visit.wait_for_selector("#ecg :text('samples that raised the probability of')")
-    assert visit.get_attribute("#ecg img", "src") != plain
+    visit.wait_for_function("plain => document.querySelector('#ecg img').src != plain", arg=plain)
 
     # Questions in three languages, and one that matches no finding.
     for words in ("is there a left bundle branch block?", "Linksschenkelblock?", "左脚ブロック"):

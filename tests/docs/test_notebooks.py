@@ -22,7 +22,7 @@ def test_it_runs_on_what_make_demo_leaves(path, tmp_path, monkeypatch, simulated
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     notebook = nbformat.read(path, as_version=4)
     place = {"metadata": {"path": str(tmp_path / "notebooks")}}
-    NotebookClient(notebook, timeout=60, kernel_name="python3", resources=place).execute()
+    NotebookClient(notebook, timeout=180, kernel_name="python3", resources=place).execute()
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)

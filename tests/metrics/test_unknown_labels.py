@@ -230,7 +230,7 @@ def test_entailment_counts_the_known_positives(fold):
     rng = np.random.default_rng(1)
     text, ecg, prompt = (rng.normal(size=(n, 4)) for n in (N, N, F))
     codes = ["NORM", "AFIB", "IMI", "LVH", "PVC", "SR"]
-    rows = retrieval.entailment_rows(text, ecg, prompt, y_true, codes)
+    rows = retrieval.entailment_rows(text, ecg, prompt, y_true, {code: code for code in codes})
     for row in rows:
         y, similarity = column(y_true, text @ prompt.T, codes.index(row["code"]))
         assert row["n_positive"] == y.sum()

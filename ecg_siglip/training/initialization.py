@@ -135,6 +135,16 @@ def _objective(settings: config.TrainConfig) -> dict[str, Any]:
     return {name: getattr(settings.objective, name) for name in names}
 
 
+def initial_model(
+    settings: config.TrainConfig, data: TrainingData, terms: list[Term]
+) -> tuple[EcgTextModel, dict[str, Any]]:
+    """Return the model that a run starts from, and the provenance of ``init``; {} if it is new."""
+    if not settings.init:
+        return new_model(settings, data, terms), {}
+    model, provenance = model_from(settings, data)
+    return model, provenance.summary()
+
+
 def new_model(settings: config.TrainConfig, data: TrainingData, terms: list[Term]) -> EcgTextModel:
     """Return an untrained model, with the log-odds of the measured positive rate as its bias."""
     torch.manual_seed(settings.seed)

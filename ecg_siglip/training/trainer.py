@@ -26,12 +26,7 @@ from ecg_siglip.metrics.summary import epoch_scores
 from ecg_siglip.models.dual_encoder import EcgTextModel
 from ecg_siglip.models.neighbors import Neighbors
 from ecg_siglip.training.data import Batch, TextTerm, TrainingData
-from ecg_siglip.training.initialization import (
-    load_encoder,
-    model_from,
-    new_model,
-    new_optimizer,
-)
+from ecg_siglip.training.initialization import initial_model, load_encoder, new_optimizer
 from ecg_siglip.training.losses import gather_rows, pair_loss, ring_pair_loss
 from ecg_siglip.training.run_log import RunLog, print_epoch
 from ecg_siglip.training.state import clone_tensors, save_state, weights, weights_of
@@ -142,12 +137,7 @@ class Trainer:
     def __init__(self, settings: config.TrainConfig, data: TrainingData):
         self.settings, self.data = settings, data
         self.distributed, self.terms = data.distributed, data.terms
-        self.pretrained: dict[str, Any] = {}
-        if settings.init:
-            self.model, provenance = model_from(settings, data)
-            self.pretrained = provenance.summary()
-        else:
-            self.model = new_model(settings, data, self.terms)
+        self.model, self.pretrained = initial_model(settings, data, self.terms)
         # A frozen ECG encoder at random has no statistics yet, and stays in training mode.
         self.ecg_is_finished = settings.ecg.locked and bool(settings.ecg.weights or settings.init)
         self.training_mode()

@@ -1,6 +1,6 @@
 """A vocabulary: the findings that a model predicts, in codes and in words.
 
-``vocabulary_file`` reads one from a file; ``ptbxl.yaml`` is that of PTB-XL.
+``vocabulary_file`` reads a vocabulary from a file; ``ptbxl.yaml`` contains that of PTB-XL.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def _run(folder: Path, *settings: str) -> subprocess.CompletedProcess:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """A table of forty records of which one has a file."""
+    """Write a table of 40 records; only one of them has a file."""
     rows = [f"{i}.xml,{CODES[i % 4]},{i // 2},en\n" for i in range(40)]
     (tmp_path / "good.csv").write_text("path,findings,patient_id,language\n" + "".join(rows))
     (tmp_path / "0.xml").write_bytes(writers.muse(writers.ecg()))

@@ -93,7 +93,7 @@ class _Source:
 
     def row(self, i: int) -> int | None:
         """Return the number of a record's row in the table."""
-        return None if self.table is None else i + self.table.table.first_row
+        return None if self.table is None else int(self.table.table.row_numbers[i])
 
 
 @dataclass

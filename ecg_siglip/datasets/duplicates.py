@@ -82,7 +82,7 @@ def find_duplicates(
 
 
 def _buckets(sketches: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield rows whose sketches are compared with each other, in order; flat records are in none."""
+    """Yield rows, in order, whose sketches are compared; flat records are in none."""
     rows = np.flatnonzero(sketches.any(1))
     if len(rows) <= N_EXACT:
         yield rows

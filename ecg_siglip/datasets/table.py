@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -113,7 +114,7 @@ def parse_table(
     problems = problems or Problems()
     codes = vocabulary.codes
     own_codes = codes if mapping is None else [meaning.code for meaning in mapping]
-    table = read_table(source, query, own_codes)
+    table = read_table(source, query, own_codes, problems)
     y_true, known = read_labels(table, own_codes, problems)
     if mapping is not None:
         # Where the table never states a code, its findings are unknown.
@@ -176,7 +177,7 @@ def _check_unique(table: Table, name: str, cells: list[str], problems: Problems)
         name,
         np.flatnonzero(doubled),
         lambda row: (
-            f"{shown(cells[row])} is also in row {cells.index(cells[row]) + table.first_row}; "
+            f"{shown(cells[row])} is also in row {table.row_numbers[cells.index(cells[row])]}; "
             "expected one row per ECG"
         ),
     )
@@ -204,6 +205,9 @@ def _one_of(text: str, choices: Sequence[str]) -> str:
 
 
 def _number(text: str, low: float, high: float, what: str) -> float:
+    # 0,5 is a number of a spreadsheet in German or French; 1,500 may be two numbers.
+    if re.fullmatch(r"0,\d+|\d+,(\d{1,2}|\d{4,})", text):
+        text = text.replace(",", ".")
     try:
         value = float(text)
     except ValueError:
@@ -276,7 +280,7 @@ def _folds(table: Table, patients: list[str], problems: Problems) -> np.ndarray:
         np.flatnonzero(folds != folds[first_row]),
         lambda row: (
             f"patient {shown(patients[row])} has fold {folds[row]:.0f} here and "
-            f"{folds[first_row[row]]:.0f} in row {first_row[row] + table.first_row}; a patient "
+            f"{folds[first_row[row]]:.0f} in row {table.row_numbers[first_row[row]]}; a patient "
             "must not be in two folds"
         ),
     )

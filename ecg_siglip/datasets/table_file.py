@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
 import json
 import os
@@ -10,17 +9,19 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from ecg_siglip.core.csv_text import csv_form, csv_rows
 from ecg_siglip.core.files import one_line, shown, write_file
+from ecg_siglip.datasets.table_problems import Problems
 
 COLUMNS = (
     *("path", "record", "findings", "unknown", "patient_id", "fold", "report", "language"),
     *("fs", "units", "gain", "leads", "weight"),
 )
-SEPARATORS = (",", ";", "\t", "|")
 SUFFIXES = {".csv", ".tsv", ".txt", ".parquet"}
 ENVIRONMENT = "env:"  # before the name of an environment variable that holds an address
 
@@ -40,25 +41,47 @@ class Table:
         Columns that are neither.
     folder : Path
         Where relative paths of the table begin.
-    first_row : int
-        Number of the first row, as a spreadsheet shows it: 2 below a header, 1 in a query.
+    row_numbers : ndarray of shape (n_rows,), int64
+        As a spreadsheet shows them: from 2 below a header, from 1 in a query. Empty rows of a text
+        are left out, but counted.
     """
 
     name: str
     frame: pd.DataFrame
     ignored: list[str]
     folder: Path
-    first_row: int
+    row_numbers: np.ndarray
 
     def __len__(self) -> int:
         return len(self.frame)
 
-    def where(self, row: int, column: str) -> str:
-        """Return the name of a cell, for messages."""
-        return f"{self.name}: row {row + self.first_row}, column {shown(column)}"
+    def where(self, row: int, column: str = "") -> str:
+        """Return the name of a cell or, without a column, of a row, for messages."""
+        place = f", column {shown(column)}" if column else ""
+        return f"{self.name}: row {self.row_numbers[row]}{place}"
 
 
-def read_table(source: str, query: str | None, codes: Collection[str]) -> Table:
+class Rows(NamedTuple):
+    """Rows as they were read, see ``Table``.
+
+    Attributes
+    ----------
+    name, frame, folder, row_numbers
+        See ``Table``; ``frame`` has all columns.
+    wrong : dict of int to int
+        Number of cells of rows that have too few or too many.
+    """
+
+    name: str
+    frame: pd.DataFrame
+    folder: Path
+    row_numbers: np.ndarray
+    wrong: dict[int, int]
+
+
+def read_table(
+    source: str, query: str | None, codes: Collection[str], problems: Problems | None = None
+) -> Table:
     """Read a table of ECGs.
 
     Parameters
@@ -70,6 +93,8 @@ def read_table(source: str, query: str | None, codes: Collection[str]) -> Table:
         SQL query; for a database only.
     codes : collection of str
         Codes of the vocabulary; a column with the name of a code holds its labels.
+    problems : Problems, optional
+        Collects rows with too few or too many cells; None: the first one raises an error.
 
     Returns
     -------
@@ -79,40 +104,50 @@ def read_table(source: str, query: str | None, codes: Collection[str]) -> Table:
     ------
     ValueError
         If there is no such file, it is no such table, is empty, has doubled columns or lacks the
-        column `path`; if the address has a password, or the query fails.
+        column `path`; if a row has too few or too many cells; if the address has a password, or
+        the query fails.
     """
-    name, frame, folder, first_row = _read_rows(source, query, codes)
+    name, frame, folder, row_numbers, wrong = _read_rows(source, query, codes)
     _check_columns(name, [str(column) for column in frame.columns])
     if not len(frame):
         raise ValueError(f"{name}: has no row; expected one per ECG")
     known = [column for column in frame.columns if column in COLUMNS or column in codes]
     ignored = [str(column) for column in frame.columns if column not in known]
-    return Table(name, frame[known].reset_index(drop=True), ignored, folder, first_row)
+    table = Table(name, frame[known].reset_index(drop=True), ignored, folder, row_numbers)
+    (problems or Problems()).add(
+        "number of cells",
+        table,
+        "",
+        np.array([*wrong], np.int64),
+        lambda row: (
+            f"has {wrong[row]} cells, expected {len(frame.columns)}; a cell with the separator or "
+            "a line break in it needs quotes"
+        ),
+    )
+    return table
 
 
-def _read_rows(
-    source: str, query: str | None, codes: Collection[str]
-) -> tuple[str, pd.DataFrame, Path, int]:
-    """Return name, rows, folder of relative paths, and number of the first row; see ``Table``."""
+def _read_rows(source: str, query: str | None, codes: Collection[str]) -> Rows:
+    """Return the rows of a table with all of its columns."""
     if "://" in source or source.startswith(ENVIRONMENT):
-        name, frame, folder, first_row = *_read_sql(source, query), Path(), 1
-    elif query is not None:
+        name, frame = _read_sql(source, query)
+        return Rows(name, frame, Path(), np.arange(1, len(frame) + 1), {})
+    if query is not None:
         raise ValueError(f"data.query: {shown(source)} is a file, and only a database has queries")
-    else:
-        path = Path(source)
-        name, folder, first_row = shown(source), path.parent, 2
-        if not path.is_file():
-            problem = "is a folder" if path.is_dir() else "does not exist"
-            raise ValueError(f"data.table={name} {problem}; expected a CSV, TSV or Parquet file")
-        if path.suffix.lower() not in SUFFIXES:
-            raise ValueError(
-                f"data.table={name}: expected a file with the suffix "
-                f"{', '.join(sorted(SUFFIXES))}, or the address of a database; save the table as "
-                "CSV (UTF-8)"
-            )
-        parquet = path.suffix.lower() == ".parquet"
-        frame = _read_parquet(path, name) if parquet else _read_text(path, name, codes)
-    return name, frame, folder, first_row
+    path = Path(source)
+    name = shown(source)
+    if not path.is_file():
+        problem = "is a folder" if path.is_dir() else "does not exist"
+        raise ValueError(f"data.table={name} {problem}; expected a CSV, TSV or Parquet file")
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(
+            f"data.table={name}: expected a file with the suffix {', '.join(sorted(SUFFIXES))}, or "
+            "the address of a database; save the table as CSV (UTF-8)"
+        )
+    if path.suffix.lower() != ".parquet":
+        return _read_text(path, name, codes)
+    frame = _read_parquet(path, name)
+    return Rows(name, frame, path.parent, np.arange(2, len(frame) + 2), {})
 
 
 def write_with_folds(source: str, query: str | None, folds: np.ndarray, path: Path) -> None:
@@ -135,7 +170,7 @@ def write_with_folds(source: str, query: str | None, folds: np.ndarray, path: Pa
     """
     if path.exists() and Path(source).exists() and path.samefile(source):
         raise ValueError(f"folds={shown(path)} is the table itself; expected another file")
-    frame = _read_rows(source, query, ())[1]
+    frame = _read_rows(source, query, ()).frame
     if len(frame) != len(folds):
         raise ValueError(f"{shown(source)}: has changed while it was checked")
     is_list = (list, tuple, np.ndarray)
@@ -157,37 +192,47 @@ def _check_columns(name: str, texts: list[str]) -> None:
         raise ValueError(f"{name}: no column path with the files of the ECGs{hint}; has {listed}")
 
 
-def _read_text(path: Path, name: str, codes: Collection[str]) -> pd.DataFrame:
+def _read_text(path: Path, name: str, codes: Collection[str]) -> Rows:
     """Read a table with separators, all cells as text."""
+    form = csv_form(path, name)
+    _check_columns(name, [column for column in form.header if column])
+    n = len(form.header)
+    numbers, wrong, n_most = [], {}, n
+    for row in csv_rows(path, name, form):
+        if len(row.cells) < n or any(cell.strip() for cell in row.cells[n:]):
+            wrong[len(numbers)] = len(row.cells)
+        n_most = max(n_most, len(row.cells))
+        numbers.append(row.number)
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            header = file.readline(1 << 20)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{name}: expected UTF-8 text; save it as CSV (UTF-8)") from error
-    if not header.strip():
-        raise ValueError(f"{name}: expected a header row with the names of the columns, got none")
-    if "\0" in header:
-        raise ValueError(f"{name}: expected text, got binary data")
-    separator = max(SEPARATORS, key=header.count)
-    columns = next(csv.reader([header], delimiter=separator))
-    _check_columns(name, columns)  # pandas would rename a doubled column
-    try:
-        return pd.read_csv(
+        frame = pd.read_csv(
             path,
-            sep=separator,
+            sep=form.separator,
+            header=None,
+            names=range(n_most),
+            skiprows=form.n_before + 1,
             # A column of labels has few different cells: categories take a byte per row.
-            dtype={column: "category" if column in codes else "str" for column in columns},
+            dtype={
+                i: "category" if i < n and form.header[i] in codes else "str" for i in range(n_most)
+            },
             keep_default_na=False,  # NA and None may be codes; only an empty cell is empty
             na_values=[""],
             encoding="utf-8-sig",
             index_col=False,
-            skip_blank_lines=True,
+            skip_blank_lines=False,
         )
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{name}: expected UTF-8 text; save it as CSV (UTF-8)") from error
+    except pd.errors.EmptyDataError:
+        frame = pd.DataFrame({i: pd.Series(dtype="str") for i in range(n_most)})
     except (ValueError, OverflowError) as error:  # pandas' ParserError is a ValueError
         reason = re.sub(r"^Error tokenizing data\. C error: ", "", one_line(error))
         raise ValueError(f"{name}: is no table of rows of equal length: {reason}") from error
+    positions = np.array(numbers, np.int64)
+    frame = frame.iloc[positions - 2, :n].reset_index(drop=True)
+    frame.columns = [
+        column or f"column {i + 1} (without a name)" for i, column in enumerate(form.header)
+    ]
+    unnamed = [column for column, text in zip(frame.columns, form.header, strict=True) if not text]
+    empty = [column for column in unnamed if frame[column].isna().all()]
+    return Rows(name, frame.drop(columns=empty), path.parent, positions, wrong)
 
 
 def _read_parquet(path: Path, name: str) -> pd.DataFrame:

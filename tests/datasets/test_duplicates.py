@@ -21,7 +21,7 @@ def test_copies_are_pairs_with_the_first():
 
 
 def test_copies_among_many_records_without_comparing_all_pairs(monkeypatch):
-    """100,000 ECGs, of which 500 are a changed copy of another: the time is that of their number."""
+    """Of 100,000 ECGs, 500 are a changed copy of another."""
     rng = np.random.default_rng(0)
     sketches = rng.normal(size=(100_000, duplicates.N_SKETCH)).astype(np.float32)
     first, later = np.arange(500), np.arange(90_000, 90_500)

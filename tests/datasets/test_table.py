@@ -60,6 +60,25 @@ def test_other_separators_and_a_byte_order_mark(tmp_path, separator):
     assert data.paths == ["a", "b"] and data.y_true.sum() == 2 and data.patients == ["7", "8"]
 
 
+def test_a_table_as_spreadsheets_export_it(tmp_path):
+    """Separators in names and at the end, empty rows, line breaks, a first line sep=;."""
+    text = (
+        'sep=;\r\n path ;"Age, years,\r\nat test, rounded";findings;report;weight;;\r\n'
+        'a;61;"AFIB;LAO/LAE";"line 1\r\nline 2";0,5;;\r\n;;;;;;\r\n\r\n'
+        'b;62;NORM;"said ""no"" twice";1;;\r\n;;;;;;\r\n'
+    )
+    data = _parse(tmp_path, "\ufeff" + text)
+    assert data.paths == ["a", "b"] and data.y_true.sum(1).tolist() == [2, 1]
+    assert data.reports == ["line 1\r\nline 2", 'said "no" twice']
+    assert data.weight.tolist() == [0.5, 1] and data.table.row_numbers.tolist() == [2, 5]
+    assert data.table.ignored == ["Age, years,\r\nat test, rounded"]
+
+
+def test_columns_without_a_name_are_ignored(tmp_path):
+    data = _parse(tmp_path, ",path,,findings\n0,a,,AFIB\n1,b,,\n")
+    assert data.table.ignored == ["column 1 (without a name)"] and data.paths == ["a", "b"]
+
+
 def test_typed_columns_of_parquet(tmp_path):
     frame = pd.DataFrame(
         {
@@ -208,10 +227,19 @@ WRONG = {
     "negative weight": ("path,weight\na,-1\n", "row 2, column weight: expected a weight"),
     "weight is no number": ("path,weight\na,nan\n", "row 2, column weight: expected a weight"),
     "language": ("path,language\na,fr\n", "row 2, column language: expected en, ja, got fr"),
-    "too many cells": ("path,findings\na,AFIB\nb,IMI,x,y\n", "rows of equal length: .*line 3"),
-    "open quote": ('path,findings\na,"AFIB\n', "is no table of rows of equal length"),
-    "not UTF-8": (b"path,findings\nM\xfcller,AFIB\n", "expected UTF-8 text"),
+    "too many cells": ("path,findings\na,AFIB\nb,IMI,x,y\n", "row 3: has 4 cells, expected 2"),
+    "too few cells": ("path,findings,fs\na,IMI,\n\nb,IMI\n", "row 4: has 2 cells, expected 3"),
+    "open quote": ('path,findings\na,"AFIB\n', "row 2: is no row of cells: .*is a quote missing"),
+    "quotes in a cell": (
+        'path,report\na,x\nb,"a "q" b"\n', "row 3: is no row of cells: .*is written twice"
+    ),
+    "after empty rows": (
+        'path,report,AFIB\n\na,"two\nlines",1\n,,\n  ,,\nb,x,2\n', "row 6, column AFIB: expected 1"
+    ),
+    "not UTF-8": (b"path,findings\nM\xfcller,AFIB\n", "line 2, after 'M': expected UTF-8 text"),
     "not UTF-8 in the header": (b"path,Gr\xfc\xdfe\na,b\n", "expected UTF-8 text"),
+    "UTF-16": ("path\na\n".encode("utf-16"), "expected UTF-8 text.*not as Unicode text"),
+    "Shift-JIS": ("path,findings\n心電図.xml,AFIB\n".encode("shift-jis"), "line 2.*expected UTF-8"),
     "binary": (b"\x00\x01\x02\x03", "expected text, got binary data"),
 }  # fmt: skip
 

@@ -196,6 +196,7 @@ def _read_source(
         return _read_table(source, settings, vocabulary)
     if not source.root:
         raise ValueError(f"data.root is missing for {source.name}; expected data.root=...")
+    problems = Problems(collect=True)
     if source.kind == "challenge":
         data = read_challenge(source.root, vocabulary, settings.data.task, progress)
         files = [FileToOpen(str(path), {}, allow_short=True) for path in data.paths]
@@ -206,10 +207,11 @@ def _read_source(
             task=settings.data.task,
             vocabulary=vocabulary,
             signals=False,
+            problems=problems,
         )
         data = replace(data, sources=(source.name,))
         files = [FileToOpen(str(path), {}, source.fs) for path in data.paths]
-    return _Source(source, data, [], files)
+    return _Source(source, data, cell_issues(problems, source.name, UNKNOWN_CODE), files)
 
 
 def _read_table(

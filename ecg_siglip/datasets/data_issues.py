@@ -13,7 +13,7 @@ ERROR, WARNING = "error", "warning"
 # Kinds of wrong cells that are not "wrong" with the name of their column.
 WHOLE = (
     *("code in two columns", "present and unknown", "empty cell", "empty fold", "doubled path"),
-    *("doubled record", "patient in several folds"),
+    *("doubled record", "doubled ecg_id", "patient in several folds"),
 )
 
 

@@ -197,7 +197,9 @@ def _read_text(path: Path, name: str, codes: Collection[str]) -> Rows:
     form = csv_form(path, name)
     _check_columns(name, [column for column in form.header if column])
     n = len(form.header)
-    numbers, wrong, n_most = [], {}, n
+    numbers: list[int] = []
+    wrong: dict[int, int] = {}
+    n_most = n
     for row in csv_rows(path, name, form):
         if len(row.cells) < n or any(cell.strip() for cell in row.cells[n:]):
             wrong[len(numbers)] = len(row.cells)

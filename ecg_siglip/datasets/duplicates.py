@@ -58,9 +58,7 @@ def find_duplicates(
     """
     n = signals.shape[0]
     if sketches is None:
-        starts = tqdm(range(0, n, N_READ), "duplicates", disable=None if progress else True)
-        parts = [sketch(signals[np.arange(start, min(start + N_READ, n))]) for start in starts]
-        sketches = np.concatenate([np.empty((0, N_SKETCH), np.float32), *parts])
+        sketches = sketch_rows(signals, np.arange(n), progress)
     first_copy: dict[int, int] = {}
     different: set[tuple[int, int]] = set()
     for bucket in tqdm(_buckets(sketches), "copies", disable=None if progress else True):
@@ -100,6 +98,13 @@ def _similar(sketches: np.ndarray, rows: np.ndarray, others: np.ndarray) -> list
     a, b = np.nonzero(sketches[rows] @ sketches[others].T > SKETCH_COSINE)
     is_earlier = others[b] < rows[a]
     return list(zip(rows[a[is_earlier]].tolist(), others[b[is_earlier]].tolist(), strict=True))
+
+
+def sketch_rows(signals: Signals, rows: np.ndarray, progress: bool = False) -> np.ndarray:
+    """Return what ``sketch`` does of some records, a few of which are read at a time."""
+    starts = tqdm(range(0, len(rows), N_READ), "duplicates", disable=None if progress else True)
+    parts = [sketch(signals[rows[start : start + N_READ]]) for start in starts]
+    return np.concatenate([np.empty((0, N_SKETCH), np.float32), *parts])
 
 
 def sketch(signals: np.ndarray) -> np.ndarray:

@@ -45,11 +45,22 @@ class Finding:
 
 @dataclass(frozen=True)
 class SimilarRecord:
-    """A training ECG that is similar to the record, with its labelled findings."""
+    """A training ECG that is similar to the record, with its labelled findings.
+
+    Attributes
+    ----------
+    ecg_id : int
+        Number of the training record, a hash of its name if that is no number.
+    cosine : float
+    findings : list of str
+    record : str
+        Name of the training record as its data set has it.
+    """
 
     ecg_id: int
     cosine: float
     findings: list[str]
+    record: str = ""
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ class TrainingData:
         self.to_device = self.reader.to_device
         self.terms = parse_terms(settings.objective.terms)
         self.ecg_id, self.strat_fold, self.codes = data.ecg_id, data.strat_fold, data.codes
-        self.version = data.version
+        self.version, self.names = data.version, data.names
         self.reports = usable_reports(data, settings.data.reports)
         self.vocabulary = data.vocabulary
         language = settings.text.language

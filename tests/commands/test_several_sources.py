@@ -222,7 +222,14 @@ def test_records_that_the_model_has_seen_are_refused(runs, ours, tmp_path, simul
     frame["record"] = [f"new-{record}" for record in frame["record"]]
     frame.to_csv(tmp_path / "new.csv", index=False)
     renamed = {"data.kind": "table", "data.table": str(tmp_path / "new.csv")}
-    _evaluate(runs / "both", **renamed)  # nothing shows that they are the same
+    # Their signals show that they are the same.
+    with pytest.raises(ValueError, match="new: .* are records that both was trained on: new-"):
+        _evaluate(runs / "both", **renamed)
+    _evaluate(runs / "both", fold=10, **renamed)
+    known = frame["patient_id"][frame["fold"] == 1].iloc[0]
+    unseen = frame[frame["fold"] == 10].assign(patient_id=known)
+    unseen.to_csv(tmp_path / "new.csv", index=False)
+    _evaluate(runs / "both", **renamed)  # nothing shows that the patients are the same
     with pytest.raises(ValueError, match="are records of patients that both was trained on: new-"):
         _evaluate(runs / "both", **renamed, **{"data.patients": "ours"})
     with pytest.raises(ValueError, match=r"data\.patients=.*no data set of these patients"):
@@ -312,7 +319,7 @@ def test_records_that_changed_their_fold_are_refused(runs, ours, tmp_path):
     frame = frame.assign(fold=frame["fold"] % 10 + 1)[:-1]
     frame.to_csv(tmp_path / "moved.csv", index=False)
     settings = {"data.kind": "table", "data.table": str(tmp_path / "moved.csv")}
-    with pytest.raises(ValueError, match=r"both was trained on .* records of fold 9, which"):
+    with pytest.raises(ValueError, match=r"both was trained on .* records of fold 9, 10, which"):
         _start(runs, tmp_path, "both", **settings)
 
 

@@ -155,7 +155,7 @@ def test_a_teacher_of_records_that_have_other_folds_is_refused(train_config, mon
     class Teacher:
         class artifact:
             class neighbors:
-                holds = staticmethod(lambda ecg_id: ecg_id == ecg_id[0])
+                holds = staticmethod(lambda ecg_id, sketches: ecg_id == ecg_id[0])
 
             class provenance:
                 has_seen = staticmethod(lambda fold: False)

@@ -264,10 +264,10 @@ class TextConfig:
         "Text encoder. small: the built-in one; none: a supervised linear head instead; minilm: "
         "all-MiniLM-L6-v2 from its package; else a Hugging Face name or folder.",
     )
-    language: str = setting(
-        "en",
+    language: str | None = setting(
+        None,
         "Language of the prompts, one of the vocabulary (of PTB-XL: en, de, ja); mixed: a random "
-        "one in each step, the first one for predictions.",
+        "one in each step, the first one for predictions; null: the vocabulary's own (PTB-XL: en).",
     )
     vocab_size: int = setting(2048, "Vocabulary size of the built-in tokenizer.", 300, 65536)
     width: int = setting(128, "Channels of a token (built-in encoder).", 16, 2048)

@@ -30,7 +30,7 @@ from ecg_siglip.datasets.label_checks import Expected, label_facts, label_issues
 from ecg_siglip.datasets.loading import register_of
 from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.datasets.source_settings import check_sources
-from ecg_siglip.datasets.sources import concatenate_sources
+from ecg_siglip.datasets.sources import concatenate_sources, distinct_names
 from ecg_siglip.datasets.table import EMPTY_FOLD, TableData, label_records, parse_table
 from ecg_siglip.datasets.table_file import COLUMNS, write_with_folds
 from ecg_siglip.datasets.table_labels import UNKNOWN_CODE
@@ -167,6 +167,7 @@ def check_data(settings: config.CheckConfig, progress: bool = True) -> DataCheck
     parts = [each.data for each in sources]
     data = parts[0]
     if len(parts) > 1:
+        parts = distinct_names(parts, [each.settings.name for each in sources])
         data = concatenate_sources(parts, [register_of(each.settings) for each in sources])
     issues += [issue for each in sources for issue in each.issues]
     tune, train = settings.data.tune_fold, settings.data.train_folds

@@ -12,9 +12,9 @@ import numpy as np
 from ecg_siglip import config
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.datasets.challenge_records import load_challenge
-from ecg_siglip.datasets.held_out import drop_findings, hide_findings
+from ecg_siglip.datasets.held_out import drop_findings, hide_findings, select_findings
 from ecg_siglip.datasets.records import LabelledRecords
-from ecg_siglip.datasets.sources import join_sources
+from ecg_siglip.datasets.sources import distinct_names, join_sources
 from ecg_siglip.datasets.table import load_table, parse_table
 from ecg_siglip.datasets.table_file import ENVIRONMENT
 from ecg_siglip.vocabulary.code_mapping import read_mapping
@@ -79,9 +79,7 @@ def load_evaluation_data(
     )
     vocabulary = vocabulary or load_vocabulary(trained.vocabulary)
     data = load_data(changed, vocabulary, waveform, progress=True)
-    learned_codes = drop_findings(data, trained.data.held_out).codes
-    check_same_codes(codes, learned_codes, where=str(changed.root or changed.name))
-    return data
+    return _with_codes_of(data, codes, trained.data.held_out, str(changed.root or changed.name))
 
 
 def load_other_data(
@@ -121,8 +119,18 @@ def load_other_data(
         trained.data, sources=[], cache_dir=settings.cache_dir, n_workers=settings.n_workers
     )
     data = _load_source(source, shared, vocabulary, waveform, progress=True)
-    learned_codes = drop_findings(data, trained.data.held_out).codes
-    check_same_codes(codes, learned_codes, where=source.name)
+    return _with_codes_of(data, codes, trained.data.held_out, source.name)
+
+
+def _with_codes_of(
+    data: LabelledRecords, codes: Sequence[str], held_out: Sequence[str], where: str
+) -> LabelledRecords:
+    """Return the data with the findings of a model and the held-out ones.
+
+    Findings that its training has left out, see ``held_out.leave_out_unknown``, are left out.
+    """
+    data = select_findings(data, [*codes, *held_out])
+    check_same_codes(codes, drop_findings(data, held_out).codes, where)
     return data
 
 
@@ -199,6 +207,7 @@ def load_data(
     parts = [
         _load_source(each, settings, vocabulary, waveform, progress) for each in settings.sources
     ]
+    parts = distinct_names(parts, [each.name for each in settings.sources])
     data = join_sources(parts, [register_of(each) for each in settings.sources], progress)
     names = [
         name

@@ -28,7 +28,8 @@ class Finding:
     certainty : {"sure", "likely", "possible", "unlikely", ""}
         sure: the probability reaches the threshold of the chosen precision; likely: present, but
         below that threshold; possible: not present, but not excluded at the chosen sensitivity;
-        unlikely: excluded. Empty for models without such thresholds.
+        unlikely: excluded. Empty for models without such thresholds, and if it is not present and
+        no training record had it.
     assessable : bool
         False if its criteria need leads that the record does not have: the finding is then neither
         present nor absent, whatever the probability.

@@ -347,6 +347,9 @@ class Predictor:
             certainty[present] = "likely"
             certainty[present & (probabilities >= known[high])] = "sure"
             certainty[~assessable] = ""
+            # A threshold of sensitivity has no meaning where there was no positive.
+            never = np.isin(codes, self.artifact.provenance.never_present)
+            certainty[never & ~present] = ""
         return [
             Finding(code, name, float(p), float(t), bool(is_present), str(level), bool(can_assess))
             for code, name, p, t, is_present, level, can_assess in zip(

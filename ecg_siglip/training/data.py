@@ -114,7 +114,7 @@ class TrainingData:
         self.version, self.names = data.version, data.names
         self.reports = usable_reports(data, settings.data.reports)
         self.vocabulary = data.vocabulary
-        language = settings.text.language
+        language = settings.text.language or data.vocabulary.language
         known = self.vocabulary.languages
         # One list per language and wording, with the language of each.
         wordings = [

@@ -57,6 +57,7 @@ FILLER_JA = re.compile(
     r"(は|が|を)?(ありますか|あります|ありません|あるか|ある|認めますか|認められますか|見られますか|みられますか)"
     r"|(でしょうか|ですか|です|ますか|か)$"
 )
+JAPANESE = re.compile(r"[\u3041-\u30ff\u4e00-\u9fff]")
 NEGATION = re.compile(
     r"\b(no|not|without|absence|absent|exclude|excluded|rule out|ruled out|kein|keine|keinen|"
     r"nicht|ohne|ausschluss|ausgeschlossen)\b|ない|ません|なし|除外"
@@ -175,6 +176,22 @@ def check_question(question: str) -> str:
             f"the question has {len(question)} characters; expected {MAX_CHARACTERS} at most"
         )
     return question
+
+
+def without_frame(question: str) -> str:
+    """Return a Japanese question without the words around its subject; others as they are.
+
+    In Japanese these are written without spaces, so that a text encoder that was trained on names
+    reads them as a part of the finding.
+
+    Examples
+    --------
+    >>> without_frame("心房細動はありますか?"), without_frame("Is there fibrillation?")
+    ('心房細動', 'Is there fibrillation?')
+    """
+    if not JAPANESE.search(question):
+        return question
+    return FILLER_JA.sub("", question.rstrip("?？。 ")).strip() or question
 
 
 def _plain(text: str) -> str:

@@ -13,7 +13,7 @@ from torch.nn import functional
 from ecg_siglip.config import EvaluateConfig
 from ecg_siglip.core.distributed import Distributed
 from ecg_siglip.datasets import ptbxl
-from ecg_siglip.datasets.held_out import hide_findings
+from ecg_siglip.datasets.held_out import hide_findings, leave_out_unknown
 from ecg_siglip.datasets.loading import load_training_data
 from ecg_siglip.evaluation.fold import evaluate_fold
 from ecg_siglip.train import train
@@ -124,6 +124,8 @@ def test_a_finding_that_is_known_in_no_training_record_is_an_error(train_config)
         TrainingData(loaded, settings, CPU)
     without = hide_findings(loaded, [first, second])
     assert len(TrainingData(without, settings, CPU).codes) == 69
+    left = leave_out_unknown(loaded, settings.data.train_folds)
+    assert left.codes == without.codes and TrainingData(left, settings, CPU).codes == left.codes
     settings.objective.terms = "report/diagonal"  # needs no label
     assert TrainingData(loaded, settings, CPU).positive_rate(parse_terms("report/diagonal")[0]) > 0
 

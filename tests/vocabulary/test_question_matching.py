@@ -9,6 +9,7 @@ from ecg_siglip.vocabulary.question_matching import (
     check_question,
     match_question,
     nearest_findings,
+    without_frame,
 )
 
 VOCABULARY = ptbxl()
@@ -136,3 +137,18 @@ def test_questions_are_matched_to_any_vocabulary(own, words, code):
 @pytest.mark.parametrize("words", ["pizza", "pericarditis", "今日の天気はどうですか"])
 def test_other_subjects_match_nothing_in_any_vocabulary(own, words):
     assert match_question(words, own.codes, own) == ()
+
+
+@pytest.mark.parametrize(
+    ("question", "subject"),
+    [
+        ("心房細動はありますか", "心房細動"),
+        ("この患者に左脚ブロックの所見が見られますか？", "左脚ブロック"),
+        ("T波異常の可能性はありますか。", "T波異常"),
+        ("ありますか", "ありますか"),
+        ("QT延長", "QT延長"),
+        ("Is there a left bundle branch block?", "Is there a left bundle branch block?"),
+    ],
+)
+def test_a_text_encoder_reads_a_japanese_question_without_its_frame(question, subject):
+    assert without_frame(question) == subject

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -47,7 +48,7 @@ class CsvForm(NamedTuple):
     n_before: int
 
 
-def csv_form(path: Path, name: str) -> CsvForm:
+def csv_form(path: Path, name: str, expected: str = "") -> CsvForm:
     """Return how a text table is written: its separator gives the most columns.
 
     Parameters
@@ -55,6 +56,8 @@ def csv_form(path: Path, name: str) -> CsvForm:
     path : Path
     name : str
         For messages.
+    expected : str
+        A column that the right separator gives.
 
     Raises
     ------
@@ -70,22 +73,25 @@ def csv_form(path: Path, name: str) -> CsvForm:
         raise ValueError(f"{name}: cannot be read: {one_line(error)}") from None
     if "\0" in "".join(lines[:2]):
         raise ValueError(f"{name}: expected text, got binary data")
-    stated = lines[0].strip().strip('"') if lines else ""
+    stated = lines[0].strip("\r\n").strip('"') if lines else ""
     separators: tuple[str, ...] = SEPARATORS
     n_before = 0
     if stated.lower().startswith("sep=") and len(stated) == len("sep=;"):
         separators, n_before = (stated[-1],), 1
     if not any(line.strip() for line in lines[n_before : n_before + 1]):
-        raise ValueError(f"{name}: expected a header row with the names of the columns, got none")
+        raise ValueError(
+            f"{name}: expected a header row with the names of the columns in line "
+            f"{n_before + 1}, got none"
+        )
     forms = []
     for separator in separators:
         reader = csv.reader(lines[n_before:], delimiter=separator)
         try:
-            header = [cell.strip() for cell in next(reader)]
+            header = [unicodedata.normalize("NFC", cell.strip()) for cell in next(reader)]
         except csv.Error as error:
             raise ValueError(f"{name}: row 1: {one_line(error)}") from None
         forms.append(CsvForm(separator, header, n_before))
-    return max(forms, key=lambda form: len(form.header))
+    return max(forms, key=lambda form: (expected in form.header, len(form.header)))
 
 
 def csv_rows(path: Path, name: str, form: CsvForm) -> Iterator[CsvRow]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -32,7 +31,7 @@ from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.datasets.source_settings import check_sources
 from ecg_siglip.datasets.sources import concatenate_sources, distinct_names
 from ecg_siglip.datasets.table import EMPTY_FOLD, TableData, label_records, parse_table
-from ecg_siglip.datasets.table_file import COLUMNS, write_with_folds
+from ecg_siglip.datasets.table_file import column_hint, write_with_folds
 from ecg_siglip.datasets.table_labels import UNKNOWN_CODE
 from ecg_siglip.datasets.table_problems import Problems
 from ecg_siglip.vocabulary.code_mapping import read_mapping
@@ -41,27 +40,6 @@ from ecg_siglip.vocabulary.vocabulary_file import load_vocabulary
 
 # Warnings that are listed first.
 LIKELY_MISTAKES = ("wrong units", "same ", "ECGs in two", "columns that", "findings always")
-# Names of columns that tables often have in place of those that are read.
-OTHER_NAMES = {
-    "path": ("file", "filename", "file_name", "filepath", "ecg_path"),
-    "record": ("record_id", "ecg_id", "study_id", "exam_id"),
-    "findings": (
-        "labels",
-        "label",
-        "finding",
-        "diagnosis",
-        "diagnoses",
-        "codes",
-        "dx",
-        "scp_codes",
-    ),
-    "patient_id": ("patient", "patientid", "pid", "subject_id", "subject", "pat_id", "mrn"),
-    "fold": ("strat_fold", "folds", "split"),
-    "report": ("text", "reports", "report_text", "comment", "interpretation", "statement"),
-    "fs": ("sampling_rate", "sample_rate", "frequency", "hz"),
-    "units": ("unit",),
-    "language": ("lang",),
-}
 
 
 @dataclass
@@ -248,7 +226,7 @@ def _column_issues(table: TableData, source: str, codes: Sequence[str]) -> list[
     """Return warnings of columns that are not used, or not there."""
     issues = []
     if ignored := table.table.ignored:
-        listed = [f"{shown(name)}{_column_hint(name, codes)}" for name in ignored]
+        listed = [f"{shown(name)}{column_hint(name, codes)}" for name in ignored]
         listed.sort(key=lambda text: "did you" not in text)
         examples = [{"column": name} for name in ignored]
         issues.append(
@@ -272,18 +250,6 @@ def _column_issues(table: TableData, source: str, codes: Sequence[str]) -> list[
         message = f"of {len(table):,} records"
         issues.append(Issue(WARNING, "empty reports", empty, message, source))
     return issues
-
-
-def _column_hint(name: str, codes: Sequence[str]) -> str:
-    """Return the column that an ignored one may have been meant to be."""
-    plain = name.strip().lower().replace(" ", "_").replace("-", "_")
-    for column, others in OTHER_NAMES.items():
-        if plain in (column, *others):
-            return f" (did you mean {column}?)"
-    same = [code for code in codes if code.lower() == name.strip().lower()]
-    near = same or difflib.get_close_matches(plain, COLUMNS, n=1, cutoff=0.8)
-    near = near or difflib.get_close_matches(name.strip().upper(), codes, n=1, cutoff=0.8)
-    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def _source_facts(source: _Source) -> dict[str, Any]:

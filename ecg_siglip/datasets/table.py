@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from ecg_siglip.core.files import shown
 from ecg_siglip.datasets.folds import N_FOLDS, make_folds
 from ecg_siglip.datasets.records import LabelledRecords, first_of, stable_numbers
 from ecg_siglip.datasets.signal_rows import SignalRows
-from ecg_siglip.datasets.table_file import Table, read_table
+from ecg_siglip.datasets.table_file import Table, column_hint, read_table
 from ecg_siglip.datasets.table_labels import read_labels
 from ecg_siglip.datasets.table_problems import Problems
 from ecg_siglip.datasets.task_labels import task_labels
@@ -26,6 +27,7 @@ from ecg_siglip.vocabulary.report_text import is_machine_report
 from ecg_siglip.vocabulary.vocabulary import ALL, Vocabulary
 
 CROSSING, EMPTY_FOLD = "patient in several folds", "empty fold"
+ROUNDED = re.compile(r"\d[.,]?\d*E\+\d+")  # what a spreadsheet makes of a long number
 UNITS = ("nV", "uV", "mV", "V")
 
 
@@ -78,7 +80,7 @@ class TableData:
     @property
     def paths(self) -> list[str]:
         """Path of each record as the table has it; "" for an empty cell."""
-        return [path if isinstance(path, str) else "" for path in self.table.frame["path"]]
+        return ["" if path != path else str(path).strip() for path in self.table.frame["path"]]
 
 
 def parse_table(
@@ -128,6 +130,17 @@ def parse_table(
         _check_unique(table, "record", record, problems)
     has_patients = "patient_id" in table.frame.columns
     patients = _filled(table, "patient_id", problems) if has_patients else record
+    rounded = [i for i, text in enumerate(patients) if ROUNDED.fullmatch(text)]
+    problems.add(
+        "patient_id",
+        table,
+        "patient_id",
+        np.array(rounded if has_patients else [], np.int64),
+        lambda row: (
+            f"{shown(patients[row])} was rounded by a spreadsheet; format the column as text "
+            "and export it again"
+        ),
+    )
     has_folds = "fold" in table.frame.columns
     folds = _folds(table, patients, problems) if has_folds else make_folds(patients, y_true)
     if "language" in table.frame.columns:
@@ -162,14 +175,17 @@ def _without_decimals(text: str) -> str:
 
 def _filled(table: Table, name: str, problems: Problems) -> list[str]:
     """Return the cells of a column that must not be empty; "" for an empty one."""
-    column = table.frame[name]
-    empty = column.isna().to_numpy()
-    problems.add("empty cell", table, name, np.flatnonzero(empty), "is empty")
-    return ["" if gap else str(cell) for cell, gap in zip(column, empty, strict=True)]
+    cells = ["" if cell != cell else str(cell).strip() for cell in table.frame[name]]
+    empty = [i for i, cell in enumerate(cells) if not cell]
+    problems.add("empty cell", table, name, np.array(empty, np.int64), "is empty")
+    return cells
 
 
 def _check_unique(table: Table, name: str, cells: list[str], problems: Problems) -> None:
-    texts = pd.Series(cells)
+    # One file may be written in several ways: a and ./a.
+    texts = pd.Series(
+        cells if name != "path" else [cell and os.path.normpath(cell) for cell in cells]
+    )
     doubled = (texts.duplicated() & (texts != "")).to_numpy()
     problems.add(
         f"doubled {name}",
@@ -177,7 +193,8 @@ def _check_unique(table: Table, name: str, cells: list[str], problems: Problems)
         name,
         np.flatnonzero(doubled),
         lambda row: (
-            f"{shown(cells[row])} is also in row {table.row_numbers[cells.index(cells[row])]}; "
+            f"{shown(cells[row])} is also in row "
+            f"{table.row_numbers[int((texts == texts[row]).argmax())]}; "
             "expected one row per ECG"
         ),
     )
@@ -334,6 +351,10 @@ def load_table(
         See ``parse_table``; if files are missing or unreadable and that is not allowed.
     """
     data = parse_table(source, vocabulary, task, query, mapping)
+    own = vocabulary.codes if mapping is None else [meaning.code for meaning in mapping]
+    hints = [(name, column_hint(name, own)) for name in data.table.ignored]
+    if progress and (listed := [f"{shown(name)}{hint}" for name, hint in hints if hint]):
+        print(f"{data.table.name}: columns not used: {first_of(listed)}", file=sys.stderr)
     folder = Path(root) if root is not None else data.table.folder
     paths = [folder / path for path in data.paths]
     stamps = [record_stamp(path) for path in paths]

@@ -6,7 +6,7 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +24,29 @@ COLUMNS = (
 )
 SUFFIXES = {".csv", ".tsv", ".txt", ".parquet"}
 ENVIRONMENT = "env:"  # before the name of an environment variable that holds an address
+
+
+# Names of columns that tables often have in place of those that are read.
+OTHER_NAMES = {
+    "path": ("file", "filename", "file_name", "filepath", "ecg_path"),
+    "record": ("record_id", "ecg_id", "study_id", "exam_id"),
+    "findings": (
+        "labels",
+        "label",
+        "finding",
+        "diagnosis",
+        "diagnoses",
+        "codes",
+        "dx",
+        "scp_codes",
+    ),
+    "patient_id": ("patient", "patientid", "pid", "subject_id", "subject", "pat_id", "mrn"),
+    "fold": ("strat_fold", "folds", "split"),
+    "report": ("text", "reports", "report_text", "comment", "interpretation", "statement"),
+    "fs": ("sampling_rate", "sample_rate", "frequency", "hz"),
+    "units": ("unit",),
+    "language": ("lang",),
+}
 
 
 @dataclass(frozen=True)
@@ -181,6 +204,18 @@ def write_with_folds(source: str, query: str | None, folds: np.ndarray, path: Pa
     write_file(path, frame.assign(fold=folds).to_csv(index=False))
 
 
+def column_hint(name: str, codes: Sequence[str]) -> str:
+    """Return the column that an ignored one may have been meant to be."""
+    plain = name.strip().lower().replace(" ", "_").replace("-", "_")
+    for column, others in OTHER_NAMES.items():
+        if plain in (column, *others):
+            return f" (did you mean {column}?)"
+    same = [code for code in codes if code.lower() == name.strip().lower()]
+    near = same or difflib.get_close_matches(plain, COLUMNS, n=1, cutoff=0.8)
+    near = near or difflib.get_close_matches(name.strip().upper(), codes, n=1, cutoff=0.8)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
 def _check_columns(name: str, texts: list[str]) -> None:
     """Check that columns are named, once each, and that there is one of paths."""
     if doubled := {text for text in texts if texts.count(text) > 1}:
@@ -194,7 +229,7 @@ def _check_columns(name: str, texts: list[str]) -> None:
 
 def _read_text(path: Path, name: str, codes: Collection[str]) -> Rows:
     """Read a table with separators, all cells as text."""
-    form = csv_form(path, name)
+    form = csv_form(path, name, "path")
     _check_columns(name, [column for column in form.header if column])
     n = len(form.header)
     numbers: list[int] = []

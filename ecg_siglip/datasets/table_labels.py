@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -17,7 +18,7 @@ from ecg_siglip.datasets.table_problems import N_EXAMPLES, Problems
 
 ALL = "*"  # in the column `unknown`: no finding of the record has been assessed
 UNKNOWN_CODE = "code without a vocabulary entry"
-OTHER_SEPARATORS = re.compile(r"[,|/+\s、，；]+")
+OTHER_SEPARATORS = (re.compile(r"[,|/+、，；]+"), re.compile(r"[,|/+\s、，；]+"))
 PRESENT, ABSENT = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no"}
 
 
@@ -187,14 +188,25 @@ def _split(text: str) -> list[str]:
     """
     text = text.strip()
     if not text.startswith("["):
-        return [code.strip() for code in text.split(";") if code.strip()]
+        return [code for code in map(plain_code, text.split(";")) if code]
     try:
         codes = json.loads(text)
     except (ValueError, RecursionError):
         codes = None
     if not isinstance(codes, list) or not all(isinstance(code, str) for code in codes):
         raise ValueError(f'expected codes as A;B or ["A", "B"], got {shown(text)}')
-    return [code.strip() for code in codes]
+    return [plain_code(code) for code in codes]
+
+
+def plain_code(text: str) -> str:
+    """Return a code as a vocabulary has it: single spaces, letters with accents as one character.
+
+    Examples
+    --------
+    >>> plain_code(" ST\\u00a0T ")
+    'ST T'
+    """
+    return unicodedata.normalize("NFC", " ".join(text.split()))
 
 
 def _zeros_and_ones(table: Table, code: str, problems: Problems) -> tuple[np.ndarray, np.ndarray]:
@@ -217,10 +229,11 @@ def _zeros_and_ones(table: Table, code: str, problems: Problems) -> tuple[np.nda
 
 def unknown_code(code: str, known: Sequence[str] | dict[str, int]) -> str:
     """Return a message about a code that is not in the vocabulary, with similar codes."""
-    parts = [part for part in OTHER_SEPARATORS.split(code) if part]
+    splits = ([part.strip() for part in each.split(code)] for each in OTHER_SEPARATORS)
+    is_list = any(len(parts) > 1 and all(part in known for part in parts) for parts in splits)
     near = [each for each in known if each.casefold() == code.casefold()]
     near = near or difflib.get_close_matches(code.upper(), list(known), n=3, cutoff=0.5)
-    if len(parts) > 1 and all(part in known for part in parts):
+    if is_list:
         hint = "codes are separated by ;"
     elif near:
         hint = f"did you mean {' or '.join(near)}?"

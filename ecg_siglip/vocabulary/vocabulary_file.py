@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,7 @@ class Reader:
         """Return a text without spaces around it; it must not be empty."""
         if not isinstance(node.value, str):
             raise self.error(node.line, f"{what}: expected a text, got a list or a table")
-        text = " ".join(node.value.split())
+        text = unicodedata.normalize("NFC", " ".join(node.value.split()))
         if not text:
             raise self.error(node.line, f"{what}: is empty")
         if len(text) > n_most:

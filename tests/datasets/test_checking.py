@@ -111,6 +111,12 @@ def test_an_unused_column_is_named_with_what_it_may_mean(tmp_path, column, hint)
     assert check.facts["sources"][0]["ignored_columns"] == [column, "ward"]
 
 
+def test_a_placeholder_for_patients_is_named(tmp_path):
+    rows = "".join(f"e{i},{'unknown' if i % 2 else i}\n" for i in range(200))
+    issue = _issue(_check(tmp_path, f"path,patient_id\n{rows}"), "one patient with many records")
+    assert issue.n == 100 and "the patient of e1 has 100 of 200 records" in issue.message
+
+
 def test_a_table_without_patients_and_with_empty_reports(tmp_path):
     check = _check(tmp_path, "path,report\na,text\nb,\n")
     assert {"no column patient_id", "empty reports", "no labels"} <= _kinds(check)

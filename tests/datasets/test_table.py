@@ -79,6 +79,26 @@ def test_columns_without_a_name_are_ignored(tmp_path):
     assert data.table.ignored == ["column 1 (without a name)"] and data.paths == ["a", "b"]
 
 
+def test_spaces_and_accents_of_codes_and_paths_are_plain(tmp_path):
+    text = "path,findings,patient_id\n a\u00a0,AFIB\u00a0; LAO/LAE , 7\nb,IMI\u3000,7 \n"
+    data = _parse(tmp_path, text)
+    assert data.paths == ["a", "b"] and data.patients == ["7", "7"]
+    assert data.y_true.sum(1).tolist() == [2, 1]
+    umlaut = Vocabulary("v", "en", (Entry("ÄRZTE", "x", {"en": ("x",)}),))
+    for head, cell in (("findings", "A\u0308RZTE"), ("A\u0308RZTE", "1")):
+        (tmp_path / "t.csv").write_text(f"path,{head}\na,{cell}\n", "utf-8")
+        assert parse_table(str(tmp_path / "t.csv"), umlaut).y_true.all()
+
+
+def test_a_column_with_a_similar_name_is_named_before_training(tmp_path, capsys):
+    folder = _folder(tmp_path)
+    (folder / "t.csv").write_text("path,Findings,ward\nmuse.xml,AFIB,3\n")
+    waveform = ptbxl.waveform_spec(WaveformConfig())
+    load_table(str(folder / "t.csv"), VOCABULARY, waveform=waveform)
+    error = capsys.readouterr().err
+    assert "columns not used: Findings (did you mean findings?)\n" in error and "ward" not in error
+
+
 def test_typed_columns_of_parquet(tmp_path):
     frame = pd.DataFrame(
         {
@@ -185,6 +205,12 @@ WRONG = {
     "doubled column": ("path,findings,findings\na,,\n", "column findings occurs more than once"),
     "empty path": ("path,findings\na,\n,AFIB\n", "row 3, column path: is empty"),
     "doubled path": ("path\na\nb\na\n", "row 4, column path: a is also in row 2"),
+    "doubled path in other words": ("path\na/b\n ./a//b \n", "row 3, column path: ./a//b is also"),
+    "rounded patient": (
+        "path,patient_id\na,7\nb,1.23457E+11\n", "row 3, column patient_id: .*rounded by a"
+    ),
+    "full-width separators": ("path,findings\na,AFIB；IMI\n", "codes are separated by ;"),
+    "no header": ("\npath\na\n", "names of the columns in line 1, got none"),
     "doubled record": ("path,record\na,1\nb,1\n", "row 3, column record: 1 is also in row 2"),
     "empty record": ("path,record\na,1\nb,\n", "row 3, column record: is empty"),
     "unknown code": (

@@ -3,6 +3,7 @@
 import pytest
 
 from ecg_siglip.vocabulary import load_vocabulary, ptbxl
+from ecg_siglip.vocabulary.entry import Entry
 from ecg_siglip.vocabulary.question_matching import (
     MAX_CHARACTERS,
     N_SHOWN,
@@ -11,6 +12,7 @@ from ecg_siglip.vocabulary.question_matching import (
     nearest_findings,
     without_frame,
 )
+from ecg_siglip.vocabulary.vocabulary import Vocabulary
 
 VOCABULARY = ptbxl()
 ALL = VOCABULARY.codes
@@ -152,3 +154,15 @@ def test_other_subjects_match_nothing_in_any_vocabulary(own, words):
 )
 def test_a_text_encoder_reads_a_japanese_question_without_its_frame(question, subject):
     assert without_frame(question) == subject
+
+
+def test_a_japanese_name_without_its_first_word_means_all_findings_that_have_it():
+    names = ("完全左脚ブロック", "不完全左脚ブロック", "完全右脚ブロック", "左脚前枝ブロック")
+    entries = tuple(Entry(f"C{i}", name, {"ja": (name,)}) for i, name in enumerate(names))
+    vocabulary = Vocabulary("v", "ja", entries)
+    for question in ("左脚ブロックの所見はありますか？", "左脚ブロック"):
+        matches = match_question(question, vocabulary.codes, vocabulary)
+        assert {match.code for match in matches} == {"C0", "C1"}
+    assert not match_question("心室頻拍はありますか", vocabulary.codes, vocabulary)
+    (match,) = match_question("完全左脚ブロックですか", vocabulary.codes[:1], vocabulary)
+    assert match.code == "C0" and match.closeness > 0.99

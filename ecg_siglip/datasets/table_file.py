@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ COLUMNS = (
     *("fs", "units", "gain", "leads", "weight"),
 )
 SUFFIXES = {".csv", ".tsv", ".txt", ".parquet"}
+NO_DATABASES = {"http", "https", "ftp", "file", "s3", "gs", "az", "abfs", "hdfs"}
 ENVIRONMENT = "env:"  # before the name of an environment variable that holds an address
 
 
@@ -221,8 +222,9 @@ def _check_columns(name: str, texts: list[str]) -> None:
     if doubled := {text for text in texts if texts.count(text) > 1}:
         raise ValueError(f"{name}: column {shown(min(doubled))} occurs more than once")
     if "path" not in texts:
-        near = difflib.get_close_matches("path", [t.lower() for t in texts], n=1, cutoff=0.6)
-        hint = f"; rename {shown(near[0])}" if near else ""
+        written = {text.lower(): text for text in texts}
+        near = difflib.get_close_matches("path", list(written), n=1, cutoff=0.6)
+        hint = f"; rename {shown(written[near[0]])} to path" if near else ""
         listed = ", ".join(map(shown, texts[:8])) + (", ..." if len(texts) > 8 else "")
         raise ValueError(f"{name}: no column path with the files of the ECGs{hint}; has {listed}")
 
@@ -274,10 +276,12 @@ def _read_text(path: Path, name: str, codes: Collection[str]) -> Rows:
 
 def _read_parquet(path: Path, name: str) -> pd.DataFrame:
     try:
-        frame = pd.read_parquet(path)
+        frame = pd.read_parquet(path, dtype_backend="numpy_nullable")
     except (ValueError, OSError, NotImplementedError) as error:
         raise ValueError(f"{name}: cannot be read as Parquet: {one_line(error)}") from error
-    return frame.apply(_as_text)
+    if any(name is not None for name in frame.index.names):
+        frame = frame.reset_index()
+    return _as_texts(frame, name)
 
 
 def _read_sql(source: str, query: str | None) -> tuple[str, pd.DataFrame]:
@@ -302,6 +306,10 @@ def _read_sql(source: str, query: str | None) -> tuple[str, pd.DataFrame]:
             "data.table: expected the address of a database, such as sqlite:///ecgs.db"
         ) from None
     name = url.render_as_string(hide_password=True)
+    if url.drivername in NO_DATABASES:
+        raise ValueError(
+            f"data.table={name}: expected a file on this machine, or the address of a database"
+        )
     if url.password and variable is None:
         raise ValueError(
             f"data.table={name}: the settings of a run are stored, and a password must not be; "
@@ -314,14 +322,16 @@ def _read_sql(source: str, query: str | None) -> tuple[str, pd.DataFrame]:
     try:
         engine = sqlalchemy.create_engine(url)
         with engine.connect() as connection:
-            frame = pd.read_sql_query(sqlalchemy.text(query), connection)
+            frame = pd.read_sql_query(
+                sqlalchemy.text(query), connection, dtype_backend="numpy_nullable"
+            )
     except ImportError as error:
         raise ValueError(f"data.table={name}: its driver is missing: {one_line(error)}") from error
     except (sqlalchemy.exc.SQLAlchemyError, pd.errors.DatabaseError) as error:
         reason = error.__cause__ or error  # pandas puts the query in front of it
         reason = getattr(reason, "orig", None) or reason
         raise ValueError(f"data.table={name}: {one_line(reason)}") from None
-    return name, frame.apply(_as_text)
+    return name, _as_texts(frame, name)
 
 
 def _sqlite_exists(database: str | None) -> bool:
@@ -329,20 +339,53 @@ def _sqlite_exists(database: str | None) -> bool:
     return database is None or database == ":memory:" or Path(database).is_file()
 
 
+def _as_texts(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return a typed table as text; lists of findings stay lists, missing cells are NaN.
+
+    Raises
+    ------
+    ValueError
+        If another column has lists.
+    """
+    _check_columns(name, [str(column) for column in frame.columns])
+    frame.columns = [str(column) for column in frame.columns]
+    texts = frame.apply(_as_text)
+    for column in texts.columns:
+        if column in ("findings", "unknown") or texts[column].dtype != object:
+            continue
+        is_list = texts[column].map(lambda cell: isinstance(cell, list)).to_numpy(bool)
+        if not is_list.any():
+            continue
+        if column != "leads" and column in COLUMNS:
+            raise ValueError(f"{name}: column {shown(column)}: expected single values, got lists")
+        texts[column] = texts[column].map(
+            lambda cell: ",".join(map(str, cell)) if isinstance(cell, list) else cell
+        )
+    return texts
+
+
 def _as_text(column: pd.Series) -> pd.Series:
     """Return the cells of a typed column as text; lists stay lists, missing cells NaN."""
     if pd.api.types.is_bool_dtype(column.dtype):
-        return column.map({True: "1", False: "0"})
+        return column.astype(object).map({True: "1", False: "0"}).astype("category")
+    # Columns of labels have few different cells: categories take a byte per row.
+    if pd.api.types.is_integer_dtype(column.dtype):
+        integers = column.astype(object)
+        return integers.map(lambda x: np.nan if pd.isna(x) else str(int(x))).astype("category")
     if pd.api.types.is_numeric_dtype(column.dtype):
-        # Integers with missing cells arrive as floats.
-        numbers = pd.to_numeric(column)
-        return numbers.map(lambda x: np.nan if pd.isna(x) else f"{x:.15g}").astype("category")
-    return column.map(
-        lambda cell: (
-            cell
-            if isinstance(cell, (list, tuple, np.ndarray))
-            else (
-                np.nan if cell is None or cell is pd.NA or cell != cell or cell == "" else str(cell)
-            )
-        )
-    )
+        # Integers with missing cells may arrive as floats, which have 15 digits.
+        numbers = column.astype(object)
+        texts = numbers.map(lambda x: np.nan if pd.isna(x) else f"{float(x):.15g}")
+        return texts.astype("category")
+    return column.astype(object).map(_cell_as_text)
+
+
+def _cell_as_text(cell: Any) -> Any:
+    """Return a cell as text, a list as a list without missing items, or NaN."""
+    if isinstance(cell, (list, tuple, np.ndarray)):
+        return [item for item in map(_cell_as_text, cell) if item == item]
+    if isinstance(cell, bytes):
+        return cell.decode("utf-8", "backslashreplace")
+    if cell is None or cell is pd.NA or cell != cell or cell == "":
+        return np.nan
+    return str(int(cell)) if isinstance(cell, float) and cell % 1 == 0 else str(cell)

@@ -1,6 +1,7 @@
 """A table of ECGs: labels, folds, reader settings; and one line for whatever is wrong in it."""
 
 import os
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,39 @@ def test_numbers_of_zeros_and_ones_in_parquet(tmp_path):
     assert data.known[:, :2].astype(int).tolist() == [[1, 1], [0, 1], [1, 1]]
 
 
+def test_long_numbers_missing_items_and_an_index_of_parquet(tmp_path):
+    big = 10**17
+    frame = pd.DataFrame(
+        {
+            "findings": [["AFIB", None], [], None],
+            "patient_id": pd.array([big + 1, big + 2, big + 3], dtype="Int64"),
+            "record": [2**62 + 1, 2**62 + 2, 2**62 + 3],
+            "leads": [["I", "II"], None, ["V1"]],
+        },
+        index=pd.Index([b"a", b"b", b"c"], name="path"),
+    )
+    frame.to_parquet(tmp_path / "t.parquet")
+    data = parse_table(str(tmp_path / "t.parquet"), VOCABULARY)
+    assert data.paths == ["a", "b", "c"] and data.y_true.sum() == 1
+    assert data.patients == [str(big + i) for i in (1, 2, 3)]
+    assert data.record == [str(2**62 + i) for i in (1, 2, 3)]
+    assert data.read == [{"leads": ["I", "II"]}, {}, {"leads": ["V1"]}]
+    frame.assign(patient_id=[[1], [2], [3]]).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match="column patient_id: expected single values, got lists"):
+        parse_table(str(tmp_path / "t.parquet"), VOCABULARY)
+
+
+def test_long_numbers_with_missing_cells_of_a_query(tmp_path):
+    pytest.importorskip("sqlalchemy")
+    with sqlite3.connect(tmp_path / "t.db") as connection:
+        connection.execute("CREATE TABLE ecg (path TEXT, patient_id INTEGER, fs INTEGER)")
+        rows = [("a", 10**17 + 1, None), ("b", 10**17 + 2, 500)]
+        connection.executemany("INSERT INTO ecg VALUES (?, ?, ?)", rows)
+    query = "SELECT * FROM ecg"
+    data = parse_table(f"sqlite:///{tmp_path / 't.db'}", VOCABULARY, query=query)
+    assert data.patients == [str(10**17 + 1), str(10**17 + 2)] and data.read == [{}, {"fs": 500.0}]
+
+
 def test_a_query_of_sqlite(tmp_path):
     sqlalchemy = pytest.importorskip("sqlalchemy")
     address = f"sqlite:///{tmp_path / 'ecgs.db'}"
@@ -201,7 +235,7 @@ WRONG = {
     "empty file": ("", "expected a header row"),
     "header only": ("path,findings\n", "has no row"),
     "no path": ("file,findings\na,AFIB\n", "no column path .*; has file, findings"),
-    "path misspelt": ("Path,findings\na,AFIB\n", "no column path .*; rename path"),
+    "path misspelt": ("Path,findings\na,AFIB\n", "no column path .*; rename Path to path"),
     "doubled column": ("path,findings,findings\na,,\n", "column findings occurs more than once"),
     "empty path": ("path,findings\na,\n,AFIB\n", "row 3, column path: is empty"),
     "doubled path": ("path\na\nb\na\n", "row 4, column path: a is also in row 2"),
@@ -293,6 +327,7 @@ SOURCES = {
     "an open password": ("postgresql://u:secret@h/d", "SELECT 1", "env:NAME"),
     "no variable": ("env:NO_SUCH_VARIABLE", "SELECT 1", "no variable NO_SUCH_VARIABLE"),
     "no address": ("sqlite:/a://", "SELECT 1", "address of a database|does not exist"),
+    "an address of a file": ("s3://ecg/t.parquet", None, "expected a file on this machine"),
     "no such table": ("sqlite:///empty.db", "SELECT path FROM ecg", "no such table: ecg"),
     "wrong SQL": ("sqlite:///empty.db", "SELEKT", "syntax error"),
 }  # fmt: skip

@@ -124,9 +124,9 @@ def check_data(settings: config.CheckConfig, progress: bool = True) -> DataCheck
     ValueError
         If no data set can be read at all, or folds are to be written and there is no single table.
     """
-    if settings.folds and (settings.data.sources or settings.data.kind != "table"):
-        raise ValueError("folds=...: expected data=table, and no data.sources")
     check_sources(settings.data)
+    if settings.folds:
+        _check_folds_file(Path(settings.folds), settings.data)
     vocabulary = load_vocabulary(settings.vocabulary)
     codes = vocabulary.task_codes(settings.data.task)
     names = tuple(vocabulary.names(codes))
@@ -142,6 +142,8 @@ def check_data(settings: config.CheckConfig, progress: bool = True) -> DataCheck
             issues.append(Issue(ERROR, "data set cannot be read", 1, str(error), each.name))
     if not sources:
         raise ValueError(issues[0].message)
+    if settings.folds:
+        _check_same_folder(sources[0], Path(settings.folds))
     parts = [each.data for each in sources]
     data = parts[0]
     if len(parts) > 1:
@@ -300,6 +302,41 @@ def _check_files(
     copies = [(listed[a], listed[b]) for a, b in copies]
     names = [file.path for file in files]
     return file_facts(facts, len(copies)), issues + copy_issues(data, names, copies)
+
+
+def _check_folds_file(path: Path, data: config.DataConfig) -> None:
+    """Check where the table with folds is to be written, before the files are opened.
+
+    Raises
+    ------
+    ValueError
+        If there is no single table, or the file cannot be written there.
+    """
+    if data.sources or data.kind != "table" or not data.table:
+        raise ValueError("folds=...: expected data=table, and no data.sources")
+    name = f"folds={shown(path)}"
+    if path.suffix.lower() not in (".csv", ".txt"):
+        raise ValueError(f"{name}: expected a file that ends in .csv")
+    if not path.parent.is_dir():
+        raise ValueError(f"{name}: there is no folder {shown(path.parent)}")
+    if path.is_dir():
+        raise ValueError(f"{name} is a folder; expected a file")
+    table = Path(data.table)
+    if path.exists() and table.exists() and path.samefile(table):
+        raise ValueError(f"{name} is the table itself; expected another file")
+
+
+def _check_same_folder(source: _Source, path: Path) -> None:
+    """Check that the relative paths of a table are right in the file with folds, too."""
+    assert source.table is not None
+    folder = source.table.table.folder
+    if source.settings.root is not None or path.parent.resolve() == folder.resolve():
+        return
+    if not all(os.path.isabs(each) for each in source.table.paths if each):
+        raise ValueError(
+            f"folds={shown(path)}: the paths of the table begin in its folder; expected a file in "
+            f"{shown(folder)}, or data.root={shown(folder)} here and in the training"
+        )
 
 
 def _write_folds(source: _Source, path: str) -> None:

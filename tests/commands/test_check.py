@@ -64,6 +64,12 @@ WRONG = {
         ["data.table=good.csv", "folds=good.csv", "files=false"],
         "the table i",
     ),
+    "folds in no folder": (["data.table=good.csv", "folds=no/f.csv"], "there is no folder no"),
+    "folds in another folder": (
+        ["data.table=good.csv", "folds=/tmp/f.csv"],
+        "the paths of the table begin in its folder; expected a file in .",
+    ),
+    "folds as Parquet": (["data.table=good.csv", "folds=f.parquet"], "that ends in .csv"),
     "out is a file": (["data.table=good.csv", "out=good.csv"], "expected a folder"),
     "no root": (["data=ptbxl", "data.root=null"], "data.root is missing"),
     "no such root": (["data=ptbxl", "data.root=none"], "is missing: download PTB-XL"),

@@ -18,7 +18,7 @@ from ecg_siglip.datasets.folds import N_FOLDS, make_folds
 from ecg_siglip.datasets.records import LabelledRecords, first_of, stable_numbers
 from ecg_siglip.datasets.signal_rows import SignalRows
 from ecg_siglip.datasets.table_file import Table, column_hint, read_table
-from ecg_siglip.datasets.table_labels import read_labels
+from ecg_siglip.datasets.table_labels import MAPPING, VOCABULARY, read_labels
 from ecg_siglip.datasets.table_problems import Problems
 from ecg_siglip.datasets.task_labels import task_labels
 from ecg_siglip.datasets.waveform_cache import WaveformCache, record_stamp, report_unreadable
@@ -117,7 +117,9 @@ def parse_table(
     codes = vocabulary.codes
     own_codes = codes if mapping is None else [meaning.code for meaning in mapping]
     table = read_table(source, query, own_codes, problems)
-    y_true, known = read_labels(table, own_codes, problems)
+    y_true, known = read_labels(
+        table, own_codes, problems, VOCABULARY if mapping is None else MAPPING
+    )
     if mapping is not None:
         # Where the table never states a code, its findings are unknown.
         y_true, known = map_labels(mapping, y_true, known & y_true.any(0), codes)

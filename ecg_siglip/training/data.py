@@ -161,6 +161,11 @@ class TrainingData:
         if data.known is None or all(term.targets == "diagonal" for term in self.terms):
             return  # the diagonal needs no label
         is_known_F = data.known[self.train_rows].any(axis=0)
+        if not is_known_F.any():
+            raise ValueError(
+                "no training record has a known label; expected a column findings, or columns that "
+                "are named after codes; to learn reports alone: objective=report_diagonal"
+            )
         if unknown := [
             code for code, known in zip(self.codes, is_known_F, strict=True) if not known
         ]:

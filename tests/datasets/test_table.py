@@ -210,6 +210,13 @@ def test_codes_of_another_language_are_mapped(tmp_path):
     assert labels.tolist() == [[1, 0, 0, -1], [0, -1, -1, -1], [0, 0, 0, -1]]
 
 
+def test_a_code_that_is_not_in_the_mapping_is_named(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"code X is not in the mapping \(data.codes\) .*add it there"
+    ):
+        _parse(tmp_path, "path,findings\na,X\n", mapping=[CodeMeaning("VHF", ("AFIB",))])
+
+
 def test_records_without_integer_names_have_stable_ids(tmp_path):
     one = _parse(tmp_path, "path\nx/a.xml\nx/b.xml\n")
     two = _parse(tmp_path, "path\nx/b.xml\nx/c.xml\nx/a.xml\n")

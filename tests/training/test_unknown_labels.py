@@ -133,6 +133,8 @@ def test_a_finding_that_is_known_in_no_training_record_is_an_error(train_config)
 def test_without_any_known_pair_the_objective_is_refused(train_config):
     settings = train_config()
     loaded = with_unknown(load_training_data(settings, progress=False), 1.0)
+    with pytest.raises(ValueError, match="no training record has a known label; .*report_diagonal"):
+        TrainingData(loaded, settings, CPU)
     settings.objective.terms = "report/diagonal"
     data = TrainingData(loaded, settings, CPU)
     with pytest.raises(ValueError, match="no record of the training folds has a text with a known"):

@@ -31,7 +31,7 @@ from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.datasets.source_settings import check_sources
 from ecg_siglip.datasets.sources import concatenate_sources, distinct_names
 from ecg_siglip.datasets.table import EMPTY_FOLD, TableData, label_records, parse_table
-from ecg_siglip.datasets.table_file import column_hint, write_with_folds
+from ecg_siglip.datasets.table_file import write_with_folds
 from ecg_siglip.datasets.table_labels import UNKNOWN_CODE
 from ecg_siglip.datasets.table_problems import Problems
 from ecg_siglip.vocabulary.code_mapping import read_mapping
@@ -228,8 +228,8 @@ def _column_issues(table: TableData, source: str, codes: Sequence[str]) -> list[
     """Return warnings of columns that are not used, or not there."""
     issues = []
     if ignored := table.table.ignored:
-        listed = [f"{shown(name)}{column_hint(name, codes)}" for name in ignored]
-        listed.sort(key=lambda text: "did you" not in text)
+        listed = [f"{shown(name)}{table.table.hint(name, codes)}" for name in ignored]
+        listed.sort(key=lambda text: "?)" not in text)
         examples = [{"column": name} for name in ignored]
         issues.append(
             Issue(

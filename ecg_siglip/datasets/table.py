@@ -17,7 +17,7 @@ from ecg_siglip.core.files import shown
 from ecg_siglip.datasets.folds import N_FOLDS, make_folds
 from ecg_siglip.datasets.records import LabelledRecords, first_of, stable_numbers
 from ecg_siglip.datasets.signal_rows import SignalRows
-from ecg_siglip.datasets.table_file import Table, column_hint, read_table
+from ecg_siglip.datasets.table_file import Table, read_table
 from ecg_siglip.datasets.table_labels import MAPPING, VOCABULARY, read_labels
 from ecg_siglip.datasets.table_problems import Problems
 from ecg_siglip.datasets.task_labels import task_labels
@@ -354,7 +354,7 @@ def load_table(
     """
     data = parse_table(source, vocabulary, task, query, mapping)
     own = vocabulary.codes if mapping is None else [meaning.code for meaning in mapping]
-    hints = [(name, column_hint(name, own)) for name in data.table.ignored]
+    hints = [(name, data.table.hint(name, own)) for name in data.table.ignored]
     if progress and (listed := [f"{shown(name)}{hint}" for name, hint in hints if hint]):
         print(f"{data.table.name}: columns not used: {first_of(listed)}", file=sys.stderr)
     folder = Path(root) if root is not None else data.table.folder

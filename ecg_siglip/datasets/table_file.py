@@ -63,6 +63,8 @@ class Table:
         are categories of str), lists for `findings` of a Parquet file that has lists, NaN if empty.
     ignored : list of str
         Columns that are neither.
+    like_labels : frozenset of str
+        Those of them that have 1, 0 and empty cells only.
     folder : Path
         Where relative paths of the table begin.
     row_numbers : ndarray of shape (n_rows,), int64
@@ -75,9 +77,17 @@ class Table:
     ignored: list[str]
     folder: Path
     row_numbers: np.ndarray
+    like_labels: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    def hint(self, column: str, codes: Sequence[str]) -> str:
+        """Return what an ignored column may have been meant to be, in brackets; "" for no idea."""
+        if hint := column_hint(column, codes):
+            return hint
+        is_code = column in self.like_labels
+        return " (1 and 0: a code that is not in the vocabulary?)" if is_code else ""
 
     def where(self, row: int, column: str = "") -> str:
         """Return the name of a cell or, without a column, of a row, for messages."""
@@ -137,7 +147,14 @@ def read_table(
         raise ValueError(f"{name}: has no row; expected one per ECG")
     known = [column for column in frame.columns if column in COLUMNS or column in codes]
     ignored = [str(column) for column in frame.columns if column not in known]
-    table = Table(name, frame[known].reset_index(drop=True), ignored, folder, row_numbers)
+    like_labels = frozenset(
+        column
+        for column in ignored
+        if {*frame[column].dropna().unique()[:5].tolist()} in ({"0", "1"}, {"1"})
+    )
+    table = Table(
+        name, frame[known].reset_index(drop=True), ignored, folder, row_numbers, like_labels
+    )
     (problems or Problems()).add(
         "number of cells",
         table,

@@ -93,11 +93,12 @@ def test_spaces_and_accents_of_codes_and_paths_are_plain(tmp_path):
 
 def test_a_column_with_a_similar_name_is_named_before_training(tmp_path, capsys):
     folder = _folder(tmp_path)
-    (folder / "t.csv").write_text("path,Findings,ward\nmuse.xml,AFIB,3\n")
+    (folder / "t.csv").write_text("path,Findings,ward,X01\nmuse.xml,AFIB,3,1\n")
     waveform = ptbxl.waveform_spec(WaveformConfig())
     load_table(str(folder / "t.csv"), VOCABULARY, waveform=waveform)
     error = capsys.readouterr().err
-    assert "columns not used: Findings (did you mean findings?)\n" in error and "ward" not in error
+    assert "columns not used: Findings (did you mean findings?), X01 (1 and 0: a code" in error
+    assert "ward" not in error
 
 
 def test_typed_columns_of_parquet(tmp_path):

@@ -397,8 +397,8 @@ class TrainConfig:
     compile: bool = setting(False, "Compile the ECG encoder with torch.compile.")
     keep_embeddings: bool = setting(
         True,
-        "Store the ecg_ids, findings and embeddings of the training records in the model, for "
-        "similar ECGs and novelty.",
+        "Store names, findings, embeddings and short descriptions of the signals of the training "
+        "records in the model, to show similar ECGs, novelty, and that an ECG was in training.",
     )
     save_every_s: float = setting(30.0, "Time between saved states within an epoch, s.", 0.0, 1e6)
 

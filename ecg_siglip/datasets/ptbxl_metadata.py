@@ -87,7 +87,7 @@ def read_numbered_metadata(
     if not len(kept):
         raise ValueError(f"{path}: no row is right")
     rows = rows.take(kept)
-    table = table.iloc[kept]
+    table = table.iloc[kept].copy()
     for name in ("ecg_id", "patient_id", "strat_fold"):
         table = table.assign(**{name: table[name].astype(np.int64)})
     table = table.set_index("ecg_id")

@@ -215,7 +215,7 @@ def write_with_folds(source: str, query: str | None, folds: np.ndarray, path: Pa
     if len(frame) != len(folds):
         raise ValueError(f"{shown(source)}: has changed while it was checked")
     is_list = (list, tuple, np.ndarray)
-    for column in frame.select_dtypes(object).columns:
+    for column in [name for name in frame.columns if frame[name].dtype == object]:
         frame[column] = frame[column].map(
             lambda cell: json.dumps([*map(str, cell)]) if isinstance(cell, is_list) else cell
         )

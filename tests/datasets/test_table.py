@@ -66,11 +66,11 @@ def test_a_table_as_spreadsheets_export_it(tmp_path):
     text = (
         'sep=;\r\n path ;"Age, years,\r\nat test, rounded";findings;report;weight;;\r\n'
         'a;61;"AFIB;LAO/LAE";"line 1\r\nline 2";0,5;;\r\n;;;;;;\r\n\r\n'
-        'b;62;NORM;"said ""no"" twice";1;;\r\n;;;;;;\r\n'
+        'b;62;NORM;"a ""no"" twice";1;;\r\n;;;;;;\r\n'
     )
     data = _parse(tmp_path, "\ufeff" + text)
     assert data.paths == ["a", "b"] and data.y_true.sum(1).tolist() == [2, 1]
-    assert data.reports == ["line 1\r\nline 2", 'said "no" twice']
+    assert data.reports == ["line 1\r\nline 2", 'a "no" twice']
     assert data.weight.tolist() == [0.5, 1] and data.table.row_numbers.tolist() == [2, 5]
     assert data.table.ignored == ["Age, years,\r\nat test, rounded"]
 

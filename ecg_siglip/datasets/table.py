@@ -374,7 +374,10 @@ def load_table(
         read=arguments if any(arguments) else None,
         allow_unreadable=allow_unreadable,
     )
-    signals = cache.open(n_workers, progress)
+    try:
+        signals = cache.open(n_workers, progress)
+    except ValueError as error:
+        raise _with_row(error, data, present) from None
     readable = np.flatnonzero(cache.is_readable())
     report_unreadable(cache, progress)
     records = replace(
@@ -383,6 +386,16 @@ def load_table(
     )
     records.n_missing = len(data) - len(records)
     return records
+
+
+def _with_row(error: ValueError, data: TableData, rows: np.ndarray) -> ValueError:
+    """Return an error of a file with its row in the table in front; other errors as they are."""
+    text, paths = str(error), data.paths
+    for row in rows.tolist():
+        if text.startswith(f"{shown(paths[row])}: "):
+            help_ = "leave out unreadable records with data.allow_unreadable=true"
+            return ValueError(f"{data.table.where(row, 'path')}: {text}; {help_}")
+    return error
 
 
 def label_records(data: TableData, paths: list[Path], fs: float) -> LabelledRecords:

@@ -12,7 +12,12 @@ import numpy as np
 from ecg_siglip import config
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.datasets.challenge_records import load_challenge
-from ecg_siglip.datasets.held_out import drop_findings, hide_findings, select_findings
+from ecg_siglip.datasets.held_out import (
+    drop_findings,
+    hide_findings,
+    leave_out_unknown,
+    select_findings,
+)
 from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.datasets.sources import distinct_names, join_sources
 from ecg_siglip.datasets.table import load_table, parse_table
@@ -79,7 +84,12 @@ def load_evaluation_data(
     )
     vocabulary = vocabulary or load_vocabulary(trained.vocabulary)
     data = load_data(changed, vocabulary, waveform, progress=True)
-    return _with_codes_of(data, codes, trained.data.held_out, str(changed.root or changed.name))
+    held_out = trained.data.held_out
+    learned = drop_findings(data, held_out)
+    if learned.codes != tuple(codes):
+        learned = leave_out_unknown(learned, trained.data.train_folds)
+    check_same_codes(codes, learned.codes, where=str(changed.root or changed.name))
+    return select_findings(data, [*codes, *held_out])
 
 
 def load_other_data(
@@ -119,18 +129,9 @@ def load_other_data(
         trained.data, sources=[], cache_dir=settings.cache_dir, n_workers=settings.n_workers
     )
     data = _load_source(source, shared, vocabulary, waveform, progress=True)
-    return _with_codes_of(data, codes, trained.data.held_out, source.name)
-
-
-def _with_codes_of(
-    data: LabelledRecords, codes: Sequence[str], held_out: Sequence[str], where: str
-) -> LabelledRecords:
-    """Return the data with the findings of a model and the held-out ones.
-
-    Findings that its training has left out, see ``held_out.leave_out_unknown``, are left out.
-    """
-    data = select_findings(data, [*codes, *held_out])
-    check_same_codes(codes, drop_findings(data, held_out).codes, where)
+    # Findings that the training has left out, see ``leave_out_unknown``, may be known here.
+    data = select_findings(data, [*codes, *trained.data.held_out])
+    check_same_codes(codes, drop_findings(data, trained.data.held_out).codes, where=source.name)
     return data
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ecg_siglip.core.files import one_line, shown
 
 SEPARATORS = (",", ";", "\t", "|")
+SEPARATOR_NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a |"}
 HEAD_CHARACTERS = 1 << 20
 UTF8 = "expected UTF-8 text; save it as CSV (UTF-8)"
 
@@ -119,6 +120,21 @@ def csv_rows(path: Path, name: str, form: CsvForm) -> Iterator[CsvRow]:
             f"{name}: row {number + 1}: is no row of cells: {one_line(error)}; is a quote missing? "
             'A quote within a cell in quotes is written twice ("")'
         ) from None
+
+
+def check_cells(number: int, cells: list[str], form: CsvForm, name: str) -> None:
+    """Check that a row has no more cells than the header has columns.
+
+    Raises
+    ------
+    ValueError
+        If it has; the message names file and row.
+    """
+    if any(cell.strip() for cell in cells[len(form.header) :]):
+        raise ValueError(
+            f"{name}: row {number}: has {len(cells)} cells, expected {len(form.header)}; a cell "
+            f"with {SEPARATOR_NAMES.get(form.separator, form.separator)} in it needs quotes"
+        )
 
 
 def _not_utf8(path: Path, name: str) -> str:

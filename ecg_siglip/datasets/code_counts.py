@@ -7,13 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
-from ecg_siglip.core.csv_text import csv_form, csv_rows
+from ecg_siglip.core.csv_text import check_cells, csv_form, csv_rows
 from ecg_siglip.core.files import shown
 from ecg_siglip.datasets.records import first_of
 from ecg_siglip.datasets.table_file import COLUMNS, Table, read_table
 from ecg_siglip.datasets.table_labels import absent_codes, read_labels
 from ecg_siglip.vocabulary.starter import StarterCode
-from ecg_siglip.vocabulary.vocabulary_file import MAX_CODE, MAX_FINDINGS, MAX_TEXT, NOT_IN_CODES
+from ecg_siglip.vocabulary.vocabulary_file import (
+    MAX_CODE,
+    MAX_FINDINGS,
+    MAX_TEXT,
+    NOT_IN_CODES,
+    RESERVED,
+)
 
 
 def read_codes(
@@ -107,11 +113,13 @@ def _count(
 
 
 def _is_code(code: str) -> bool:
-    return len(code) <= MAX_CODE and not NOT_IN_CODES.search(code)
+    return len(code) <= MAX_CODE and not NOT_IN_CODES.search(code) and code not in RESERVED
 
 
 def _problem(code: str) -> str:
     """Return why a text cannot be a code of a vocabulary."""
+    if code in RESERVED:
+        return "cannot be a code: it has another meaning in a table"
     wrong = NOT_IN_CODES.search(code)
     if wrong:
         return f"cannot be a code, because of {shown(wrong[0])!r}"
@@ -142,6 +150,7 @@ def read_names(path: str | Path) -> dict[str, str]:
         raise ValueError(f"{name}: expected the columns code and name, got {listed}")
     cells = []
     for number, row in csv_rows(Path(path), name, form):
+        check_cells(number, row, form, name)
         by_field = dict(zip(fields, row, strict=False))
         cells.append((number, by_field.get("code", ""), by_field.get("name", "")))
     names: dict[str, str] = {}

@@ -17,11 +17,9 @@ import pandas as pd
 from ecg_siglip.core.csv_text import csv_form, csv_rows
 from ecg_siglip.core.files import one_line, shown, write_file
 from ecg_siglip.datasets.table_problems import Problems
+from ecg_siglip.vocabulary.vocabulary_file import RESERVED
 
-COLUMNS = (
-    *("path", "record", "findings", "unknown", "patient_id", "fold", "report", "language"),
-    *("fs", "units", "gain", "leads", "weight"),
-)
+COLUMNS = tuple(name for name in RESERVED if name != "*")
 SUFFIXES = {".csv", ".tsv", ".txt", ".parquet"}
 NO_DATABASES = {"http", "https", "ftp", "file", "s3", "gs", "az", "abfs", "hdfs"}
 ENVIRONMENT = "env:"  # before the name of an environment variable that holds an address

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ecg_siglip.core.csv_text import csv_form, csv_rows
+from ecg_siglip.core.csv_text import check_cells, csv_form, csv_rows
 from ecg_siglip.core.files import shown
 
 RELATIONS = ("exact", "narrower", "broader")
@@ -66,11 +66,7 @@ def read_mapping(path: str | Path, codes: Collection[str]) -> list[CodeMeaning]:
     meanings: dict[str, CodeMeaning] = {}
     for number, cells in csv_rows(Path(path), name, form):
         where = f"{name}: row {number}"
-        if any(cell.strip() for cell in cells[len(fields) :]):
-            raise ValueError(
-                f"{where}: has {len(cells)} cells, expected {len(fields)}; findings are separated "
-                f"by semicolons, and such a cell needs quotes"
-            )
+        check_cells(number, cells, form, name)
         row = dict(zip(fields, cells, strict=False))
         code = row["code"].strip()
         findings = tuple(

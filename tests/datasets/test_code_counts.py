@@ -81,6 +81,11 @@ def test_a_wrong_table_is_one_line_with_its_place(tmp_path, text, columns, messa
     [
         (b"code,text\nA,x\n", "expected the columns code and name, got code, text"),
         (b"", "expected a header row"),
+        (
+            b"code,name\nA,flutter, atypical\n",
+            "row 2: has 3 cells, expected 2; a cell with a comma",
+        ),
+        (b"code;name;\nfold;x;\n", "row 2: fold cannot be a code: it has another meaning"),
         (b"code,name\nA,x\nA,y\n", "names.csv: row 3: code A occurs twice"),
         (b"code,name\n,x\n", "row 2: no code"),
         (b"code,name\nA|B,x\n", r"row 2: A\|B cannot be a code"),

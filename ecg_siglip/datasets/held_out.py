@@ -75,7 +75,7 @@ def leave_out_unknown(
     data : LabelledRecords
     train_folds : sequence of int
     progress : bool
-        List them on stderr.
+        List them on stderr, and those that are present wherever they are known.
 
     Returns
     -------
@@ -84,7 +84,16 @@ def leave_out_unknown(
     """
     if data.known is None:
         return data
-    is_known = np.any(data.known[np.isin(data.strat_fold, list(train_folds))], axis=0)
+    rows = np.isin(data.strat_fold, list(train_folds))
+    is_known = np.any(data.known[rows], axis=0)
+    is_constant = is_known & ~np.any(data.known[rows] & ~data.y_true[rows], axis=0)
+    if progress and is_constant.any():
+        codes = [code for code, one in zip(data.codes, is_constant, strict=True) if one]
+        print(
+            f"{first_of(codes, 8)}: present in every training record with a known label; without "
+            "records without it a finding cannot be learned (0 in the column of its code)",
+            file=sys.stderr,
+        )
     if is_known.all() or not is_known.any():
         return data
     left_out = [code for code, known in zip(data.codes, is_known, strict=True) if not known]

@@ -114,7 +114,7 @@ def test_the_positive_rate_is_that_of_the_known_pairs(make_unknown):
     assert 0 < shares["false_negative"] < 1
 
 
-def test_a_finding_that_is_known_in_no_training_record_is_an_error(train_config):
+def test_a_finding_that_is_known_in_no_training_record_is_an_error(train_config, capsys):
     settings = train_config()
     loaded = with_unknown(load_training_data(settings, progress=False), 0.0)
     loaded.known[loaded.strat_fold < 9, :2] = False
@@ -124,7 +124,9 @@ def test_a_finding_that_is_known_in_no_training_record_is_an_error(train_config)
         TrainingData(loaded, settings, CPU)
     without = hide_findings(loaded, [first, second])
     assert len(TrainingData(without, settings, CPU).codes) == 69
-    left = leave_out_unknown(loaded, settings.data.train_folds)
+    loaded.known[:, 2] = loaded.y_true[:, 2] = np.arange(len(loaded)) % 9 == 0
+    left = leave_out_unknown(loaded, settings.data.train_folds, progress=True)
+    assert f"{loaded.codes[2]}: present in every training record" in capsys.readouterr().err
     assert left.codes == without.codes and TrainingData(left, settings, CPU).codes == left.codes
     settings.objective.terms = "report/diagonal"  # needs no label
     assert TrainingData(loaded, settings, CPU).positive_rate(parse_terms("report/diagonal")[0]) > 0

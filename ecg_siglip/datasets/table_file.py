@@ -331,7 +331,7 @@ def _read_sql(source: str, query: str | None) -> tuple[str, pd.DataFrame]:
             f"put the address into an environment variable and set data.table={ENVIRONMENT}NAME"
         )
     if not query:
-        raise ValueError(f"data.table={name}: expected data.query='SELECT path, ... FROM ...'")
+        raise ValueError(f"data.table={name}: expected 'data.query=\"SELECT path, ... FROM ...\"'")
     if url.get_backend_name() == "sqlite" and not _sqlite_exists(url.database):
         raise ValueError(f"data.table={name}: {url.database} does not exist")
     try:

@@ -329,7 +329,7 @@ SOURCES = {
     "a workbook": ("a.xlsx", None, "expected a file with the suffix .*save the table as CSV"),
     "no Parquet": ("a.parquet", None, "cannot be read as Parquet"),
     "a query of a file": ("a.csv", "SELECT", "only a database has queries"),
-    "no query": ("sqlite:///a.csv", None, "expected data.query"),
+    "no query": ("sqlite:///a.csv", None, "expected .data.query=.SELECT"),
     "no database": ("sqlite:///none.db", "SELECT 1", "none.db does not exist"),
     "no such driver": ("mysql+nodriver://h/d", "SELECT 1", "driver|plugin"),
     "an open password": ("postgresql://u:secret@h/d", "SELECT 1", "env:NAME"),

@@ -92,7 +92,13 @@ def csv_form(path: Path, name: str, expected: str = "") -> CsvForm:
         except csv.Error as error:
             raise ValueError(f"{name}: row 1: {one_line(error)}") from None
         forms.append(CsvForm(separator, header, n_before))
-    return max(forms, key=lambda form: (expected in form.header, len(form.header)))
+
+    def rank(form: CsvForm) -> tuple[bool, bool, int]:
+        # A wrong separator leaves quotes within the cells.
+        is_clean = not any('"' in cell for cell in form.header)
+        return expected in form.header, is_clean, len(form.header)
+
+    return max(forms, key=rank)
 
 
 def csv_rows(path: Path, name: str, form: CsvForm) -> Iterator[CsvRow]:

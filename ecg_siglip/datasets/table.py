@@ -131,18 +131,7 @@ def parse_table(
         record = _filled(table, "record", problems)
         _check_unique(table, "record", record, problems)
     has_patients = "patient_id" in table.frame.columns
-    patients = _filled(table, "patient_id", problems) if has_patients else record
-    rounded = [i for i, text in enumerate(patients) if ROUNDED.fullmatch(text)]
-    problems.add(
-        "patient_id",
-        table,
-        "patient_id",
-        np.array(rounded if has_patients else [], np.int64),
-        lambda row: (
-            f"{shown(patients[row])} was rounded by a spreadsheet; format the column as text "
-            "and export it again"
-        ),
-    )
+    patients = _patients(table, problems) if has_patients else record
     has_folds = "fold" in table.frame.columns
     folds = _folds(table, patients, problems) if has_folds else make_folds(patients, y_true)
     if "language" in table.frame.columns:
@@ -168,6 +157,23 @@ def parse_table(
         read=_read_arguments(table, problems),
         weight=weight,
     )
+
+
+def _patients(table: Table, problems: Problems) -> list[str]:
+    """Return the column `patient_id`; long numbers must not have been rounded."""
+    patients = _filled(table, "patient_id", problems)
+    rounded = [i for i, text in enumerate(patients) if ROUNDED.fullmatch(text)]
+    problems.add(
+        "patient_id",
+        table,
+        "patient_id",
+        np.array(rounded, np.int64),
+        lambda row: (
+            f"{shown(patients[row])} was rounded by a spreadsheet; format the column as text "
+            "and export it again"
+        ),
+    )
+    return patients
 
 
 def _without_decimals(text: str) -> str:

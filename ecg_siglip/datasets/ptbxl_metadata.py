@@ -91,7 +91,7 @@ def read_numbered_metadata(
     for name in ("ecg_id", "patient_id", "strat_fold"):
         table = table.assign(**{name: table[name].astype(np.int64)})
     table = table.set_index("ecg_id")
-    table["report"] = table["report"].fillna("").astype(str)
+    table = table.assign(report=table["report"].fillna("").astype(str))
     return table, rows
 
 

@@ -139,7 +139,13 @@ JSON_FIELDS = (
         "null with fewer than 12 leads, or if the model holds no training records.",
     ),
     Field("similar[]", "object", SIMILAR, "The most similar training ECGs, the nearest first."),
-    Field("similar[].ecg_id", "integer", SIMILAR, "Number of the training record."),
+    Field(
+        "similar[].ecg_id",
+        "integer",
+        SIMILAR,
+        "Number of the training record, or a hash of its name.",
+    ),
+    Field("similar[].record", "string", SIMILAR, "Name of the training record in its data set."),
     Field("similar[].cosine", "number", SIMILAR, "Cosine similarity of the two embeddings."),
     Field("similar[].findings[]", "string", SIMILAR, "Codes of the findings in its label."),
     Field("questions[]", "object", QUESTIONS, "One result per question, in the given order."),
@@ -243,8 +249,8 @@ RUN_FILES = (
     Output(
         "model/neighbours.safetensors",
         "train, unless `keep_embeddings=false`",
-        "Record numbers, findings and embeddings of the training records, for similar ECGs and "
-        "novelty.",
+        "Names, findings, embeddings and short descriptions of the training records, for similar "
+        "ECGs and novelty.",
     ),
     Output("model.onnx", "export", "The model as one ONNX file."),
     Output("evaluate/fold<n>/metrics.json", EVALUATE, "Scores of the fold (keys below)."),

@@ -264,10 +264,10 @@ class TextConfig:
         "Text encoder. small: the built-in one; none: a supervised linear head instead; minilm: "
         "all-MiniLM-L6-v2 from its package; else a Hugging Face name or folder.",
     )
-    language: str = setting(
-        "en",
+    language: str | None = setting(
+        None,
         "Language of the prompts, one of the vocabulary (of PTB-XL: en, de, ja); mixed: a random "
-        "one in each step, the first one for predictions.",
+        "one in each step, the first one for predictions; null: the vocabulary's own (PTB-XL: en).",
     )
     vocab_size: int = setting(2048, "Vocabulary size of the built-in tokenizer.", 300, 65536)
     width: int = setting(128, "Channels of a token (built-in encoder).", 16, 2048)
@@ -397,8 +397,8 @@ class TrainConfig:
     compile: bool = setting(False, "Compile the ECG encoder with torch.compile.")
     keep_embeddings: bool = setting(
         True,
-        "Store the ecg_ids, findings and embeddings of the training records in the model, for "
-        "similar ECGs and novelty.",
+        "Store names, findings, embeddings and short descriptions of the signals of the training "
+        "records in the model, to show similar ECGs, novelty, and that an ECG was in training.",
     )
     save_every_s: float = setting(30.0, "Time between saved states within an epoch, s.", 0.0, 1e6)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from ecg_siglip import config
 from ecg_siglip.core.command_line import run_command
 from ecg_siglip.core.run_folder import check_same_settings
-from ecg_siglip.training.checks import check_train_settings
+from ecg_siglip.training.checks import check_train_settings, with_language
 from ecg_siglip.training.finalize import save_artifact_for_run
 from ecg_siglip.training.initialization import adopt_model_settings
 from ecg_siglip.training.run import prepare_run
@@ -16,6 +16,7 @@ from ecg_siglip.training.run import prepare_run
 def train(settings: config.TrainConfig) -> None:
     """Train a model, or resume an interrupted run; write it to runs/<name>/model/."""
     check_train_settings(settings)
+    settings = with_language(settings)
     if settings.init:
         settings = adopt_model_settings(settings)
     run = Path(settings.run.root) / settings.run.name

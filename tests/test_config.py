@@ -372,6 +372,17 @@ def test_a_run_without_a_name_is_rejected(composed, capsys):
     assert "run.name" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("experiment", ["demo", "pretrain"])
+def test_data_of_a_user_take_precedence_over_those_of_an_experiment(composed, experiment):
+    base = ("run.name=x", f"experiment={experiment}")
+    assert composed("train", *base).data.root == f"data/{experiment}"
+    assert composed("train", *base, "data.root=mine").data.root == "mine"
+    table = composed("train", *base, "data=table", "data.table=ecgs.csv").data
+    assert (table.kind, table.root, table.table) == ("table", None, "ecgs.csv")
+    assert composed("train", *base, "data=ptbxl").data.root == "data/ptbxl"
+    assert composed("adapt", *base, "data=table").data.root is None
+
+
 def test_an_experiment_overrides_groups_and_the_command_line_overrides_both(
     composed, tmp_path: Path
 ):

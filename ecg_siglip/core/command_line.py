@@ -241,7 +241,9 @@ def _value_mistake(schema: type, field: dataclasses.Field[Any], override: str) -
 
     name, _, value = override.lstrip("+").partition("=")
     expected = KINDS.get(str(field.type).partition(" ")[0], "")
-    text = value.replace('"', "'")
+    # Quotes around the whole value, as in data.query='SELECT ...', are not a part of it.
+    text = value[1:-1] if len(value) > 1 and value[0] == value[-1] in "'\"" else value
+    text = text.replace('"', '\\"').replace("${", "\\${")
     quoted = shlex.quote(f'{name}="{text}"')
     try:
         parsed = OverridesParser.create().parse_override(override)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -30,9 +29,9 @@ from ecg_siglip.datasets.label_checks import Expected, label_facts, label_issues
 from ecg_siglip.datasets.loading import register_of
 from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.datasets.source_settings import check_sources
-from ecg_siglip.datasets.sources import concatenate_sources
+from ecg_siglip.datasets.sources import concatenate_sources, distinct_names
 from ecg_siglip.datasets.table import EMPTY_FOLD, TableData, label_records, parse_table
-from ecg_siglip.datasets.table_file import COLUMNS, write_with_folds
+from ecg_siglip.datasets.table_file import write_with_folds
 from ecg_siglip.datasets.table_labels import UNKNOWN_CODE
 from ecg_siglip.datasets.table_problems import Problems
 from ecg_siglip.vocabulary.code_mapping import read_mapping
@@ -41,27 +40,6 @@ from ecg_siglip.vocabulary.vocabulary_file import load_vocabulary
 
 # Warnings that are listed first.
 LIKELY_MISTAKES = ("wrong units", "same ", "ECGs in two", "columns that", "findings always")
-# Names of columns that tables often have in place of those that are read.
-OTHER_NAMES = {
-    "path": ("file", "filename", "file_name", "filepath", "ecg_path"),
-    "record": ("record_id", "ecg_id", "study_id", "exam_id"),
-    "findings": (
-        "labels",
-        "label",
-        "finding",
-        "diagnosis",
-        "diagnoses",
-        "codes",
-        "dx",
-        "scp_codes",
-    ),
-    "patient_id": ("patient", "patientid", "pid", "subject_id", "subject", "pat_id", "mrn"),
-    "fold": ("strat_fold", "folds", "split"),
-    "report": ("text", "reports", "report_text", "comment", "interpretation", "statement"),
-    "fs": ("sampling_rate", "sample_rate", "frequency", "hz"),
-    "units": ("unit",),
-    "language": ("lang",),
-}
 
 
 @dataclass
@@ -93,7 +71,7 @@ class _Source:
 
     def row(self, i: int) -> int | None:
         """Return the number of a record's row in the table."""
-        return None if self.table is None else i + self.table.table.first_row
+        return None if self.table is None else int(self.table.table.row_numbers[i])
 
 
 @dataclass
@@ -146,9 +124,9 @@ def check_data(settings: config.CheckConfig, progress: bool = True) -> DataCheck
     ValueError
         If no data set can be read at all, or folds are to be written and there is no single table.
     """
-    if settings.folds and (settings.data.sources or settings.data.kind != "table"):
-        raise ValueError("folds=...: expected data=table, and no data.sources")
     check_sources(settings.data)
+    if settings.folds:
+        _check_folds_file(Path(settings.folds), settings.data)
     vocabulary = load_vocabulary(settings.vocabulary)
     codes = vocabulary.task_codes(settings.data.task)
     names = tuple(vocabulary.names(codes))
@@ -164,9 +142,12 @@ def check_data(settings: config.CheckConfig, progress: bool = True) -> DataCheck
             issues.append(Issue(ERROR, "data set cannot be read", 1, str(error), each.name))
     if not sources:
         raise ValueError(issues[0].message)
+    if settings.folds:
+        _check_same_folder(sources[0], Path(settings.folds))
     parts = [each.data for each in sources]
     data = parts[0]
     if len(parts) > 1:
+        parts = distinct_names(parts, [each.settings.name for each in sources])
         data = concatenate_sources(parts, [register_of(each.settings) for each in sources])
     issues += [issue for each in sources for issue in each.issues]
     tune, train = settings.data.tune_fold, settings.data.train_folds
@@ -196,6 +177,7 @@ def _read_source(
         return _read_table(source, settings, vocabulary)
     if not source.root:
         raise ValueError(f"data.root is missing for {source.name}; expected data.root=...")
+    problems = Problems(collect=True)
     if source.kind == "challenge":
         data = read_challenge(source.root, vocabulary, settings.data.task, progress)
         files = [FileToOpen(str(path), {}, allow_short=True) for path in data.paths]
@@ -206,10 +188,11 @@ def _read_source(
             task=settings.data.task,
             vocabulary=vocabulary,
             signals=False,
+            problems=problems,
         )
         data = replace(data, sources=(source.name,))
         files = [FileToOpen(str(path), {}, source.fs) for path in data.paths]
-    return _Source(source, data, [], files)
+    return _Source(source, data, cell_issues(problems, source.name, UNKNOWN_CODE), files)
 
 
 def _read_table(
@@ -245,8 +228,8 @@ def _column_issues(table: TableData, source: str, codes: Sequence[str]) -> list[
     """Return warnings of columns that are not used, or not there."""
     issues = []
     if ignored := table.table.ignored:
-        listed = [f"{shown(name)}{_column_hint(name, codes)}" for name in ignored]
-        listed.sort(key=lambda text: "did you" not in text)
+        listed = [f"{shown(name)}{table.table.hint(name, codes)}" for name in ignored]
+        listed.sort(key=lambda text: "?)" not in text)
         examples = [{"column": name} for name in ignored]
         issues.append(
             Issue(
@@ -269,18 +252,6 @@ def _column_issues(table: TableData, source: str, codes: Sequence[str]) -> list[
         message = f"of {len(table):,} records"
         issues.append(Issue(WARNING, "empty reports", empty, message, source))
     return issues
-
-
-def _column_hint(name: str, codes: Sequence[str]) -> str:
-    """Return the column that an ignored one may have been meant to be."""
-    plain = name.strip().lower().replace(" ", "_").replace("-", "_")
-    for column, others in OTHER_NAMES.items():
-        if plain in (column, *others):
-            return f" (did you mean {column}?)"
-    same = [code for code in codes if code.lower() == name.strip().lower()]
-    near = same or difflib.get_close_matches(plain, COLUMNS, n=1, cutoff=0.8)
-    near = near or difflib.get_close_matches(name.strip().upper(), codes, n=1, cutoff=0.8)
-    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def _source_facts(source: _Source) -> dict[str, Any]:
@@ -331,6 +302,41 @@ def _check_files(
     copies = [(listed[a], listed[b]) for a, b in copies]
     names = [file.path for file in files]
     return file_facts(facts, len(copies)), issues + copy_issues(data, names, copies)
+
+
+def _check_folds_file(path: Path, data: config.DataConfig) -> None:
+    """Check where the table with folds is to be written, before the files are opened.
+
+    Raises
+    ------
+    ValueError
+        If there is no single table, or the file cannot be written there.
+    """
+    if data.sources or data.kind != "table" or not data.table:
+        raise ValueError("folds=...: expected data=table, and no data.sources")
+    name = f"folds={shown(path)}"
+    if path.suffix.lower() not in (".csv", ".txt"):
+        raise ValueError(f"{name}: expected a file that ends in .csv")
+    if not path.parent.is_dir():
+        raise ValueError(f"{name}: there is no folder {shown(path.parent)}")
+    if path.is_dir():
+        raise ValueError(f"{name} is a folder; expected a file")
+    table = Path(data.table)
+    if path.exists() and table.exists() and path.samefile(table):
+        raise ValueError(f"{name} is the table itself; expected another file")
+
+
+def _check_same_folder(source: _Source, path: Path) -> None:
+    """Check that the relative paths of a table are right in the file with folds, too."""
+    assert source.table is not None
+    folder = source.table.table.folder
+    if source.settings.root is not None or path.parent.resolve() == folder.resolve():
+        return
+    if not all(os.path.isabs(each) for each in source.table.paths if each):
+        raise ValueError(
+            f"folds={shown(path)}: the paths of the table begin in its folder; expected a file in "
+            f"{shown(folder)}, or data.root={shown(folder)} here and in the training"
+        )
 
 
 def _write_folds(source: _Source, path: str) -> None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ecg_siglip.core.files import one_line, shown
+from ecg_siglip.core.csv_text import check_cells, csv_form, csv_rows
+from ecg_siglip.core.files import shown
 from ecg_siglip.datasets.records import first_of
 from ecg_siglip.datasets.table_file import COLUMNS, Table, read_table
 from ecg_siglip.datasets.table_labels import absent_codes, read_labels
 from ecg_siglip.vocabulary.starter import StarterCode
-from ecg_siglip.vocabulary.vocabulary_file import MAX_CODE, MAX_FINDINGS, MAX_TEXT, NOT_IN_CODES
+from ecg_siglip.vocabulary.vocabulary_file import (
+    MAX_CODE,
+    MAX_FINDINGS,
+    MAX_TEXT,
+    NOT_IN_CODES,
+    RESERVED,
+)
 
 
 def read_codes(
@@ -107,11 +113,13 @@ def _count(
 
 
 def _is_code(code: str) -> bool:
-    return len(code) <= MAX_CODE and not NOT_IN_CODES.search(code)
+    return len(code) <= MAX_CODE and not NOT_IN_CODES.search(code) and code not in RESERVED
 
 
 def _problem(code: str) -> str:
     """Return why a text cannot be a code of a vocabulary."""
+    if code in RESERVED:
+        return "cannot be a code: it has another meaning in a table"
     wrong = NOT_IN_CODES.search(code)
     if wrong:
         return f"cannot be a code, because of {shown(wrong[0])!r}"
@@ -130,36 +138,33 @@ def read_names(path: str | Path) -> dict[str, str]:
     ------
     ValueError
         If the file is missing, is no such table, or has a code twice; the message names file and
-        line.
+        row.
     """
     name = shown(str(path))
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            head = file.readline()
-            file.seek(0)
-            rows = csv.DictReader(file, delimiter=max(",;\t", key=head.count))
-            fields = [(field or "").strip().lower() for field in rows.fieldnames or ()]
-            rows.fieldnames = fields
-            if not {"code", "name"} <= {*fields}:
-                listed = first_of([*map(shown, fields)], 8)
-                raise ValueError(f"{name}: expected the columns code and name, got {listed}")
-            cells = [(rows.line_num, row["code"] or "", row["name"] or "") for row in rows]
-    except UnicodeDecodeError:
-        raise ValueError(f"{name}: expected UTF-8 text; save it as CSV (UTF-8)") from None
-    except (OSError, csv.Error) as error:
-        raise ValueError(f"names={name}: cannot be read: {one_line(error)}") from None
+    if not Path(path).is_file():
+        raise ValueError(f"names={name}: there is no such file")
+    form = csv_form(Path(path), name)
+    fields = [field.lower() for field in form.header]
+    if not {"code", "name"} <= {*fields}:
+        listed = first_of([*map(shown, fields)], 8)
+        raise ValueError(f"{name}: expected the columns code and name, got {listed}")
+    cells = []
+    for number, row in csv_rows(Path(path), name, form):
+        check_cells(number, row, form, name)
+        by_field = dict(zip(fields, row, strict=False))
+        cells.append((number, by_field.get("code", ""), by_field.get("name", "")))
     names: dict[str, str] = {}
-    for line, code, text in cells:
+    for row_number, code, text in cells:
         code, text = code.strip(), " ".join(text.split())
         if not code and not text:
             continue
         if not code or code in names:
             problem = f"code {shown(code)} occurs twice" if code else "no code"
-            raise ValueError(f"{name}, line {line}: {problem}")
+            raise ValueError(f"{name}: row {row_number}: {problem}")
         if not _is_code(code):
-            raise ValueError(f"{name}, line {line}: {shown(code)} {_problem(code)}")
+            raise ValueError(f"{name}: row {row_number}: {shown(code)} {_problem(code)}")
         if len(text) > MAX_TEXT - MAX_CODE or shown(text, MAX_TEXT) != text:
             what = "has a control character" if len(text) < MAX_TEXT - MAX_CODE else "is too long"
-            raise ValueError(f"{name}, line {line}: the name of {shown(code)} {what}")
+            raise ValueError(f"{name}: row {row_number}: the name of {shown(code)} {what}")
         names[code] = text or code
     return names

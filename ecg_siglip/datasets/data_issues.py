@@ -13,7 +13,7 @@ ERROR, WARNING = "error", "warning"
 # Kinds of wrong cells that are not "wrong" with the name of their column.
 WHOLE = (
     *("code in two columns", "present and unknown", "empty cell", "empty fold", "doubled path"),
-    *("doubled record", "patient in several folds"),
+    *("doubled record", "doubled ecg_id", "patient in several folds"),
 )
 
 
@@ -66,7 +66,8 @@ def cell_issues(problems: Problems, source: str, by_subject: str) -> list[Issue]
                 cell = {"row": first.row, "column": first.column, "message": first.message}
                 subjects.append({"code": subject, "n": entry.n, **cell})
             continue
-        message = f"row {first.row}, column {first.column}: {first.message}"
+        place = f", column {first.column}" if first.column else ""
+        message = f"row {first.row}{place}: {first.message}"
         message += f" (and {more:,} more {'row' if more == 1 else 'rows'})" if more else ""
         examples = [vars(cell) for cell in entry.cells]
         issues.append(

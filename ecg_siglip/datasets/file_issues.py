@@ -22,7 +22,6 @@ UNUSUAL_MV = (0.1, 5.0)  # low voltage begins at about 0.25 mV
 MIN_GROUP = 3  # files from which an error of the units is concluded
 SAME_PEAK = 0.2  # share of the files with the same largest value
 # Ratio of the amplitude to a typical one, and what that means.
-# Ratio of the amplitude to a typical one, and what that means.
 FAR = 40
 UNIT_ERRORS = (
     (400, 2500, "about 1000 times too large: uV read as mV? units=uV"),
@@ -65,7 +64,9 @@ def file_issues(
             hints += ["no such file"] * (len(texts) - len(hints))
             texts = [(i, hint) for (i, _), hint in zip(texts, hints, strict=True)]
         for reason, group in by_pattern(texts):
-            message = f"{shown(_short(files[group[0]].path))}: {reason}"
+            row = rows[group[0]]
+            where = "" if row is None else f" in row {row}"
+            message = f"{shown(_short(files[group[0]].path))}{where}: {reason}"
             level = WARNING if kind in allowed else ERROR
             listed = [example(i, facts[i].reason) for i in group[:N_EXAMPLES]]
             issues.append(Issue(level, kind, len(group), message, source, listed))
@@ -201,9 +202,21 @@ def missing_hint(path: Path) -> str:
     """Return why a file may be missing."""
     if "\\" in str(path):
         return "the path has \\ where / is expected"
+    if path.is_dir():
+        return "is a folder; expected the file of one ECG"
     if not path.parent.is_dir():
+        there = next((each for each in path.parents if each.is_dir()), None)
+        missing = path.parent.relative_to(there).parts[0] if there is not None else ""
+        if there is not None and (near := _similar_name(there, missing)):
+            return f"no folder {shown(there / missing)}: there is {shown(near)}"
         return f"no folder {shown(path.parent)}: set data.root=... to where the paths begin"
-    stem = path.name.partition(".")[0].lower()
-    with os.scandir(path.parent) as entries:
+    near = _similar_name(path.parent, path.name)
+    return f"there is {shown(near)}" if near else "no such file"
+
+
+def _similar_name(folder: Path, name: str) -> str:
+    """Return a name in a folder that has the same stem in any case; "" if there is none."""
+    stem = name.partition(".")[0].lower()
+    with os.scandir(folder) as entries:
         near = [each.name for each in entries if each.name.partition(".")[0].lower() == stem]
-    return f"there is {shown(min(near))}" if near else "no such file"
+    return min(near, default="")

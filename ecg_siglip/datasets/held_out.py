@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from ecg_siglip.datasets.records import LabelledRecords
+from ecg_siglip.datasets.records import LabelledRecords, first_of
 from ecg_siglip.vocabulary.vocabulary_file import PTBXL
 
 # Patterns of words that may mention a finding in a German, Swedish or English report, in lower
@@ -44,9 +45,15 @@ def drop_findings(data: LabelledRecords, held_out: Sequence[str]) -> LabelledRec
     for code in held_out:
         if code not in data.codes:
             raise ValueError(f"data.held_out: {code} is not a finding of this task")
-    keep = [i for i, code in enumerate(data.codes) if code not in held_out]
+    keep = [code for code in data.codes if code not in held_out]
     if not keep:
         raise ValueError("data.held_out: no finding is left to learn; hold out fewer findings")
+    return select_findings(data, keep)
+
+
+def select_findings(data: LabelledRecords, codes: Sequence[str]) -> LabelledRecords:
+    """Return the data with the labels of some findings only, in the order of the data."""
+    keep = [i for i, code in enumerate(data.codes) if code in {*codes}]
     return replace(
         data,
         codes=tuple(data.codes[i] for i in keep),
@@ -54,6 +61,49 @@ def drop_findings(data: LabelledRecords, held_out: Sequence[str]) -> LabelledRec
         likelihood=data.likelihood[:, keep],
         known=None if data.known is None else data.known[:, keep],
     )
+
+
+def leave_out_unknown(
+    data: LabelledRecords, train_folds: Sequence[int], progress: bool = False
+) -> LabelledRecords:
+    """Return the data without the findings of which no training record has a known label.
+
+    A data set may not be able to state them, as the challenges most statements of PTB-XL.
+
+    Parameters
+    ----------
+    data : LabelledRecords
+    train_folds : sequence of int
+    progress : bool
+        List them on stderr, and those that are present wherever they are known.
+
+    Returns
+    -------
+    LabelledRecords
+        The same data if no label is known at all.
+    """
+    if data.known is None:
+        return data
+    rows = np.isin(data.strat_fold, list(train_folds))
+    is_known = np.any(data.known[rows], axis=0)
+    is_constant = is_known & ~np.any(data.known[rows] & ~data.y_true[rows], axis=0)
+    if progress and is_constant.any():
+        codes = [code for code, one in zip(data.codes, is_constant, strict=True) if one]
+        print(
+            f"{first_of(codes, 8)}: present in every training record with a known label; without "
+            "records without it a finding cannot be learned (0 in the column of its code)",
+            file=sys.stderr,
+        )
+    if is_known.all() or not is_known.any():
+        return data
+    left_out = [code for code, known in zip(data.codes, is_known, strict=True) if not known]
+    if progress:
+        print(
+            f"{len(left_out)} of {len(data.codes)} findings have no known label in the training "
+            f"records and are left out: {first_of(left_out, 8)}",
+            file=sys.stderr,
+        )
+    return select_findings(data, [code for code in data.codes if code not in {*left_out}])
 
 
 def hide_findings(data: LabelledRecords, held_out: Sequence[str]) -> LabelledRecords:

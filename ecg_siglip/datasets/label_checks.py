@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ecg_siglip.core.files import shown
 from ecg_siglip.datasets.data_issues import ERROR, WARNING, Issue, first_items
 from ecg_siglip.datasets.folds import N_FOLDS
 from ecg_siglip.datasets.records import LabelledRecords
@@ -23,6 +24,7 @@ from ecg_siglip.datasets.sources import (
 from ecg_siglip.datasets.table_problems import N_EXAMPLES
 
 MIN_PATIENTS = 5  # with a finding, in training and for tuning
+MIN_LARGE, LARGE_SHARE = 50, 0.02  # records of one patient that are unusual
 N_PAIRS = 20
 N_CHUNK = 1 << 16  # records whose labels are multiplied at a time
 
@@ -189,6 +191,24 @@ def label_issues(
 
 
 def _patient_issues(data: LabelledRecords) -> list[Issue]:
+    return [*_crossing_issues(data), *_large_patient_issues(data)]
+
+
+def _large_patient_issues(data: LabelledRecords) -> list[Issue]:
+    """Return a warning of one patient with a large share of the records."""
+    distinct, first, counts = np.unique(data.patient_id, return_index=True, return_counts=True)
+    if len(distinct) < 2 or counts.max() < max(MIN_LARGE, LARGE_SHARE * len(data)):
+        return []
+    largest = int(counts.argmax())
+    name = data.record_names[first[largest]]
+    message = (
+        f"the patient of {shown(name)} has {counts[largest]:,} of {len(data):,} records: is "
+        "patient_id a placeholder for patients that are not known?"
+    )
+    return [Issue(WARNING, "one patient with many records", int(counts[largest]), message)]
+
+
+def _crossing_issues(data: LabelledRecords) -> list[Issue]:
     crossing = patients_in_several_folds(data) if len(data.sources) > 1 else []
     if not crossing:
         return []

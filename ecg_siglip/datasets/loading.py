@@ -12,9 +12,14 @@ import numpy as np
 from ecg_siglip import config
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.datasets.challenge_records import load_challenge
-from ecg_siglip.datasets.held_out import drop_findings, hide_findings
+from ecg_siglip.datasets.held_out import (
+    drop_findings,
+    hide_findings,
+    leave_out_unknown,
+    select_findings,
+)
 from ecg_siglip.datasets.records import LabelledRecords
-from ecg_siglip.datasets.sources import join_sources
+from ecg_siglip.datasets.sources import distinct_names, join_sources
 from ecg_siglip.datasets.table import load_table, parse_table
 from ecg_siglip.datasets.table_file import ENVIRONMENT
 from ecg_siglip.vocabulary.code_mapping import read_mapping
@@ -79,9 +84,12 @@ def load_evaluation_data(
     )
     vocabulary = vocabulary or load_vocabulary(trained.vocabulary)
     data = load_data(changed, vocabulary, waveform, progress=True)
-    learned_codes = drop_findings(data, trained.data.held_out).codes
-    check_same_codes(codes, learned_codes, where=str(changed.root or changed.name))
-    return data
+    held_out = trained.data.held_out
+    learned = drop_findings(data, held_out)
+    if learned.codes != tuple(codes):
+        learned = leave_out_unknown(learned, trained.data.train_folds)
+    check_same_codes(codes, learned.codes, where=str(changed.root or changed.name))
+    return select_findings(data, [*codes, *held_out])
 
 
 def load_other_data(
@@ -121,8 +129,9 @@ def load_other_data(
         trained.data, sources=[], cache_dir=settings.cache_dir, n_workers=settings.n_workers
     )
     data = _load_source(source, shared, vocabulary, waveform, progress=True)
-    learned_codes = drop_findings(data, trained.data.held_out).codes
-    check_same_codes(codes, learned_codes, where=source.name)
+    # Findings that the training has left out, see ``leave_out_unknown``, may be known here.
+    data = select_findings(data, [*codes, *trained.data.held_out])
+    check_same_codes(codes, drop_findings(data, trained.data.held_out).codes, where=source.name)
     return data
 
 
@@ -199,6 +208,7 @@ def load_data(
     parts = [
         _load_source(each, settings, vocabulary, waveform, progress) for each in settings.sources
     ]
+    parts = distinct_names(parts, [each.name for each in settings.sources])
     data = join_sources(parts, [register_of(each) for each in settings.sources], progress)
     names = [
         name

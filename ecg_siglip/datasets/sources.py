@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -48,6 +49,29 @@ def join_sources(
             f"{crossing_text(joined, crossing[0])}; {OTHER_PATIENTS}"
         )
     return joined
+
+
+def distinct_names(parts: Sequence[LabelledRecords], names: Sequence[str]) -> list[LabelledRecords]:
+    """Return data sets whose collections have other names than the data sets before and after them.
+
+    Parameters
+    ----------
+    parts : sequence of LabelledRecords
+        A folder of challenge collections has several names, those of its folders.
+    names : sequence of str
+        Of the parts in the settings. Those of single data sets stay; a collection with the name of
+        a data set, or of an earlier collection, is named ``<part>-<collection>``.
+    """
+    single = {name for part, name in zip(parts, names, strict=True) if part.sources == (name,)}
+    taken, renamed = {*single}, []
+    for part, name in zip(parts, names, strict=True):
+        sources = []
+        for source in part.sources:
+            is_own = part.sources == (name,)
+            sources.append(f"{name}-{source}" if source in taken and not is_own else source)
+            taken.add(sources[-1])
+        renamed.append(replace(part, sources=tuple(sources)))
+    return renamed
 
 
 def concatenate_sources(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +18,7 @@ from ecg_siglip.datasets.folds import N_FOLDS, make_folds
 from ecg_siglip.datasets.records import LabelledRecords, first_of, stable_numbers
 from ecg_siglip.datasets.signal_rows import SignalRows
 from ecg_siglip.datasets.table_file import Table, read_table
-from ecg_siglip.datasets.table_labels import read_labels
+from ecg_siglip.datasets.table_labels import MAPPING, VOCABULARY, read_labels
 from ecg_siglip.datasets.table_problems import Problems
 from ecg_siglip.datasets.task_labels import task_labels
 from ecg_siglip.datasets.waveform_cache import WaveformCache, record_stamp, report_unreadable
@@ -25,6 +27,7 @@ from ecg_siglip.vocabulary.report_text import is_machine_report
 from ecg_siglip.vocabulary.vocabulary import ALL, Vocabulary
 
 CROSSING, EMPTY_FOLD = "patient in several folds", "empty fold"
+ROUNDED = re.compile(r"\d[.,]?\d*E\+\d+")  # what a spreadsheet makes of a long number
 UNITS = ("nV", "uV", "mV", "V")
 
 
@@ -77,7 +80,7 @@ class TableData:
     @property
     def paths(self) -> list[str]:
         """Path of each record as the table has it; "" for an empty cell."""
-        return [path if isinstance(path, str) else "" for path in self.table.frame["path"]]
+        return ["" if path != path else str(path).strip() for path in self.table.frame["path"]]
 
 
 def parse_table(
@@ -113,8 +116,10 @@ def parse_table(
     problems = problems or Problems()
     codes = vocabulary.codes
     own_codes = codes if mapping is None else [meaning.code for meaning in mapping]
-    table = read_table(source, query, own_codes)
-    y_true, known = read_labels(table, own_codes, problems)
+    table = read_table(source, query, own_codes, problems)
+    y_true, known = read_labels(
+        table, own_codes, problems, VOCABULARY if mapping is None else MAPPING
+    )
     if mapping is not None:
         # Where the table never states a code, its findings are unknown.
         y_true, known = map_labels(mapping, y_true, known & y_true.any(0), codes)
@@ -126,7 +131,7 @@ def parse_table(
         record = _filled(table, "record", problems)
         _check_unique(table, "record", record, problems)
     has_patients = "patient_id" in table.frame.columns
-    patients = _filled(table, "patient_id", problems) if has_patients else record
+    patients = _patients(table, problems) if has_patients else record
     has_folds = "fold" in table.frame.columns
     folds = _folds(table, patients, problems) if has_folds else make_folds(patients, y_true)
     if "language" in table.frame.columns:
@@ -154,6 +159,23 @@ def parse_table(
     )
 
 
+def _patients(table: Table, problems: Problems) -> list[str]:
+    """Return the column `patient_id`; long numbers must not have been rounded."""
+    patients = _filled(table, "patient_id", problems)
+    rounded = [i for i, text in enumerate(patients) if ROUNDED.fullmatch(text)]
+    problems.add(
+        "patient_id",
+        table,
+        "patient_id",
+        np.array(rounded, np.int64),
+        lambda row: (
+            f"{shown(patients[row])} was rounded by a spreadsheet; format the column as text "
+            "and export it again"
+        ),
+    )
+    return patients
+
+
 def _without_decimals(text: str) -> str:
     number = text.removesuffix(".0")
     return number if number.isdecimal() else text
@@ -161,14 +183,17 @@ def _without_decimals(text: str) -> str:
 
 def _filled(table: Table, name: str, problems: Problems) -> list[str]:
     """Return the cells of a column that must not be empty; "" for an empty one."""
-    column = table.frame[name]
-    empty = column.isna().to_numpy()
-    problems.add("empty cell", table, name, np.flatnonzero(empty), "is empty")
-    return ["" if gap else str(cell) for cell, gap in zip(column, empty, strict=True)]
+    cells = ["" if cell != cell else str(cell).strip() for cell in table.frame[name]]
+    empty = [i for i, cell in enumerate(cells) if not cell]
+    problems.add("empty cell", table, name, np.array(empty, np.int64), "is empty")
+    return cells
 
 
 def _check_unique(table: Table, name: str, cells: list[str], problems: Problems) -> None:
-    texts = pd.Series(cells)
+    # One file may be written in several ways: a and ./a.
+    texts = pd.Series(
+        cells if name != "path" else [cell and os.path.normpath(cell) for cell in cells]
+    )
     doubled = (texts.duplicated() & (texts != "")).to_numpy()
     problems.add(
         f"doubled {name}",
@@ -176,7 +201,8 @@ def _check_unique(table: Table, name: str, cells: list[str], problems: Problems)
         name,
         np.flatnonzero(doubled),
         lambda row: (
-            f"{shown(cells[row])} is also in row {cells.index(cells[row]) + table.first_row}; "
+            f"{shown(cells[row])} is also in row "
+            f"{table.row_numbers[int((texts == texts[row]).argmax())]}; "
             "expected one row per ECG"
         ),
     )
@@ -204,6 +230,9 @@ def _one_of(text: str, choices: Sequence[str]) -> str:
 
 
 def _number(text: str, low: float, high: float, what: str) -> float:
+    # 0,5 is a number of a spreadsheet in German or French; 1,500 may be two numbers.
+    if re.fullmatch(r"0,\d+|\d+,(\d{1,2}|\d{4,})", text):
+        text = text.replace(",", ".")
     try:
         value = float(text)
     except ValueError:
@@ -276,7 +305,7 @@ def _folds(table: Table, patients: list[str], problems: Problems) -> np.ndarray:
         np.flatnonzero(folds != folds[first_row]),
         lambda row: (
             f"patient {shown(patients[row])} has fold {folds[row]:.0f} here and "
-            f"{folds[first_row[row]]:.0f} in row {first_row[row] + table.first_row}; a patient "
+            f"{folds[first_row[row]]:.0f} in row {table.row_numbers[first_row[row]]}; a patient "
             "must not be in two folds"
         ),
     )
@@ -330,6 +359,10 @@ def load_table(
         See ``parse_table``; if files are missing or unreadable and that is not allowed.
     """
     data = parse_table(source, vocabulary, task, query, mapping)
+    own = vocabulary.codes if mapping is None else [meaning.code for meaning in mapping]
+    hints = [(name, data.table.hint(name, own)) for name in data.table.ignored]
+    if progress and (listed := [f"{shown(name)}{hint}" for name, hint in hints if hint]):
+        print(f"{data.table.name}: columns not used: {first_of(listed)}", file=sys.stderr)
     folder = Path(root) if root is not None else data.table.folder
     paths = [folder / path for path in data.paths]
     stamps = [record_stamp(path) for path in paths]
@@ -347,7 +380,10 @@ def load_table(
         read=arguments if any(arguments) else None,
         allow_unreadable=allow_unreadable,
     )
-    signals = cache.open(n_workers, progress)
+    try:
+        signals = cache.open(n_workers, progress)
+    except ValueError as error:
+        raise _with_row(error, data, present) from None
     readable = np.flatnonzero(cache.is_readable())
     report_unreadable(cache, progress)
     records = replace(
@@ -356,6 +392,16 @@ def load_table(
     )
     records.n_missing = len(data) - len(records)
     return records
+
+
+def _with_row(error: ValueError, data: TableData, rows: np.ndarray) -> ValueError:
+    """Return an error of a file with its row in the table in front; other errors as they are."""
+    text, paths = str(error), data.paths
+    for row in rows.tolist():
+        if text.startswith(f"{shown(paths[row])}: "):
+            help_ = "leave out unreadable records with data.allow_unreadable=true"
+            return ValueError(f"{data.table.where(row, 'path')}: {text}; {help_}")
+    return error
 
 
 def label_records(data: TableData, paths: list[Path], fs: float) -> LabelledRecords:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -16,13 +17,18 @@ from ecg_siglip.datasets.table_file import Table
 from ecg_siglip.datasets.table_problems import N_EXAMPLES, Problems
 
 ALL = "*"  # in the column `unknown`: no finding of the record has been assessed
+VOCABULARY = "the vocabulary"
+MAPPING = "the mapping (data.codes)"
 UNKNOWN_CODE = "code without a vocabulary entry"
-OTHER_SEPARATORS = re.compile(r"[,|/+\s、，；]+")
+OTHER_SEPARATORS = (re.compile(r"[,|/+、，；]+"), re.compile(r"[,|/+\s、，；]+"))
 PRESENT, ABSENT = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no"}
 
 
 def read_labels(
-    table: Table, codes: Sequence[str], problems: Problems | None = None
+    table: Table,
+    codes: Sequence[str],
+    problems: Problems | None = None,
+    listed_in: str = VOCABULARY,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read the labels of every record.
 
@@ -36,6 +42,8 @@ def read_labels(
         Codes of the vocabulary, one per column of the result.
     problems : Problems, optional
         Collects wrong cells, which count as empty; None: the first one raises an error.
+    listed_in : str
+        What lists the codes, for messages.
 
     Returns
     -------
@@ -54,7 +62,7 @@ def read_labels(
     y_true = np.zeros((n, len(codes)), bool)
     in_columns = [code for code in codes if code in table.frame.columns]
     if "findings" in table.frame.columns:
-        y_true = _sets(table, "findings", column_of, problems)
+        y_true = _sets(table, "findings", column_of, problems, listed_in)
         known = np.ones(y_true.shape, bool)
         stated = np.array([code in table.frame.columns for code in codes], bool)
         twice = y_true & stated
@@ -74,7 +82,7 @@ def read_labels(
         i = column_of[code]
         y_true[:, i], known[:, i] = _zeros_and_ones(table, code, problems)
     if "unknown" in table.frame.columns:
-        unknown = _sets(table, "unknown", column_of, problems)
+        unknown = _sets(table, "unknown", column_of, problems, listed_in)
         both = unknown & y_true
 
         def contradiction(row: int) -> str:
@@ -98,7 +106,9 @@ def absent_codes(table: Table, codes: Sequence[str]) -> list[str]:
     return sorted(absent)
 
 
-def _sets(table: Table, name: str, column_of: dict[str, int], problems: Problems) -> np.ndarray:
+def _sets(
+    table: Table, name: str, column_of: dict[str, int], problems: Problems, listed_in: str
+) -> np.ndarray:
     """Return which codes each cell of a column lists, (n_records, n_findings) bool."""
     numbers, texts = _distinct(table.frame[name])
     # Most rows repeat the cell of another: parse each different cell once.
@@ -122,7 +132,7 @@ def _sets(table: Table, name: str, column_of: dict[str, int], problems: Problems
     rows = np.flatnonzero(np.isin(numbers, [*malformed])) if malformed else numbers[:0]
     problems.add("list", table, name, rows, lambda row: malformed[int(numbers[row])])
     if absent:
-        _add_absent(absent, table, name, numbers, column_of, problems)
+        _add_absent(absent, table, name, numbers, column_of, problems, listed_in)
     return members[numbers]
 
 
@@ -133,6 +143,7 @@ def _add_absent(
     numbers: np.ndarray,
     column_of: dict[str, int],
     problems: Problems,
+    listed_in: str,
 ) -> None:
     """Add codes that are not in the vocabulary, with the numbers of the texts that have them."""
     n_texts = numbers.max() + 1
@@ -148,7 +159,7 @@ def _add_absent(
             table,
             name,
             first[absent[code]],
-            unknown_code(code, column_of),
+            unknown_code(code, column_of, listed_in),
             n=n_of[code],
             subject=code,
         )
@@ -158,7 +169,7 @@ def _add_absent(
         table,
         name,
         np.array([first[absent[code][0]] for code in rest[:N_EXAMPLES]], np.int64),
-        "code that is not in the vocabulary",
+        f"code that is not in {listed_in}",
         n=sum(n_of[code] for code in rest),
         n_subjects=len(rest),
     )
@@ -187,14 +198,25 @@ def _split(text: str) -> list[str]:
     """
     text = text.strip()
     if not text.startswith("["):
-        return [code.strip() for code in text.split(";") if code.strip()]
+        return [code for code in map(plain_code, text.split(";")) if code]
     try:
         codes = json.loads(text)
     except (ValueError, RecursionError):
         codes = None
     if not isinstance(codes, list) or not all(isinstance(code, str) for code in codes):
         raise ValueError(f'expected codes as A;B or ["A", "B"], got {shown(text)}')
-    return [code.strip() for code in codes]
+    return [plain_code(code) for code in codes]
+
+
+def plain_code(text: str) -> str:
+    """Return a code as a vocabulary has it: single spaces, letters with accents as one character.
+
+    Examples
+    --------
+    >>> plain_code(" ST\\u00a0T ")
+    'ST T'
+    """
+    return unicodedata.normalize("NFC", " ".join(text.split()))
 
 
 def _zeros_and_ones(table: Table, code: str, problems: Problems) -> tuple[np.ndarray, np.ndarray]:
@@ -215,15 +237,20 @@ def _zeros_and_ones(table: Table, code: str, problems: Problems) -> tuple[np.nda
     return present[numbers], known[numbers]
 
 
-def unknown_code(code: str, known: Sequence[str] | dict[str, int]) -> str:
+def unknown_code(
+    code: str, known: Sequence[str] | dict[str, int], listed_in: str = VOCABULARY
+) -> str:
     """Return a message about a code that is not in the vocabulary, with similar codes."""
-    parts = [part for part in OTHER_SEPARATORS.split(code) if part]
+    splits = ([part.strip() for part in each.split(code)] for each in OTHER_SEPARATORS)
+    is_list = any(len(parts) > 1 and all(part in known for part in parts) for parts in splits)
     near = [each for each in known if each.casefold() == code.casefold()]
     near = near or difflib.get_close_matches(code.upper(), list(known), n=3, cutoff=0.5)
-    if len(parts) > 1 and all(part in known for part in parts):
+    if is_list:
         hint = "codes are separated by ;"
     elif near:
         hint = f"did you mean {' or '.join(near)}?"
     else:
         hint = "add it to the vocabulary file"
-    return f"code {shown(code)} is not in the vocabulary ({first_of([*known], 3)}); {hint}"
+        if listed_in != VOCABULARY:
+            hint = "add it there, with empty findings if it means none of them"
+    return f"code {shown(code)} is not in {listed_in} ({first_of([*known], 3)}); {hint}"

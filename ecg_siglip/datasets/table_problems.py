@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from ecg_siglip.datasets.table_file import Table
-
 N_EXAMPLES = 20  # cells of a kind that are listed
+
+
+class NumberedRows(Protocol):
+    """Rows of a table, such as ``table_file.Table``."""
+
+    @property
+    def row_numbers(self) -> np.ndarray:
+        """Number of each row as a spreadsheet shows it."""
+
+    def where(self, row: int, column: str = "") -> str:
+        """Return the name of a cell or, without a column, of a row, for messages."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ class Problems:
     def add(
         self,
         kind: str,
-        table: Table,
+        table: NumberedRows,
         column: str,
         rows: np.ndarray,
         message: str | Callable[[int], str],
@@ -80,8 +88,9 @@ class Problems:
         ----------
         kind : str
             What is wrong.
-        table : Table
+        table : NumberedRows
         column : str
+            Empty if the whole row is wrong.
         rows : ndarray of int
             Positions of the rows, in order; nothing happens if there is none.
         message : str, or function of int to str
@@ -106,4 +115,4 @@ class Problems:
         entry = self.found.setdefault((kind, subject), WrongCells(0, n_subjects))
         entry.n += len(rows) if n is None else n
         for row, text in zip(rows[: N_EXAMPLES - len(entry.cells)], texts, strict=False):
-            entry.cells.append(WrongCell(int(row) + table.first_row, column, text))
+            entry.cells.append(WrongCell(int(table.row_numbers[row]), column, text))

@@ -9,6 +9,7 @@ import numpy as np
 
 from ecg_siglip import config
 from ecg_siglip.core.files import shown
+from ecg_siglip.datasets.duplicates import sketch_rows
 from ecg_siglip.datasets.held_out import drop_findings
 from ecg_siglip.datasets.loading import (
     load_evaluation_data,
@@ -151,9 +152,8 @@ def check_unseen(
 ) -> None:
     """Check that a model has not seen the records of another data set, as far as is known.
 
-    Records are known by the hash of their data set, and by their names in the model (unless it
-    stores none, or they are small numbers, which mean other records elsewhere); patients by
-    ``data.patients``.
+    Records are known by the hash of their data set and by their signals, see ``Neighbors.holds``;
+    patients by other records of theirs that are known, and by ``data.patients``.
 
     Parameters
     ----------
@@ -180,7 +180,14 @@ def check_unseen(
                 "expected fold=... with a fold that it has not seen"
             )
     if artifact.neighbors is not None:
-        _refuse(artifact.neighbors.holds(data.ecg_id[rows]), "records", rows, names, settings, run)
+        assert data.signals is not None
+        sketches = sketch_rows(data.signals, np.arange(len(data)))
+        recognized = artifact.neighbors.holds(data.ecg_id, sketches)
+        recognized |= artifact.neighbors.holds(data.ecg_id, sketches, tuned=True)
+        _refuse(recognized[rows], "records", rows, names, settings, run)
+        # Other records of a patient, of whom one is recognized.
+        of_same = np.isin(data.patient_id[rows], data.patient_id[recognized])
+        _refuse(of_same, "records of patients", rows, names, settings, run)
     if settings.patients is not None:
         patients = patients_seen(run.settings, artifact.vocabulary, settings.patients)
         if patients is None:

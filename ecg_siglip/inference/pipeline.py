@@ -310,6 +310,7 @@ def add_neighbors(
             int(training.ecg_id[row]),
             round(float(cosine), 4),
             findings_of_neighbor(training, row, codes),
+            training.name(int(row)),
         )
         for row, cosine in zip(rows[0, :k], cosines[0, :k], strict=True)
     ]

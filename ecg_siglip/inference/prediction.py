@@ -28,7 +28,8 @@ class Finding:
     certainty : {"sure", "likely", "possible", "unlikely", ""}
         sure: the probability reaches the threshold of the chosen precision; likely: present, but
         below that threshold; possible: not present, but not excluded at the chosen sensitivity;
-        unlikely: excluded. Empty for models without such thresholds.
+        unlikely: excluded. Empty for models without such thresholds, and if it is not present and
+        no training record had it.
     assessable : bool
         False if its criteria need leads that the record does not have: the finding is then neither
         present nor absent, whatever the probability.
@@ -45,11 +46,22 @@ class Finding:
 
 @dataclass(frozen=True)
 class SimilarRecord:
-    """A training ECG that is similar to the record, with its labelled findings."""
+    """A training ECG that is similar to the record, with its labelled findings.
+
+    Attributes
+    ----------
+    ecg_id : int
+        Number of the training record, a hash of its name if that is no number.
+    cosine : float
+    findings : list of str
+    record : str
+        Name of the training record as its data set has it.
+    """
 
     ecg_id: int
     cosine: float
     findings: list[str]
+    record: str = ""
 
 
 @dataclass(frozen=True)

@@ -341,12 +341,17 @@ class Predictor:
                     "them"
                 )
         present = multilabel.apply_thresholds(probabilities[None], known[rule])[0] & assessable
+        # A threshold of sensitivity has no meaning where there was no positive.
+        never = np.isin(codes, self.artifact.provenance.never_present)
+        if rule.startswith("sensitivity_"):
+            present &= ~never
         certainty = np.full(len(codes), "", object)
         if tuning.operating:
             certainty = np.where(probabilities >= known[low], "possible", "unlikely").astype(object)
             certainty[present] = "likely"
             certainty[present & (probabilities >= known[high])] = "sure"
             certainty[~assessable] = ""
+            certainty[never & ~present] = ""
         return [
             Finding(code, name, float(p), float(t), bool(is_present), str(level), bool(can_assess))
             for code, name, p, t, is_present, level, can_assess in zip(

@@ -14,6 +14,7 @@ from ecg_siglip.vocabulary.question_matching import (
     Match,
     check_question,
     match_question,
+    without_frame,
 )
 
 
@@ -76,7 +77,7 @@ def _score_words(
     """Return the probability of the words as they are written, and the nearest prompts to them."""
     model, codes = predictor.artifact.model, predictor.artifact.codes
     try:
-        text_1D = model.encode_text([question])
+        text_1D = model.encode_text([without_frame(question)])
     except ValueError:  # text=none
         return None, ()
     signal_1LS = torch.from_numpy(from_int16(signal)[None]).to(model.device)

@@ -6,6 +6,7 @@ model has learned from no similar record, and its prediction is not reliable.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,10 @@ from pathlib import Path
 import numpy as np
 
 FILE = "neighbours.safetensors"
+# Least cosine of the sketches of one ECG. Of 7 million pairs of PTB-XL none has 0.7.
+SAME_ECG = 0.93
 DISTINCTIVE = 1 << 32  # least ecg_id that names one record everywhere: hashes of names are above
+N_COMPARE = 4096  # sketches compared at a time
 NOVEL = 0.99  # novelty above which a record is reported as unlike the training records
 
 
@@ -30,6 +34,11 @@ class Neighbors:
         Findings that are known to be present in the training records, in the model's order.
     tune_distance : ndarray of shape (n_tune,), float32, sorted
         ``1 - cosine`` of each record of the tuning fold to its nearest training record.
+    sketch_NS, tune_sketch_MS : ndarray of shape (N, S) and (M, S), int8, optional
+        Descriptions of the signals of the training records and of the tuning fold, see
+        ``datasets.duplicates.sketch``, by which an ECG is recognized whatever its name.
+    names : tuple of str, optional
+        Names of the training records; None: ``ecg_id``.
 
     Notes
     -----
@@ -40,6 +49,9 @@ class Neighbors:
     ecg_id: np.ndarray
     labels_NF: np.ndarray
     tune_distance: np.ndarray
+    sketch_NS: np.ndarray | None = None
+    tune_sketch_MS: np.ndarray | None = None
+    names: tuple[str, ...] | None = None
 
     @classmethod
     def from_embeddings(
@@ -48,6 +60,8 @@ class Neighbors:
         ecg_id: np.ndarray,
         labels_NF: np.ndarray,
         tune_MD: np.ndarray,
+        sketches: tuple[np.ndarray, np.ndarray] | None = None,
+        names: Sequence[str] | None = None,
     ) -> Neighbors:
         """Make the neighbors from embeddings of any norm.
 
@@ -59,10 +73,22 @@ class Neighbors:
         labels_NF : ndarray of shape (N, n_findings), bool
         tune_MD : ndarray of shape (M, D)
             Of the records of the tuning fold.
+        sketches : (ndarray of shape (N, S), ndarray of shape (M, S)), optional
+            Of the training records and of the tuning fold, unit norm.
+        names : sequence of str, optional
+            Of the training records.
         """
         untuned = cls(unit(train_ND).astype(np.float16), ecg_id, labels_NF, np.empty(0, np.float32))
         _, cosines = untuned.nearest(tune_MD, 1)
-        return cls(untuned.embedding_ND, ecg_id, labels_NF, np.sort(1 - cosines[:, 0]))
+        return cls(
+            untuned.embedding_ND,
+            ecg_id,
+            labels_NF,
+            np.sort(1 - cosines[:, 0]),
+            _as_int8(sketches[0]) if sketches else None,
+            _as_int8(sketches[1]) if sketches else None,
+            None if names is None else tuple(names),
+        )
 
     def nearest(self, embedding_BD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the most similar training records of each record.
@@ -89,12 +115,33 @@ class Neighbors:
         order = np.argsort(-cosines, axis=1, kind="stable")
         return np.take_along_axis(rows, order, 1), np.take_along_axis(cosines, order, 1)
 
-    def holds(self, ecg_id: np.ndarray) -> np.ndarray:
-        """Return which records are training records, as far as their numbers show, (n,) bool.
+    def holds(self, ecg_id: np.ndarray, sketch_BS: np.ndarray, tuned: bool = False) -> np.ndarray:
+        """Return which records are training records, (B,) bool.
 
-        Small numbers mean different records in different data sets: they are never found.
+        Parameters
+        ----------
+        ecg_id : ndarray of shape (B,), int64
+            Used for models without sketches. Small numbers mean different records in different data
+            sets: they are never found.
+        sketch_BS : ndarray of shape (B, S)
+        tuned : bool
+            Whether they are of the tuning fold, in place of training records.
         """
-        return np.asarray(np.isin(ecg_id, self.ecg_id) & (ecg_id >= DISTINCTIVE))
+        known = self.tune_sketch_MS if tuned else self.sketch_NS
+        if known is None:
+            is_known = np.isin(ecg_id, self.ecg_id) & (ecg_id >= DISTINCTIVE)
+            return np.asarray(is_known & (not tuned))
+        known = unit(known)
+        found = np.zeros(len(sketch_BS), bool)
+        for start in range(0, len(found), N_COMPARE):
+            for other in range(0, len(known), N_COMPARE):
+                cosine = sketch_BS[start : start + N_COMPARE] @ known[other : other + N_COMPARE].T
+                found[start : start + N_COMPARE] |= cosine.max(1) >= SAME_ECG
+        return found
+
+    def name(self, row: int) -> str:
+        """Return the name of a training record as its data set has it."""
+        return str(self.ecg_id[row]) if self.names is None else self.names[row]
 
     @cached_property
     def _bank_ND(self) -> np.ndarray:
@@ -124,6 +171,11 @@ class Neighbors:
             "labels": np.packbits(self.labels_NF, axis=1),
             "tune_distance": self.tune_distance.astype(np.float32),
         }
+        if self.sketch_NS is not None and self.tune_sketch_MS is not None:
+            content |= {"sketch": self.sketch_NS, "tune_sketch": self.tune_sketch_MS}
+        if self.names is not None:
+            text = "\0".join(self.names).encode("utf-8", "surrogatepass")
+            content["names"] = np.frombuffer(text, np.uint8)
         (folder / FILE).write_bytes(save(content))
 
     @classmethod
@@ -148,9 +200,30 @@ class Neighbors:
             labels = np.unpackbits(content["labels"], axis=1, count=n_findings).astype(bool)
             if content["labels"].shape[1] != -(-n_findings // 8):
                 raise ValueError(f"labels of another number of findings than {n_findings}")
-            return cls(content["embedding"], content["ecg_id"], labels, content["tune_distance"])
+            names = None
+            if "names" in content:
+                text = content["names"].tobytes().decode("utf-8", "surrogatepass")
+                names = tuple(text.split("\0"))
+            for each in (names, content.get("sketch")):
+                if each is not None and len(each) != len(labels):
+                    raise ValueError(f"{len(each)} of {len(labels)} records")
+            return cls(
+                content["embedding"],
+                content["ecg_id"],
+                labels,
+                content["tune_distance"],
+                content.get("sketch"),
+                content.get("tune_sketch"),
+                names,
+            )
         except (SafetensorError, KeyError, ValueError, OSError) as error:
             raise ValueError(f"{folder / FILE}: damaged: {error}") from error
+
+
+def _as_int8(sketch_NS: np.ndarray) -> np.ndarray:
+    """Return vectors of unit norm as int8; their cosines stay the same within 0.01."""
+    scale = np.abs(sketch_NS).max(axis=1, keepdims=True, initial=1e-12)
+    return np.rint(127 * sketch_NS / scale).astype(np.int8)
 
 
 def unit(embedding_BD: np.ndarray) -> np.ndarray:

@@ -54,6 +54,8 @@ class Provenance:
     machine, commit : str
     tune_scores : dict of str to float or None
         Scores on the tuning fold.
+    never_present : list of str
+        Findings that no training record has: their probabilities come from words alone.
     members : list of str
         Runs of an ensemble; empty for a single run.
     recorded : frozenset of str
@@ -82,6 +84,7 @@ class Provenance:
     machine: str = UNKNOWN
     commit: str = UNKNOWN
     tune_scores: Mapping[str, float | None] = field(default_factory=dict)
+    never_present: list[str] = field(default_factory=list)
     members: list[str] = field(default_factory=list)
     recorded: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 

@@ -97,7 +97,8 @@ def make_record_report(
         marks,
         not_assessable=[f.name for f in prediction.findings if not f.assessable],
         similar=[
-            f"{each.ecg_id} (cosine {each.cosine:.2f}): {', '.join(each.findings) or 'no finding'}"
+            f"{each.record or each.ecg_id} (cosine {each.cosine:.2f}): "
+            f"{', '.join(each.findings) or 'no finding'}"
             for each in prediction.similar
         ],
     )

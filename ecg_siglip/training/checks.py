@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ecg_siglip import config
 from ecg_siglip.datasets.source_settings import check_sources
 from ecg_siglip.training.initialization import check_locks
@@ -29,6 +31,12 @@ def check_train_settings(settings: config.TrainConfig) -> None:
         )
 
 
+def with_language(settings: config.TrainConfig) -> config.TrainConfig:
+    """Return the settings with the language of the vocabulary, where they name none."""
+    language = settings.text.language or load_vocabulary(settings.vocabulary).language
+    return replace(settings, text=replace(settings.text, language=language))
+
+
 def check_vocabulary(settings: config.TrainConfig) -> None:
     """Check that the vocabulary has the task and the language that the settings name.
 
@@ -39,7 +47,7 @@ def check_vocabulary(settings: config.TrainConfig) -> None:
     """
     vocabulary = load_vocabulary(settings.vocabulary)
     vocabulary.task(settings.data.task)
-    if settings.text.language != "mixed":
+    if settings.text.language not in (None, "mixed"):
         try:
             vocabulary.check_language(settings.text.language)
         except ValueError as error:

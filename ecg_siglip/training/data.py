@@ -111,10 +111,10 @@ class TrainingData:
         self.to_device = self.reader.to_device
         self.terms = parse_terms(settings.objective.terms)
         self.ecg_id, self.strat_fold, self.codes = data.ecg_id, data.strat_fold, data.codes
-        self.version = data.version
+        self.version, self.names = data.version, data.names
         self.reports = usable_reports(data, settings.data.reports)
         self.vocabulary = data.vocabulary
-        language = settings.text.language
+        language = settings.text.language or data.vocabulary.language
         known = self.vocabulary.languages
         # One list per language and wording, with the language of each.
         wordings = [
@@ -161,6 +161,11 @@ class TrainingData:
         if data.known is None or all(term.targets == "diagonal" for term in self.terms):
             return  # the diagonal needs no label
         is_known_F = data.known[self.train_rows].any(axis=0)
+        if not is_known_F.any():
+            raise ValueError(
+                "no training record has a known label; expected a column findings, or columns that "
+                "are named after codes; to learn reports alone: objective=report_diagonal"
+            )
         if unknown := [
             code for code, known in zip(self.codes, is_known_F, strict=True) if not known
         ]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ecg_siglip import config
 from ecg_siglip.core.run_folder import find_runs
+from ecg_siglip.datasets.duplicates import sketch_rows
 from ecg_siglip.datasets.ptbxl import waveform_spec
 from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.inference.predictor import Predictor
@@ -69,7 +70,8 @@ def soft_labels(
         if unseen := [fold for fold in folds if not provenance.has_seen(fold)]:
             rows = data.fold(*unseen)
             neighbors = teacher.artifact.neighbors
-            if neighbors is not None and neighbors.holds(data.ecg_id[rows]).any():
+            sketches = sketch_rows(data.signals, rows)
+            if neighbors is not None and neighbors.holds(data.ecg_id[rows], sketches).any():
                 raise ValueError(
                     f"objective.teachers: {root / name}: was trained on records that have other "
                     "folds in this run; expected a teacher of the same folds"

@@ -16,6 +16,7 @@ from ecg_siglip import __version__, config
 from ecg_siglip.core.distributed import pick_device
 from ecg_siglip.core.files import write_file
 from ecg_siglip.core.run_folder import find_runs, from_yaml, to_yaml
+from ecg_siglip.datasets.duplicates import sketch_rows
 from ecg_siglip.datasets.held_out import hide_findings
 from ecg_siglip.datasets.loading import load_evaluation_data
 from ecg_siglip.inference.predictor import forward
@@ -138,7 +139,12 @@ def _join(
         _, train_ND = forward(model, text_FD, data.signals[train_rows], progress=True)
         _, tune_MD = forward(model, text_FD, signals)
         neighbors = Neighbors.from_embeddings(
-            train_ND, data.ecg_id[train_rows], data.y_true[train_rows], tune_MD
+            train_ND,
+            data.ecg_id[train_rows],
+            data.y_true[train_rows],
+            tune_MD,
+            (sketch_rows(data.signals, train_rows), sketch_rows(data.signals, rows)),
+            None if data.names is None else [data.names[row] for row in train_rows],
         )
     scores = multilabel.scores(y_true, calibrated, thresholds, n_bootstrap=0)
     operating = operating_thresholds(calibrated, y_true)

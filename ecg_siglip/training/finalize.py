@@ -95,7 +95,7 @@ def _provenance(
         held_out=settings.data.held_out,
         ecg=settings.ecg.name,
         text=settings.text.name,
-        language=settings.text.language,
+        language=settings.text.language or loaded.vocabulary.language,
         objective=describe_objective(settings.objective, training.teachers),
         train_folds=settings.data.train_folds,
         tune_fold=settings.data.tune_fold,
@@ -112,6 +112,13 @@ def _provenance(
         ),
         commit=describe_commit(),
         tune_scores=without_nan(scores),
+        never_present=[
+            code
+            for code, present in zip(
+                data.codes, data.y_true[data.train_rows].any(axis=0), strict=True
+            )
+            if not present
+        ],
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ecg_siglip import config
 from ecg_siglip.datasets import ptbxl
+from ecg_siglip.datasets.duplicates import sketch_rows
 from ecg_siglip.models.artifact import Artifact, load_artifact
 from ecg_siglip.models.dual_encoder import EcgTextModel
 from ecg_siglip.models.ecg_encoders import BatchNorm, ecg_encoder
@@ -339,9 +340,8 @@ def check_provenance(
 def check_records(where: str, artifact: Artifact, data: TrainingData) -> None:
     """Check that an earlier model was not trained on records that this run is not trained on.
 
-    Of data that have changed since, such as a table with more rows and other folds, the hash does
-    not show that; the names of the training records that a model stores do, unless they are small
-    numbers, see ``Neighbors.holds``.
+    Of data that have changed since, such as a table with more rows, other names or other folds, the
+    hash does not show that. The signals do, see ``Neighbors.holds``.
 
     Parameters
     ----------
@@ -359,8 +359,13 @@ def check_records(where: str, artifact: Artifact, data: TrainingData) -> None:
     if artifact.neighbors is None:
         return
     # Fold 0 is used for nothing, see ``held_out.hide_findings``.
-    is_unseen = ~np.isin(data.strat_fold, [*data.settings.data.train_folds, 0])
-    learned = np.flatnonzero(is_unseen & artifact.neighbors.holds(data.ecg_id))
+    settings = data.settings.data
+    unseen = np.flatnonzero(~np.isin(data.strat_fold, [*settings.train_folds, 0]))
+    sketches = sketch_rows(data.reader.mapped, unseen)
+    is_learned = artifact.neighbors.holds(data.ecg_id[unseen], sketches)
+    is_tuned = artifact.neighbors.holds(data.ecg_id[unseen], sketches, tuned=True)
+    is_learned |= is_tuned & (data.strat_fold[unseen] != settings.tune_fold)
+    learned = unseen[is_learned]
     if len(learned):
         folds = sorted({int(fold) for fold in data.strat_fold[learned]})
         raise ValueError(

@@ -11,11 +11,13 @@ from ecg_siglip import config
 from ecg_siglip.core.distributed import Distributed, pick_device
 from ecg_siglip.core.files import remove_leftovers, write_file
 from ecg_siglip.core.run_folder import find_runs, to_yaml
+from ecg_siglip.datasets.held_out import leave_out_unknown
 from ecg_siglip.datasets.loading import load_training_data
 from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.training.data import TrainingData
 from ecg_siglip.training.distillation import soft_labels
 from ecg_siglip.training.state import load_state
+from ecg_siglip.training.targets import parse_terms
 from ecg_siglip.training.trainer import Trainer
 
 
@@ -74,6 +76,8 @@ def load_on_all(settings: config.TrainConfig, distributed: Distributed) -> Label
     if not distributed.is_first:
         distributed.wait()
     loaded = load_training_data(settings, progress=distributed.is_first)
+    if any(term.targets != "diagonal" for term in parse_terms(settings.objective.terms)):
+        loaded = leave_out_unknown(loaded, settings.data.train_folds, distributed.is_first)
     if distributed.is_first:
         distributed.wait()
     return loaded

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from ecg_siglip import config
 from ecg_siglip.core.files import one_line
+from ecg_siglip.datasets.duplicates import sketch_rows
 from ecg_siglip.inference.predictor import forward
 from ecg_siglip.metrics.summary import epoch_scores
 from ecg_siglip.models.dual_encoder import EcgTextModel
@@ -362,7 +363,15 @@ class Trainer:
         data, rows = self.data, self.data.train_rows
         _, train_ND = self.forward(data.reader.mapped[rows])
         _, tune_MD = self.forward(data.reader.mapped[tune_rows])
-        return Neighbors.from_embeddings(train_ND, data.ecg_id[rows], data.y_true[rows], tune_MD)
+        signals = data.reader.mapped
+        return Neighbors.from_embeddings(
+            train_ND,
+            data.ecg_id[rows],
+            data.y_true[rows],
+            tune_MD,
+            (sketch_rows(signals, rows), sketch_rows(signals, tune_rows)),
+            None if data.names is None else [data.names[row] for row in rows],
+        )
 
     def tune_scores(self) -> dict[str, float]:
         """Score the averaged weights on the tuning fold; keep the best of the run so far."""

@@ -7,13 +7,13 @@ does).
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from ecg_siglip.core.csv_text import check_cells, csv_form, csv_rows
 from ecg_siglip.core.files import shown
 
 RELATIONS = ("exact", "narrower", "broader")
@@ -51,26 +51,26 @@ def read_mapping(path: str | Path, codes: Collection[str]) -> list[CodeMeaning]:
     ------
     ValueError
         If the file is missing or has other columns, a code occurs twice, a finding is not in the
-        vocabulary, or the relation is unknown or does not fit; the message names file and line.
+        vocabulary, or the relation is unknown or does not fit; the message names file and row.
     """
     name = shown(str(path))
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            if not {"code", "findings"} <= {*(reader.fieldnames or ())} <= {*COLUMNS, "comment"}:
-                raise ValueError(
-                    f"{name}: expected the columns code, findings and, optional, relation and "
-                    f"comment, got {shown(', '.join(map(str, reader.fieldnames or ())))}"
-                )
-            rows = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{name}: cannot be read as a CSV file: {error}") from error
+    if not Path(path).is_file():
+        raise ValueError(f"{name}: cannot be read as a CSV file: there is no such file")
+    form = csv_form(Path(path), name)
+    fields = [field.lower() for field in form.header]
+    if not {"code", "findings"} <= {*fields} <= {*COLUMNS, "comment", ""}:
+        raise ValueError(
+            f"{name}: expected the columns code, findings and, optional, relation and comment, got "
+            f"{shown(', '.join(form.header))}"
+        )
     meanings: dict[str, CodeMeaning] = {}
-    for line, row in rows:
-        where = f"{name}: line {line}"
-        code = (row["code"] or "").strip()
+    for number, cells in csv_rows(Path(path), name, form):
+        where = f"{name}: row {number}"
+        check_cells(number, cells, form, name)
+        row = dict(zip(fields, cells, strict=False))
+        code = row["code"].strip()
         findings = tuple(
-            each.strip() for each in (row["findings"] or "").split(";") if each.strip()
+            each.strip() for each in row.get("findings", "").split(";") if each.strip()
         )
         relation = (row.get("relation") or "").strip() or (
             "exact" if len(findings) < 2 else "broader"

@@ -98,26 +98,33 @@ def node_of(value: Any) -> Node:
 
 def parse_csv(text: str, where: str) -> Node:
     """Parse a table with one row per finding; lists are separated by semicolons."""
-    lines = io.StringIO(text, newline="")
-    head = text.partition("\n")[0]
-    rows = csv.reader(lines, delimiter=max(",;\t", key=head.count), strict=True)
+    head, _, rest = text.partition("\n")
+    separator, n_before = max(",;\t", key=head.count), 0
+    if stated := re.fullmatch(r"sep=(.)\r?", head, re.IGNORECASE):  # as spreadsheets read it
+        text, separator, n_before = rest, stated[1], 1
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
-        names = [_column(name, i, where) for i, name in enumerate(next(rows, []))]
+        header = next(rows, [])
+        while header and not header[-1].strip():  # separators at the end of every row
+            header.pop()
+        names = [_column(name, i, where) for i, name in enumerate(header)]
         if len({*names}) < len(names):
             doubled = next(name for i, name in enumerate(names) if name in names[:i])
             raise line_error(where, 1, f"column {doubled} occurs twice")
         if "code" not in names:
             raise line_error(where, 1, "expected a column named code")
-        findings, line = [], rows.line_num + 1
+        findings, line = [], rows.line_num + n_before + 1
         for row in rows:
             if any(cell.strip() for cell in row):
+                if not any(cell.strip() for cell in row[len(names) :]):
+                    row = row[: len(names)]
                 if len(row) != len(names):
                     message = f"{len(row)} cells, expected {len(names)} as in the first line"
                     raise line_error(where, line, message)
                 findings.append(_node_of_row(dict(zip(names, row, strict=True)), line))
-            line = rows.line_num + 1
+            line = rows.line_num + n_before + 1
     except csv.Error as error:
-        raise line_error(where, rows.line_num, f"not a valid table: {error}") from None
+        raise line_error(where, rows.line_num + n_before, f"not a valid table: {error}") from None
     return Node({"findings": Node(findings, 1)}, 1)
 
 

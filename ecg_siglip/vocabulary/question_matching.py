@@ -24,6 +24,8 @@ N_SHOWN = 3
 MIN_CLOSENESS = 0.6
 # Relative to the best closeness: less close findings are not matches of the same words.
 SECOND_SHARE = 0.8
+# Closeness of a finding that has a Japanese subject of at least so many letters in its wording.
+CONTAINED, MIN_CONTAINED = 0.62, 5
 MAX_CHARACTERS = 300
 
 # Subjects of other questions, which share letters with findings; left out for a vocabulary that has
@@ -57,6 +59,7 @@ FILLER_JA = re.compile(
     r"(は|が|を)?(ありますか|あります|ありません|あるか|ある|認めますか|認められますか|見られますか|みられますか)"
     r"|(でしょうか|ですか|です|ますか|か)$"
 )
+JAPANESE = re.compile(r"[\u3041-\u30ff\u4e00-\u9fff]")
 NEGATION = re.compile(
     r"\b(no|not|without|absence|absent|exclude|excluded|rule out|ruled out|kein|keine|keinen|"
     r"nicht|ohne|ausschluss|ausgeschlossen)\b|ない|ません|なし|除外"
@@ -103,10 +106,15 @@ def nearest_findings(question: str, codes: Sequence[str], vocabulary: Vocabulary
     'Atrial fibrillation'
     """
     ngrams, weights = _ngrams(question), _weights(vocabulary)
+    subject = _plain(without_frame(question)) if JAPANESE.search(question) else ""
+    subject = subject if len(subject) >= MIN_CONTAINED else ""
     matches = []
     for code, name in zip(codes, vocabulary.names(codes), strict=True):
         phrases = _phrases(code, vocabulary)
         closeness = max((_cosine(ngrams, phrase, weights) for phrase in phrases), default=0.0)
+        # There are no spaces between words: 左脚ブロック is a part of 完全左脚ブロック.
+        if subject and any(subject in wording for wording in _wordings(code, vocabulary)):
+            closeness = max(closeness, CONTAINED)
         matches.append(Match(code, name, closeness))
     return sorted(matches, key=lambda match: -match.closeness)
 
@@ -177,6 +185,22 @@ def check_question(question: str) -> str:
     return question
 
 
+def without_frame(question: str) -> str:
+    """Return a Japanese question without the words around its subject; others as they are.
+
+    In Japanese these are written without spaces, so that a text encoder that was trained on names
+    reads them as a part of the finding.
+
+    Examples
+    --------
+    >>> without_frame("心房細動はありますか?"), without_frame("Is there fibrillation?")
+    ('心房細動', 'Is there fibrillation?')
+    """
+    if not JAPANESE.search(question):
+        return question
+    return FILLER_JA.sub("", question.rstrip("?？。 ")).strip() or question
+
+
 def _plain(text: str) -> str:
     """Return a text in lower case, with half-width forms and without accents and umlauts."""
     letters = unicodedata.normalize("NFKD", text.casefold())
@@ -204,15 +228,18 @@ def _filler_words() -> set[str]:
 
 @functools.lru_cache(maxsize=4096)
 def _phrases(code: str, vocabulary: Vocabulary) -> list[Counter[str]]:
-    """Return the n-grams of each wording of a finding.
+    """Return the n-grams of each wording of a finding."""
+    return [grams for grams in map(_ngrams, _wordings(code, vocabulary)) if grams]
 
-    Wordings: code, name, synonyms, and the prompts, whole and up to the first comma.
-    """
+
+@functools.lru_cache(maxsize=4096)
+def _wordings(code: str, vocabulary: Vocabulary) -> list[str]:
+    """Return code, name, synonyms, and the prompts, whole and up to the first comma."""
     entry = vocabulary.entry(code)
     wordings = [code, entry.name, *entry.synonyms]
     for prompt in (text for texts in entry.prompts.values() for text in texts):
         wordings += [prompt, re.split("[,、(]", prompt)[0]]
-    return [grams for grams in map(_ngrams, wordings) if grams]
+    return [_plain(wording) for wording in wordings]
 
 
 @functools.lru_cache(maxsize=16)

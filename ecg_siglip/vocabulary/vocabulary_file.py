@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,11 @@ SUFFIXES = (".yaml", ".yml", ".csv", ".tsv")
 FILE_KEYS = ("language", "findings", "classes", "tasks", "concepts", "exclusive")
 # Codes are items of lists (; ,), parts of column names and of settings in brackets.
 NOT_IN_CODES = re.compile(r"[;,|\"'\[\]{}=\\$]|\s\s|[^\S ]")
+# Columns of a table of ECGs that are no findings, and what stands for all findings in them.
+RESERVED = (
+    *("path", "record", "findings", "unknown", "patient_id", "fold", "report", "language"),
+    *("fs", "units", "gain", "leads", "weight", "*"),
+)
 
 
 @functools.cache
@@ -120,7 +126,7 @@ class Reader:
         """Return a text without spaces around it; it must not be empty."""
         if not isinstance(node.value, str):
             raise self.error(node.line, f"{what}: expected a text, got a list or a table")
-        text = " ".join(node.value.split())
+        text = unicodedata.normalize("NFC", " ".join(node.value.split()))
         if not text:
             raise self.error(node.line, f"{what}: is empty")
         if len(text) > n_most:
@@ -233,6 +239,9 @@ class Reader:
         code = self.text(values["code"], "code", MAX_CODE)
         if wrong := NOT_IN_CODES.search(code):
             message = f"code {shown(code)}: expected a code without {shown(wrong[0])!r}"
+            raise self.error(values["code"].line, message)
+        if code in RESERVED:
+            message = f"code {shown(code)}: has another meaning in a table; expected another code"
             raise self.error(values["code"].line, message)
         name = self.text(values["name"], f"name of {code}")
         prompts = self.prompts(values.get("prompts"), f"prompts of {code}", language)

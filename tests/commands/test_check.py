@@ -46,7 +46,7 @@ def test_a_good_table(folder):
 def test_missing_files_are_an_error_with_exit_code_1(folder):
     done = _run(folder, "data.table=good.csv", "out=out")
     assert done.returncode == 1 and done.stderr == ""
-    assert "39 x missing file: 1.xml: no such file" in done.stdout
+    assert "39 x missing file: 1.xml in row 3: no such file" in done.stdout
     assert not json.loads((folder / "out/check.json").read_text())["ok"]
     assert "data:image/png" in (folder / "out/check.html").read_text()
     assert not (folder / "cache").exists()
@@ -64,6 +64,12 @@ WRONG = {
         ["data.table=good.csv", "folds=good.csv", "files=false"],
         "the table i",
     ),
+    "folds in no folder": (["data.table=good.csv", "folds=no/f.csv"], "there is no folder no"),
+    "folds in another folder": (
+        ["data.table=good.csv", "folds=/tmp/f.csv"],
+        "the paths of the table begin in its folder; expected a file in .",
+    ),
+    "folds as Parquet": (["data.table=good.csv", "folds=f.parquet"], "that ends in .csv"),
     "out is a file": (["data.table=good.csv", "out=good.csv"], "expected a folder"),
     "no root": (["data=ptbxl", "data.root=null"], "data.root is missing"),
     "no such root": (["data=ptbxl", "data.root=none"], "is missing: download PTB-XL"),

@@ -141,7 +141,9 @@ def test_settings_that_the_vocabulary_does_not_have_are_refused(train_config, ch
 
 def test_codes_that_are_not_in_the_vocabulary_are_refused(train_config, hospital, tmp_path):
     changes = {"data.root": str(hospital), "optim.n_epochs": 1}
-    with pytest.raises(ValueError, match=r"record ecg_id 1: unknown code '所見\d\d': .*ptbxl"):
+    with pytest.raises(
+        ValueError, match=r"row 2, column scp_codes: ecg_id 1: unknown code '所見\d\d': .*ptbxl"
+    ):
         train(train_config(**changes))
 
 

@@ -1,6 +1,7 @@
 """From several data sets to scores of each: training, evaluation, comparison, another table."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from helpers import TINY, configured, write_challenge_record
 
 from ecg_siglip import config
 from ecg_siglip.datasets import ptbxl
+from ecg_siglip.datasets.checking import check_data
 from ecg_siglip.evaluation.comparison import compare_runs
 from ecg_siglip.evaluation.fold import evaluate_fold
 from ecg_siglip.inference.predictor import Predictor
@@ -222,7 +224,14 @@ def test_records_that_the_model_has_seen_are_refused(runs, ours, tmp_path, simul
     frame["record"] = [f"new-{record}" for record in frame["record"]]
     frame.to_csv(tmp_path / "new.csv", index=False)
     renamed = {"data.kind": "table", "data.table": str(tmp_path / "new.csv")}
-    _evaluate(runs / "both", **renamed)  # nothing shows that they are the same
+    # Their signals show that they are the same.
+    with pytest.raises(ValueError, match="new: .* are records that both was trained on: new-"):
+        _evaluate(runs / "both", **renamed)
+    _evaluate(runs / "both", fold=10, **renamed)
+    known = frame["patient_id"][frame["fold"] == 1].iloc[0]
+    unseen = frame[frame["fold"] == 10].assign(patient_id=known)
+    unseen.to_csv(tmp_path / "new.csv", index=False)
+    _evaluate(runs / "both", **renamed)  # nothing shows that the patients are the same
     with pytest.raises(ValueError, match="are records of patients that both was trained on: new-"):
         _evaluate(runs / "both", **renamed, **{"data.patients": "ours"})
     with pytest.raises(ValueError, match=r"data\.patients=.*no data set of these patients"):
@@ -312,7 +321,7 @@ def test_records_that_changed_their_fold_are_refused(runs, ours, tmp_path):
     frame = frame.assign(fold=frame["fold"] % 10 + 1)[:-1]
     frame.to_csv(tmp_path / "moved.csv", index=False)
     settings = {"data.kind": "table", "data.table": str(tmp_path / "moved.csv")}
-    with pytest.raises(ValueError, match=r"both was trained on .* records of fold 9, which"):
+    with pytest.raises(ValueError, match=r"both was trained on .* records of fold 9, 10, which"):
         _start(runs, tmp_path, "both", **settings)
 
 
@@ -338,18 +347,34 @@ def collections(tmp_path_factory) -> Path:
     return root
 
 
-def test_the_challenge_collections_are_trained_on(collections, tmp_path):
+def test_the_challenge_collections_are_trained_on(collections, tmp_path, capsys):
     settings = {"data.kind": "challenge", "data.root": str(collections)}
-    with pytest.raises(ValueError, match=r"or data\.held_out=\[.*\] to leave them out") as error:
-        _train(tmp_path, "r", **settings)
-    held_out = str(error.value).partition("held_out=[")[2].partition("]")[0].split(",")
-    run = _train(tmp_path, "r2", **settings, **{"data.held_out": held_out})
+    run = _train(tmp_path, "r2", **settings)
+    assert re.search(r"\d+ of 71 findings have no known label .* left out", capsys.readouterr().err)
+    artifact = load_artifact(run / "model")
+    assert "AFIB" in artifact.codes and len(artifact.codes) < 71
+    assert artifact.provenance.held_out == []
     _evaluate(run)
     rows = pd.read_csv(run / "evaluate" / "fold10" / "sources.csv")
     assert rows["source"].tolist() == ["north", "south"]
     _evaluate(run, **{"data.source": "south"})
     table = pd.read_parquet(run / "evaluate" / "fold10-south" / "predictions.parquet")
     assert table["record"].str.startswith("south/E").all()
+
+
+def test_a_collection_may_have_the_name_of_another_data_set(collections, simulated, tmp_path):
+    sources = [
+        {"name": "north", "kind": "ptbxl", "root": str(simulated)},
+        {"name": "cinc", "kind": "challenge", "root": str(collections)},
+    ]
+    check = check_data(
+        configured(config.CheckConfig, {"data.sources": sources, "files": False}), False
+    )
+    assert not [issue for issue in check.issues if "name" in issue.message]
+    run = _train(tmp_path, "r", **{"data.sources": sources})
+    _evaluate(run)
+    rows = pd.read_csv(run / "evaluate" / "fold10" / "sources.csv")
+    assert rows["source"].tolist() == ["north", "cinc-north", "south"]
 
 
 def test_a_collection_is_a_source_among_others(collections, simulated, tmp_path):

@@ -44,7 +44,7 @@ def test_it_writes_what_loads(table, tmp_path, monkeypatch, capsys):
         (["mapping=map.txt"], "mapping=map.txt: expected a file that ends in .csv"),
         (["out=no/such/f.yaml"], "out=no/such/f.yaml: there is no folder no/such"),
         (["language=Japanese"], "language=Japanese: expected one such as en, de or ja"),
-        (["names=absent.csv"], "names=absent.csv: cannot be read"),
+        (["names=absent.csv"], "names=absent.csv: there is no such file"),
         (["table=absent.csv"], "absent.csv does not exist"),
     ],
 )

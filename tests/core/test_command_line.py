@@ -162,6 +162,15 @@ def test_a_value_with_special_characters_is_shown_correctly_quoted(run, capsys):
     assert settings.data.root == "my data(1)"
 
 
+@pytest.mark.parametrize("quote", ["", "'"])
+def test_a_query_is_shown_correctly_quoted(run, capsys, quote):
+    query = """SELECT path, group_concat("code", ';') AS findings FROM ecg WHERE x = '$1'"""
+    with pytest.raises(SystemExit):
+        run("train", config.TrainConfig, "run.name=r", f"data.query={quote}{query}{quote}")
+    (corrected,) = shlex.split(capsys.readouterr().err.partition("for the shell: ")[2])
+    assert run("train", config.TrainConfig, "run.name=r", corrected).data.query == query
+
+
 def test_overrides_that_hydra_understands_are_left_to_it(monkeypatch):
     overrides = [
         *("-m", "--cfg", "job", "seed=0,1,2", "seed=range(3)", "optim.lr=${seed}"),

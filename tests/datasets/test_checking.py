@@ -111,6 +111,12 @@ def test_an_unused_column_is_named_with_what_it_may_mean(tmp_path, column, hint)
     assert check.facts["sources"][0]["ignored_columns"] == [column, "ward"]
 
 
+def test_a_placeholder_for_patients_is_named(tmp_path):
+    rows = "".join(f"e{i},{'unknown' if i % 2 else i}\n" for i in range(200))
+    issue = _issue(_check(tmp_path, f"path,patient_id\n{rows}"), "one patient with many records")
+    assert issue.n == 100 and "the patient of e1 has 100 of 200 records" in issue.message
+
+
 def test_a_table_without_patients_and_with_empty_reports(tmp_path):
     check = _check(tmp_path, "path,report\na,text\nb,\n")
     assert {"no column patient_id", "empty reports", "no labels"} <= _kinds(check)
@@ -239,18 +245,20 @@ def hospital(tmp_path_factory) -> DataCheck:
     for i in range(4):
         (folder / f"factor/{i}.csv").write_bytes(_in_mv(_ecg(20 + i).astype(float)))
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.*"))
-    names += ["absent.xml", "9.XML", "factor\\0.csv", "other/1.xml"]
+    names += ["absent.xml", "9.XML", "factor\\0.csv", "other/1.xml", "factor", "Factor/0.csv"]
     rows = [f"{name},{'SR' if i % 2 else 'AFIB'},{i}\n" for i, name in enumerate(names)]
     text = "path,findings,patient_id\n" + "".join(rows)
     return _check(folder, text, files=True, **{"data.n_workers": 1})
 
 
 FILES = {
-    "missing": "absent.xml: no such file",
-    "missing, other case": "9.XML: there is 9.xml",
+    "missing": "absent.xml in row 23: no such file",
+    "missing, other case": "9.XML in row 24: there is 9.xml",
     "missing, backslash": "the path has \\ where / is expected",
-    "missing, no folder": "other/1.xml: no folder",
-    "unreadable": "broken.xml: ",
+    "missing, no folder": "other/1.xml in row 26: no folder",
+    "missing, a folder": "is a folder; expected the file of one ECG",
+    "missing, other case of a folder": "/Factor: there is factor",
+    "unreadable": "broken.xml in row 14: ",
     "flat lead": "flat lead V2",
     "too short": "4 s of signal, expected 10 s",
     "wrong units": "4 of 4 files in",
@@ -268,7 +276,7 @@ def test_every_problem_of_files_is_found(hospital, case):
 
 def test_files_are_counted(hospital):
     files = hospital.facts["files"]
-    assert files["n_opened"] == 25 and files["n_missing"] == 4 and files["n_unreadable"] == 1
+    assert files["n_opened"] == 27 and files["n_missing"] == 6 and files["n_unreadable"] == 1
     assert files["n_unusable"] == 6 and files["n_usable"] == 14 and files["n_copies"] == 1
     assert files["formats"] == {"text table": 10, "XML": 6, "DICOM": 4}
     assert files["fs"] == {"500": 20} and files["duration_s"] == {"10.0": 19, "4.0": 1}

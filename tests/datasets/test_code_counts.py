@@ -80,13 +80,18 @@ def test_a_wrong_table_is_one_line_with_its_place(tmp_path, text, columns, messa
     ("content", "message"),
     [
         (b"code,text\nA,x\n", "expected the columns code and name, got code, text"),
-        (b"", "expected the columns code and name"),
-        (b"code,name\nA,x\nA,y\n", "names.csv, line 3: code A occurs twice"),
-        (b"code,name\n,x\n", "line 2: no code"),
-        (b"code,name\nA|B,x\n", r"line 2: A\|B cannot be a code"),
+        (b"", "expected a header row"),
+        (
+            b"code,name\nA,flutter, atypical\n",
+            "row 2: has 3 cells, expected 2; a cell with a comma",
+        ),
+        (b"code;name;\nfold;x;\n", "row 2: fold cannot be a code: it has another meaning"),
+        (b"code,name\nA,x\nA,y\n", "names.csv: row 3: code A occurs twice"),
+        (b"code,name\n,x\n", "row 2: no code"),
+        (b"code,name\nA|B,x\n", r"row 2: A\|B cannot be a code"),
         (b"code,name\nA,\xff\n", "expected UTF-8 text"),
-        (b"code,name\nA," + b"x" * 400 + b"\n", "line 2: the name of A is too long"),
-        (b"code,name\nA,x\x07\n", "line 2: the name of A has a control character"),
+        (b"code,name\nA," + b"x" * 400 + b"\n", "row 2: the name of A is too long"),
+        (b"code,name\nA,x\x07\n", "row 2: the name of A has a control character"),
     ],
 )
 def test_a_wrong_file_of_names_is_one_line_with_its_place(tmp_path, content, message):
@@ -97,5 +102,5 @@ def test_a_wrong_file_of_names_is_one_line_with_its_place(tmp_path, content, mes
 
 
 def test_a_missing_file_of_names_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"names=.*absent.csv: cannot be read"):
+    with pytest.raises(ValueError, match=r"names=.*absent.csv: there is no such file"):
         read_names(tmp_path / "absent.csv")

@@ -6,6 +6,8 @@ import pytest
 
 from ecg_siglip import config
 from ecg_siglip.datasets import ptbxl
+from ecg_siglip.datasets.checking import check_data
+from tests.helpers import configured
 
 SPEC = {
     "to_fs": 100,
@@ -156,9 +158,9 @@ def test_absent_records_are_refused_or_counted(root, capsys):
         ("scp_codes", "{'NORM': 'high'}", r"ecg_id 3: expected scp_codes like"),
         ("scp_codes", "{'NROM': 100.0}", r"ecg_id 3: unknown code 'NROM'"),
         ("strat_fold", 11, r"ecg_id 3: expected a strat_fold of 1 to 10"),
-        ("strat_fold", 2.5, r"ecg_id 3 .*expected an integer strat_fold, got 2.5"),
+        ("strat_fold", 2.5, r"row 4, column .*ecg_id 3: expected an integer strat_fold, got 2.5"),
         ("strat_fold", 1, "patient_id 101 has records in several folds"),
-        ("patient_id", None, r"ecg_id 3 .*expected an integer patient_id, got nan"),
+        ("patient_id", None, r"row 4, column .*ecg_id 3: expected an integer patient_id, got nan"),
         ("ecg_id", 1, "ecg_id 1 occurs more than once"),
         ("filename_lr", None, r"ecg_id 3: expected a file in filename_lr, got nan"),
     ],
@@ -189,3 +191,30 @@ def test_a_missing_or_unusable_table_is_an_error(root, tmp_path):
 def test_the_default_settings_are_arguments_of_prepare_signal():
     spec = ptbxl.waveform_spec(config.WaveformConfig())
     assert spec == SPEC | {"allow_gaps": False, "version": 2}
+
+
+def test_a_check_finds_every_wrong_row(root):
+    """Rows after an empty line and with line breaks have the numbers of a spreadsheet."""
+    table = read_table(root).astype(object)
+    table.loc[0, "report"] = "two\nlines"
+    table.loc[1, "strat_fold"] = 11
+    table.loc[2, "scp_codes"] = "['NORM']"
+    table.loc[3, "scp_codes"] = "{'NROM': 100.0, 'NORM': 0}"
+    table.loc[4, "patient_id"] = "x"
+    table.loc[5, "filename_lr"] = None
+    write_table(root, table)
+    path = root / "ptbxl_database.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([lines[0], "\n", *lines[1:], "7,8\n"]))
+    settings = {"data.kind": "ptbxl", "data.root": str(root), "files": False}
+    result = check_data(configured(config.CheckConfig, settings), progress=False)
+    errors = [issue for issue in result.issues if issue.level == "error" and issue.examples]
+    assert {issue.kind: issue.examples[0]["row"] for issue in errors} == {
+        "wrong number of cells": 9,
+        "wrong fold": 4,
+        "wrong scp_codes": 5,
+        "code without a vocabulary entry": 6,
+        "wrong patient_id": 7,
+        "wrong strat_fold": 9,
+        "wrong filename_lr": 8,
+    }

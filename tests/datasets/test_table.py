@@ -1,6 +1,7 @@
 """A table of ECGs: labels, folds, reader settings; and one line for whatever is wrong in it."""
 
 import os
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,46 @@ def test_other_separators_and_a_byte_order_mark(tmp_path, separator):
     assert data.paths == ["a", "b"] and data.y_true.sum() == 2 and data.patients == ["7", "8"]
 
 
+def test_a_table_as_spreadsheets_export_it(tmp_path):
+    """Separators in names and at the end, empty rows, line breaks, a first line sep=;."""
+    text = (
+        'sep=;\r\n path ;"Age, years,\r\nat test, rounded";findings;report;weight;;\r\n'
+        'a;61;"AFIB;LAO/LAE";"line 1\r\nline 2";0,5;;\r\n;;;;;;\r\n\r\n'
+        'b;62;NORM;"a ""no"" twice";1;;\r\n;;;;;;\r\n'
+    )
+    data = _parse(tmp_path, "\ufeff" + text)
+    assert data.paths == ["a", "b"] and data.y_true.sum(1).tolist() == [2, 1]
+    assert data.reports == ["line 1\r\nline 2", 'a "no" twice']
+    assert data.weight.tolist() == [0.5, 1] and data.table.row_numbers.tolist() == [2, 5]
+    assert data.table.ignored == ["Age, years,\r\nat test, rounded"]
+
+
+def test_columns_without_a_name_are_ignored(tmp_path):
+    data = _parse(tmp_path, ",path,,findings\n0,a,,AFIB\n1,b,,\n")
+    assert data.table.ignored == ["column 1 (without a name)"] and data.paths == ["a", "b"]
+
+
+def test_spaces_and_accents_of_codes_and_paths_are_plain(tmp_path):
+    text = "path,findings,patient_id\n a\u00a0,AFIB\u00a0; LAO/LAE , 7\nb,IMI\u3000,7 \n"
+    data = _parse(tmp_path, text)
+    assert data.paths == ["a", "b"] and data.patients == ["7", "7"]
+    assert data.y_true.sum(1).tolist() == [2, 1]
+    umlaut = Vocabulary("v", "en", (Entry("ÄRZTE", "x", {"en": ("x",)}),))
+    for head, cell in (("findings", "A\u0308RZTE"), ("A\u0308RZTE", "1")):
+        (tmp_path / "t.csv").write_text(f"path,{head}\na,{cell}\n", "utf-8")
+        assert parse_table(str(tmp_path / "t.csv"), umlaut).y_true.all()
+
+
+def test_a_column_with_a_similar_name_is_named_before_training(tmp_path, capsys):
+    folder = _folder(tmp_path)
+    (folder / "t.csv").write_text("path,Findings,ward,X01\nmuse.xml,AFIB,3,1\n")
+    waveform = ptbxl.waveform_spec(WaveformConfig())
+    load_table(str(folder / "t.csv"), VOCABULARY, waveform=waveform)
+    error = capsys.readouterr().err
+    assert "columns not used: Findings (did you mean findings?), X01 (1 and 0: a code" in error
+    assert "ward" not in error
+
+
 def test_typed_columns_of_parquet(tmp_path):
     frame = pd.DataFrame(
         {
@@ -86,6 +127,39 @@ def test_numbers_of_zeros_and_ones_in_parquet(tmp_path):
     data = parse_table(str(tmp_path / "t.parquet"), VOCABULARY)
     assert data.y_true[:, :2].astype(int).tolist() == [[1, 1], [0, 0], [0, 1]]
     assert data.known[:, :2].astype(int).tolist() == [[1, 1], [0, 1], [1, 1]]
+
+
+def test_long_numbers_missing_items_and_an_index_of_parquet(tmp_path):
+    big = 10**17
+    frame = pd.DataFrame(
+        {
+            "findings": [["AFIB", None], [], None],
+            "patient_id": pd.array([big + 1, big + 2, big + 3], dtype="Int64"),
+            "record": [2**62 + 1, 2**62 + 2, 2**62 + 3],
+            "leads": [["I", "II"], None, ["V1"]],
+        },
+        index=pd.Index([b"a", b"b", b"c"], name="path"),
+    )
+    frame.to_parquet(tmp_path / "t.parquet")
+    data = parse_table(str(tmp_path / "t.parquet"), VOCABULARY)
+    assert data.paths == ["a", "b", "c"] and data.y_true.sum() == 1
+    assert data.patients == [str(big + i) for i in (1, 2, 3)]
+    assert data.record == [str(2**62 + i) for i in (1, 2, 3)]
+    assert data.read == [{"leads": ["I", "II"]}, {}, {"leads": ["V1"]}]
+    frame.assign(patient_id=[[1], [2], [3]]).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match="column patient_id: expected single values, got lists"):
+        parse_table(str(tmp_path / "t.parquet"), VOCABULARY)
+
+
+def test_long_numbers_with_missing_cells_of_a_query(tmp_path):
+    pytest.importorskip("sqlalchemy")
+    with sqlite3.connect(tmp_path / "t.db") as connection:
+        connection.execute("CREATE TABLE ecg (path TEXT, patient_id INTEGER, fs INTEGER)")
+        rows = [("a", 10**17 + 1, None), ("b", 10**17 + 2, 500)]
+        connection.executemany("INSERT INTO ecg VALUES (?, ?, ?)", rows)
+    query = "SELECT * FROM ecg"
+    data = parse_table(f"sqlite:///{tmp_path / 't.db'}", VOCABULARY, query=query)
+    assert data.patients == [str(10**17 + 1), str(10**17 + 2)] and data.read == [{}, {"fs": 500.0}]
 
 
 def test_a_query_of_sqlite(tmp_path):
@@ -137,6 +211,13 @@ def test_codes_of_another_language_are_mapped(tmp_path):
     assert labels.tolist() == [[1, 0, 0, -1], [0, -1, -1, -1], [0, 0, 0, -1]]
 
 
+def test_a_code_that_is_not_in_the_mapping_is_named(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"code X is not in the mapping \(data.codes\) .*add it there"
+    ):
+        _parse(tmp_path, "path,findings\na,X\n", mapping=[CodeMeaning("VHF", ("AFIB",))])
+
+
 def test_records_without_integer_names_have_stable_ids(tmp_path):
     one = _parse(tmp_path, "path\nx/a.xml\nx/b.xml\n")
     two = _parse(tmp_path, "path\nx/b.xml\nx/c.xml\nx/a.xml\n")
@@ -162,10 +243,16 @@ WRONG = {
     "empty file": ("", "expected a header row"),
     "header only": ("path,findings\n", "has no row"),
     "no path": ("file,findings\na,AFIB\n", "no column path .*; has file, findings"),
-    "path misspelt": ("Path,findings\na,AFIB\n", "no column path .*; rename path"),
+    "path misspelt": ("Path,findings\na,AFIB\n", "no column path .*; rename Path to path"),
     "doubled column": ("path,findings,findings\na,,\n", "column findings occurs more than once"),
     "empty path": ("path,findings\na,\n,AFIB\n", "row 3, column path: is empty"),
     "doubled path": ("path\na\nb\na\n", "row 4, column path: a is also in row 2"),
+    "doubled path in other words": ("path\na/b\n ./a//b \n", "row 3, column path: ./a//b is also"),
+    "rounded patient": (
+        "path,patient_id\na,7\nb,1.23457E+11\n", "row 3, column patient_id: .*rounded by a"
+    ),
+    "full-width separators": ("path,findings\na,AFIB；IMI\n", "codes are separated by ;"),
+    "no header": ("\npath\na\n", "names of the columns in line 1, got none"),
     "doubled record": ("path,record\na,1\nb,1\n", "row 3, column record: 1 is also in row 2"),
     "empty record": ("path,record\na,1\nb,\n", "row 3, column record: is empty"),
     "unknown code": (
@@ -208,10 +295,19 @@ WRONG = {
     "negative weight": ("path,weight\na,-1\n", "row 2, column weight: expected a weight"),
     "weight is no number": ("path,weight\na,nan\n", "row 2, column weight: expected a weight"),
     "language": ("path,language\na,fr\n", "row 2, column language: expected en, ja, got fr"),
-    "too many cells": ("path,findings\na,AFIB\nb,IMI,x,y\n", "rows of equal length: .*line 3"),
-    "open quote": ('path,findings\na,"AFIB\n', "is no table of rows of equal length"),
-    "not UTF-8": (b"path,findings\nM\xfcller,AFIB\n", "expected UTF-8 text"),
+    "too many cells": ("path,findings\na,AFIB\nb,IMI,x,y\n", "row 3: has 4 cells, expected 2"),
+    "too few cells": ("path,findings,fs\na,IMI,\n\nb,IMI\n", "row 4: has 2 cells, expected 3"),
+    "open quote": ('path,findings\na,"AFIB\n', "row 2: is no row of cells: .*is a quote missing"),
+    "quotes in a cell": (
+        'path,report\na,x\nb,"a "q" b"\n', "row 3: is no row of cells: .*is written twice"
+    ),
+    "after empty rows": (
+        'path,report,AFIB\n\na,"two\nlines",1\n,,\n  ,,\nb,x,2\n', "row 6, column AFIB: expected 1"
+    ),
+    "not UTF-8": (b"path,findings\nM\xfcller,AFIB\n", "line 2, after 'M': expected UTF-8 text"),
     "not UTF-8 in the header": (b"path,Gr\xfc\xdfe\na,b\n", "expected UTF-8 text"),
+    "UTF-16": ("path\na\n".encode("utf-16"), "expected UTF-8 text.*not as Unicode text"),
+    "Shift-JIS": ("path,findings\n心電図.xml,AFIB\n".encode("shift-jis"), "line 2.*expected UTF-8"),
     "binary": (b"\x00\x01\x02\x03", "expected text, got binary data"),
 }  # fmt: skip
 
@@ -233,12 +329,13 @@ SOURCES = {
     "a workbook": ("a.xlsx", None, "expected a file with the suffix .*save the table as CSV"),
     "no Parquet": ("a.parquet", None, "cannot be read as Parquet"),
     "a query of a file": ("a.csv", "SELECT", "only a database has queries"),
-    "no query": ("sqlite:///a.csv", None, "expected data.query"),
+    "no query": ("sqlite:///a.csv", None, "expected .data.query=.SELECT"),
     "no database": ("sqlite:///none.db", "SELECT 1", "none.db does not exist"),
     "no such driver": ("mysql+nodriver://h/d", "SELECT 1", "driver|plugin"),
     "an open password": ("postgresql://u:secret@h/d", "SELECT 1", "env:NAME"),
     "no variable": ("env:NO_SUCH_VARIABLE", "SELECT 1", "no variable NO_SUCH_VARIABLE"),
     "no address": ("sqlite:/a://", "SELECT 1", "address of a database|does not exist"),
+    "an address of a file": ("s3://ecg/t.parquet", None, "expected a file on this machine"),
     "no such table": ("sqlite:///empty.db", "SELECT path FROM ecg", "no such table: ecg"),
     "wrong SQL": ("sqlite:///empty.db", "SELEKT", "syntax error"),
 }  # fmt: skip
@@ -304,10 +401,10 @@ def test_missing_and_unreadable_files_are_refused_by_default(tmp_path):
     (_folder(tmp_path) / "t.csv").write_text(TABLE)
     with pytest.raises(ValueError, match=r"row 6, column path: 1 of 5 .*: absent.xml; set data"):
         _load(tmp_path / "t.csv")
-    with pytest.raises(ValueError, match=r"broken.dcm: record broken"):
+    with pytest.raises(ValueError, match=r"row 5, column path: broken.dcm: .*allow_unreadable"):
         _load(tmp_path / "t.csv", allow_missing=True)
     _load(tmp_path / "t.csv", allow_missing=True, allow_unreadable=True)
-    with pytest.raises(ValueError, match=r"broken.dcm: record broken"):  # also from a cache
+    with pytest.raises(ValueError, match=r"row 5, column path: broken.dcm: "):  # also from a cache
         _load(tmp_path / "t.csv", allow_missing=True)
 
 

@@ -47,9 +47,11 @@ def test_json_of_a_model_without_operating_points_has_no_certainty():
 
 
 def test_json_adds_similar_records_and_novelty():
-    similar = [SimilarRecord(7, 0.99, ["SR"])]
+    similar = [SimilarRecord(7, 0.99, ["SR"], "ward/7.xml")]
     content = json.loads(predicted(similar=similar, novelty=0.123456).to_json("m"))
-    assert content["similar"] == [{"ecg_id": 7, "cosine": 0.99, "findings": ["SR"]}]
+    assert content["similar"] == [
+        {"ecg_id": 7, "cosine": 0.99, "findings": ["SR"], "record": "ward/7.xml"}
+    ]
     assert content["novelty"] == 0.1235
 
 

@@ -28,10 +28,16 @@ def test_certainty_is_given_by_the_operating_points(predictor):
     low, high = operating["sensitivity_0.9"], operating["precision_0.8"]
     threshold = predictor.artifact.thresholds["f1"]
     y_prob = np.random.default_rng(0).random(len(low))
+    never = predictor.artifact.provenance.never_present
+    labels = predictor.artifact.neighbors.labels_NF
+    codes = np.array(predictor.artifact.codes)
+    assert never == codes[~labels.any(0)].tolist()
     for i, finding in enumerate(predictor.decide(y_prob, "f1")):
         assert finding.present == (y_prob[i] >= threshold[i])
         if finding.present:
             assert finding.certainty == ("sure" if y_prob[i] >= high[i] else "likely")
+        elif finding.code in never:
+            assert finding.certainty == ""
         else:
             assert finding.certainty == ("possible" if y_prob[i] >= low[i] else "unlikely")
 

@@ -13,7 +13,7 @@ from ecg_siglip.datasets import ptbxl
 from ecg_siglip.inference.pipeline import predict_records
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.models.artifact import load_artifact
-from ecg_siglip.models.neighbors import FILE, NOVEL, Neighbors
+from ecg_siglip.models.neighbors import FILE, NOVEL, Neighbors, unit
 from ecg_siglip.predict import predict
 from ecg_siglip.readers.record import read_record
 
@@ -58,14 +58,28 @@ def test_they_are_loaded_as_they_were_saved(tmp_path, n_findings):
     rng = np.random.default_rng(0)
     labels = rng.random((9, n_findings)) < 0.5
     saved = Neighbors.from_embeddings(
-        rng.normal(size=(9, 4)), np.arange(9), labels, rng.normal(size=(3, 4))
+        rng.normal(size=(9, 4)),
+        np.arange(9),
+        labels,
+        rng.normal(size=(3, 4)),
+        (rng.normal(size=(9, 6)), rng.normal(size=(3, 6))),
+        [f"ward/心電図 {i}\n.xml" for i in range(9)],
     )
+    assert saved.name(8) == "ward/心電図 8\n.xml"
     saved.save(tmp_path)
     loaded = Neighbors.load(tmp_path, n_findings)
-    for name in ("embedding_ND", "ecg_id", "labels_NF", "tune_distance"):
+    for name in (
+        "embedding_ND",
+        "ecg_id",
+        "labels_NF",
+        "tune_distance",
+        "sketch_NS",
+        "tune_sketch_MS",
+    ):
         got, expected = getattr(loaded, name), getattr(saved, name)
         np.testing.assert_array_equal(got, expected)
         assert got.dtype == expected.dtype
+    assert loaded.names == saved.names
     assert Neighbors.load(tmp_path / "nowhere", n_findings) is None
 
 
@@ -143,4 +157,22 @@ def test_training_records_are_recognized_unless_their_number_is_small():
     zeros = np.zeros((3, 2), np.float32)
     neighbors = Neighbors.from_embeddings(zeros, ids, zeros > 0, zeros)
     numbers = np.array([1 << 40, 5, (1 << 32) - 1, 1 << 41])
-    assert neighbors.holds(numbers).tolist() == [True, False, False, False]
+    assert neighbors.holds(numbers, zeros).tolist() == [True, False, False, False]
+    assert neighbors.name(0) == "5"
+
+
+def test_training_records_are_recognized_by_their_signals_whatever_their_names():
+    rng = np.random.default_rng(0)
+    sketches = unit(rng.normal(size=(40, 64)))
+    zeros = np.zeros((30, 2), np.float32)
+    ids = np.arange(1 << 40, (1 << 40) + 30)
+    neighbors = Neighbors.from_embeddings(
+        zeros, ids, zeros > 0, zeros[:10], (sketches[:30], sketches[30:])
+    )
+    changed = unit(sketches + 0.02 * rng.normal(size=sketches.shape))
+    others = unit(rng.normal(size=(40, 64)))
+    numbers = np.resize(ids, 40)  # the names mean nothing
+    assert neighbors.holds(numbers, changed).tolist() == [True] * 30 + [False] * 10
+    assert neighbors.holds(numbers, changed, tuned=True).tolist() == [False] * 30 + [True] * 10
+    assert not neighbors.holds(numbers, others).any()
+    assert not neighbors.holds(numbers, np.zeros((40, 64), np.float32)).any()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ecg_siglip.training.checks import check_train_settings
+from ecg_siglip.training.checks import check_train_settings, with_language
 
 
 @pytest.mark.parametrize(
@@ -85,3 +85,13 @@ def test_well_named_sources_and_single_data_sets_are_accepted(train_config):
         check_train_settings(train_config(**{"data.table": "t.csv"}))
     with pytest.raises(ValueError, match=r"^data\.root is missing; expected data\.root=\.\.\."):
         check_train_settings(train_config(**{"data.root": None}))
+
+
+def test_the_language_is_that_of_the_vocabulary_unless_it_is_set(train_config, tmp_path):
+    file = tmp_path / "own.yaml"
+    file.write_text("language: ja\nfindings: [{code: AF, name: 心房細動}]\n", "utf-8")
+    assert with_language(train_config()).text.language == "en"
+    assert with_language(train_config(vocabulary=str(file))).text.language == "ja"
+    chosen = train_config(**{"text.language": "mixed", "vocabulary": str(file)})
+    assert with_language(chosen).text.language == "mixed"
+    check_train_settings(train_config(vocabulary=str(file)))

@@ -10,6 +10,7 @@ import torch
 from ecg_siglip.core.run_folder import to_yaml
 from ecg_siglip.datasets.loading import load_training_data
 from ecg_siglip.inference.predictor import Predictor
+from ecg_siglip.models.neighbors import FILE
 from ecg_siglip.models.provenance import Provenance
 from ecg_siglip.train import train
 from ecg_siglip.training.data import TrainingData
@@ -32,6 +33,7 @@ def teachers(trained, tmp_path_factory):
         stored = json.loads(path.read_text())
         stored["about"] |= {"run": name, "train_folds": folds, "tune_fold": 7}
         path.write_text(json.dumps(stored))
+        (path.parent / FILE).unlink()  # it has the training records of the other folds
     return root
 
 

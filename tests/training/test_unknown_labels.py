@@ -13,7 +13,7 @@ from torch.nn import functional
 from ecg_siglip.config import EvaluateConfig
 from ecg_siglip.core.distributed import Distributed
 from ecg_siglip.datasets import ptbxl
-from ecg_siglip.datasets.held_out import hide_findings
+from ecg_siglip.datasets.held_out import hide_findings, leave_out_unknown
 from ecg_siglip.datasets.loading import load_training_data
 from ecg_siglip.evaluation.fold import evaluate_fold
 from ecg_siglip.train import train
@@ -114,7 +114,7 @@ def test_the_positive_rate_is_that_of_the_known_pairs(make_unknown):
     assert 0 < shares["false_negative"] < 1
 
 
-def test_a_finding_that_is_known_in_no_training_record_is_an_error(train_config):
+def test_a_finding_that_is_known_in_no_training_record_is_an_error(train_config, capsys):
     settings = train_config()
     loaded = with_unknown(load_training_data(settings, progress=False), 0.0)
     loaded.known[loaded.strat_fold < 9, :2] = False
@@ -124,6 +124,10 @@ def test_a_finding_that_is_known_in_no_training_record_is_an_error(train_config)
         TrainingData(loaded, settings, CPU)
     without = hide_findings(loaded, [first, second])
     assert len(TrainingData(without, settings, CPU).codes) == 69
+    loaded.known[:, 2] = loaded.y_true[:, 2] = np.arange(len(loaded)) % 9 == 0
+    left = leave_out_unknown(loaded, settings.data.train_folds, progress=True)
+    assert f"{loaded.codes[2]}: present in every training record" in capsys.readouterr().err
+    assert left.codes == without.codes and TrainingData(left, settings, CPU).codes == left.codes
     settings.objective.terms = "report/diagonal"  # needs no label
     assert TrainingData(loaded, settings, CPU).positive_rate(parse_terms("report/diagonal")[0]) > 0
 
@@ -131,6 +135,8 @@ def test_a_finding_that_is_known_in_no_training_record_is_an_error(train_config)
 def test_without_any_known_pair_the_objective_is_refused(train_config):
     settings = train_config()
     loaded = with_unknown(load_training_data(settings, progress=False), 1.0)
+    with pytest.raises(ValueError, match="no training record has a known label; .*report_diagonal"):
+        TrainingData(loaded, settings, CPU)
     settings.objective.terms = "report/diagonal"
     data = TrainingData(loaded, settings, CPU)
     with pytest.raises(ValueError, match="no record of the training folds has a text with a known"):
@@ -155,7 +161,7 @@ def test_a_teacher_of_records_that_have_other_folds_is_refused(train_config, mon
     class Teacher:
         class artifact:
             class neighbors:
-                holds = staticmethod(lambda ecg_id: ecg_id == ecg_id[0])
+                holds = staticmethod(lambda ecg_id, sketches: ecg_id == ecg_id[0])
 
             class provenance:
                 has_seen = staticmethod(lambda fold: False)

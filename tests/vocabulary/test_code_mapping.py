@@ -70,11 +70,11 @@ def test_a_file(tmp_path):
     ("text", "message"),
     [
         ("kode,findings\n", "expected the columns code, findings"),
-        ("code,findings\nA,AFIB\nA,IMI\n", "line 3: code A again"),
-        ("code,findings\n,AFIB\n", "line 2: no code"),
-        ("code,findings\nA,AFIBB\n", "line 2: AFIBB is not in the vocabulary"),
-        ("code,findings,relation\nA,AFIB,same\n", "line 2: expected a relation of exact"),
-        ("code,findings,relation\nA,AFIB;IMI,exact\n", "line 2: A is exact for 2 findings"),
+        ("code,findings\nA,AFIB\nA,IMI\n", "row 3: code A again"),
+        ("code,findings\n,AFIB\n", "row 2: no code"),
+        ("code,findings\nA,AFIBB\n", "row 2: AFIBB is not in the vocabulary"),
+        ("code,findings,relation\nA,AFIB,same\n", "row 2: expected a relation of exact"),
+        ("code,findings,relation\nA,AFIB;IMI,exact\n", "row 2: A is exact for 2 findings"),
     ],
 )
 def test_a_wrong_file(tmp_path, text, message):

@@ -3,13 +3,16 @@
 import pytest
 
 from ecg_siglip.vocabulary import load_vocabulary, ptbxl
+from ecg_siglip.vocabulary.entry import Entry
 from ecg_siglip.vocabulary.question_matching import (
     MAX_CHARACTERS,
     N_SHOWN,
     check_question,
     match_question,
     nearest_findings,
+    without_frame,
 )
+from ecg_siglip.vocabulary.vocabulary import Vocabulary
 
 VOCABULARY = ptbxl()
 ALL = VOCABULARY.codes
@@ -136,3 +139,30 @@ def test_questions_are_matched_to_any_vocabulary(own, words, code):
 @pytest.mark.parametrize("words", ["pizza", "pericarditis", "今日の天気はどうですか"])
 def test_other_subjects_match_nothing_in_any_vocabulary(own, words):
     assert match_question(words, own.codes, own) == ()
+
+
+@pytest.mark.parametrize(
+    ("question", "subject"),
+    [
+        ("心房細動はありますか", "心房細動"),
+        ("この患者に左脚ブロックの所見が見られますか？", "左脚ブロック"),
+        ("T波異常の可能性はありますか。", "T波異常"),
+        ("ありますか", "ありますか"),
+        ("QT延長", "QT延長"),
+        ("Is there a left bundle branch block?", "Is there a left bundle branch block?"),
+    ],
+)
+def test_a_text_encoder_reads_a_japanese_question_without_its_frame(question, subject):
+    assert without_frame(question) == subject
+
+
+def test_a_japanese_name_without_its_first_word_means_all_findings_that_have_it():
+    names = ("完全左脚ブロック", "不完全左脚ブロック", "完全右脚ブロック", "左脚前枝ブロック")
+    entries = tuple(Entry(f"C{i}", name, {"ja": (name,)}) for i, name in enumerate(names))
+    vocabulary = Vocabulary("v", "ja", entries)
+    for question in ("左脚ブロックの所見はありますか？", "左脚ブロック"):
+        matches = match_question(question, vocabulary.codes, vocabulary)
+        assert {match.code for match in matches} == {"C0", "C1"}
+    assert not match_question("心室頻拍はありますか", vocabulary.codes, vocabulary)
+    (match,) = match_question("完全左脚ブロックですか", vocabulary.codes[:1], vocabulary)
+    assert match.code == "C0" and match.closeness > 0.99

@@ -302,3 +302,19 @@ def test_no_file_takes_long(read, content):
 def test_a_damaged_vocabulary_of_a_model_is_refused(values):
     with pytest.raises(ValueError, match="^model m: "):
         vocabulary_from_json(values, "model m")
+
+
+def test_a_table_as_a_spreadsheet_exports_it(tmp_path):
+    text = "sep=;\r\nCode;Name;;\r\nAF;atrial fibrillation;;\r\n;;;\r\nSR;sinus rhythm;;\r\n"
+    (tmp_path / "v.csv").write_bytes(text.encode("utf-8-sig"))
+    assert load_vocabulary(tmp_path / "v.csv").codes == ("AF", "SR")
+    (tmp_path / "v.csv").write_bytes((text + "AF;again;;\r\n").encode())
+    with pytest.raises(ValueError, match="line 6: code AF occurs twice, first in line 3"):
+        load_vocabulary(tmp_path / "v.csv")
+
+
+@pytest.mark.parametrize("code", ["path", "fold", "*", "unknown"])
+def test_a_code_with_another_meaning_in_tables_is_refused(tmp_path, code):
+    (tmp_path / "v.csv").write_text(f"code,name\nAF,x\n{code},y\n")
+    with pytest.raises(ValueError, match="line 3: code .* has another meaning in a table"):
+        load_vocabulary(tmp_path / "v.csv")

@@ -32,6 +32,11 @@ class SignalRows:
         self.shape: tuple[int, ...] = (len(self.row_of), *parts[0].shape[1:])
         self.dtype: np.dtype[np.int16] = parts[0].dtype
 
+    @classmethod
+    def of(cls, signals: np.ndarray | SignalRows, rows: np.ndarray) -> SignalRows:
+        """Return rows of a memory-mapped array that are read when they are needed."""
+        return cls([signals], [rows])
+
     def __len__(self) -> int:
         return self.shape[0]
 

@@ -21,6 +21,7 @@ from ecg_siglip.core.distributed import Distributed
 from ecg_siglip.core.files import replace_folder
 from ecg_siglip.datasets.held_out import drop_findings
 from ecg_siglip.datasets.records import LabelledRecords
+from ecg_siglip.datasets.signal_rows import SignalRows
 from ecg_siglip.evaluation.by_source import (
     flat_scores,
     formatted,
@@ -115,7 +116,9 @@ def predict_fold(
     assert data.signals is not None
     y_true = data.labels(rows)
     own = rows[distributed.share(len(rows), settings.batch_size)]
-    own_raw, _ = run.predictor.forward(data.signals[own], settings.batch_size, distributed.is_first)
+    own_raw, _ = run.predictor.forward(
+        SignalRows.of(data.signals, own), settings.batch_size, distributed.is_first
+    )
     parts = distributed.all_gather_bytes(own_raw.tobytes())
     raw = np.frombuffer(b"".join(parts)).reshape(y_true.shape)
     y_prob = multilabel.calibrate(raw, run.predictor.artifact.calibration)
@@ -274,7 +277,9 @@ def tuning_fold(
     rows = data.fold(run.settings.data.tune_fold)
     if run.predictor.artifact.source is not None:
         rows = rows[data.of_source(run.predictor.artifact.source)[rows]]
-    return data.labels(rows), run.predictor.probabilities(data.signals[rows], settings.batch_size)
+    return data.labels(rows), run.predictor.probabilities(
+        SignalRows.of(data.signals, rows), settings.batch_size
+    )
 
 
 def worst_records(artifact: Artifact, predictions: FoldPredictions) -> list[dict[str, Any]]:

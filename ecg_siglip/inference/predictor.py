@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ecg_siglip.core.distributed import pick_device
+from ecg_siglip.datasets.signal_rows import SignalRows
 from ecg_siglip.inference.attribution import attribute
 from ecg_siglip.inference.prediction import Finding
 from ecg_siglip.metrics import multilabel
@@ -38,7 +39,7 @@ from ecg_siglip.signals.preprocessing import from_int16, nonflat_leads
 def forward(
     model: Model,
     text_FD: Tensor,
-    signals: np.ndarray,
+    signals: np.ndarray | SignalRows,
     batch_size: int = 256,
     progress: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -82,7 +83,7 @@ def forward(
 def probabilities(
     model: Model,
     text_FD: Tensor,
-    signals: np.ndarray,
+    signals: np.ndarray | SignalRows,
     batch_size: int = 256,
     progress: bool = False,
 ) -> np.ndarray:
@@ -253,7 +254,7 @@ class Predictor:
 
     def probabilities(
         self,
-        signals: np.ndarray,
+        signals: np.ndarray | SignalRows,
         batch_size: int = 256,
         progress: bool = False,
         lead_set: str = "12",
@@ -274,7 +275,7 @@ class Predictor:
         return multilabel.calibrate(raw, self.artifact.tuning(lead_set).calibration)
 
     def forward(
-        self, signals: np.ndarray, batch_size: int = 256, progress: bool = False
+        self, signals: np.ndarray | SignalRows, batch_size: int = 256, progress: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
         """Compute uncalibrated probabilities and embeddings, see ``predictor.forward``."""
         return forward(self.artifact.model, self.text_FD, signals, batch_size, progress)

@@ -16,6 +16,7 @@ from ecg_siglip.core.run_folder import find_runs
 from ecg_siglip.datasets.duplicates import sketch_rows
 from ecg_siglip.datasets.ptbxl import waveform_spec
 from ecg_siglip.datasets.records import LabelledRecords
+from ecg_siglip.datasets.signal_rows import SignalRows
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.training.initialization import check_provenance
 from ecg_siglip.vocabulary.vocabulary import check_same_codes
@@ -76,7 +77,9 @@ def soft_labels(
                     f"objective.teachers: {root / name}: was trained on records that have other "
                     "folds in this run; expected a teacher of the same folds"
                 )
-            total[rows] += teacher.probabilities(data.signals[rows], progress=progress)
+            total[rows] += teacher.probabilities(
+                SignalRows.of(data.signals, rows), progress=progress
+            )
             n_teachers[rows] += 1
         summaries.append(provenance.summary())
     train_rows = data.fold(*settings.data.train_folds)

@@ -19,6 +19,7 @@ from ecg_siglip.core.run_folder import find_runs, from_yaml, to_yaml
 from ecg_siglip.datasets.duplicates import sketch_rows
 from ecg_siglip.datasets.held_out import hide_findings
 from ecg_siglip.datasets.loading import load_evaluation_data
+from ecg_siglip.datasets.signal_rows import SignalRows
 from ecg_siglip.inference.predictor import forward
 from ecg_siglip.inference.tuning import tune_fewer_leads, tune_fold, tune_sources
 from ecg_siglip.metrics import multilabel
@@ -126,9 +127,9 @@ def _join(
     rows = data.fold(trained.data.tune_fold)
     assert data.signals is not None
     text_FD = model.encode_text(first.prompts).detach()
-    signals, y_true = data.signals[rows], data.labels(rows)
+    signals, y_true = SignalRows.of(data.signals, rows), data.labels(rows)
 
-    def predict(signals: np.ndarray) -> np.ndarray:
+    def predict(signals: np.ndarray | SignalRows) -> np.ndarray:
         return forward(model, text_FD, signals, progress=True)[0]
 
     calibration, thresholds, calibrated = tune_fold(y_true, predict(signals))
@@ -136,7 +137,9 @@ def _join(
     if all(artifact.neighbors for artifact in artifacts):
         train_rows = data.fold(*trained.data.train_folds)
         train_rows = select_share(train_rows, data.ecg_id, trained.data.train_share)
-        _, train_ND = forward(model, text_FD, data.signals[train_rows], progress=True)
+        _, train_ND = forward(
+            model, text_FD, SignalRows.of(data.signals, train_rows), progress=True
+        )
         _, tune_MD = forward(model, text_FD, signals)
         neighbors = Neighbors.from_embeddings(
             train_ND,
@@ -150,7 +153,7 @@ def _join(
     operating = operating_thresholds(calibrated, y_true)
     fewer_leads: dict[str, Tuning] = {}
     if all(artifact.fewer_leads for artifact in artifacts):
-        fewer_leads = tune_fewer_leads(y_true, predict, signals)
+        fewer_leads = tune_fewer_leads(y_true, predict, signals[:])
     sources: dict[str, dict[str, Tuning]] = {}
     if all(artifact.sources for artifact in artifacts):
         overall = {"12": Tuning(calibration, thresholds, operating), **fewer_leads}

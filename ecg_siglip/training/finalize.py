@@ -9,13 +9,16 @@ import numpy as np
 
 from ecg_siglip import __version__, config
 from ecg_siglip.datasets import ptbxl
+from ecg_siglip.datasets.duplicates import sketch_rows
 from ecg_siglip.datasets.records import LabelledRecords, first_of
+from ecg_siglip.datasets.signal_rows import SignalRows
 from ecg_siglip.inference.tuning import tune_fewer_leads, tune_fold, tune_sources
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.multilabel import without_nan
 from ecg_siglip.metrics.operating_points import operating_thresholds
 from ecg_siglip.metrics.summary import headline
 from ecg_siglip.models.artifact import Artifact, Tuning, save_artifact
+from ecg_siglip.models.neighbors import Neighbors
 from ecg_siglip.models.provenance import Provenance, describe_commit, describe_machine
 from ecg_siglip.training.state import weights_of
 from ecg_siglip.training.trainer import Trainer
@@ -42,12 +45,13 @@ def save_artifact_for_run(training: Trainer, loaded: LabelledRecords, run: Path)
             "calibrated"
         )
     with weights_of(training.model, training.best["weights"]):
-        signals, predict = data.reader.mapped[tune_rows], training.tune_probabilities
+        signals = SignalRows.of(data.reader.mapped, tune_rows)
+        predict = training.tune_probabilities
         calibration, thresholds, calibrated = tune_fold(y_tune, predict(signals))
         tuning = Tuning(calibration, thresholds, operating_thresholds(calibrated, y_tune))
         fewer_leads: dict[str, Tuning] = {}
         if settings.augment.fewer_leads > 0:
-            fewer_leads = tune_fewer_leads(y_tune, predict, signals)
+            fewer_leads = tune_fewer_leads(y_tune, predict, signals[:])
         sources: dict[str, dict[str, Tuning]] = {}
         if settings.data.tune_per_source:
             overall = {"12": tuning, **fewer_leads}
@@ -64,7 +68,7 @@ def save_artifact_for_run(training: Trainer, loaded: LabelledRecords, run: Path)
             provenance=provenance,
             fewer_leads=fewer_leads,
             sources=sources,
-            neighbors=training.neighbors(tune_rows) if settings.keep_embeddings else None,
+            neighbors=_neighbors(training, tune_rows) if settings.keep_embeddings else None,
         )
         save_artifact(run / "model", artifact, artifact.card())
     if settings.data.tune_per_source and (rest := {*loaded.sources} - {*sources}):
@@ -119,6 +123,22 @@ def _provenance(
             )
             if not present
         ],
+    )
+
+
+def _neighbors(training: Trainer, tune_rows: np.ndarray) -> Neighbors:
+    """Return the embeddings of the training records, with the current weights."""
+    data, rows = training.data, training.data.train_rows
+    signals = data.reader.mapped
+    _, train_ND = training.forward(SignalRows.of(signals, rows))
+    _, tune_MD = training.forward(SignalRows.of(signals, tune_rows))
+    return Neighbors.from_embeddings(
+        train_ND,
+        data.ecg_id[rows],
+        data.y_true[rows],
+        tune_MD,
+        (sketch_rows(signals, rows), sketch_rows(signals, tune_rows)),
+        None if data.names is None else [data.names[row] for row in rows],
     )
 
 

@@ -21,11 +21,10 @@ from tqdm import tqdm
 
 from ecg_siglip import config
 from ecg_siglip.core.files import one_line
-from ecg_siglip.datasets.duplicates import sketch_rows
+from ecg_siglip.datasets.signal_rows import SignalRows
 from ecg_siglip.inference.predictor import forward
 from ecg_siglip.metrics.summary import epoch_scores
 from ecg_siglip.models.dual_encoder import EcgTextModel
-from ecg_siglip.models.neighbors import Neighbors
 from ecg_siglip.training.data import Batch, TextTerm, TrainingData
 from ecg_siglip.training.initialization import initial_model, load_encoder, new_optimizer
 from ecg_siglip.training.losses import gather_rows, pair_loss, ring_pair_loss
@@ -332,7 +331,7 @@ class Trainer:
                 "a lower optim.lr or precision=float32 may help"
             )
 
-    def forward(self, signals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def forward(self, signals: np.ndarray | SignalRows) -> tuple[np.ndarray, np.ndarray]:
         """Return probabilities (not calibrated) and embeddings with the current weights.
 
         Parameters
@@ -354,30 +353,15 @@ class Trainer:
         self.training_mode()
         return outputs
 
-    def tune_probabilities(self, signals: np.ndarray) -> np.ndarray:
+    def tune_probabilities(self, signals: np.ndarray | SignalRows) -> np.ndarray:
         """Return the probabilities of ``forward``."""
         return self.forward(signals)[0]
-
-    def neighbors(self, tune_rows: np.ndarray) -> Neighbors:
-        """Return the embeddings of the training records, with the current weights."""
-        data, rows = self.data, self.data.train_rows
-        _, train_ND = self.forward(data.reader.mapped[rows])
-        _, tune_MD = self.forward(data.reader.mapped[tune_rows])
-        signals = data.reader.mapped
-        return Neighbors.from_embeddings(
-            train_ND,
-            data.ecg_id[rows],
-            data.y_true[rows],
-            tune_MD,
-            (sketch_rows(signals, rows), sketch_rows(signals, tune_rows)),
-            None if data.names is None else [data.names[row] for row in rows],
-        )
 
     def tune_scores(self) -> dict[str, float]:
         """Score the averaged weights on the tuning fold; keep the best of the run so far."""
         rows = self.data.tune_rows
         with weights_of(self.model, self.averaged):
-            y_prob = self.tune_probabilities(self.data.reader.mapped[rows])
+            y_prob = self.tune_probabilities(SignalRows.of(self.data.reader.mapped, rows))
         scores = epoch_scores(self.data.tune_true, y_prob)
         # Without any known label there is no score: the last epoch is the best.
         if not scores["macro_auprc"] < self.best.get("macro_auprc", -1.0):

@@ -18,6 +18,7 @@ FILE = "neighbours.safetensors"
 SAME_ECG = 0.93
 DISTINCTIVE = 1 << 32  # least ecg_id that names one record everywhere: hashes of names are above
 N_COMPARE = 4096  # sketches compared at a time
+N_PAIRS = 1 << 24  # pairs of records whose cosines are in memory at a time
 NOVEL = 0.99  # novelty above which a record is reported as unlike the training records
 
 
@@ -106,6 +107,14 @@ class Neighbors:
         cosines : ndarray of shape (B, k), float32
         """
         k = min(k, len(self.ecg_id))
+        n_at_once = max(1, N_PAIRS // max(1, len(self.ecg_id)))
+        starts = range(0, max(1, len(embedding_BD)), n_at_once)
+        parts = [self._nearest(embedding_BD[at : at + n_at_once], k) for at in starts]
+        rows, cosines = (np.concatenate(each) for each in zip(*parts, strict=True))
+        return rows, cosines
+
+    def _nearest(self, embedding_BD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``nearest`` of a few records: the memory is that of all pairs."""
         cosine_BN = unit(embedding_BD) @ self._bank_ND.T
         rows = np.arange(len(self.ecg_id))[None].repeat(len(cosine_BN), axis=0)
         if k < len(self.ecg_id):

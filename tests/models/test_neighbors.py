@@ -39,6 +39,16 @@ def test_the_nearest_have_the_largest_cosines(cloud):
     assert cloud.nearest(queries, 500)[0].shape == (6, 50)
 
 
+def test_many_queries_have_the_neighbors_of_each(cloud, monkeypatch):
+    queries = np.random.default_rng(1).normal(size=(7, 4))
+    whole = cloud.nearest(queries, 5)
+    monkeypatch.setattr("ecg_siglip.models.neighbors.N_PAIRS", 2 * len(cloud.ecg_id))
+    rows, cosines = cloud.nearest(queries, 5)
+    np.testing.assert_array_equal(rows, whole[0])
+    np.testing.assert_allclose(cosines, whole[1], rtol=1e-6)
+    assert cloud.nearest(queries[:0], 5)[0].shape == (0, 5)
+
+
 def test_the_norm_of_a_query_has_no_effect(cloud):
     queries = np.random.default_rng(1).normal(size=(3, 4))
     for one, scaled in zip(cloud.nearest(queries, 4), cloud.nearest(7 * queries, 4), strict=True):

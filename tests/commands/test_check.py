@@ -66,7 +66,7 @@ WRONG = {
     ),
     "folds in no folder": (["data.table=good.csv", "folds=no/f.csv"], "there is no folder no"),
     "folds in another folder": (
-        ["data.table=good.csv", "folds=/tmp/f.csv"],
+        ["data.table=good.csv", "folds=../f.csv"],
         "the paths of the table begin in its folder; expected a file in .",
     ),
     "folds as Parquet": (["data.table=good.csv", "folds=f.parquet"], "that ends in .csv"),

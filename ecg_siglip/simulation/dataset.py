@@ -34,6 +34,7 @@ from ecg_siglip.simulation.rhythms import simulate_ecg
 from ecg_siglip.simulation.variation import varied_person, with_varied_findings
 
 DURATION_S = 10.0
+FIRST_PATIENT = 1_000_000  # in realistic data sets: not a number of a patient of PTB-XL
 N_CHUNK = 50  # records that a process takes at a time
 # Upper limits of the electrical axis, degrees, with PTB-XL's abbreviations.
 AXES = ((-90, "AXR"), (-30, "ALAD"), (0, "LAD"), (90, "MID"), (120, "RAD"), (181, "ARAD"))
@@ -173,6 +174,8 @@ def simulate_dataset(
     root = check_new_folder(root)
     root.parent.mkdir(parents=True, exist_ok=True)
     people = draw_patients(n_records, seed)
+    if difficulty == "realistic":
+        people["patient_id"] += FIRST_PATIENT
     with replace_folder(root) as partial:
         fixed = (partial, seed, records500, difficulty, balance)
         rows = _write_records(fixed, people, n_workers, progress)

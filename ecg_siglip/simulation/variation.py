@@ -39,7 +39,8 @@ LIMITS = {
     "SBRAD": ("rate", 60.0), "STACH": ("rate", 100.0),
 }  # fmt: skip
 BEYOND = (0.1, 1.5)
-# Findings that a heart may have a little of without a label.
+INTERVALS = ("pr", "qrs", "qtc", "rate", "t_rise", "t_fall")
+# Findings that a heart may have a little of without a label, in its waves.
 GRADUAL = [
     "LVH", "VCLVH", "RVH", "LAO/LAE", "RAO/RAE", "IMI", "ASMI", "LMI", "QWAVE", "ABQRS", "NDT",
     "NST_", "STD_", "STE_", "ISC_", "ISCAL", "ISCIN", "ISCAS", "DIG", "LOWT", "EL", "IVCD",
@@ -134,9 +135,9 @@ def with_varied_findings(heart: Heart, codes: dict[str, float], rng: Rng) -> Hea
         rule(heart, rng)
         as_in_ptbxl(code, before, heart, rng)
         if code not in codes:
-            rate = heart.rate
             heart = blend(before, heart, float(rng.uniform(*MILD)))
-            heart.rate = rate
+            for name in INTERVALS:
+                setattr(heart, name, getattr(before, name))
             continue
         low, high = INFARCTION if code in INFARCTS else SEVERITIES.get(code, SEVERITY)
         if 0 < codes[code] <= 50:

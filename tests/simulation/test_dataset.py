@@ -103,4 +103,7 @@ def test_realistic_records_depend_on_seed_and_number_only(tmp_path, monkeypatch)
     plain = dataset.simulate_dataset(tmp_path / "plain", n_records=12, seed=5, n_workers=1)
     assert digest(one) == digest(two)
     assert digest(one) != digest(plain)
-    assert len(ptbxl.load_ptbxl(one, signals=False)) == 12
+    data = ptbxl.load_ptbxl(one, signals=False)
+    assert len(data) == 12
+    # PTB-XL numbers its patients up to 21,837: a simulated patient is none of them.
+    assert min(data.patient_id) >= dataset.FIRST_PATIENT

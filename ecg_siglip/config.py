@@ -650,6 +650,19 @@ class SimulateConfig:
     n_records: int = setting(2000, "Number of records to simulate.", 10, 1000000)
     seed: int = setting(0, "Seed; the same seed gives the same bytes.", 0, 2**31 - 1)
     records500: bool = setting(False, "ptbxl: also write records500/.")
+    difficulty: str = setting(
+        "plain",
+        "ptbxl: plain: textbook findings with little noise; realistic: people, findings of any "
+        "severity, electrode positions, noise and filters that vary as in recordings.",
+        choices=("plain", "realistic"),
+    )
+    balance: float = setting(
+        0.0,
+        "difficulty=realistic: share of the records that have one finding drawn from all findings "
+        "with equal probability, so that rare ones are more frequent; 0: as frequent as in PTB-XL.",
+        0.0,
+        1.0,
+    )
     n_workers: int | None = setting(None, "Processes; null: one per core.", 1, 256)
 
 

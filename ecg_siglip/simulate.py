@@ -11,9 +11,13 @@ from ecg_siglip.simulation.hospital import TABLE, VOCABULARY, simulate_hospital
 def simulate(settings: config.SimulateConfig) -> None:
     """Simulate ECGs with known findings: a PTB-XL, or a hospital with a table and device files."""
     root, n_records = settings.data.root, settings.n_records
+    if settings.balance and settings.difficulty != "realistic":
+        raise ValueError(f"balance={settings.balance:g}: expected with difficulty=realistic only")
     if settings.layout == "table":
         if settings.records500:
             raise ValueError("records500=true: expected with layout=ptbxl only")
+        if settings.difficulty != "plain":
+            raise ValueError(f"difficulty={settings.difficulty}: expected with layout=ptbxl only")
         folder = simulate_hospital(
             root, n_records, settings.seed, settings.n_workers, progress=True
         )
@@ -26,6 +30,8 @@ def simulate(settings: config.SimulateConfig) -> None:
         settings.records500,
         settings.n_workers,
         progress=True,
+        difficulty=settings.difficulty,
+        balance=settings.balance,
     )
     print(f"wrote {n_records} records to {folder}")
 

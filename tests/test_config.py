@@ -75,7 +75,7 @@ SETTINGS = {
         waveform.high_hz waveform.low_hz
     """,
     "simulate": """
-        data.root layout n_records n_workers records500 seed
+        balance data.root difficulty layout n_records n_workers records500 seed
     """,
     "train": """
         augment.fewer_leads augment.gain augment.lead_mask augment.mixup augment.shift_s

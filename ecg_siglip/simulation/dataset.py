@@ -22,15 +22,19 @@ from tqdm import tqdm
 from ecg_siglip.core.files import replace_folder
 from ecg_siglip.signals.preprocessing import resample, to_int16
 from ecg_siglip.simulation import finding_rules
+from ecg_siglip.simulation.co_occurrence import draw_together
 from ecg_siglip.simulation.electrode_noise import FS, with_faults
 from ecg_siglip.simulation.heart import Heart
 from ecg_siglip.simulation.measurements import axis_degrees, qrs_of
 from ecg_siglip.simulation.patients import draw_findings, draw_patients
 from ecg_siglip.simulation.ptbxl_layout import database, file_name, statements, write_wfdb
+from ecg_siglip.simulation.recording import displaced_leads, record
 from ecg_siglip.simulation.report_wording import report
 from ecg_siglip.simulation.rhythms import simulate_ecg
+from ecg_siglip.simulation.variation import varied_person, with_varied_findings
 
 DURATION_S = 10.0
+FIRST_PATIENT = 1_000_000  # in realistic data sets: not a number of a patient of PTB-XL
 N_CHUNK = 50  # records that a process takes at a time
 # Upper limits of the electrical axis, degrees, with PTB-XL's abbreviations.
 AXES = ((-90, "AXR"), (-30, "ALAD"), (0, "LAD"), (90, "MID"), (120, "RAD"), (181, "ARAD"))
@@ -55,10 +59,37 @@ def draw_heart(
     return codes, finding_rules.with_findings(person, codes, rng), rng
 
 
+def draw_realistic_heart(
+    seed: int, ecg_id: int, age: float, is_woman: bool, balance: float
+) -> tuple[dict[str, float], Heart, np.random.Generator]:
+    """Draw the same as ``draw_heart``, for ``difficulty=realistic``."""
+    rng = np.random.default_rng([seed, 3, ecg_id])
+    codes = draw_together(rng, age, is_woman, balance)
+    heart = with_varied_findings(varied_person(rng, age, is_woman), codes, rng)
+    heart.leads = displaced_leads(heart.leads, rng)
+    return codes, heart, rng
+
+
 def make_record(
-    seed: int, ecg_id: int, age: float, is_woman: bool
+    seed: int,
+    ecg_id: int,
+    age: float,
+    is_woman: bool,
+    difficulty: str = "plain",
+    balance: float = 0.0,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Make the signal and the row of metadata of one record.
+
+    Parameters
+    ----------
+    seed, ecg_id : int
+    age : float, years
+    is_woman : bool
+    difficulty : {"plain", "realistic"}
+        plain: textbook findings with little noise; realistic: see ``variation``, ``recording`` and
+        ``co_occurrence``.
+    balance : float in [0, 1]
+        realistic: see ``co_occurrence.draw_together``.
 
     Returns
     -------
@@ -67,11 +98,15 @@ def make_record(
         ``scp_codes``, ``report``, the noise columns, ``heart_axis``, ``pacemaker``,
         ``extra_beats``.
     """
-    codes, heart, rng = draw_heart(seed, ecg_id, age, is_woman)
+    is_realistic = difficulty == "realistic"
+    if is_realistic:
+        codes, heart, rng = draw_realistic_heart(seed, ecg_id, age, is_woman, balance)
+    else:
+        codes, heart, rng = draw_heart(seed, ecg_id, age, is_woman)
     axis = axis_degrees(qrs_of(heart))
     independent, _ = simulate_ecg(heart, FS, DURATION_S, rng)
     row: dict[str, Any] = {"scp_codes": str(codes), "report": report(list(codes), rng)}
-    signal, faults = with_faults(independent, rng)
+    signal, faults = (record if is_realistic else with_faults)(independent, rng)
     row |= faults
     row["heart_axis"] = next(name for limit, name in AXES if axis < limit)
     row["pacemaker"] = "ja, pacemaker" if "PACE" in codes else None
@@ -80,12 +115,14 @@ def make_record(
     return signal.astype(np.float32), row
 
 
-def write_chunk(job: tuple[Path, int, bool, list[tuple[int, float, bool]]]) -> list[dict[str, Any]]:
+def write_chunk(
+    job: tuple[Path, int, bool, str, float, list[tuple[int, float, bool]]],
+) -> list[dict[str, Any]]:
     """Write the files of some records; return their rows of metadata."""
-    folder, seed, records500, people = job
+    folder, seed, records500, difficulty, balance, people = job
     rows = []
     for ecg_id, age, is_woman in people:
-        signal, row = make_record(seed, ecg_id, age, is_woman)
+        signal, row = make_record(seed, ecg_id, age, is_woman, difficulty, balance)
         signals = {100: ("lr", resample(signal, FS, 100))}
         if records500:
             signals[500] = ("hr", signal)
@@ -102,6 +139,8 @@ def simulate_dataset(
     records500: bool = False,
     n_workers: int | None = None,
     progress: bool = False,
+    difficulty: str = "plain",
+    balance: float = 0.0,
 ) -> Path:
     """Write a synthetic PTB-XL, completely or not at all.
 
@@ -118,6 +157,9 @@ def simulate_dataset(
         Processes; default one per core. The number does not change the files.
     progress : bool
         Show a progress bar on stderr if that is a terminal.
+    difficulty : {"plain", "realistic"}
+    balance : float in [0, 1]
+        See ``make_record``.
 
     Returns
     -------
@@ -132,8 +174,11 @@ def simulate_dataset(
     root = check_new_folder(root)
     root.parent.mkdir(parents=True, exist_ok=True)
     people = draw_patients(n_records, seed)
+    if difficulty == "realistic":
+        people["patient_id"] += FIRST_PATIENT
     with replace_folder(root) as partial:
-        rows = _write_records(partial, people, seed, records500, n_workers, progress)
+        fixed = (partial, seed, records500, difficulty, balance)
+        rows = _write_records(fixed, people, n_workers, progress)
         database(people, rows, seed).to_csv(partial / "ptbxl_database.csv")
         statements().to_csv(partial / "scp_statements.csv")
     return root
@@ -154,23 +199,20 @@ def check_new_folder(root: str | Path) -> Path:
 
 
 def _write_records(
-    root: Path,
+    fixed: tuple[Path, int, bool, str, float],
     people: pd.DataFrame,
-    seed: int,
-    records500: bool,
     n_workers: int | None,
     progress: bool,
 ) -> list[dict[str, Any]]:
     """Write the WFDB files of all records; return their rows of the metadata."""
     n_records = len(people)
+    root = fixed[0]
     for ecg_id in range(0, n_records + 1, 1000):
-        for fs, suffix in ((100, "lr"), (500, "hr"))[: 1 + records500]:
+        for fs, suffix in ((100, "lr"), (500, "hr"))[: 1 + fixed[2]]:
             file = root / file_name(max(ecg_id, 1), fs, suffix)
             file.parent.mkdir(parents=True, exist_ok=True)
     numbered = list(zip(range(1, n_records + 1), people["age"], people["is_woman"], strict=True))
-    jobs = [
-        (root, seed, records500, numbered[i : i + N_CHUNK]) for i in range(0, n_records, N_CHUNK)
-    ]
+    jobs = [(*fixed, numbered[i : i + N_CHUNK]) for i in range(0, n_records, N_CHUNK)]
     return run_in_processes(write_chunk, jobs, n_records, n_workers, progress)
 
 

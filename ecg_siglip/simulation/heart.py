@@ -108,12 +108,18 @@ class Heart:
     Times in s, rates per minute, vectors in mV, ``hrv`` as a fraction of the RR interval.
     ``leads`` is the person's own lead matrix. The ventricular beat is ``forces`` stretched over
     ``qrs``; ``st`` lasts from the J point to the T wave; ``qtc`` is corrected after Fridericia.
+    ``breath`` and ``beat_variation`` are relative changes of amplitude with respiration and from
+    beat to beat, ``spike`` is that of pacing spikes, ``regularity`` the shape of the gamma
+    distribution of RR in fibrillation.
     """
 
     rhythm: str = "sinus"
     rate: float = 70.0
     hrv: float = 0.02
     respiration: float = 15.0
+    breath: float = 0.03
+    beat_variation: float = 0.0
+    regularity: float = 22.0
     atrial_rate: float = 75.0
     atrial: Array = field(default_factory=lambda: make_vector(-0.02, 0.03, -0.06))
     av: str = "1:1"
@@ -137,6 +143,7 @@ class Heart:
     ectopic: dict[str, Force] = field(default_factory=normal_forces)
     ectopic_qrs: float = 0.150
     spikes: str = ""
+    spike: float = 1.0
     leads: Array = field(default_factory=lambda: DOWER.copy())
 
 

@@ -58,14 +58,19 @@ class Strip:
     def add_spike(self, time: float) -> None:
         """Add a pacing spike."""
         self.spans.append(("spike", time - 0.01, time + 0.01))
-        self.waves += shift_waves([SPIKE], time)
+        spike = replace(SPIKE, vector=self.heart.spike * SPIKE.vector)
+        self.waves += shift_waves([spike], time)
 
     def add_qrs(self, time: float, rr: float, is_ectopic: bool = False) -> None:
         """Add a QRS with ST-T after an RR interval, conducted or from a ventricle."""
         beat = ectopic if is_ectopic else conducted
-        breath = 1 + 0.03 * np.sin(2 * np.pi * self.heart.respiration / 60 * time + self.phase[0])
-        waves = beat(self.heart, rr)
-        self.waves += [replace(w, at=w.at + time, vector=w.vector * breath) for w in waves]
+        heart = self.heart
+        breath = np.sin(2 * np.pi * heart.respiration / 60 * time + self.phase[0])
+        size = 1 + heart.breath * breath
+        if heart.beat_variation:
+            size = size * self.rng.normal(1, heart.beat_variation, 3)
+        waves = beat(heart, rr)
+        self.waves += [replace(w, at=w.at + time, vector=w.vector * size) for w in waves]
         self.qrs_onsets.append(time)
         kind = "ectopic " if is_ectopic else ""
         j_point = time + (self.heart.ectopic_qrs if is_ectopic else self.heart.qrs)
@@ -123,7 +128,7 @@ def fibrillation(strip: Strip) -> None:
     time = -1.2
     random_at = sorted(rng.uniform(0.5, max(strip.duration - 1.5, 0.6), heart.n_premature))
     while time < strip.duration + 1:
-        rr = max(60 / heart.rate * rng.gamma(22, 1 / 22), 0.30)
+        rr = max(60 / heart.rate * rng.gamma(heart.regularity, 1 / heart.regularity), 0.30)
         if "V" in heart.spikes:
             rr = 60 / heart.rate
             strip.add_spike(time - 0.004)

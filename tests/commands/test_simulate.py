@@ -47,3 +47,18 @@ def test_records500_is_for_the_layout_of_ptbxl(tmp_path, monkeypatch, capsys):
         simulate.main()
     assert "records500=true: expected with layout=ptbxl only" in capsys.readouterr().err
     assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["layout=table", "difficulty=realistic"], "expected with layout=ptbxl only"),
+        (["balance=0.5"], "balance=0.5: expected with difficulty=realistic only"),
+    ],
+)
+def test_a_setting_without_effect_is_an_error(tmp_path, monkeypatch, capsys, arguments, expected):
+    monkeypatch.setattr(sys, "argv", ["simulate", f"data.root={tmp_path / 'd'}", *arguments])
+    with pytest.raises(SystemExit):
+        simulate.main()
+    assert expected in capsys.readouterr().err
+    assert not (tmp_path / "d").exists()

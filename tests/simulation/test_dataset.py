@@ -93,3 +93,17 @@ def test_a_record_and_its_row_are_a_function_of_seed_and_number():
     assert row == same_row
     assert not np.array_equal(signal, other_signal)
     assert set(row) >= {"scp_codes", "report", "heart_axis", "pacemaker", "extra_beats"}
+
+
+def test_realistic_records_depend_on_seed_and_number_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset, "N_CHUNK", 4)
+    settings = {"seed": 5, "difficulty": "realistic", "balance": 0.5}
+    one = dataset.simulate_dataset(tmp_path / "one", n_records=12, n_workers=1, **settings)
+    two = dataset.simulate_dataset(tmp_path / "two", n_records=12, n_workers=2, **settings)
+    plain = dataset.simulate_dataset(tmp_path / "plain", n_records=12, seed=5, n_workers=1)
+    assert digest(one) == digest(two)
+    assert digest(one) != digest(plain)
+    data = ptbxl.load_ptbxl(one, signals=False)
+    assert len(data) == 12
+    # PTB-XL numbers its patients up to 21,837: a simulated patient is none of them.
+    assert min(data.patient_id) >= dataset.FIRST_PATIENT

@@ -17,7 +17,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-app fuzz screenshot lint format \
-  docs lock notebook pretrain teachers study curves results bench bench-whole wheel-test clean
+  docs lock notebook pretrain teachers study curves official results bench bench-whole wheel-test clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -102,6 +102,8 @@ notebook: demo ## run the notebooks on the demo and store their outputs
 
 # What `experiment=best` starts from: an ECG encoder that was trained on simulated ECGs only.
 N_PRETRAIN ?= 24000
+# Further settings of `make pretrain` and `make official`, such as SETTINGS=optim.n_epochs=1.
+SETTINGS ?=
 
 runs/pretrain/model:
 	$(MAKE) pretrain
@@ -109,7 +111,7 @@ runs/pretrain/model:
 pretrain: $(READY) ## simulate ECGs and train runs/pretrain, the encoder experiment=best starts from
 	@test -f data/pretrain/ptbxl_database.csv || \
 	  $(BIN)/python -m ecg_siglip.simulate data.root=data/pretrain n_records=$(N_PRETRAIN) seed=1
-	$(BIN)/python -m ecg_siglip.train experiment=pretrain
+	$(BIN)/python -m ecg_siglip.train experiment=pretrain $(SETTINGS)
 
 # Teachers of `experiment=distilled`: the training folds of each. A teacher gives labels only for the
 # folds that it was not trained on.
@@ -162,6 +164,24 @@ curves: $(READY) runs/pretrain/model ## train with several batch sizes and numbe
 	$(BIN)/python -m ecg_siglip.compare fold=$(FOLD) out=comparison_batch_steps 'runs=[steps2048_*]'
 	$(BIN)/python -m ecg_siglip.compare fold=$(FOLD) x=data.train_share out=comparison_records \
 	  'runs=[share0*_best_s*,best_s*]'
+
+# Runs of `make official`: runs/official_TASK_sSEED.
+TASKS ?= all,diagnostic,subdiagnostic,superdiagnostic,form,rhythm
+OFFICIAL = $(foreach task,$(subst $(comma), ,$(TASKS)),$(foreach seed,$(subst $(comma), ,$(SEEDS)),$\
+runs/official_$(task)_s$(seed)/evaluate/fold10/metrics.json))
+WORDS = $(subst _s, ,$*)
+
+official: $(OFFICIAL) ## train on folds 1-8 and report fold 10 for the six tasks of PTB-XL: PTBXL=, SEEDS=, TASKS=
+	$(BIN)/python results/official.py runs
+	$(BIN)/python results/build.py --pages
+
+runs/official_%/evaluate/fold10/metrics.json: | $(READY) $(PTBXL)/ptbxl_database.csv runs/pretrain/model
+	$(BIN)/python -m ecg_siglip.train experiment=best run.name=official_$* data.root=$(PTBXL) \
+	  data.task=$(word 1,$(WORDS)) seed=$(word 2,$(WORDS)) $(SETTINGS)
+	$(BIN)/python -m ecg_siglip.evaluate run.name=official_$* fold=10
+
+$(PTBXL)/ptbxl_database.csv: | $(READY)
+	$(BIN)/python -m ecg_siglip.ptbxl data.root=$(PTBXL)
 
 results: $(READY) ## write every number and figure of README.md and docs/ from results/runs/: PTBXL=
 	$(BIN)/python results/build.py $(PTBXL)

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import official
 import pandas as pd
 import published
 import words
@@ -40,6 +41,7 @@ PAGES = (
     ROOT / "README.md",
     ROOT / "docs" / "results.md",
     ROOT / "docs" / "explanation" / "robustness.md",
+    ROOT / "docs" / "how-to" / "official-folds.md",
 )
 BLOCK = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- /results -->)", re.S)
 FOLD = 9
@@ -108,7 +110,7 @@ GROUPS: dict[str, dict[str, Any]] = {
         "required": "share0*_s*",
     },
 }
-BLOCK_PREFIXES = (*GROUPS, *words.TABLES, "calibration", "robustness")
+BLOCK_PREFIXES = (*GROUPS, *words.TABLES, "calibration", "robustness", "official")
 
 
 def required_runs(group: dict[str, Any]) -> str:
@@ -215,6 +217,7 @@ def page_blocks() -> dict[str, str]:
         text["robustness"] = robustness_table(
             json.loads(before.read_text()), json.loads(after.read_text())
         )
+    text |= official.page_blocks(official.stored(RESULTS / "official"))
     return text | words.page_blocks(RESULTS / "words")
 
 

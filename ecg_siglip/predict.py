@@ -57,7 +57,7 @@ def load_predictor(settings: config.PredictConfig) -> Predictor:
     ValueError
         If there is no such model, or it cannot name similar ECGs and ``n_similar`` is not 0.
     """
-    model = find_model(settings.run.root, settings.run.name, settings.model)
+    model = find_model(settings.run.root, settings.run.name, settings.model, "predict")
     predictor = Predictor.load(model, settings.device, settings.language, settings.source)
     if settings.n_similar and predictor.artifact.neighbors is None:
         raise ValueError(

@@ -570,7 +570,9 @@ class PredictConfig(DecisionRule, ModelSettings):
     )
     read: ReadConfig = group(ReadConfig)
     report: str | None = setting(
-        None, "Also write a report with one page per record to this .html or .pdf file."
+        None,
+        "Also write a report with one page per record to this .html or .pdf file; .png: "
+        "the picture of one record.",
     )
     n_attributions: int = setting(
         0, "Number of findings in a record report for which attributions are plotted.", 0, 12

@@ -4,8 +4,9 @@
     python results/default_model.py card runs/default_model ecg_siglip/pretrained 'COMMAND'
 
 ``halve`` stores the matrices of the run's model as float16, so that ``evaluate`` scores the very
-weights that are published; models compute with float32. ``card`` copies the model, with the settings
-of its training, and writes its card from the files of ``evaluate``.
+weights that are published; models compute with float32. ``card`` copies the model, with the
+settings of its training, and writes its card, ``default_model_card.md`` with the scores of
+``evaluate``.
 """
 
 from __future__ import annotations
@@ -46,83 +47,7 @@ EXTERNAL = {
     "expected_f1/macro_f1": "macro F1",
     "expected_f1/micro_f1": "micro F1",
 }
-CARD = """# The default model of ecg_siglip
-
-**For research, not for diagnosis.** This is not a medical device; it has not been tested on patients.
-
-Predicts calibrated probabilities of {n_findings} findings in an ECG with twelve or fewer leads. The
-commands use it where no run and no model is named:
-
-```
-python -m ecg_siglip.predict 'records=[my_ecg.csv]' report=report.html
-```
-
-## Training
-
-| data set | training records | tuning records |
-|---|---|---|
-{data}
-
-All of them are parts of PTB-XL v1.0.3 (licence [CC BY 4.0](https://creativecommons.org/licenses/by/4.0/)).
-Changes: signals were converted to {fs:g} Hz and filtered; in `ptbxl_scaled`, if listed, the amplitudes
-were estimated, and findings that depend on them are unknown. Citation: Wagner, P. et al. (2020), PTB-XL, a
-large publicly available electrocardiography dataset, *Scientific Data* 7, 154,
-doi:10.1038/s41597-020-0495-6. {start}
-
-Trained on folds {train_folds}, tuned on fold {tune_fold} (thresholds, calibration, best epoch {best_epoch}),
-by ecg_siglip {version} (commit {commit}) with
-
-```
-{command}
-```
-
-`config.yaml` has all settings. Training took {minutes:.0f} minutes ({machine}).
-
-## Scores
-
-{scored_on}: neither training nor tuning saw these records. Macro scores are over the findings with
-5 or more positives; brackets are 95 % intervals (bootstrap over the records).
-
-{scores}
-
-### With fewer leads
-
-{leads}
-
-### With prompts in other languages
-
-{languages}
-
-### Records of other hospitals
-
-{external}
-
-## What it has not seen
-
-- hospitals other than that of PTB-XL: on other ECGs probabilities and thresholds may be wrong; re-fit them
-  (`EcgClassifier.fit`) or adapt the model (`python -m ecg_siglip.adapt`)
-- children: PTB-XL has few; Holter recordings, stress tests, and watches
-- findings without any training record: {never}
-- findings with fewer than {rare_limit} training records: {rare}
-- fold 10 of PTB-XL: free for an evaluation
-
-## Content
-
-Weights are stored as float16. `neighbours.safetensors` has an embedding, the number, the findings and a short
-description of the signal of each training record, all derived from PTB-XL. With them, similar ECGs are
-listed, records unlike the training data are reported, and training records are recognized in a data set to
-be evaluated.
-
-## Licence
-
-Weights and code: Apache-2.0. PTB-XL: CC BY 4.0, see above.
-
-<details><summary>The findings</summary>
-
-{findings}
-
-</details>
-"""
+CARD = Path(__file__).parent / "default_model_card.md"
 
 
 def halve(run: Path) -> tuple[int, int]:
@@ -216,15 +141,16 @@ def card(run: Path, artifact: Artifact, settings: dict[str, Any], command: str) 
     folder, fold = folders[0]
     scores = json.loads((folder / "metrics.json").read_text())
     source = folder.name.partition("-")[2]
+    of = f" of {source}" if source else ""
     n_of = dict(zip(artifact.codes, n_training(artifact), strict=True))
     rare = [f"{code} {n}" for code, n in sorted(n_of.items(), key=lambda x: x[1]) if 0 < n < RARE]
     never = about.never_present or [code for code, n in n_of.items() if n == 0]
     before = about.pretrained
-    return CARD.format(
+    return CARD.read_text(encoding="utf-8").format(
         **vars(about) | {"train_folds": ", ".join(map(str, about.train_folds))},
         n_findings=len(artifact.codes),
         fs=artifact.waveform["to_fs"],
-        data="\n".join(
+        sources="\n".join(
             f"| {name} | {n_train or ''} | {n_tune or ''} |"
             for name, n_train, n_tune in records_of_sources(artifact, settings)
         ),
@@ -235,7 +161,7 @@ def card(run: Path, artifact: Artifact, settings: dict[str, Any], command: str) 
         ),
         command=command,
         minutes=about.train_seconds / 60,
-        scored_on=f"Fold {fold}{f' of {source}' if source else ''}, {scores['n_records']:.0f} records",
+        scored_on=f"Fold {fold}{of}, {scores['n_records']:.0f} records",
         scores=markdown(
             [["score", "value"], *([words, cell(scores, key)] for key, words in COLUMNS.items())]
         ),

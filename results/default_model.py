@@ -165,7 +165,7 @@ def card(run: Path, artifact: Artifact, settings: dict[str, Any], command: str) 
         scores=markdown(
             [["score", "value"], *([words, cell(scores, key)] for key, words in COLUMNS.items())]
         ),
-        leads=table_of(folder / "leads.csv", "leads", {"n_findings": "findings", **COLUMNS}),
+        leads=table_of(folder / "leads.csv", "title", {"n_findings": "findings", **COLUMNS}),
         languages=table_of(folder / "languages.csv", "language", COLUMNS),
         external=external_scores(run),
         never=", ".join(never) or "none",

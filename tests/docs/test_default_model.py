@@ -19,6 +19,7 @@ from ecg_siglip.evaluate import evaluate
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.predict import predict
 from ecg_siglip.readers.record import read_record
+from ecg_siglip.signals.leads import LEAD_SET_TITLES
 from ecg_siglip.train import train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,7 +89,9 @@ def test_the_card_has_data_command_scores_and_limits(written, run):
     assert f"| macro AUROC | {scores['macro_auroc_min5']:.3f} [" in card
     assert f"Fold 9 of ptbxl, {scores['n_records']} records" in card
     leads = card.partition("fewer leads\n")[2].partition("###")[0]
-    assert [row.split()[1] for row in leads.strip().splitlines()[2:]] == ["12", "6", "3", "2", "1"]
+    assert [row.split(" | ")[0][2:] for row in leads.strip().splitlines()[2:]] == [
+        *LEAD_SET_TITLES.values()
+    ]
     assert all(f"\n| {language} | " in card for language in ("en", "de", "ja"))
     assert "ptbxl_more" in card
 

@@ -225,7 +225,7 @@ def _page(report: RecordReport, model: str, rule: str) -> Figure:
         lines.append(f"Not assessable in these leads: {len(report.not_assessable)} findings")
     lines += [f"Similar training ECG {one}" for one in report.similar]
     lines += [f"Warning: {sentence}" for sentence in report.warnings]
-    lines.append(f"{model}, thresholds {rule}; for research, not for diagnosis")
+    lines.append(f"{model}, thresholds {rule}")
     return ecg_figure(report.signal, report.fs, report.record, lines)
 
 

@@ -17,7 +17,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-app fuzz screenshot lint format \
-  docs lock notebook pretrain teachers study curves official results bench bench-whole wheel-test clean
+  docs lock notebook pretrain model teachers study curves official results bench bench-whole \
+  wheel-test clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,7 +35,15 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
+SHOW = $(BIN)/python -c 'import json, sys; result = json.load(open(sys.argv[1])); \
+  print(result["record"], "" if result["findings"] else "(no finding is present)"); \
+  [print("  {probability:.2f}  {name} ({code})".format(**f)) for f in result["findings"]]'
+
 demo: $(READY) ## simulate ECGs, train, evaluate, predict one record; under 5 minutes
+	@test ! -f ecg_siglip/pretrained/config.json || { mkdir -p runs; \
+	  echo "== the model of the package: findings of a simulated ECG"; \
+	  $(BIN)/python -m ecg_siglip.predict 'records=[examples/simulated_ecg.csv]' \
+	    report=runs/example.html > runs/example.json && $(SHOW) runs/example.json && echo; }
 	@test -f $(DATA)/ptbxl_database.csv || { \
 	  echo "== 1/4  simulating $(N_RECORDS) ECGs in $(DATA)"; \
 	  $(BIN)/python -m ecg_siglip.simulate data.root=$(DATA) n_records=$(N_RECORDS); }
@@ -45,9 +54,7 @@ demo: $(READY) ## simulate ECGs, train, evaluate, predict one record; under 5 mi
 	@echo "== 4/4  predicting the findings of one record"
 	@$(BIN)/python -m ecg_siglip.predict run.name=$(RUN) \
 	  "records=[$(DATA)/records100/00000/00001_lr]" > runs/$(RUN)/prediction.json
-	@$(BIN)/python -c 'import json; result = json.load(open("runs/$(RUN)/prediction.json")); \
-	  print(result["record"], "" if result["findings"] else "(no finding is present)"); \
-	  [print("  {probability:.2f}  {name} ({code})".format(**f)) for f in result["findings"]]'
+	@$(SHOW) runs/$(RUN)/prediction.json
 	@echo
 	@echo "All probabilities: runs/$(RUN)/prediction.json"
 	@echo "The report: $(CURDIR)/runs/$(RUN)/evaluate/fold10/report.html"
@@ -102,7 +109,7 @@ notebook: demo ## run the notebooks on the demo and store their outputs
 
 # What `experiment=best` starts from: an ECG encoder that was trained on simulated ECGs only.
 N_PRETRAIN ?= 24000
-# Further settings of `make pretrain` and `make official`, such as SETTINGS=optim.n_epochs=1.
+# Further settings of `make pretrain`, `make model` and `make official`, such as SETTINGS=optim.n_epochs=1.
 SETTINGS ?=
 
 runs/pretrain/model:
@@ -112,6 +119,32 @@ pretrain: $(READY) ## simulate ECGs and train runs/pretrain, the encoder experim
 	@test -f data/pretrain/ptbxl_database.csv || \
 	  $(BIN)/python -m ecg_siglip.simulate data.root=data/pretrain n_records=$(N_PRETRAIN) seed=1
 	$(BIN)/python -m ecg_siglip.train experiment=pretrain $(SETTINGS)
+
+# The model of the package. PTBXL, MORE and SCALED are its data sets: PTB-XL or a part of it, further
+# records in its layout, and a folder with table.csv; without MORE or SCALED it is trained without
+# them. CHALLENGE: records of other hospitals for the card. SETTINGS: further settings of train.
+MORE ?=
+SCALED ?=
+CHALLENGE ?=
+MODEL_RUN ?= default_model
+MODEL_OUT ?= ecg_siglip/pretrained
+MODEL_SOURCES = {name:ptbxl,kind:ptbxl,root:$(PTBXL)}$\
+  $(if $(MORE),$(comma){name:ptbxl_more$(comma)kind:ptbxl$(comma)root:$(MORE)$(comma)tune:false})$\
+  $(if $(SCALED),$(comma){name:ptbxl_scaled$(comma)kind:table$(comma)table:$(SCALED)/table.csv$(comma)$\
+  root:$(SCALED)$(comma)patients:ptbxl$(comma)tune:false})
+MODEL_COMMAND = make model PTBXL=data/ptbxl$(if $(MORE), MORE=data/$(notdir $(MORE)))$\
+  $(if $(SCALED), SCALED=data/$(notdir $(SCALED)))$(if $(CHALLENGE), CHALLENGE=data/challenge)$\
+  $(if $(SETTINGS), SETTINGS="$(SETTINGS)")
+
+model: $(READY) $(if $(findstring ecg.weights,$(SETTINGS)),,runs/pretrain/model) ## train the model of the package: PTBXL=, MORE=, SCALED=, CHALLENGE=, SETTINGS=
+	$(BIN)/python -m ecg_siglip.train experiment=default_model run.name=$(MODEL_RUN) \
+	  'data.sources=[$(MODEL_SOURCES)]' 'data.train_folds=[$(TRAIN_FOLDS)]' \
+	  data.tune_fold=$(TUNE_FOLD) $(SETTINGS)
+	$(BIN)/python results/default_model.py halve runs/$(MODEL_RUN)
+	$(BIN)/python -m ecg_siglip.evaluate run.name=$(MODEL_RUN) fold=$(FOLD) data.source=ptbxl
+	@test -z "$(CHALLENGE)" || $(BIN)/python -m ecg_siglip.evaluate run.name=$(MODEL_RUN) \
+	  data=challenge data.root=$(CHALLENGE) data.ptbxl=$(PTBXL) data.min_positives=2
+	$(BIN)/python results/default_model.py card runs/$(MODEL_RUN) $(MODEL_OUT) '$(MODEL_COMMAND)'
 
 # Teachers of `experiment=distilled`: the training folds of each. A teacher gives labels only for the
 # folds that it was not trained on.

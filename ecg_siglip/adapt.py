@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ecg_siglip import config
 from ecg_siglip.core.command_line import run_command
+from ecg_siglip.core.run_folder import DEFAULT, default_model
 from ecg_siglip.train import train
 
 
 def adapt(settings: config.TrainConfig) -> None:
-    """Adapt a trained model (init=...) to other records or findings; write runs/<name>/model/."""
+    """Adapt a trained model (init=..., or the default one) to other records or findings."""
     if not settings.init:
-        raise ValueError(
-            "init is missing; expected init=<finished run, folder of a model, or owner/name>"
-        )
+        expected = "init=<finished run, folder of a model, or owner/name>"
+        default_model("adapt", "init is missing", expected)
+        settings = replace(settings, init=DEFAULT)
     train(settings)
 
 

@@ -23,7 +23,7 @@ from ecg_siglip.serving.web_page import KEPT_S, SWEEP_S, build, open_socket
 
 def app(settings: config.AppConfig) -> None:
     """Serve the web page and the JSON API; by default to this machine only."""
-    model = find_model(settings.run.root, settings.run.name, settings.model)
+    model = find_model(settings.run.root, settings.run.name, settings.model, "app")
     if settings.n_threads:
         import torch
 

@@ -38,7 +38,9 @@ class ModelSettings:
 
     run: RunConfig = group(RunConfig)
     model: str | None = setting(
-        None, "Folder of a model, or owner/name[@revision] on the hub; null: the run's model."
+        None,
+        "Folder of a model, owner/name[@revision] on the hub, or default: the package's model; "
+        "null: the run's model, without run.name the default one.",
     )
 
 
@@ -246,7 +248,9 @@ class EcgConfig:
     n_heads: int = setting(4, "Attention heads (transformer).", 1, 32)
     dropout: float = setting(0.2, "Dropout on the pooled features.", 0.0, 0.9)
     weights: str | None = setting(
-        None, "Finished run or model whose ECG encoder is the initial one; null: random weights."
+        None,
+        "Finished run or model whose ECG encoder is the initial one; default: the "
+        "model of the package; null: random weights.",
     )
     locked: bool = setting(False, "Freeze the ECG encoder; only its projection is trained.")
     drop_path: float = setting(
@@ -379,7 +383,8 @@ class TrainConfig:
     init: str | None = setting(
         None,
         "Finished run, folder of a model, or owner/name on the hub whose two encoders this run "
-        "starts from, whatever its findings; null: new encoders.",
+        "starts from, whatever its findings; default: the model of the package; null: new encoders "
+        "(adapt: the default one).",
     )
     seed: int = setting(
         0,
@@ -469,6 +474,12 @@ class EvaluatedData(ComparedData):
 @dataclass
 class EvaluateConfig:
     run: RunConfig = group(RunConfig)
+    model: str | None = setting(
+        None,
+        "default: the model of the package, results in root/default; null: the run's model, "
+        "without run.name the default one.",
+        choices=("default",),
+    )
     data: EvaluatedData = group(EvaluatedData)
     fold: int | None = setting(
         None,
@@ -559,7 +570,9 @@ class PredictConfig(DecisionRule, ModelSettings):
     )
     read: ReadConfig = group(ReadConfig)
     report: str | None = setting(
-        None, "Also write a report with one page per record to this .html or .pdf file."
+        None,
+        "Also write a report with one page per record to this .html or .pdf file; .png: "
+        "the picture of one record.",
     )
     n_attributions: int = setting(
         0, "Number of findings in a record report for which attributions are plotted.", 0, 12

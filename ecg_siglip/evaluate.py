@@ -8,6 +8,9 @@ from ecg_siglip.core.command_line import run_command
 
 def evaluate(settings: config.EvaluateConfig) -> None:
     """Evaluate a trained model on one fold, or on other data (data=table, data=challenge)."""
+    from ecg_siglip.evaluation.trained_run import with_default_model
+
+    settings = with_default_model(settings)
     if settings.data.kind == "challenge":
         from ecg_siglip.evaluation.external_outputs import evaluate_external
 

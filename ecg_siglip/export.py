@@ -13,14 +13,14 @@ from ecg_siglip.models.artifact import load_artifact, push_to_hub
 from ecg_siglip.models.onnx_export import n_samples, to_onnx
 
 
-def to_hub(settings: config.ExportConfig, run: Path) -> None:
+def to_hub(settings: config.ExportConfig, model: str | Path) -> None:
     """Upload a model to the hub: weights, configuration and card, nothing else of the run.
 
     Parameters
     ----------
     settings : config.ExportConfig
-    run : Path
-        Folder of the run, for the scores on the card.
+    model : str or Path
+        The scores on the card are those of its run, if it is named by its run.
 
     Raises
     ------
@@ -29,8 +29,10 @@ def to_hub(settings: config.ExportConfig, run: Path) -> None:
     """
     if settings.repo is None:
         raise ValueError("repo is missing: expected the repository on the hub, repo=owner/name")
-    artifact = load_artifact(settings.model or run / "model")
-    folds = evaluated_folds(run, artifact.provenance.to_json()) if settings.model is None else {}
+    artifact = load_artifact(model)
+    of_run = settings.model is None and settings.run.name
+    run = Path(settings.run.root) / settings.run.name
+    folds = evaluated_folds(run, artifact.provenance.to_json()) if of_run else {}
     address = push_to_hub(artifact, settings.repo, settings.private, settings.revision, folds)
     scored = f"scores of fold {', '.join(map(str, folds))}" if folds else "no scores of a test fold"
     print(f"wrote {address} (model and card, with {scored})")
@@ -38,14 +40,13 @@ def to_hub(settings: config.ExportConfig, run: Path) -> None:
 
 def export(settings: config.ExportConfig) -> None:
     """Export a trained model as an ONNX file or to the Hugging Face hub."""
-    model = find_model(settings.run.root, settings.run.name, settings.model)
-    folder = Path(settings.run.root) / settings.run.name
+    model = find_model(settings.run.root, settings.run.name, settings.model, "export")
     if settings.to == "hub":
-        to_hub(settings, folder)
+        to_hub(settings, model)
         return
-    out = Path(settings.out or folder / "model.onnx")
-    if settings.model and not settings.out:
+    if not settings.out and (settings.model or not settings.run.name):
         raise ValueError("out is missing: expected the file to write, out=model.onnx")
+    out = Path(settings.out or Path(settings.run.root) / settings.run.name / "model.onnx")
     artifact = load_artifact(model)
     content = to_onnx(artifact)
     os.makedirs(out.parent, exist_ok=True)

@@ -33,11 +33,11 @@ def check_report(settings: config.PredictConfig, n_records: int) -> None:
     Raises
     ------
     ValueError
-        If the file is neither HTML nor PDF, there are too many records, or attributions are
+        If the file is neither HTML, PDF nor PNG, there are too many records, or attributions are
         requested without a report.
     """
     if settings.report is not None:
-        check_report_path(settings.report)
+        check_report_path(settings.report, n_records * (1 + settings.n_attributions))
         if n_records > MAX_REPORTS:
             raise ValueError(
                 f"report={settings.report}: {n_records} records; expected {MAX_REPORTS} at most, "
@@ -57,7 +57,7 @@ def load_predictor(settings: config.PredictConfig) -> Predictor:
     ValueError
         If there is no such model, or it cannot name similar ECGs and ``n_similar`` is not 0.
     """
-    model = find_model(settings.run.root, settings.run.name, settings.model)
+    model = find_model(settings.run.root, settings.run.name, settings.model, "predict")
     predictor = Predictor.load(model, settings.device, settings.language, settings.source)
     if settings.n_similar and predictor.artifact.neighbors is None:
         raise ValueError(

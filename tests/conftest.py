@@ -99,6 +99,29 @@ def trained_in_all_languages(simulated, tmp_path_factory) -> Path:
     return runs / "mixed"
 
 
+@pytest.fixture
+def unpackaged(tmp_path, monkeypatch) -> Path:
+    """The folder of the default model, which does not exist."""
+    from ecg_siglip.core import run_folder
+
+    folder = tmp_path / "no_package" / "pretrained"
+    monkeypatch.setattr(run_folder, "PRETRAINED", folder)
+    return folder
+
+
+@pytest.fixture
+def packaged(trained_in_all_languages, tmp_path, monkeypatch) -> Path:
+    """The folder of the default model: a copy of a small model and the settings of its run."""
+    from ecg_siglip.core import run_folder
+
+    folder = tmp_path / "default_model"
+    shutil.copytree(trained_in_all_languages / "model", folder)
+    shutil.copy(trained_in_all_languages / "config.yaml", folder)
+    monkeypatch.setattr(run_folder, "PRETRAINED", folder)
+    monkeypatch.setattr(run_folder, "NAMED", set())
+    return folder
+
+
 @pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory) -> Path:
     """A Hugging Face encoder on disk, of random weights."""

@@ -5,12 +5,17 @@ from __future__ import annotations
 import fnmatch
 import json
 import operator
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from ecg_siglip.core.files import one_line
 from ecg_siglip.core.settings import setting_names
+
+DEFAULT = "default"  # as a value of model=, init= and ecg.weights=: the model in PRETRAINED
+PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
+NAMED: set[Path] = set()  # default models that stderr has named, once per process
 
 
 def find_runs(root: Path, patterns: list[str], setting: str = "runs") -> list[str]:
@@ -45,22 +50,109 @@ def find_runs(root: Path, patterns: list[str], setting: str = "runs") -> list[st
     return matching
 
 
-def find_model(root: str | Path, name: str, model: str | None) -> str | Path:
-    """Return the model that a command uses: ``model`` if it is given, else that of the run.
+def find_model(root: str | Path, name: str, model: str | None, command: str) -> str | Path:
+    """Return the model that a command uses: ``model``, else that of the run, else the default one.
+
+    Parameters
+    ----------
+    root : str or Path
+        Folder of all runs.
+    name : str
+        Name of a run, or "".
+    model : str, optional
+        Folder of a model, a name on the hub, or ``default``: the one in the package.
+    command : str
+        Name of the command, for the line on stderr that names the default model.
 
     Raises
     ------
     ValueError
-        If neither is given, or the run has no model.
+        If the run has no model, or none is given and the package has none.
     """
-    if model is not None:
+    if model is not None and model != DEFAULT:
         return model
-    if not name:
-        raise ValueError("no model named: expected run.name=... or model=...")
+    if model == DEFAULT or not name:
+        what = "no model named" if model is None else "model=default"
+        return default_model(command, what, "run.name=... or model=...")
     folder = Path(root) / name / "model"
     if not folder.is_dir():
         raise ValueError(f"{folder}: no trained model there; expected the name of a finished run")
     return folder
+
+
+def find_initial_model(root: str | Path, name: str, setting: str) -> str | Path:
+    """Return the model that a training starts from, by the value of ``init`` or ``ecg.weights``.
+
+    Parameters
+    ----------
+    root : str or Path
+        Folder of all runs.
+    name : str
+        Name of a run, folder of a model, ``owner/name`` on the hub, or ``default``.
+    setting : str
+        The setting that names the model, for messages.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    expected = "a finished run, the folder of a model, or owner/name on the hub"
+    if name == DEFAULT:
+        return default_model(setting, f"{setting}=default", f"{setting}=<{expected}>")
+    run = Path(root) / name
+    if (run / "model").is_dir():
+        return run / "model"
+    if (Path(name) / "config.json").is_file() or (name.count("/") == 1 and not run.exists()):
+        return name
+    problem = "has not finished training" if run.exists() else "does not exist"
+    hint = "; `make pretrain` makes it" if name == "pretrain" else ""
+    raise ValueError(f"{setting}={name}: {run} {problem}; expected {expected}{hint}")
+
+
+def default_model(command: str, what: str, expected: str) -> Path:
+    """Return the folder of the model in the package, and name it on stderr, once per process.
+
+    Parameters
+    ----------
+    command, what : str
+        Who uses the model, and what was given, for the messages.
+    expected : str
+        What to give if the package has no model.
+
+    Raises
+    ------
+    ValueError
+        If the package has no model.
+    """
+    if not (PRETRAINED / "config.json").is_file():
+        raise ValueError(f"{what}, and this installation has no default model: expected {expected}")
+    if PRETRAINED not in NAMED and os.environ.get("RANK", "0") == "0":
+        NAMED.add(PRETRAINED)
+        words = describe_default(PRETRAINED)
+        print(f"{command}: model: the default one ({words}, for research only)", file=sys.stderr)
+    return PRETRAINED
+
+
+def describe_default(folder: Path) -> str:
+    """Return version and training data of a model in words, for example ``0.3.0, trained on ...``.
+
+    Raises
+    ------
+    ValueError
+        If its ``config.json`` is damaged.
+    """
+    try:
+        about = json.loads((folder / "config.json").read_text(encoding="utf-8"))["about"]
+        words = f"{about['version']}, trained on {about['n_train_records']:,} ECGs"
+        if (folder / "config.yaml").is_file():
+            import yaml
+
+            data = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["data"]
+            words += f" of {', '.join(each['name'] for each in data['sources'] or [data])}"
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"model {folder}: damaged: {one_line(error)}") from error
+    return words
 
 
 def to_yaml(settings: Any) -> str:

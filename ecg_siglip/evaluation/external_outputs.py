@@ -54,7 +54,7 @@ def evaluate_external(settings: config.EvaluateConfig) -> None:
         external data, or several processes were started.
     """
     distributed = Distributed.join(settings.device)
-    run = load_run(settings.run, settings.device)
+    run = load_run(settings.run, settings.device, settings.model)
     if distributed.n > 1:
         raise ValueError("data=challenge: runs in one process; expected no torchrun")
     if settings.data.root is None:

@@ -87,7 +87,7 @@ def evaluate_fold(settings: config.EvaluateConfig) -> None:
     check_evaluated(settings)
     # Before the model: on a GPU each process has to take its own device first.
     distributed = Distributed.join(settings.device)
-    run = load_run(settings.run, settings.device)
+    run = load_run(settings.run, settings.device, settings.model)
     if settings.data.source in run.predictor.artifact.sources:
         run = replace(run, predictor=run.predictor.for_source(str(settings.data.source)))
     predictions = predict_fold(run, settings, distributed)
@@ -259,7 +259,7 @@ def write_report(
             artifact.default_rule,
             [names[row] for row in predictions.rows],
             [data.paths[row] for row in predictions.rows],
-            predict_command(settings.run),
+            predict_command(settings),
         ),
     )
     write_fold_report(path, report)
@@ -321,7 +321,10 @@ def context(
     }
 
 
-def predict_command(run: config.RunConfig) -> str:
-    """Return the shell command that predicts a record with this run."""
+def predict_command(settings: config.EvaluateConfig) -> str:
+    """Return the shell command that predicts a record with this run, or the default model."""
+    command, run = "python -m ecg_siglip.predict", settings.run
+    if settings.model is not None:
+        return f"{command} model={settings.model}"
     root = "" if run.root == config.RunConfig().root else f" {shlex.quote(f'run.root={run.root}')}"
-    return f"python -m ecg_siglip.predict {shlex.quote(f'run.name={run.name}')}{root}"
+    return f"{command} {shlex.quote(f'run.name={run.name}')}{root}"

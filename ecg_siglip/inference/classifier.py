@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ecg_siglip.core.run_folder import DEFAULT, default_model
 from ecg_siglip.inference.predictor import Predictor, probabilities
 from ecg_siglip.inference.tuning import tune_fold
 from ecg_siglip.metrics.decision_rules import DEFAULT_RULE
@@ -68,18 +69,19 @@ class EcgClassifier:
     @classmethod
     def from_pretrained(
         cls,
-        name: str | Path,
+        name: str | Path = DEFAULT,
         rule: str = DEFAULT_RULE,
         fs: float | None = None,
         device: str = "auto",
         revision: str | None = None,
     ) -> EcgClassifier:
-        """Load a model from a folder or the hub (errors as ``Predictor.load``).
+        """Load the default model, or one from a folder or the hub (errors as ``Predictor.load``).
 
         Parameters
         ----------
         name : str or Path
-            ``runs/<name>/model``, or ``owner/name`` or ``owner/name@revision`` on the hub.
+            ``runs/<name>/model``, ``owner/name`` or ``owner/name@revision`` on the hub, or
+            ``default``: the model of the package, if it has one.
         rule : str
             Threshold rule of ``predict``.
         fs : float, Hz, optional
@@ -88,6 +90,9 @@ class EcgClassifier:
         revision : str, optional
             Branch, tag or commit on the hub.
         """
+        if name == DEFAULT:
+            expected = "from_pretrained(<folder of a model, or owner/name on the hub>)"
+            name = default_model("EcgClassifier", "no model named", expected)
         return cls(Predictor.load(f"{name}@{revision}" if revision else name, device), rule, fs)
 
     def push_to_hub(self, repo: str, private: bool = True, revision: str | None = None) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,7 +18,11 @@ from ecg_siglip.reporting.fonts import with_all_letters
 from ecg_siglip.reporting.html import inline_figure, load_template
 from ecg_siglip.signals.preprocessing import from_int16
 
-SUFFIXES = (".html", ".pdf")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SUFFIXES = (".html", ".pdf", ".png")
+PICTURE_DPI = 110
 N_SHOWN = 12  # findings with a bar at least: all that are present, then the likeliest others
 
 
@@ -122,22 +127,34 @@ def mark_strength(attribution: np.ndarray, fs: float) -> np.ndarray:
     return np.where(marks > 0.15, 0.75 * marks, 0.0)
 
 
-def check_report_path(path: str | Path) -> None:
-    """Check that a report is to be written as HTML or PDF.
+def check_report_path(path: str | Path, n_pages: int = 1) -> None:
+    """Check that a report is to be written as HTML, PDF, or a picture of its only page.
+
+    Parameters
+    ----------
+    path : str or Path
+    n_pages : int
+        Records, and attributions of their findings.
 
     Raises
     ------
     ValueError
-        If the name ends in neither ``.html`` nor ``.pdf``.
+        If the name ends in none of ``SUFFIXES``, or a picture would have several pages.
     """
-    if Path(path).suffix.lower() not in SUFFIXES:
-        raise ValueError(f"report={path}: expected a name that ends in .html or .pdf")
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(f"report={path}: expected a name that ends in .html, .pdf or .png")
+    if suffix == ".png" and n_pages > 1:
+        raise ValueError(
+            f"report={path}: a picture has one record and no attributions; expected a name that "
+            "ends in .html or .pdf"
+        )
 
 
 def write_record_reports(
     path: str | Path, reports: Sequence[RecordReport], model: str, rule: str
 ) -> None:
-    """Write the reports to one file, HTML or PDF by its suffix.
+    """Write the reports to one file, HTML, PDF or PNG by its suffix.
 
     Parameters
     ----------
@@ -152,17 +169,21 @@ def write_record_reports(
     Raises
     ------
     ValueError
-        If the suffix is neither ``.html`` nor ``.pdf``.
+        As ``check_report_path``.
     OSError
         If the file cannot be written.
     """
-    check_report_path(path)
+    check_report_path(path, sum(1 + len(report.marks) for report in reports))
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_file(path) as partial:
         if path.suffix.lower() == ".pdf":
             with with_all_letters():
                 _write_pdf(partial, reports, model, rule)
+        elif path.suffix.lower() == ".png":
+            with with_all_letters():
+                for report in reports:
+                    _page(report, model, rule).savefig(partial, format="png", dpi=PICTURE_DPI)
         else:
             partial.write_text(_html(reports, model, rule), encoding="utf-8")
 
@@ -192,25 +213,28 @@ def _html(reports: Sequence[RecordReport], model: str, rule: str) -> str:
     )
 
 
+def _page(report: RecordReport, model: str, rule: str) -> Figure:
+    """Return the ECG with its findings and warnings as one page."""
+    lines = [
+        f"{finding.probability:6.2f}  {finding.name} ({finding.code})"
+        for finding in report.shown()
+        if finding.present
+    ] or ["none of the findings"]
+    lines += [report.note] if report.note else []
+    if report.not_assessable:
+        lines.append(f"Not assessable in these leads: {len(report.not_assessable)} findings")
+    lines += [f"Similar training ECG {one}" for one in report.similar]
+    lines += [f"Warning: {sentence}" for sentence in report.warnings]
+    lines.append(f"{model}, thresholds {rule}")
+    return ecg_figure(report.signal, report.fs, report.record, lines)
+
+
 def _write_pdf(path: Path, reports: Sequence[RecordReport], model: str, rule: str) -> None:
     from matplotlib.backends.backend_pdf import PdfPages
 
     with PdfPages(path, metadata={"Title": "ECG findings", "Creator": "ecg_siglip"}) as pages:
         for report in reports:
-            lines = [
-                f"{finding.probability:6.2f}  {finding.name} ({finding.code})"
-                for finding in report.shown()
-                if finding.present
-            ] or ["none of the findings"]
-            lines += [report.note] if report.note else []
-            if report.not_assessable:
-                lines.append(
-                    f"Not assessable in these leads: {len(report.not_assessable)} findings"
-                )
-            lines += [f"Similar training ECG {one}" for one in report.similar]
-            lines += [f"Warning: {sentence}" for sentence in report.warnings]
-            lines.append(f"{model}, thresholds {rule}")
-            pages.savefig(ecg_figure(report.signal, report.fs, report.record, lines))
+            pages.savefig(_page(report, model, rule))
             for code, marked in report.marks.items():
                 title = f"{report.record}: samples that support {code}"
                 pages.savefig(ecg_figure(report.signal, report.fs, title, marked=marked))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ecg_siglip import config
+from ecg_siglip.core.run_folder import find_initial_model
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.datasets.duplicates import sketch_rows
 from ecg_siglip.models.artifact import Artifact, load_artifact
@@ -71,7 +71,7 @@ def adopt_model_settings(settings: config.TrainConfig) -> config.TrainConfig:
         the default nor that of the model.
     """
     where = f"init={settings.init}"
-    artifact = load_artifact(find_encoder(str(settings.init), settings, "init"))
+    artifact = load_artifact(find_initial_model(settings.run.root, str(settings.init), "init"))
     model = artifact.model
     if not isinstance(model, EcgTextModel):
         raise ValueError(f"{where}: an ensemble has several encoders; expected one of its members")
@@ -111,7 +111,7 @@ def model_from(settings: config.TrainConfig, data: TrainingData) -> tuple[EcgTex
     ValueError
         If the model was trained on records that this run must not be trained on.
     """
-    artifact = load_artifact(find_encoder(str(settings.init), settings, "init"))
+    artifact = load_artifact(find_initial_model(settings.run.root, str(settings.init), "init"))
     before = artifact.model
     assert isinstance(before, EcgTextModel)
     check_provenance(f"init={settings.init}", artifact.provenance, settings, data.version)
@@ -206,36 +206,6 @@ def new_optimizer(settings: config.TrainConfig, model: EcgTextModel) -> torch.op
     )
 
 
-def find_encoder(
-    name: str, settings: config.TrainConfig, setting: str = "ecg.weights"
-) -> str | Path:
-    """Return the folder of the model of ``ecg.weights``, or its name on the hub (``owner/name``).
-
-    Parameters
-    ----------
-    name : str
-    settings : config.TrainConfig
-    setting : str
-        The setting that names the model, for the error.
-
-    Raises
-    ------
-    ValueError
-        If it is neither.
-    """
-    run = Path(settings.run.root) / name
-    if (run / "model").is_dir():
-        return run / "model"
-    if (Path(name) / "config.json").is_file() or (name.count("/") == 1 and not run.exists()):
-        return name
-    problem = "has not finished training" if run.exists() else "does not exist"
-    hint = "; `make pretrain` makes it" if name == "pretrain" else ""
-    raise ValueError(
-        f"{setting}={name}: {run} {problem}; expected a finished run, the folder of a model, or "
-        f"owner/name on the hub{hint}"
-    )
-
-
 def load_encoder(
     model: EcgTextModel, name: str, settings: config.TrainConfig, data: TrainingData
 ) -> dict[str, Any]:
@@ -246,7 +216,7 @@ def load_encoder(
     model : EcgTextModel
         Its ECG encoder is overwritten; projection, text encoder, scale and bias are kept.
     name : str
-        Name of a run in ``settings.run.root``, folder of a model, or name on the hub.
+        As ``run_folder.find_initial_model``.
     settings : config.TrainConfig
     data : TrainingData
 
@@ -262,7 +232,7 @@ def load_encoder(
         trained on records that this run must not be trained on.
     """
     where = f"ecg.weights={name}"
-    artifact = load_artifact(find_encoder(name, settings))
+    artifact = load_artifact(find_initial_model(settings.run.root, name, "ecg.weights"))
     if not isinstance(artifact.model, EcgTextModel):
         raise ValueError(f"{where}: an ensemble has several encoders; expected one of its members")
     differing = _differing_settings(artifact, model, settings)

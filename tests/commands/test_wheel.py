@@ -36,8 +36,19 @@ def test_all_modules_and_all_of_conf_are_inside(wheel):
     assert set(expected) <= wheel
 
 
+def test_the_model_of_the_package_is_inside(wheel):
+    folder = ROOT / "ecg_siglip" / "pretrained"
+    if not folder.is_dir():
+        pytest.skip("no model in the package")
+    files = {p.relative_to(ROOT).as_posix() for p in folder.rglob("*") if p.is_file()}
+    assert files <= wheel
+
+
 def test_nothing_else_is_inside(wheel):
     others = {name for name in wheel if ".dist-info/" not in name}
     assert all(name.startswith("ecg_siglip/") for name in others)
-    assert {Path(name).suffix for name in others} <= {".py", ".yaml", ".j2", ".csv", ".typed"}
+    model = {name for name in others if name.startswith("ecg_siglip/pretrained/")}
+    suffixes = {Path(name).suffix for name in others - model}
+    assert suffixes <= {".py", ".yaml", ".j2", ".csv", ".typed"}
+    assert {Path(name).suffix for name in model} <= {".json", ".md", ".safetensors", ".yaml"}
     assert any(name.endswith("/licenses/LICENSE") for name in wheel)

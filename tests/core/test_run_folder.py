@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from ecg_siglip import config
+from ecg_siglip import __version__, config
 from ecg_siglip.core.run_folder import (
     check_same_settings,
     evaluated_folds,
+    find_initial_model,
     find_model,
     find_runs,
     from_yaml,
@@ -43,13 +44,56 @@ def test_a_pattern_without_a_run_is_named_with_its_setting(tmp_path):
 
 def test_a_model_is_the_given_one_or_that_of_the_run(tmp_path):
     run = make_run(tmp_path, "r")
-    assert find_model(tmp_path, "r", "owner/name") == "owner/name"
+    assert find_model(tmp_path, "r", "owner/name", "predict") == "owner/name"
     with pytest.raises(ValueError, match="no trained model there"):
-        find_model(tmp_path, "r", None)
+        find_model(tmp_path, "r", None, "predict")
     (run / "model").mkdir()
-    assert find_model(tmp_path, "r", None) == run / "model"
-    with pytest.raises(ValueError, match="no model named"):
-        find_model(tmp_path, "", None)
+    assert find_model(tmp_path, "r", None, "predict") == run / "model"
+
+
+def test_without_a_run_and_a_model_it_is_the_default_one_named_once(tmp_path, packaged, capsys):
+    make_run(tmp_path, "r")
+    assert find_model(tmp_path, "", None, "predict") == packaged
+    assert find_model(tmp_path, "r", "default", "predict") == packaged
+    assert find_initial_model(tmp_path, "default", "init") == packaged
+    error = capsys.readouterr().err
+    assert error == (
+        f"predict: model: the default one ({__version__}, trained on 123 ECGs of data, for "
+        "research only)\n"
+    )
+
+
+def test_without_a_default_model_the_error_names_what_to_give(tmp_path, unpackaged):
+    one_of = r"no default model: expected run\.name=\.\.\. or model=\.\.\."
+    for is_empty in (False, True):
+        if is_empty:
+            unpackaged.mkdir(parents=True)
+        with pytest.raises(ValueError, match=rf"^no model named, .* has {one_of}$"):
+            find_model(tmp_path, "", None, "predict")
+        with pytest.raises(ValueError, match=rf"^model=default, .* has {one_of}$"):
+            find_model(tmp_path, "", "default", "predict")
+        expected = "init=<a finished run, the folder of a model, or owner/name on the hub>"
+        with pytest.raises(ValueError, match=f"^init=default, .*: expected {expected}$"):
+            find_initial_model(tmp_path, "default", "init")
+
+
+def test_a_damaged_default_model_is_named(tmp_path, packaged):
+    (packaged / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"default_model: damaged: 'about'"):
+        find_model(tmp_path, "", None, "predict")
+
+
+def test_an_initial_model_is_a_run_a_folder_or_on_the_hub(tmp_path):
+    run = make_run(tmp_path, "r")
+    with pytest.raises(ValueError, match=r"init=r: .* has not finished training; expected"):
+        find_initial_model(tmp_path, "r", "init")
+    (run / "model").mkdir()
+    assert find_initial_model(tmp_path, "r", "init") == run / "model"
+    assert find_initial_model(tmp_path, "owner/name", "init") == "owner/name"
+    (run / "model" / "config.json").write_text("{}")
+    assert find_initial_model(tmp_path, str(run / "model"), "init") == str(run / "model")
+    with pytest.raises(ValueError, match=r"weights=pretrain: .*; `make pretrain` makes it"):
+        find_initial_model(tmp_path, "pretrain", "ecg.weights")
 
 
 def test_a_configuration_is_read_back_from_yaml(tmp_path: Path):

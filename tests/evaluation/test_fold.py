@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from ecg_siglip import evaluate
-from ecg_siglip.config import RunConfig
+from ecg_siglip.config import EvaluateConfig, RunConfig
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.evaluation.fold import evaluate_fold, predict_command
 from ecg_siglip.metrics import multilabel
@@ -154,7 +154,9 @@ def test_a_model_without_the_default_rule_is_reported_by_its_former_default(
     ],
 )
 def test_the_report_has_the_command_that_predicts_with_the_run(root, command):
-    assert predict_command(RunConfig("r1", root)) == command
+    assert predict_command(EvaluateConfig(run=RunConfig("r1", root))) == command
+    default = EvaluateConfig(run=RunConfig("default", root), model="default")
+    assert predict_command(default) == "python -m ecg_siglip.predict model=default"
 
 
 def test_an_impossible_fold_is_an_error_on_one_line(monkeypatch, capsys):

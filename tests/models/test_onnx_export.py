@@ -44,8 +44,8 @@ def test_its_metadata_have_what_prediction_needs(exported, trained):
     assert metadata["about"]["train_folds"] == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
-def test_a_missing_setting_or_package_is_an_error_that_names_it(trained, monkeypatch):
-    with pytest.raises(ValueError, match=r"no model named: expected run\.name"):
+def test_a_missing_setting_or_package_is_an_error_that_names_it(trained, monkeypatch, unpackaged):
+    with pytest.raises(ValueError, match=r"no model named, .*: expected run\.name"):
         export(configured(config.ExportConfig, {"run.name": ""}))
     model = {"run.name": "", "model": str(trained / "model")}
     with pytest.raises(ValueError, match=r"out is missing"):

@@ -186,8 +186,8 @@ def test_the_json_api_is_served_with_the_page(page, record):
     assert client.get("/docs").status_code == 200
 
 
-def test_wrong_settings_and_missing_packages_are_named(trained, monkeypatch):
-    with pytest.raises(ValueError, match=r"no model named: expected run\.name"):
+def test_wrong_settings_and_missing_packages_are_named(trained, monkeypatch, unpackaged):
+    with pytest.raises(ValueError, match=r"no model named, .*: expected run\.name"):
         app(config.AppConfig(run=config.RunConfig(name="")))
     root = str(trained.parent)
     with pytest.raises(ValueError, match="no trained model there"):

@@ -133,6 +133,22 @@ def test_an_interrupted_run_resumes_to_the_same_weights(from_model, tmp_path, mo
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_adapt_needs_a_model(train_config):
-    with pytest.raises(ValueError, match="init is missing; expected init=<finished run"):
+def test_adapt_needs_a_model(train_config, unpackaged):
+    with pytest.raises(ValueError, match=r"init is missing, .*: expected init=<finished run"):
         adapt(train_config())
+
+
+def test_adapt_starts_from_the_default_model(packaged, train_config, tmp_path, capsys):
+    settings = train_config(**{"optim.n_epochs": 1, "text.language": "mixed"})
+    adapt(settings)
+    assert capsys.readouterr().err.count("adapt: model: the default one") == 1
+    about = json.loads((tmp_path / "runs/r/model/config.json").read_text())["about"]
+    assert about["pretrained"]["run"] == "mixed"
+    stored = from_yaml(config.TrainConfig, tmp_path / "runs/r/config.yaml")
+    assert stored.init == "default"
+
+
+def test_the_encoder_of_the_default_model_is_a_start(packaged, train_config, tmp_path):
+    train(train_config(**{"optim.n_epochs": 1, "ecg.weights": "default"}))
+    about = json.loads((tmp_path / "runs/r/model/config.json").read_text())["about"]
+    assert about["pretrained"]["run"] == "mixed"

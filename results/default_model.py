@@ -1,0 +1,242 @@
+"""Make the model of the package, ``ecg_siglip/pretrained/``, from a finished run.
+
+    python results/default_model.py halve runs/default_model    # before it is evaluated
+    python results/default_model.py card runs/default_model ecg_siglip/pretrained 'COMMAND'
+
+``halve`` stores the matrices of the run's model as float16, so that ``evaluate`` scores the very
+weights that are published; models compute with float32. ``card`` copies the model, with the
+settings of its training, and writes its card, ``default_model_card.md`` with the scores of
+``evaluate``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from safetensors.torch import load_file, save
+
+from ecg_siglip.core.files import replace_folder, write_file
+from ecg_siglip.models.artifact import Artifact, load_artifact
+from ecg_siglip.models.dual_encoder import CONFIG, WEIGHTS
+from ecg_siglip.models.hub import PARTS
+
+MAX_MB = 12
+RARE = 20  # a finding with fewer training records is listed as rare
+COLUMNS = {
+    "macro_auroc_min5": "macro AUROC",
+    "macro_auprc_min5": "macro AUPRC",
+    "prevalence/macro_f1_min5": "macro F1, `prevalence`",
+    "expected_f1/micro_f1": "micro F1, `expected_f1`",
+    "fixed_0.5/micro_f1": "micro F1 at 0.5",
+    "ece": "calibration error",
+}
+EXTERNAL = {
+    "n_records": "records",
+    "n_findings": "findings",
+    "macro_auroc": "macro AUROC",
+    "macro_auprc": "macro AUPRC",
+    "expected_f1/macro_f1": "macro F1",
+    "expected_f1/micro_f1": "micro F1",
+}
+CARD = Path(__file__).parent / "default_model_card.md"
+
+
+def halve(run: Path) -> tuple[int, int]:
+    """Store the matrices of a run's model as float16; return the bytes before and after.
+
+    Vectors (biases, norms, running statistics) stay as they are. Nothing is lost twice.
+    """
+    path = run / "model" / WEIGHTS
+    before = path.stat().st_size
+    weights = {
+        name: (value.half() if value.ndim > 1 and value.dtype == torch.float32 else value)
+        for name, value in load_file(path).items()
+    }
+    for name, value in weights.items():
+        if not torch.isfinite(value).all():
+            raise ValueError(f"{name}: expected weights below 65504, the largest float16")
+    write_file(path, save(weights))
+    return before, path.stat().st_size
+
+
+def public_settings(run: Path) -> dict[str, Any]:
+    """Return the settings of a run with paths below data/, not those of the machine."""
+    settings: dict[str, Any] = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    data = settings["data"]
+    for source in [data, *data["sources"]]:
+        for name in ("root", "table"):
+            if source[name]:
+                path = Path(source[name])
+                parts = path.parts[-2:] if name == "table" else path.parts[-1:]
+                source[name] = Path("data", *parts).as_posix()
+    data["cache_dir"] = None
+    settings["run"]["root"] = "runs"
+    if settings["ecg"]["weights"]:
+        settings["ecg"]["weights"] = re.sub(r".*/(?=.)", "", settings["ecg"]["weights"])
+    return settings
+
+
+def records_of_sources(artifact: Artifact, settings: dict[str, Any]) -> list[tuple[str, int, int]]:
+    """Return name, training and tuning records of each data set; 0 where it is not recorded."""
+    provenance, sources = artifact.provenance, settings["data"]["sources"]
+    if len(sources) < 2:
+        name = sources[0]["name"] if sources else settings["data"]["name"]
+        return [(name, provenance.n_train_records, provenance.n_tune_records)]
+    rows = [(each["name"], 0, 0) for each in sources]
+    return [*rows, ("all", provenance.n_train_records, provenance.n_tune_records)]
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """Return rows as a table; the first one is its head."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
+
+
+def cell(scores: Any, key: str) -> str:
+    """Return a score with its interval, if there is one, or a dash."""
+    value, low, high = (scores.get(f"{key}{end}") for end in ("", "/low", "/high"))
+    if value is None or not np.isfinite(value):
+        return "–"
+    if key.startswith("n_"):
+        return f"{value:.0f}"
+    return f"{value:.3f}" + ("" if low is None or high is None else f" [{low:.3f}, {high:.3f}]")
+
+
+def table_of(path: Path, name: str, columns: dict[str, str]) -> str:
+    """Return a CSV file of ``evaluate`` as a table with some of its columns."""
+    if not path.exists():
+        return "Not evaluated."
+    rows = pd.read_csv(path).to_dict("records")
+    shown = {key: words for key, words in columns.items() if any(key in row for row in rows)}
+    head = [name, *shown.values()]
+    return markdown([head, *([str(row[name]), *(cell(row, k) for k in shown)] for row in rows)])
+
+
+def card(run: Path, artifact: Artifact, settings: dict[str, Any], command: str) -> str:
+    """Return the card of the model of a run.
+
+    Raises
+    ------
+    ValueError
+        If the run was not evaluated on a fold that neither it nor an earlier model has seen.
+    """
+    about = artifact.provenance
+    folders = []
+    for path in sorted(run.glob("evaluate/fold*/metrics.json")):
+        fold = int(re.sub(r"\D.*", "", path.parent.name.removeprefix("fold")))
+        same = json.loads((path.parent / "about.json").read_text()) == about.to_json()
+        if same and not about.has_seen(fold):
+            folders.append((path.parent, fold))
+    if not folders:
+        raise ValueError(f"{run}: not evaluated on a fold that it has not seen; run evaluate first")
+    folder, fold = folders[0]
+    scores = json.loads((folder / "metrics.json").read_text())
+    source = folder.name.partition("-")[2]
+    of = f" of {source}" if source else ""
+    n_of = dict(zip(artifact.codes, n_training(artifact), strict=True))
+    rare = [f"{code} {n}" for code, n in sorted(n_of.items(), key=lambda x: x[1]) if 0 < n < RARE]
+    never = about.never_present or [code for code, n in n_of.items() if n == 0]
+    before = about.pretrained
+    return CARD.read_text(encoding="utf-8").format(
+        **vars(about) | {"train_folds": ", ".join(map(str, about.train_folds))},
+        n_findings=len(artifact.codes),
+        fs=artifact.waveform["to_fs"],
+        sources="\n".join(
+            f"| {name} | {n_train or ''} | {n_tune or ''} |"
+            for name, n_train, n_tune in records_of_sources(artifact, settings)
+        ),
+        start=(
+            f"The ECG encoder was first trained on {before.n_train_records:,} simulated ECGs."
+            if before
+            else ""
+        ),
+        command=command,
+        minutes=about.train_seconds / 60,
+        scored_on=f"Fold {fold}{of}, {scores['n_records']:.0f} records",
+        scores=markdown(
+            [["score", "value"], *([words, cell(scores, key)] for key, words in COLUMNS.items())]
+        ),
+        leads=table_of(folder / "leads.csv", "title", {"n_findings": "findings", **COLUMNS}),
+        languages=table_of(folder / "languages.csv", "language", COLUMNS),
+        external=external_scores(run),
+        never=", ".join(never) or "none",
+        rare=", ".join(rare) or "none",
+        rare_limit=RARE,
+        findings="\n".join(
+            f"- `{code}`: {name} ({n_of[code]} training records)"
+            for code, name in zip(artifact.codes, artifact.names, strict=True)
+        ),
+    )
+
+
+def n_training(artifact: Artifact) -> list[int]:
+    """Return the number of training records that have each finding."""
+    if artifact.neighbors is None:
+        raise ValueError("the model has no training records; expected keep_embeddings=true")
+    return [int(n) for n in artifact.neighbors.labels_NF.sum(axis=0)]
+
+
+def external_scores(run: Path) -> str:
+    """Return the scores on the challenge records, of which many are few."""
+    path = run / "evaluate" / "challenge" / "summary.csv"
+    if not path.exists():
+        return "Not evaluated."
+    rows = pd.read_csv(path)
+    note = "Collections of the PhysioNet/CinC Challenges 2020-2021, by `evaluate data=challenge`"
+    few = f"; with {int(rows['n_records'].sum())} records in all, these numbers are uncertain"
+    return f"{note}{few}.\n\n{table_of(path, 'set', EXTERNAL)}"
+
+
+def write_package(run: Path, out: Path, command: str) -> int:
+    """Write the model of a run and its card to a folder; return its size in bytes.
+
+    Raises
+    ------
+    ValueError
+        As ``card``; or if the folder would be too large for the repository.
+    """
+    artifact = load_artifact(run / "model")
+    settings = public_settings(run)
+    text = card(run, artifact, settings, command)
+    os.makedirs(out.parent, exist_ok=True)
+    with replace_folder(out) as partial:
+        (partial / "text").mkdir()
+        for part in PARTS:
+            for path in (run / "model").glob(part):
+                (partial / path.relative_to(run / "model")).write_bytes(path.read_bytes())
+        config = json.loads((partial / CONFIG).read_text(encoding="utf-8"))
+        (partial / CONFIG).write_text(json.dumps(config, ensure_ascii=False), encoding="utf-8")
+        content = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+        (partial / "config.yaml").write_text(content, encoding="utf-8")
+        (partial / "README.md").write_text(text, encoding="utf-8")
+        size = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
+        if size > MAX_MB * 1e6:
+            raise ValueError(f"{out}: {size / 1e6:.1f} MB; expected {MAX_MB} MB at most")
+    return size
+
+
+def main() -> None:
+    try:
+        match sys.argv[1:]:
+            case ["halve", run]:
+                before, after = halve(Path(run))
+                print(f"{run}/model: weights {before / 1e6:.1f} MB -> {after / 1e6:.1f} MB")
+            case ["card", run, out, command]:
+                print(f"wrote {out} ({write_package(Path(run), Path(out), command) / 1e6:.1f} MB)")
+            case _:
+                raise SystemExit(__doc__)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"default_model: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -522,6 +522,12 @@ class CompareConfig:
 class EnsembleConfig:
     run: RunConfig = group(RunConfig)
     runs: list[str] = setting([], "Names of finished runs; * and ? are wildcards: ['bank_s*'].")
+    average: str = setting(
+        "logits",
+        "What is averaged. logits: those of all models; weights: those of runs with the same init, "
+        "to one model of the size of each.",
+        choices=("logits", "weights"),
+    )
     data: EvaluateData = group(EvaluateData)
     device: str = same_setting(Machine, "device")
 

@@ -49,7 +49,8 @@ SETTINGS = {
         device fold n_resamples out root runs x
     """,
     "ensemble": """
-        data.allow_missing data.cache_dir data.n_workers data.root device run.name run.root runs
+        average data.allow_missing data.cache_dir data.n_workers data.root device run.name
+        run.root runs
     """,
     "evaluate": """
         batch_size data.allow_missing data.allow_unreadable data.cache_dir data.codes

@@ -1,16 +1,18 @@
-"""Ensemble of trained runs, as one run: the mean of their logits.
+"""Ensemble of trained runs, as one run: the mean of their logits, or of their weights.
 
 The members are not changed; calibration and thresholds are re-fitted on the tuning fold for the
-mean of the logits. ``evaluate``, ``predict`` and ``compare`` treat the ensemble like any other run.
+mean. ``evaluate``, ``predict`` and ``compare`` treat the ensemble like any other run.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ecg_siglip import __version__, config
 from ecg_siglip.core.distributed import pick_device
@@ -27,7 +29,7 @@ from ecg_siglip.metrics.multilabel import without_nan
 from ecg_siglip.metrics.operating_points import operating_thresholds
 from ecg_siglip.metrics.summary import headline
 from ecg_siglip.models.artifact import Artifact, Tuning, load_artifact, save_artifact
-from ecg_siglip.models.dual_encoder import EcgTextModel, Ensemble
+from ecg_siglip.models.dual_encoder import EcgTextModel, Ensemble, Model
 from ecg_siglip.models.neighbors import Neighbors
 from ecg_siglip.models.provenance import Provenance, merged_provenance
 from ecg_siglip.training.sampling import select_share
@@ -72,6 +74,51 @@ def members_of(root: Path, names: list[str]) -> list[tuple[config.TrainConfig, A
     return members
 
 
+def average_weights(models: Sequence[EcgTextModel]) -> EcgTextModel:
+    """Return the model whose weights are the mean of those of models of the same form.
+
+    Raises
+    ------
+    ValueError
+        If the models differ in their settings.
+
+    Notes
+    -----
+    Model soups, Wortsman et al. 2022 (arXiv:2203.05482). The mean of weights is only of use if the
+    models were trained from the same ones.
+    """
+    first = models[0]
+    own = ("embed_dim", "ecg", "text", "objective", "logit_scale", "logit_bias", "residual")
+    model_config = {name: first.config[name] for name in own if name in first.config}
+    states = [model.state_dict() for model in models]
+    for state in states[1:]:
+        if {k: w.shape for k, w in state.items()} != {k: w.shape for k, w in states[0].items()}:
+            raise ValueError(
+                "average=weights: the models have weights of different shapes; expected runs of "
+                "one recipe"
+            )
+    model = EcgTextModel(model_config, first.text)
+    model.load_state_dict(
+        {
+            name: torch.stack([state[name] for state in states]).mean(0)
+            if weight.is_floating_point()
+            else weight
+            for name, weight in states[0].items()
+        }
+    )
+    return model
+
+
+def _check_same_start(members: list[tuple[config.TrainConfig, Artifact]]) -> None:
+    """Check that runs started from all weights of the same model."""
+    starts = list(dict.fromkeys(str(settings.init) for settings, _ in members))
+    if starts == ["None"] or len(starts) > 1:
+        raise ValueError(
+            f"average=weights: runs with init={', '.join(starts)}; expected runs that started from "
+            "the same model"
+        )
+
+
 def join_runs(settings: config.EnsembleConfig) -> None:
     """Join runs to an ensemble; writes ``runs/<name>/`` with ``config.yaml`` and ``model/``.
 
@@ -89,6 +136,8 @@ def join_runs(settings: config.EnsembleConfig) -> None:
     if run.exists():
         raise ValueError(f"{run} exists; expected another run.name")
     members = members_of(root, names)
+    if settings.average == "weights":
+        _check_same_start(members)
     trained, artifacts = members[0][0], [artifact for _, artifact in members]
     provenance = replace(
         merged_provenance([artifact.provenance for artifact in artifacts], names),
@@ -118,7 +167,8 @@ def _join(
 ) -> tuple[Artifact, dict[str, float]]:
     """Return the ensemble of models, tuned on the tuning fold, and its scores there."""
     first = artifacts[0]
-    model = Ensemble([a.model for a in artifacts if isinstance(a.model, EcgTextModel)])
+    models = [a.model for a in artifacts if isinstance(a.model, EcgTextModel)]
+    model: Model = average_weights(models) if settings.average == "weights" else Ensemble(models)
     model = model.to(pick_device(settings.device)).eval()
     data = load_evaluation_data(
         settings.data, trained, first.waveform, first.codes, first.vocabulary

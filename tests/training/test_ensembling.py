@@ -59,6 +59,31 @@ def test_it_is_evaluated_and_predicts_like_any_run(runs):
     assert table.shape[1] == 4 + 2 * 71
 
 
+def test_runs_of_one_start_are_averaged_to_one_model(trained, simulated, tmp_path):
+    shutil.copytree(trained, tmp_path / "start")
+    base = {"run.root": str(tmp_path), "data.root": str(simulated), "data.n_workers": 1}
+    for seed in (0, 1):
+        start = {"run.name": f"s{seed}", "seed": seed, "init": "start", "optim.n_epochs": 1}
+        train(configured(config.TrainConfig, base | TINY | start))
+    join_runs(ensemble_config(tmp_path, **{"runs": ["s0", "s1"], "average": "weights"}))
+    model = load_model(tmp_path / "both" / "model")
+    members = [load_model(tmp_path / f"s{seed}" / "model") for seed in (0, 1)]
+    assert isinstance(model, EcgTextModel)
+    for name, weight in model.state_dict().items():
+        first, second = (member.state_dict()[name] for member in members)
+        if weight.is_floating_point():
+            torch.testing.assert_close(weight, (first + second) / 2)
+    predictor = Predictor.load(tmp_path / "both" / "model", "cpu")
+    assert predictor.artifact.provenance.members == ["s0", "s1"]
+    assert predictor.artifact.neighbors is not None
+
+
+def test_runs_of_different_starts_are_not_averaged(runs, tmp_path):
+    with pytest.raises(ValueError, match=r"average=weights: runs with init=None; expected runs"):
+        join_runs(ensemble_config(runs, **{"run.name": "mean", "average": "weights"}))
+    assert not (runs / "mean").exists()
+
+
 def test_an_existing_run_is_not_overwritten(runs):
     with pytest.raises(ValueError, match="both exists"):
         join_runs(ensemble_config(runs))

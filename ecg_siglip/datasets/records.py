@@ -55,6 +55,8 @@ class LabelledRecords:
         Data set of each record, its position in `sources`; None: the first one.
     weight : ndarray of shape (n_records,), float32, optional
         Weight of each record in training; None: 1.
+    simulated : ndarray of shape (n_records,), bool, optional
+        Whether `simulate` has made the record; None: none of them.
     vocabulary : Vocabulary
         That the codes are of.
     names : list of str, optional
@@ -84,6 +86,7 @@ class LabelledRecords:
     sources: tuple[str, ...] = ("data",)
     source: np.ndarray | None = None
     weight: np.ndarray | None = None
+    simulated: np.ndarray | None = None
     vocabulary: Vocabulary = field(default_factory=ptbxl)
     names: list[str] | None = None
 
@@ -97,6 +100,11 @@ class LabelledRecords:
 
     def __len__(self) -> int:
         return len(self.ecg_id)
+
+    @property
+    def is_simulated(self) -> np.ndarray:
+        """Whether ``simulate`` has made the record, (n_records,) bool."""
+        return np.zeros(len(self), bool) if self.simulated is None else self.simulated
 
     @property
     def source_of(self) -> np.ndarray:

@@ -131,6 +131,7 @@ def concatenate_sources(
             [part.source_of + start for part, start in zip(parts, numbers, strict=False)]
         ),
         weight=_weights(parts),
+        simulated=np.concatenate([part.is_simulated for part in parts]),
         names=[name for part in parts for name in part.record_names],
     )
 

@@ -100,12 +100,14 @@ LAYOUTS = {
     "held_out": Layout(
         "Findings held out from training",
         "Predicted from the words of the finding's prompt alone. Concepts: the words for its kind, "
-        "site and side, learned from other findings. For comparison: the trained finding with the "
-        "most similar prompt, the 95th percentile of random directions of the embedding, and a "
-        "linear model trained on 1, 5 or 20 examples.",
+        "site and side, learned from other findings. For "
+        "comparison: the trained finding with the most similar prompt, the 95th percentile of "
+        "random directions of the embedding, and a linear model trained on 1, 5 or 20 examples. "
+        "Simulated: whether the model that training started from knows it from simulated ECGs.",
         {
             "code": "finding",
             "n_positive": "positives",
+            "simulated": "simulated",
             "auroc": "AUROC",
             "composed": "concepts",
             "both": "prompt and concepts",

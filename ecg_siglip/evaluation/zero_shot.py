@@ -162,7 +162,7 @@ def scores_of_held_out(
 ) -> list[dict[str, Any]]:
     """Score the held-out findings of a run, see ``zero_shot_scores``.
 
-    Empty if none was held out, or the model has no text encoder.
+    ``simulated`` is whether an earlier model has learned the finding, on simulated ECGs. Empty if none was held out, or the model has no text encoder.
     """
     artifact, signals = predictor.artifact, data.signals
     if not trained.data.held_out or not artifact.provenance.has_text or signals is None:
@@ -180,4 +180,12 @@ def scores_of_held_out(
         "report": rows,
     }
     language = None if trained.text.language == "mixed" else trained.text.language
-    return zero_shot_scores(data, trained.data.held_out, folds, embed, encode_texts, language)
+    simulated = {
+        code
+        for before in artifact.provenance.lineage()
+        for code in {*trained.data.held_out} - {*before.held_out}
+    }
+    table = zero_shot_scores(
+        data, trained.data.held_out, folds, embed, encode_texts, language
+    )
+    return [row | {"simulated": row["code"] in simulated} for row in table]

@@ -17,8 +17,8 @@ from ecg_siglip.core.command_line import PACKAGE_DIR
 UNKNOWN = "not noted"
 # The part of a provenance that a model derived from this one stores.
 SUMMARY = (
-    *("run", "data", "held_out", "train_folds", "tune_fold", "n_train_records", "commit"),
-    *("pretrained", "teachers"),
+    *("run", "data", "held_out", "simulated", "train_folds", "tune_fold", "n_train_records"),
+    *("commit", "pretrained", "teachers"),
 )
 
 
@@ -35,6 +35,8 @@ class Provenance:
     task : str
     held_out : list of str
         Findings that were hidden from training.
+    simulated : bool
+        Whether `simulate` has made every record of the folds.
     ecg, text : str
         Names of the encoders; text ``none`` is a supervised head.
     language : str
@@ -67,6 +69,7 @@ class Provenance:
     data: str = ""
     task: str = "all"
     held_out: list[str] = field(default_factory=list)
+    simulated: bool = False
     ecg: str = UNKNOWN
     text: str = UNKNOWN
     language: str = "en"

@@ -8,6 +8,7 @@ ecg_id): the same seed gives the same bytes for any number of processes.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -181,6 +182,8 @@ def simulate_dataset(
         rows = _write_records(fixed, people, n_workers, progress)
         database(people, rows, seed).to_csv(partial / "ptbxl_database.csv")
         statements().to_csv(partial / "scp_statements.csv")
+        made_by = dict(n_records=n_records, seed=seed, difficulty=difficulty, balance=balance)
+        (partial / "simulation.json").write_text(json.dumps(made_by) + "\n", encoding="utf-8")
     return root
 
 

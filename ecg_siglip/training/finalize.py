@@ -91,12 +91,14 @@ def _provenance(
 ) -> Provenance:
     """Return the provenance of the best weights, with their scores on the tuning fold."""
     settings, data = training.settings, training.data
+    used = loaded.fold(*settings.data.train_folds, settings.data.tune_fold)
     return Provenance(
         run=settings.run.name,
         version=__version__,
         data=loaded.version,
         task=settings.data.task,
         held_out=settings.data.held_out,
+        simulated=bool(loaded.is_simulated[used].all()),
         ecg=settings.ecg.name,
         text=settings.text.name,
         language=settings.text.language or loaded.vocabulary.language,

@@ -162,7 +162,8 @@ def scores_of_held_out(
 ) -> list[dict[str, Any]]:
     """Score the held-out findings of a run, see ``zero_shot_scores``.
 
-    ``simulated`` is whether an earlier model has learned the finding, on simulated ECGs. Empty if none was held out, or the model has no text encoder.
+    ``simulated`` is whether an earlier model has learned the finding, on simulated ECGs. Empty if
+    none was held out, or the model has no text encoder.
     """
     artifact, signals = predictor.artifact, data.signals
     if not trained.data.held_out or not artifact.provenance.has_text or signals is None:
@@ -185,7 +186,5 @@ def scores_of_held_out(
         for before in artifact.provenance.lineage()
         for code in {*trained.data.held_out} - {*before.held_out}
     }
-    table = zero_shot_scores(
-        data, trained.data.held_out, folds, embed, encode_texts, language
-    )
+    table = zero_shot_scores(data, trained.data.held_out, folds, embed, encode_texts, language)
     return [row | {"simulated": row["code"] in simulated} for row in table]

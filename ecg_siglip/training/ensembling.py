@@ -88,7 +88,7 @@ def average_weights(models: Sequence[EcgTextModel]) -> EcgTextModel:
     models were trained from the same ones.
     """
     first = models[0]
-    own = ("embed_dim", "ecg", "text", "objective", "logit_scale", "logit_bias", "residual")
+    own = ("embed_dim", "ecg", "text", "objective", "logit_scale", "logit_bias")
     model_config = {name: first.config[name] for name in own if name in first.config}
     states = [model.state_dict() for model in models]
     for state in states[1:]:

@@ -107,17 +107,18 @@ notebook: demo ## run the notebooks on the demo and store their outputs
 	  [NotebookClient(page, resources=where, record_timing=False).execute() for page in pages.values()]; \
 	  [nbformat.write(page, path) for path, page in pages.items()]'
 
-# What `experiment=best` starts from: an ECG encoder that was trained on simulated ECGs only.
-N_PRETRAIN ?= 24000
+# What `experiment=best` starts from: a model that was trained on simulated ECGs only.
+N_PRETRAIN ?= 72000
 # Further settings of `make pretrain`, `make model` and `make official`, such as SETTINGS=optim.n_epochs=1.
 SETTINGS ?=
 
 runs/pretrain/model:
 	$(MAKE) pretrain
 
-pretrain: $(READY) ## simulate ECGs and train runs/pretrain, the encoder experiment=best starts from
+pretrain: $(READY) ## simulate ECGs and train runs/pretrain, the model that experiment=best starts from
 	@test -f data/pretrain/ptbxl_database.csv || \
-	  $(BIN)/python -m ecg_siglip.simulate data.root=data/pretrain n_records=$(N_PRETRAIN) seed=1
+	  $(BIN)/python -m ecg_siglip.simulate data.root=data/pretrain n_records=$(N_PRETRAIN) seed=1 \
+	    difficulty=realistic balance=0.5
 	$(BIN)/python -m ecg_siglip.train experiment=pretrain $(SETTINGS)
 
 # The model of the package. PTBXL, MORE and SCALED are its data sets: PTB-XL or a part of it, further

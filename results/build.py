@@ -83,6 +83,14 @@ GROUPS: dict[str, dict[str, Any]] = {
         "baseline": "best",
         "required": "best_filtered_s*",
     },
+    # Trained on three data sets, by the recipes since 0.3.
+    "three": {
+        "runs": [
+            *("three_best_s*", "three_best_bce_s*", "three_xresnet1d101_s*", "three_default_s*"),
+            "best_filtered_s*",
+        ],
+        "baseline": "three_best",
+    },
     "towers": {
         "runs": ["bank_s*", "minilm_s*", "minilm_locked_s*"],
         "baseline": "minilm",

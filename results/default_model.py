@@ -20,11 +20,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import published
 import torch
-import yaml
 from safetensors.torch import load_file, save
 
+from ecg_siglip import config
 from ecg_siglip.core.files import replace_folder, write_file
+from ecg_siglip.core.run_folder import to_yaml
 from ecg_siglip.models.artifact import Artifact, load_artifact
 from ecg_siglip.models.dual_encoder import CONFIG, WEIGHTS
 from ecg_siglip.models.hub import PARTS
@@ -68,30 +70,15 @@ def halve(run: Path) -> tuple[int, int]:
     return before, path.stat().st_size
 
 
-def public_settings(run: Path) -> dict[str, Any]:
-    """Return the settings of a run with paths below data/, not those of the machine."""
-    settings: dict[str, Any] = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-    data = settings["data"]
-    for source in [data, *data["sources"]]:
-        for name in ("root", "table"):
-            if source[name]:
-                path = Path(source[name])
-                parts = path.parts[-2:] if name == "table" else path.parts[-1:]
-                source[name] = Path("data", *parts).as_posix()
-    data["cache_dir"] = None
-    settings["run"]["root"] = "runs"
-    if settings["ecg"]["weights"]:
-        settings["ecg"]["weights"] = re.sub(r".*/(?=.)", "", settings["ecg"]["weights"])
-    return settings
-
-
-def records_of_sources(artifact: Artifact, settings: dict[str, Any]) -> list[tuple[str, int, int]]:
+def records_of_sources(
+    artifact: Artifact, settings: config.TrainConfig
+) -> list[tuple[str, int, int]]:
     """Return name, training and tuning records of each data set; 0 where it is not recorded."""
-    provenance, sources = artifact.provenance, settings["data"]["sources"]
+    provenance, sources = artifact.provenance, settings.data.sources
     if len(sources) < 2:
-        name = sources[0]["name"] if sources else settings["data"]["name"]
+        name = sources[0].name if sources else settings.data.name
         return [(name, provenance.n_train_records, provenance.n_tune_records)]
-    rows = [(each["name"], 0, 0) for each in sources]
+    rows = [(each.name, 0, 0) for each in sources]
     return [*rows, ("all", provenance.n_train_records, provenance.n_tune_records)]
 
 
@@ -121,7 +108,7 @@ def table_of(path: Path, name: str, columns: dict[str, str]) -> str:
     return markdown([head, *([str(row[name]), *(cell(row, k) for k in shown)] for row in rows)])
 
 
-def card(run: Path, artifact: Artifact, settings: dict[str, Any], command: str) -> str:
+def card(run: Path, artifact: Artifact, settings: config.TrainConfig, command: str) -> str:
     """Return the card of the model of a run.
 
     Raises
@@ -205,7 +192,7 @@ def write_package(run: Path, out: Path, command: str) -> int:
         As ``card``; or if the folder would be too large for the repository.
     """
     artifact = load_artifact(run / "model")
-    settings = public_settings(run)
+    settings = published.public_settings(run)
     text = card(run, artifact, settings, command)
     os.makedirs(out.parent, exist_ok=True)
     with replace_folder(out) as partial:
@@ -215,8 +202,7 @@ def write_package(run: Path, out: Path, command: str) -> int:
                 (partial / path.relative_to(run / "model")).write_bytes(path.read_bytes())
         config = json.loads((partial / CONFIG).read_text(encoding="utf-8"))
         (partial / CONFIG).write_text(json.dumps(config, ensure_ascii=False), encoding="utf-8")
-        content = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-        (partial / "config.yaml").write_text(content, encoding="utf-8")
+        (partial / "config.yaml").write_text(to_yaml(settings), encoding="utf-8")
         (partial / "README.md").write_text(text, encoding="utf-8")
         size = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
         if size > MAX_MB * 1e6:

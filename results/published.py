@@ -33,12 +33,25 @@ FILES = ("about.json", "metrics.json", "findings.csv")
 TABLES = ("held_out.json", "languages.json", "leads.json", "retrieval.json", "entailment.json")
 
 
-def pack(run: Path, fold: int, out: Path) -> None:
-    """Write ``evaluate/fold<n>/`` and ``config.yaml`` of a run to one file."""
-    settings = from_yaml(config.TrainConfig, run / "config.yaml")
-    settings.run.root, settings.data.root, settings.data.cache_dir = "runs", "data/ptbxl", None
+def public_settings(run: Path) -> config.TrainConfig:
+    """Return the settings of a run with paths below ``data/``, not those of the machine."""
+    settings: config.TrainConfig = from_yaml(config.TrainConfig, run / "config.yaml")
+    settings.run.root, settings.data.cache_dir = "runs", None
+    for source in (settings.data, *settings.data.sources):
+        if source.root:
+            source.root = f"data/{Path(source.root).name}"
+        if source.table:
+            source.table = Path("data", *Path(source.table).parts[-2:]).as_posix()
     if settings.ecg.weights:
         settings.ecg.weights = Path(settings.ecg.weights).name
+    if settings.init:
+        settings.init = Path(settings.init).name
+    return settings
+
+
+def pack(run: Path, fold: int, out: Path) -> None:
+    """Write ``evaluate/fold<n>/`` and ``config.yaml`` of a run to one file."""
+    settings = public_settings(run)
     folder = run / "evaluate" / f"fold{fold}"
     table = pd.read_parquet(folder / "predictions.parquet")
     codes = [c.removeprefix("true/") for c in table if c.startswith("true/")]

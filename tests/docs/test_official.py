@@ -148,7 +148,7 @@ def test_the_settings_of_best_are_those_that_a_run_of_best_has():
     run = fake_run("form", seed=2)
     assert "optim.n_epochs" in official.other_settings(run)
     settings = replace(run.settings, precision="bfloat16")
-    settings.ecg.weights, settings.optim.n_epochs, settings.text.language = "pretrain", 40, "en"
+    settings.init, settings.optim.n_epochs, settings.text.language = "pretrain", 28, "en"
     settings.data.root, settings.device = "/elsewhere", "cuda"
     assert official.other_settings(replace(run, settings=settings)) == []
     settings.optim.lr = 1.0

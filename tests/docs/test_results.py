@@ -56,7 +56,7 @@ def test_a_packed_run_names_no_place_of_the_machine(evaluated, simulated, tmp_pa
     again = published.unpack(path, simulated, tmp_path / "again")
     text = "".join(path.read_text() for path in again.rglob("*.*") if path.suffix != ".parquet")
     assert str(tmp_path.parent) not in text
-    assert "data/ptbxl" in (again / "config.yaml").read_text()
+    assert f"root: data/{simulated.name}" in (again / "config.yaml").read_text()
 
 
 def test_a_packed_run_keeps_the_tables_that_evaluate_wrote(evaluated, simulated, tmp_path):

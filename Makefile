@@ -130,14 +130,14 @@ CHALLENGE ?=
 MODEL_RUN ?= default_model
 MODEL_OUT ?= ecg_siglip/pretrained
 MODEL_SOURCES = {name:ptbxl,kind:ptbxl,root:$(PTBXL)}$\
-  $(if $(MORE),$(comma){name:ptbxl_more$(comma)kind:ptbxl$(comma)root:$(MORE)$(comma)tune:false})$\
+  $(if $(MORE),$(comma){name:ptbxl_more$(comma)kind:ptbxl$(comma)root:$(MORE)})$\
   $(if $(SCALED),$(comma){name:ptbxl_scaled$(comma)kind:table$(comma)table:$(SCALED)/table.csv$(comma)$\
-  root:$(SCALED)$(comma)patients:ptbxl$(comma)tune:false})
+  root:$(SCALED)$(comma)patients:ptbxl})
 MODEL_COMMAND = make model PTBXL=data/ptbxl$(if $(MORE), MORE=data/$(notdir $(MORE)))$\
   $(if $(SCALED), SCALED=data/$(notdir $(SCALED)))$(if $(CHALLENGE), CHALLENGE=data/challenge)$\
   $(if $(SETTINGS), SETTINGS="$(SETTINGS)")
 
-model: $(READY) $(if $(findstring ecg.weights,$(SETTINGS)),,runs/pretrain/model) ## train the model of the package: PTBXL=, MORE=, SCALED=, CHALLENGE=, SETTINGS=
+model: $(READY) $(if $(findstring init=,$(SETTINGS)),,runs/pretrain/model) ## train the model of the package: PTBXL=, MORE=, SCALED=, CHALLENGE=, SETTINGS=
 	$(BIN)/python -m ecg_siglip.train experiment=default_model run.name=$(MODEL_RUN) \
 	  'data.sources=[$(MODEL_SOURCES)]' 'data.train_folds=[$(TRAIN_FOLDS)]' \
 	  data.tune_fold=$(TUNE_FOLD) $(SETTINGS)

@@ -143,5 +143,5 @@ def test_make_model_passes_the_data_sets_that_are_given():
     alone = printed("PTBXL=p")
     assert "'data.sources=[{name:ptbxl,kind:ptbxl,root:p}]'" in alone
     every = printed("PTBXL=p", "MORE=m", "SCALED=s", "CHALLENGE=c")
-    assert "table:s/table.csv,root:s,patients:ptbxl,tune:false}]'" in every
+    assert "table:s/table.csv,root:s,patients:ptbxl}]'" in every
     assert "data=challenge data.root=c" in every

@@ -271,7 +271,7 @@ def test_a_finding_without_positives_does_not_count_in_the_mean(tmp_path):
     result = words.held_out_scores(tmp_path, 9)
     assert result["mean"]["auroc"] == pytest.approx(0.9)
     text = words.held_out_table(result)
-    assert "Of 1 findings 0 are above the random encoder (0 with every seed), 1 above 95" in text
+    assert "Of 1 findings 1 are above 95 of 100 random directions" in text
     assert cells(text)[1][:4] == ["rhythm", "SBRAD", "0", ""]
 
 

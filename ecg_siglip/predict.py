@@ -17,11 +17,6 @@ from ecg_siglip.inference.pipeline import predict_records, threshold_rule
 from ecg_siglip.inference.prediction import Prediction
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.readers.folders import OTHER, Found, expand_paths
-from ecg_siglip.reporting.record_report import (
-    check_report_path,
-    make_record_report,
-    write_record_reports,
-)
 from ecg_siglip.vocabulary.question_matching import check_question
 
 MAX_REPORTS = 200  # record reports in one file: each is half a megabyte
@@ -37,6 +32,8 @@ def check_report(settings: config.PredictConfig, n_records: int) -> None:
         requested without a report.
     """
     if settings.report is not None:
+        from ecg_siglip.reporting.record_report import check_report_path
+
         check_report_path(settings.report, n_records * (1 + settings.n_attributions))
         if n_records > MAX_REPORTS:
             raise ValueError(
@@ -148,6 +145,9 @@ def write_report(
     settings: config.PredictConfig, predictor: Predictor, predictions: list[Prediction], title: str
 ) -> None:
     """Write a record report of each prediction, with attributions of its likeliest findings."""
+    # Imported only here: matplotlib takes half a second, which a prediction in JSON need not wait.
+    from ecg_siglip.reporting.record_report import make_record_report, write_record_reports
+
     assert settings.report is not None
     reports = []
     for prediction in tqdm(predictions, "reports", disable=None, leave=False):

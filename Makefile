@@ -171,14 +171,19 @@ CURVE := bank,diagonal,shared,jaccard
 BATCHES ?= 32:1e-3 64:1.41e-3 256:2.83e-3 512:4e-3 1024:5.66e-3 2048:8e-3
 # Share of the training records, and epochs: with fewer records there are more epochs.
 SHARES ?= 0.1:160 0.25:80 0.5:50
-ON := data.root=$(PTBXL) 'data.train_folds=[$(TRAIN_FOLDS)]' data.tune_fold=$(TUNE_FOLD)
+# With MORE or SCALED the rows are trained on these data sets as well, and compared on PTBXL alone.
+ON = $(if $(MORE)$(SCALED),'data.sources=[$(MODEL_SOURCES)]',data.root=$(PTBXL)) \
+  'data.train_folds=[$(TRAIN_FOLDS)]' data.tune_fold=$(TUNE_FOLD)
+# Runs are $(NAME)bank_s0 and so on.
+NAME ?=
 ROW := $${hydra:runtime.choices.experiment}_s$${seed}
 comma := ,
 
-study: $(READY) ## train and compare the rows of docs/results.md: ROWS=, SEEDS=, PTBXL=
-	$(BIN)/python -m ecg_siglip.train -m experiment=$(ROWS) seed=$(SEEDS) $(ON)
-	$(BIN)/python -m ecg_siglip.compare fold=$(FOLD) \
-	  'runs=[$(subst $(comma),_s*$(comma),$(ROWS))_s*]'
+study: $(READY) ## train and compare the rows of docs/results.md: ROWS=, SEEDS=, PTBXL=, MORE=, SCALED=, NAME=
+	$(BIN)/python -m ecg_siglip.train -m experiment=$(ROWS) seed=$(SEEDS) $(ON) \
+	  $(if $(NAME),'run.name=$(NAME)$(ROW)') $(SETTINGS)
+	$(BIN)/python -m ecg_siglip.compare fold=$(FOLD) $(if $(MORE)$(SCALED),data.source=ptbxl) \
+	  'runs=[$(NAME)$(subst $(comma),_s*$(comma)$(NAME),$(ROWS))_s*]'
 
 curves: $(READY) runs/pretrain/model ## train with several batch sizes and numbers of records: BATCHES=, SHARES=, SEEDS=
 	@set -e; for pair in $(BATCHES); do \

@@ -21,7 +21,7 @@ from ecg_siglip.evaluation.comparison import table
 from ecg_siglip.metrics import multilabel
 
 SPLITS = ("infarction", "block", "ischemia", "rhythm")  # conf/experiment/zeroshot_<split>.yaml
-SIMULATED = "simulated"  # the same, from a model that knows the findings from simulated ECGs
+SIMULATED = "simulated_zeroshot"  # the same, from a model that knows the findings from simulated ECGs
 RANDOM_ENCODER = "zeroshot_{}_random"  # the same, with an ECG encoder that is not trained
 # Recipes with a table of retrieval.
 REPORT_RECIPES = (
@@ -305,8 +305,8 @@ def _held_out_summary(result: dict[str, Any]) -> str:
     ]
     if result["mean"]["random_encoder"] is not None:
         each = sum(0 < row["n_seeds"] == row["n_above_floor"] for row in rows)
-        floor = f"above the random encoder ({each} with every seed)"
-        counts.insert(0, (above("random_encoder"), floor))
+        text = f"above the random encoder ({each} with every seed)"
+        counts.insert(0, (above("random_encoder"), text))
     (n, first), *others = counts
     rest = "".join(f", {n} {text}" for n, text in others)
     return (

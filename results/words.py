@@ -21,7 +21,8 @@ from ecg_siglip.evaluation.comparison import table
 from ecg_siglip.metrics import multilabel
 
 SPLITS = ("infarction", "block", "ischemia", "rhythm")  # conf/experiment/zeroshot_<split>.yaml
-SIMULATED = "simulated_zeroshot"  # the same, from a model that knows the findings from simulated ECGs
+# The same, from a model that knows the findings from simulated ECGs.
+SIMULATED = "simulated_zeroshot"
 RANDOM_ENCODER = "zeroshot_{}_random"  # the same, with an ECG encoder that is not trained
 # Recipes with a table of retrieval.
 REPORT_RECIPES = (

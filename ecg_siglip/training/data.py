@@ -220,11 +220,15 @@ class TrainingData:
         target_rows, target_mixup = (rows, mixup) if softmax else (own_rows, own_mixup)
         text_terms = []
         for term in self.terms:
-            texts, owners, labels = self.texts(term.text, rows, epoch)
-            if texts:
-                own_texts, sizes = self._own_texts(term, texts, owners, parts)
-                targets = self.mixed_targets(term, target_rows, target_mixup, owners, labels)
-                text_terms.append(TextTerm(term, own_texts, sizes, targets))
+            # All languages in each step: a step of one alone would pull the ECGs towards it.
+            in_languages = self.bank_prompts(rows, epoch) if term.text == "bank" else [None]
+            part_of_term = replace(term, weight=term.weight / len(in_languages))
+            for prompts in in_languages:
+                texts, owners, labels = self.texts(term.text, rows, epoch, prompts)
+                if texts:
+                    own_texts, sizes = self._own_texts(term, texts, owners, parts)
+                    targets = self.mixed_targets(term, target_rows, target_mixup, owners, labels)
+                    text_terms.append(TextTerm(part_of_term, own_texts, sizes, targets))
         return Batch(signals, features, text_terms, [len(part) for part in parts])
 
     def _own_texts(
@@ -268,8 +272,19 @@ class TrainingData:
         rng = np.random.default_rng([self.settings.seed, epoch, int(self.ecg_id[rows[0]]), 4])
         return self.prompts_in[rng.integers(len(self.prompts_in))]
 
+    def bank_prompts(self, rows: np.ndarray, epoch: int) -> list[list[str]]:
+        """Return the banks of a step: one per language, of several wordings a drawn one."""
+        if len({*self.languages}) == 1:
+            return [self.step_prompts(rows, epoch)]
+        rng = np.random.default_rng([self.settings.seed, epoch, int(self.ecg_id[rows[0]]), 4])
+        of_language = [
+            [own for each, own in zip(self.languages, self.prompts_in, strict=True) if each == name]
+            for name in dict.fromkeys(self.languages)
+        ]
+        return [wordings[rng.integers(len(wordings))] for wordings in of_language]
+
     def texts(
-        self, kind: str, rows: np.ndarray, epoch: int
+        self, kind: str, rows: np.ndarray, epoch: int, prompts: list[str] | None = None
     ) -> tuple[list[str], np.ndarray, Tensor]:
         """Return the texts of a batch.
 
@@ -280,6 +295,8 @@ class TrainingData:
         rows : ndarray of shape (n,), int64
             Rows of the whole batch.
         epoch : int
+        prompts : list of str, optional
+            Prompts of the findings; None: those of ``step_prompts``.
 
         Returns
         -------
@@ -296,7 +313,7 @@ class TrainingData:
         unknown is not named by the text of findings.
         """
         n_findings = len(self.codes)
-        prompts = self.step_prompts(rows, epoch)
+        prompts = self.step_prompts(rows, epoch) if prompts is None else prompts
         if kind == "bank":
             return prompts, np.full(n_findings, -1), torch.eye(n_findings, device=self.device)
         if kind == "concept":

@@ -270,8 +270,8 @@ class TextConfig:
     )
     language: str | None = setting(
         None,
-        "Language of the prompts, one of the vocabulary (of PTB-XL: en, de, ja); mixed: a random "
-        "one in each step, the first one for predictions; null: the vocabulary's own (PTB-XL: en).",
+        "Language of the prompts, one of the vocabulary (of PTB-XL: en, de, ja); mixed: all of "
+        "them, the first one for predictions; null: the vocabulary's own (PTB-XL: en).",
     )
     vocab_size: int = setting(2048, "Vocabulary size of the built-in tokenizer.", 300, 65536)
     width: int = setting(128, "Channels of a token (built-in encoder).", 16, 2048)

@@ -41,3 +41,10 @@ def test_the_mark_is_stored():
     before = Provenance(run="pretrain", simulated=True)
     after = Provenance(run="best", pretrained=before)
     assert Provenance.from_json(after.to_json()).pretrained.simulated
+
+
+def test_findings_learned_on_the_same_simulated_records_may_not():
+    version = "9 records, metadata sha256 0123456789ab"
+    before = Provenance(run="small", data=version, simulated=True, train_folds=[1], tune_fold=2)
+    with pytest.raises(ValueError, match="small was trained with AFIB"):
+        check_provenance("init=small", before, HOLDS_OUT, version)

@@ -70,14 +70,12 @@ def record(independent: Array, rng: Rng) -> tuple[Array, dict[str, str]]:
 
     Parameters
     ----------
-    independent : ndarray of shape (8, n_samples), mV, 500 Hz
-        As returned by ``rhythms.simulate_ecg``.
-    rng : numpy.random.Generator
+    independent, rng
+        As of ``electrode_noise.with_faults``.
 
     Returns
     -------
-    signal : ndarray of shape (12, n_samples), mV
-    columns : dict
+    signal, columns
         As of ``electrode_noise.with_faults``.
     """
     electrodes = at_electrodes(independent)

@@ -70,18 +70,6 @@ def halve(run: Path) -> tuple[int, int]:
     return before, path.stat().st_size
 
 
-def records_of_sources(
-    artifact: Artifact, settings: config.TrainConfig
-) -> list[tuple[str, int, int]]:
-    """Return name, training and tuning records of each data set; 0 where it is not recorded."""
-    provenance, sources = artifact.provenance, settings.data.sources
-    if len(sources) < 2:
-        name = sources[0].name if sources else settings.data.name
-        return [(name, provenance.n_train_records, provenance.n_tune_records)]
-    rows = [(each.name, 0, 0) for each in sources]
-    return [*rows, ("all", provenance.n_train_records, provenance.n_tune_records)]
-
-
 def markdown(rows: list[list[str]]) -> str:
     """Return rows as a table; the first one is its head."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
@@ -102,9 +90,9 @@ def table_of(path: Path, name: str, columns: dict[str, str]) -> str:
     """Return a CSV file of ``evaluate`` as a table with some of its columns."""
     if not path.exists():
         return "Not evaluated."
-    rows = pd.read_csv(path).to_dict("records")
+    rows = [row for row in pd.read_csv(path).to_dict("records") if row.get("n_findings", 1) > 0]
     shown = {key: words for key, words in columns.items() if any(key in row for row in rows)}
-    head = [name, *shown.values()]
+    head = ["leads" if name == "title" else name, *shown.values()]
     return markdown([head, *([str(row[name]), *(cell(row, k) for k in shown)] for row in rows)])
 
 
@@ -137,12 +125,9 @@ def card(run: Path, artifact: Artifact, settings: config.TrainConfig, command: s
         **vars(about) | {"train_folds": ", ".join(map(str, about.train_folds))},
         n_findings=len(artifact.codes),
         fs=artifact.waveform["to_fs"],
-        sources="\n".join(
-            f"| {name} | {n_train or ''} | {n_tune or ''} |"
-            for name, n_train, n_tune in records_of_sources(artifact, settings)
-        ),
+        sources=", ".join(each.name for each in settings.data.sources) or settings.data.name,
         start=(
-            f"The ECG encoder was first trained on {before.n_train_records:,} simulated ECGs."
+            f"Both encoders were first trained on {before.n_train_records:,} simulated ECGs."
             if before
             else ""
         ),

@@ -35,12 +35,23 @@ class Distributed:
         ----------
         device : {"auto", "cpu", "cuda"}
             NCCL connects processes on GPUs, gloo those on CPUs.
+
+        Raises
+        ------
+        ValueError
+            If this machine has more processes than GPUs.
         """
         if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
             return cls()
         on_gpu = pick_device(device).type == "cuda"
         if on_gpu:
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+            local, n_gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+            if local >= n_gpus:
+                raise ValueError(
+                    f"process {local + 1} of this machine, but PyTorch sees {n_gpus} CUDA "
+                    "device(s); expected one per process, or device=cpu"
+                )
+            torch.cuda.set_device(local)
         if not dist.is_initialized():
             # The first rank may build the waveform cache while the others wait.
             dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(hours=2))

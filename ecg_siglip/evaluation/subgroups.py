@@ -296,7 +296,8 @@ def scores_by_language(
     list of dict
         ``language``, the scores; ``mean_change`` of a probability against the tuned language, and
         ``same_calls``: of all findings that are positive in either language, the share positive in
-        both. Empty if the model was trained in one language, or without a text encoder.
+        both, 1 if there is none. Empty if the model was trained in one language, or without a text
+        encoder.
     """
     artifact = predictor.artifact
     if artifact.provenance.language != "mixed" or not artifact.provenance.has_text:
@@ -314,8 +315,8 @@ def scores_by_language(
         row: dict[str, Any] = {"language": language}
         row |= {key: scores[key] for key in SHORT_SCORES if key in scores}
         row["mean_change"] = float(np.abs(y_prob - tuned_prob).mean())
-        n_either = max(1, (y_pred | tuned_pred).sum())
-        row["same_calls"] = float((y_pred & tuned_pred).sum() / n_either)
+        n_either = (y_pred | tuned_pred).sum()
+        row["same_calls"] = float((y_pred & tuned_pred).sum() / n_either) if n_either else 1.0
         rows.append(row)
     return rows
 

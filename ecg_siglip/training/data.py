@@ -16,6 +16,7 @@ from torch import Tensor
 from ecg_siglip import config
 from ecg_siglip.core.distributed import Distributed
 from ecg_siglip.datasets.records import LabelledRecords, first_of
+from ecg_siglip.training.prompt_banks import PromptBanks
 from ecg_siglip.training.sampling import draw_epoch, row_weights, select_share
 from ecg_siglip.training.signals import Mixup, SignalReader
 from ecg_siglip.training.targets import (
@@ -115,16 +116,8 @@ class TrainingData:
         self.reports = usable_reports(data, settings.data.reports)
         self.vocabulary = data.vocabulary
         language = settings.text.language or data.vocabulary.language
-        known = self.vocabulary.languages
-        # One list per language and wording, with the language of each.
-        wordings = [
-            (each, prompts)
-            for each in (known if language == "mixed" else (language,))
-            for prompts in self.vocabulary.wordings(data.codes, each)
-        ]
-        self.languages = [each for each, _ in wordings]
-        self.prompts_in = [prompts for _, prompts in wordings]
-        self.prompts = self.prompts_in[0]  # used for predictions
+        self.banks = PromptBanks(self.vocabulary, data.codes, language)
+        self.prompts = self.banks.prompts[0]  # used for predictions
         # A copy for the host, so that it does not wait for the device.
         self.y_true = data.y_true
         self.labels = torch.from_numpy(data.y_true.astype(np.float32)).to(device)
@@ -221,7 +214,9 @@ class TrainingData:
         text_terms = []
         for term in self.terms:
             # All languages in each step: a step of one alone would pull the ECGs towards it.
-            in_languages = self.bank_prompts(rows, epoch) if term.text == "bank" else [None]
+            in_languages: list[list[str]] | list[None] = [None]
+            if term.text == "bank":
+                in_languages = self.banks.draw_per_language(self._prompt_rng(rows, epoch))
             part_of_term = replace(term, weight=term.weight / len(in_languages))
             for prompts in in_languages:
                 texts, owners, labels = self.texts(term.text, rows, epoch, prompts)
@@ -264,24 +259,9 @@ class TrainingData:
         partners = rows[rng.permutation(len(rows))]
         return Mixup(partners, rng.beta(alpha, alpha, len(rows)).astype(np.float32))
 
-    def step_prompts(self, rows: np.ndarray, epoch: int) -> list[str]:
-        """Return the prompts of a step; with several languages or wordings, all of a drawn one."""
-        if len(self.prompts_in) == 1:
-            return self.prompts
+    def _prompt_rng(self, rows: np.ndarray, epoch: int) -> np.random.Generator:
         # The last number separates this draw from the other draws of the epoch.
-        rng = np.random.default_rng([self.settings.seed, epoch, int(self.ecg_id[rows[0]]), 4])
-        return self.prompts_in[rng.integers(len(self.prompts_in))]
-
-    def bank_prompts(self, rows: np.ndarray, epoch: int) -> list[list[str]]:
-        """Return the banks of a step: one per language, of several wordings a drawn one."""
-        if len({*self.languages}) == 1:
-            return [self.step_prompts(rows, epoch)]
-        rng = np.random.default_rng([self.settings.seed, epoch, int(self.ecg_id[rows[0]]), 4])
-        of_language = [
-            [own for each, own in zip(self.languages, self.prompts_in, strict=True) if each == name]
-            for name in dict.fromkeys(self.languages)
-        ]
-        return [wordings[rng.integers(len(wordings))] for wordings in of_language]
+        return np.random.default_rng([self.settings.seed, epoch, int(self.ecg_id[rows[0]]), 4])
 
     def texts(
         self, kind: str, rows: np.ndarray, epoch: int, prompts: list[str] | None = None
@@ -296,7 +276,7 @@ class TrainingData:
             Rows of the whole batch.
         epoch : int
         prompts : list of str, optional
-            Prompts of the findings; None: those of ``step_prompts``.
+            Prompts of the findings; None: those of a language and wording drawn for the step.
 
         Returns
         -------
@@ -313,11 +293,12 @@ class TrainingData:
         unknown is not named by the text of findings.
         """
         n_findings = len(self.codes)
-        prompts = self.step_prompts(rows, epoch) if prompts is None else prompts
+        if prompts is None:
+            prompts = self.banks.draw(self._prompt_rng(rows, epoch))
         if kind == "bank":
             return prompts, np.full(n_findings, -1), torch.eye(n_findings, device=self.device)
         if kind == "concept":
-            language = self.languages[self.prompts_in.index(prompts)]
+            language = self.banks.language_of(prompts)
             texts, members_CF = self.vocabulary.concept_prompts(self.codes, language)
             members = torch.from_numpy(members_CF.astype(np.float32))
             return texts, np.full(len(texts), -1), members.to(self.device)

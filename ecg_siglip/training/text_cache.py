@@ -45,12 +45,12 @@ class TextCache:
         """Return the cache of the texts that a run needs again and again."""
         text = data.settings.text
         if not text.locked or text.name == "none":
-            return cls(model, data.prompts_in)
+            return cls(model, data.banks.prompts)
         kinds = {term.text for term in data.terms}
-        texts = [t for prompts in data.prompts_in for t in prompts] if kinds - {"report"} else []
+        texts = [t for prompts in data.banks.prompts for t in prompts] if kinds - {"report"} else []
         if "report" in kinds:
             texts += [data.reports[row] for row in data.train_rows]
-        return cls(model, data.prompts_in, texts)
+        return cls(model, data.banks.prompts, texts)
 
     @torch.no_grad()
     def refresh(self, batch_size: int = 64) -> None:

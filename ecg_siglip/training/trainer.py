@@ -384,7 +384,7 @@ class Trainer:
         return {
             "codes": list(self.data.codes),
             "data": self.data.version,
-            "prompts": self.data.prompts_in,
+            "prompts": self.data.banks.prompts,
             "model": self.model.state_dict(),
             "averaged": self.averaged,
             "optimizer": self.optimizer.state_dict(),
@@ -419,7 +419,7 @@ class Trainer:
                 f"{path}: begun on other data ({state['data']}); expected {self.data.version}; "
                 "take another run.name"
             )
-        if state.get("prompts", self.data.prompts_in) != self.data.prompts_in:
+        if state.get("prompts", self.data.banks.prompts) != self.data.banks.prompts:
             raise ValueError(
                 f"{path}: begun with other prompts; expected vocabulary={self.settings.vocabulary} "
                 "as it was; take another run.name"

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from ecg_siglip.core import distributed
 from ecg_siglip.core.distributed import Distributed, pick_device
 
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -34,6 +35,15 @@ def test_processes_share_whole_batches_and_leave_nothing_out(n_items, n):
 def test_the_parts_of_a_batch_are_its_rows_in_order():
     parts = Distributed(1, 3).parts(np.arange(8))
     assert [part.tolist() for part in parts] == [[0, 1, 2], [3, 4, 5], [6, 7]]
+
+
+def test_more_processes_than_gpus_are_an_error(monkeypatch):
+    for name, value in (("RANK", "1"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(distributed, "pick_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ValueError, match=r"process 2 .* sees 1 CUDA device.*or device=cpu"):
+        Distributed.join("auto")
 
 
 def test_a_process_alone_exchanges_nothing():
@@ -108,12 +118,20 @@ def test_three_processes_evaluate_and_predict_like_one(trained, simulated, tmp_p
         for part in ("model", "config.yaml"):
             (root / trained.name / part).symlink_to(trained / part)
         trained_run = [f"run.root={root}", f"run.name={trained.name}"]
-        done = run(n, "evaluate", *trained_run, "report=false", "n_bootstrap=0", "batch_size=4")
+        done = run(
+            n,
+            "evaluate",
+            *trained_run,
+            "report=false",
+            "n_bootstrap=0",
+            "batch_size=4",
+            "device=cpu",
+        )
         assert done.returncode == 0, done.stderr
         table = root / trained.name / "evaluate" / "fold10" / "predictions.parquet"
         tables.append(pd.read_parquet(table))
         records = f"records=[{','.join(map(str, paths))}]"
-        done = run(n, "predict", *trained_run, records, "batch_size=2")
+        done = run(n, "predict", *trained_run, records, "batch_size=2", "device=cpu")
         assert done.returncode != 0, "one record is damaged"
         assert "predict: record damaged" in done.stderr
         outputs.append(done.stdout)

@@ -69,7 +69,9 @@ def test_thresholds_and_probabilities_do_not_depend_on_the_labels_of_the_fold(
     after = pd.read_parquet(folder / "predictions.parquet")
     assert after["true/AFIB"].all() and not before["true/AFIB"].all()
     columns = [name for name in before if name.startswith("probability/")]
-    assert np.abs(before[columns] - after[columns]).to_numpy().max() < 1e-6
+    assert (
+        np.abs(before[columns] - after[columns]).to_numpy().max() < 1e-5
+    )  # the GPU adds in any order
     thresholds = [f"{rule}/threshold" for rule in RULES]
     pd.testing.assert_frame_equal(
         pd.read_csv(evaluated / "findings.csv")[thresholds],

@@ -24,7 +24,7 @@ def test_captions_of_a_step_have_one_language_and_all_languages_occur(train_conf
     for epoch in range(3):
         for rows in data.batches(epoch):
             prompts, _, _ = data.texts("bank", rows, epoch)
-            languages.append(data.prompts_in.index(prompts))
+            languages.append(data.banks.prompts.index(prompts))
             captions, owners, labels = data.texts("finding", rows, epoch)
             for caption, label in zip(captions, labels, strict=True):
                 assert caption == prompts[int(label.argmax())]
@@ -49,7 +49,7 @@ def test_each_step_has_the_bank_of_every_language_with_a_share_of_the_weight(tra
 def test_the_loss_in_several_languages_is_the_mean_of_those_of_each(train_config):
     data = training_data(train_config(**{"text.language": "mixed", "optim.batch_size": 16}))
     model = new_model(data.settings, data, data.terms).eval()
-    cache = TextCache(model, data.prompts_in)
+    cache = TextCache(model, data.banks.prompts)
     batch = data.batch(data.batches(0)[0], 0)
     losses = []
     for bank in batch.text_terms:

@@ -176,9 +176,9 @@ def test_the_loss_is_the_sum_over_the_known_pairs_alone(rule, mixup):
         total = total + functional.softplus(logit) - target * logit
     expected = torch.autograd.grad(total, exact)
     for loss in (pair_loss(*exact, targets, n_chunk=4), sigmoid_pair_loss(*exact, targets)):
-        torch.testing.assert_close(loss, total, rtol=1e-12, atol=0)
+        torch.testing.assert_close(loss, total, rtol=1e-7, atol=0)  # targets are float32
         for ours, one in zip(torch.autograd.grad(loss, exact), expected, strict=True):
-            torch.testing.assert_close(ours, one, rtol=1e-10, atol=1e-12)
+            torch.testing.assert_close(ours, one, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("rule", TARGETS)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ecg_siglip import config
+from ecg_siglip.core.distributed import pick_device
 from ecg_siglip.core.run_folder import from_yaml
 from ecg_siglip.training import run as run_module
 from ecg_siglip.training.run import describe_run, make_run_folder, prepare_run
@@ -22,7 +23,7 @@ def test_a_new_run_has_its_folder_and_configuration(train_config, capsys):
     first_line = capsys.readouterr().out.splitlines()[0]
     assert first_line == describe_run(trainer)
     assert first_line.startswith("r: 123 records, 71 findings, bank/present, 0.0")
-    assert first_line.endswith(" M parameters, cpu")
+    assert first_line.endswith(f" M parameters, {pick_device('auto').type}")
 
 
 def test_an_interrupted_run_continues_from_its_state(trained, train_config, capsys):

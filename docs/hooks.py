@@ -21,6 +21,8 @@ OUTSIDE = {
     "CHANGELOG.md": f"{FOLDER}/changelog.md",
     "data/README.md": f"{FOLDER}/data-sets.md",
     "results/README.md": f"{FOLDER}/published-runs.md",
+    "ecg_siglip/pretrained/README.md": f"{FOLDER}/default-model.md",
+    "examples/README.md": f"{FOLDER}/examples.md",
 }
 LINK = re.compile(r"(!?\[[^\]\n]*\])\(([^)#\s]*)(#[^)\s]*)?\)")
 FENCE = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)[^\n]*$)", re.M | re.S)

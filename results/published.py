@@ -50,9 +50,13 @@ def public_settings(run: Path) -> config.TrainConfig:
 
 
 def pack(run: Path, fold: int, out: Path) -> None:
-    """Write ``evaluate/fold<n>/`` and ``config.yaml`` of a run to one file."""
+    """Write ``evaluate/fold<n>/`` and ``config.yaml`` of a run to one file.
+
+    Of a run of several data sets, the scores on the records of ``ptbxl``.
+    """
     settings = public_settings(run)
-    folder = run / "evaluate" / f"fold{fold}"
+    source = "-ptbxl" if settings.data.sources else ""
+    folder = run / "evaluate" / f"fold{fold}{source}"
     table = pd.read_parquet(folder / "predictions.parquet")
     codes = [c.removeprefix("true/") for c in table if c.startswith("true/")]
     y_prob = table[[f"probability/{code}" for code in codes]].to_numpy()

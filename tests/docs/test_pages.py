@@ -104,6 +104,7 @@ def test_the_python_of_every_page_runs(
     for name in ("demo", "r1"):
         shutil.copytree(trained, tmp_path / "runs" / name)
     shutil.copytree(hospital, tmp_path / "data" / "hospital")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     shutil.copy(hospital / "findings.yaml", tmp_path)
     shutil.copy(hospital / "ecgs.csv", tmp_path / "data/hospital/with_folds.csv")
     text = page.read_text(encoding="utf-8")
@@ -134,10 +135,11 @@ def test_the_first_code_of_the_readme_is_the_way_to_a_prediction():
         first = shlex.split(line)[0]
         assert first in (".", "make") or commands(line) == [line], line
         assert first != "make" or line.split()[1] in targets
-    # In this order: an environment, a model, a prediction.
-    order = [lines.index(line) for line in ("make setup", "make demo")]
-    order.append(next(i for i, line in enumerate(lines) if "ecg_siglip.predict" in line))
+    # In this order: an environment, a prediction of the default model, a model, its prediction.
+    predictions = [i for i, line in enumerate(lines) if "ecg_siglip.predict" in line]
+    order = [lines.index("make setup"), predictions[0], lines.index("make demo"), predictions[1]]
     assert order == sorted(order)
+    assert "run.name" not in lines[predictions[0]]
 
 
 def test_the_readme_is_one_page():

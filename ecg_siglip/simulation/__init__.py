@@ -10,6 +10,7 @@ _MODULE_OF = {
     "simulate_ecg": "rhythms",
     "simulate_dataset": "dataset",
     "simulate_hospital": "hospital",
+    "true_measurements": "true_measurements",
 }
 __all__ = [*_MODULE_OF]
 __getattr__ = lazy_names(__name__, _MODULE_OF)

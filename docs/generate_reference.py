@@ -70,6 +70,7 @@ class Key(NamedTuple):
 
 
 ALWAYS, LONG = "always", "long records"
+MEASURED = "unless `measurements=false`"
 SIMILAR, QUESTIONS = "with `n_similar=`", "with `questions=`"
 # `[]`: an item of a list; `<code>`: the SCP-ECG code of a finding.
 JSON_FIELDS = (
@@ -137,6 +138,54 @@ JSON_FIELDS = (
         ALWAYS,
         "Share of the tuning fold that is closer to its nearest training ECG than this record is; "
         "null with fewer than 12 leads, or if the model holds no training records.",
+    ),
+    Field(
+        "measurements.n_beats",
+        "integer",
+        MEASURED,
+        "Beats in the median beat that was measured "
+        "([all measurements](../how-to/measurements.md)).",
+    ),
+    Field(
+        "measurements.<name>.value",
+        "number or null",
+        MEASURED,
+        "`rate`, `rr_sd`, `pr`, `qrs`, `qt`, `qtc_bazett`, `qtc_fridericia`, `p_axis`, `qrs_axis`, "
+        "`t_axis`; null if it is not measurable.",
+    ),
+    Field("measurements.<name>.unit", "string", MEASURED, "`1/min`, `ms` or `degrees`."),
+    Field(
+        "measurements.<name>.spread",
+        "number",
+        MEASURED,
+        "Interquartile range over the beats (`rate`), or standard error; only with a value, and "
+        "for `rate` with three intervals or more.",
+    ),
+    Field(
+        "measurements.<name>.reason",
+        "string",
+        MEASURED,
+        "Why it is not measurable; only without a value.",
+    ),
+    Field(
+        "measurements.<name>.<lead>.value",
+        "number or null",
+        MEASURED,
+        "`r`, `s` and `st` of each lead with a signal: highest R, deepest Q or S, level 60 ms "
+        "after the end of QRS; null if it is not measurable.",
+    ),
+    Field("measurements.<name>.<lead>.unit", "string", MEASURED, "`mV`."),
+    Field(
+        "measurements.<name>.<lead>.spread",
+        "number",
+        MEASURED,
+        "Standard error; only with a value.",
+    ),
+    Field(
+        "measurements.<name>.<lead>.reason",
+        "string",
+        MEASURED,
+        "Why it is not measurable; only without a value.",
     ),
     Field("similar[]", "object", SIMILAR, "The most similar training ECGs, the nearest first."),
     Field(

@@ -594,6 +594,11 @@ class PredictConfig(DecisionRule, ModelSettings):
     questions: list[str] = setting(
         [], "Questions about each record, in a language of the model's vocabulary."
     )
+    measurements: bool = setting(
+        True,
+        "Also measure heart rate, intervals, axes, amplitudes and ST levels. It takes about 0.1 s "
+        "per record, and nothing at the start; false: for many records.",
+    )
     waveform: PredictWaveform = group(PredictWaveform)
     windows: WindowsConfig = group(WindowsConfig)
     batch_size: int = setting(64, "Records, or windows of a long record, per batch.", 1, 1 << 20)

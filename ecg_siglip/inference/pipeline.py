@@ -27,6 +27,7 @@ from ecg_siglip.signals.leads import (
     nearest_lead_set,
     order_leads,
 )
+from ecg_siglip.signals.measurements import measure_ecg
 from ecg_siglip.signals.preprocessing import nonflat_leads
 from ecg_siglip.signals.quality import quality_warnings
 
@@ -76,7 +77,13 @@ def predict_records(
     predictions: list[Prediction | None] = []
     batch: dict[int, PreparedRecord] = {}
     for record in prepare_records(
-        predictor, paths, settings.waveform, settings.read, on_error, settings.windows.max_hours
+        predictor,
+        paths,
+        settings.waveform,
+        settings.read,
+        on_error,
+        settings.windows.max_hours,
+        settings.measurements,
     ):
         if isinstance(record, PreparedRecord):
             batch[len(predictions)] = record
@@ -110,10 +117,11 @@ def prepare_records(
     read: config.ReadConfig | None = None,
     on_error: OnError = print_error,
     max_hours: float = MAX_HOURS,
+    measured: bool = False,
 ) -> Iterator[PreparedRecord | LongRecord]:
     """Read and prepare records in order; ``on_error`` gets the errors of those that fail.
 
-    Records longer than ``max_hours`` fail.
+    Records longer than ``max_hours`` fail. ``measured``: with measurements.
     """
     stated = read or config.ReadConfig()
     window_s = predictor.artifact.waveform["duration_s"]
@@ -139,7 +147,8 @@ def prepare_records(
         warnings = length_warnings(prepared.duration_s, window_s)
         warnings += [*record.warnings, *about_leads]
         warnings += window_warnings(record, window_s, removes_offset(predictor))
-        yield replace(prepared, record=str(path), warnings=warnings)
+        values = measure_ecg(record.signal, record.fs, record.leads) if measured else None
+        yield replace(prepared, record=str(path), warnings=warnings, measurements=values)
 
 
 def is_long(duration_s: float, window_s: float) -> bool:
@@ -181,7 +190,12 @@ def _predict_batch(
         calibrated = multilabel.calibrate(y_prob[None], tuning.calibration)[0]
         findings = predictor.decide(calibrated, *decision_settings(settings), record.available)
         prediction = Prediction(
-            record.record, record.signal, findings, record.warnings, available=record.available
+            record.record,
+            record.signal,
+            findings,
+            record.warnings,
+            available=record.available,
+            measurements=record.measurements,
         )
         is_complete = bool(record.available.all())
         predictions.append(
@@ -241,8 +255,15 @@ def predict_long_record(
     states_leads = predictor.artifact.vocabulary.states_leads
     about_leads = lead_warnings(leads, source.name, states_leads)
     warnings = [*first_sample.warnings, *about_leads, *windows.warnings]
+    measured = measure_ecg(window.signal, window.fs, window.leads)
     prediction = Prediction(
-        long.record, signal, findings, warnings, timeline=timeline, available=available
+        long.record,
+        signal,
+        findings,
+        warnings,
+        timeline=timeline,
+        available=available,
+        measurements=measured if settings.measurements else None,
     )
     _, embedding_BD = predictor.forward(signal[None])
     is_complete = bool(available.all())

@@ -11,6 +11,7 @@ import numpy as np
 
 from ecg_siglip.core.files import UNPRINTABLE
 from ecg_siglip.inference.timeline import Timeline
+from ecg_siglip.signals.measurements import Measurements
 from ecg_siglip.vocabulary.question_matching import Match
 
 
@@ -145,6 +146,8 @@ class Prediction:
         Leads that the record has; null: all.
     questions : list of QuestionResult
         Result of each question.
+    measurements : Measurements, optional
+        Rate, intervals, axes and amplitudes; of a long record, in the window of ``signal``.
     """
 
     record: str
@@ -156,6 +159,7 @@ class Prediction:
     timeline: Timeline | None = None
     available: np.ndarray | None = None
     questions: list[QuestionResult] = field(default_factory=list)
+    measurements: Measurements | None = None
 
     def to_json(self, model: str) -> str:
         """Return the line that ``predict`` prints; the likeliest finding comes first.
@@ -188,6 +192,7 @@ class Prediction:
             "model": model,
             "warnings": self.warnings,
             "novelty": None if self.novelty is None else round(self.novelty, 4),
+            **({"measurements": self.measurements.to_dict()} if self.measurements else {}),
             **({"similar": [asdict(each) for each in self.similar]} if self.similar else {}),
             **({"questions": self._questions_json()} if self.questions else {}),
             **({"windows": self.timeline.to_json()} if self.timeline else {}),

@@ -10,6 +10,7 @@ import numpy as np
 
 from ecg_siglip.readers.record import Record
 from ecg_siglip.signals.leads import available_leads
+from ecg_siglip.signals.measurements import Measurements
 from ecg_siglip.signals.preprocessing import prepare_signal, to_int16
 
 
@@ -27,6 +28,8 @@ class PreparedRecord:
     duration_s : float, s
         Length of the recording, before it was cropped or padded.
     warnings : list of str
+    measurements : Measurements, optional
+        Of the recording at its own sampling rate, see ``measurements.measure_ecg``.
     """
 
     record: str
@@ -34,6 +37,7 @@ class PreparedRecord:
     available: np.ndarray
     duration_s: float
     warnings: list[str] = field(default_factory=list)
+    measurements: Measurements | None = None
 
 
 def prepare_record(record: Record, spec: Mapping[str, Any]) -> PreparedRecord:

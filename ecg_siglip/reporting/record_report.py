@@ -16,6 +16,7 @@ from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.reporting.ecg_plot import ecg_figure
 from ecg_siglip.reporting.fonts import with_all_letters
 from ecg_siglip.reporting.html import inline_figure, load_template
+from ecg_siglip.signals.measurements import NAMES, PER_LEAD, UNITS, Measurement, Measurements
 from ecg_siglip.signals.preprocessing import from_int16
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class RecordReport:
         Names of the findings whose criteria need leads that the record does not have.
     similar : sequence of str
         Training ECGs most like this one, one line each.
+    measurements : Measurements, optional
     """
 
     record: str
@@ -63,11 +65,33 @@ class RecordReport:
     spans: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
     not_assessable: Sequence[str] = ()
     similar: Sequence[str] = ()
+    measurements: Measurements | None = None
 
     def shown(self) -> list[Finding]:
         """Return all findings that are present, then the likeliest others."""
         n_shown = max(N_SHOWN, sum(finding.present for finding in self.findings))
         return sorted(self.findings, key=lambda f: (not f.present, -f.probability))[:n_shown]
+
+    def measured(self) -> list[tuple[str, str, str]]:
+        """Return name, value with spread, and remark of each measurement that has no lead."""
+        if self.measurements is None:
+            return []
+        named = {name: getattr(self.measurements, name) for name in UNITS}
+        return [(NAMES[name], value_text(one), one.reason) for name, one in named.items()]
+
+    def measured_leads(self) -> list[tuple[str, list[str]]]:
+        """Return the names of R, S and ST with their values in the leads of ``lead_names``, mV."""
+        if self.measurements is None:
+            return []
+        named = {name: getattr(self.measurements, name).values() for name in PER_LEAD}
+        return [
+            (NAMES[name], ["–" if one.value is None else f"{one.value:.2f}" for one in values])
+            for name, values in named.items()
+        ]
+
+    def lead_names(self) -> list[str]:
+        """Return the leads that were measured."""
+        return [] if self.measurements is None else list(self.measurements.r)
 
     def share(self, code: str) -> str:
         """Return the share of the record in which a finding is present."""
@@ -106,6 +130,7 @@ def make_record_report(
             f"{', '.join(each.findings) or 'no finding'}"
             for each in prediction.similar
         ],
+        measurements=prediction.measurements,
     )
     if prediction.timeline:
         spans = {
@@ -114,6 +139,29 @@ def make_record_report(
         note, duration_s = prediction.timeline.note(), prediction.timeline.windows.duration_s
         report = replace(report, note=note, duration_s=duration_s, spans=spans)
     return report
+
+
+def value_text(one: Measurement, with_spread: bool = True) -> str:
+    """Return a measurement with its unit, or that it is not measurable."""
+    if one.value is None:
+        return "not measurable"
+    unit = {"degrees": "°", "1/min": "/min"}.get(one.unit, f" {one.unit}")
+    spread = f" ± {one.spread:.0f}" if with_spread and one.spread is not None else ""
+    return f"{one.value:.0f}{spread}{unit}"
+
+
+def measurement_line(measurements: Measurements) -> str:
+    """Return the measurements on one line, as on the print of an electrocardiograph."""
+    named = {name: getattr(measurements, name) for name in UNITS}
+    text = {
+        name: "–" if one.value is None else value_text(one, with_spread=False)
+        for name, one in named.items()
+    }
+    return (
+        f"Rate {text['rate']}   PR {text['pr']}   QRS {text['qrs']}   QT {text['qt']}   "
+        f"QTc {text['qtc_bazett']} (Bazett), {text['qtc_fridericia']} (Fridericia)   "
+        f"axes P {text['p_axis']}, QRS {text['qrs_axis']}, T {text['t_axis']}"
+    )
 
 
 def mark_strength(attribution: np.ndarray, fs: float) -> np.ndarray:
@@ -220,6 +268,8 @@ def _page(report: RecordReport, model: str, rule: str) -> Figure:
         for finding in report.shown()
         if finding.present
     ] or ["none of the findings"]
+    if report.measurements is not None:
+        lines.insert(0, measurement_line(report.measurements))
     lines += [report.note] if report.note else []
     if report.not_assessable:
         lines.append(f"Not assessable in these leads: {len(report.not_assessable)} findings")

@@ -38,13 +38,11 @@ ST_S = 0.06  # after the end of QRS
 LEVEL_S = 0.016  # before the onset of QRS: the level from which amplitudes are measured
 P_SPREAD = 0.22  # of the size of the P wave from beat to beat, of its mean
 P_MV = 0.02  # the smallest P wave, from peak to peak in the lead with most of it
-T_MV = 0.04
+T_MV = 0.06
 MAX_P_RATE = 135.0  # 1/min; above it P is on the T wave before
 FAST_RATE = 100.0  # 1/min; above it a P wave without axis may be a wave of flutter
 SINUS_P_AXIS = (-30.0, 100.0)
 P_S, HALF_P_S = 0.12, 0.05  # of a P wave, and from its peak to its end at least
-FLUTTER_S, COPY = (0.17, 0.28), 0.8  # cycle of flutter, and correlation of its waves
-COPY_SIZE = (0.4, 2.5)
 # Larger standard deviations over halves of the beats: not measurable.
 MAX_SPREAD = {"pr": 12.0, "qrs": 10.0, "qt": 15.0, "axis": 15.0, "r": 0.15, "s": 0.15, "st": 0.05}
 UNITS = {
@@ -137,8 +135,10 @@ def _json(one: Measurement) -> dict[str, Any]:
     def rounded(value: float) -> float:
         return round(value, digits) if digits else round(value)
 
-    spread = None if one.spread is None else round(one.spread, max(digits, 1))
-    return {"value": rounded(one.value), "unit": one.unit, "spread": spread}
+    content: dict[str, Any] = {"value": rounded(one.value), "unit": one.unit}
+    if one.spread is not None:
+        content["spread"] = round(one.spread, max(digits, 1))
+    return content
 
 
 class _Wave(NamedTuple):
@@ -394,7 +394,7 @@ def _p_reason(cut: np.ndarray, whole: _Wave, rr_s: float) -> str:
     sizes = (single * template).sum(axis=(1, 2)) / float(np.square(template).sum())
     if sizes.std() > P_SPREAD:
         return "no constant P wave before each QRS complex: atrial fibrillation, AV block or noise"
-    if _has_copy(beat, slice(part.start, min(part.start + round(P_S * FS), onset))):
+    if wave_bounds.has_copy(beat, slice(part.start, min(part.start + round(P_S * FS), onset))):
         return "waves like the P wave elsewhere, too: atrial flutter, or a T wave"
     axis = whole.values.get("p_axis")
     if axis is None and rr_s < 60 / FAST_RATE:
@@ -402,24 +402,6 @@ def _p_reason(cut: np.ndarray, whole: _Wave, rr_s: float) -> str:
     if axis is not None and not SINUS_P_AXIS[0] <= axis <= SINUS_P_AXIS[1]:
         return f"no P wave of a sinus rhythm (axis {axis:.0f} degrees): flutter or another origin"
     return ""
-
-
-def _has_copy(beat: np.ndarray, part: slice) -> bool:
-    """Return whether a wave of a median beat is there a second time, a flutter cycle before it."""
-    wave = beat[:, part] - beat[:, part].mean(axis=1, keepdims=True)
-    power = float(np.square(wave).sum())
-    low, high = (round(seconds * FS) for seconds in FLUTTER_S)
-    for lag in range(low, min(high, part.start), 4):
-        other = beat[:, part.start - lag : part.stop - lag]
-        other = other - other.mean(axis=1, keepdims=True)
-        if not np.isfinite(other).all():
-            continue
-        size = float((wave * other).sum()) / power
-        if COPY_SIZE[0] < size < COPY_SIZE[1] and size * power > COPY * np.sqrt(
-            power * float(np.square(other).sum())
-        ):
-            return True
-    return False
 
 
 def _with_spread(

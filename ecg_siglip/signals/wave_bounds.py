@@ -20,6 +20,8 @@ T_AFTER_S = 0.05  # after the end of QRS
 T_DESCENT_S = 0.16  # after the peak
 MAX_PR_S, MIN_PR_S = 0.34, 0.05
 REPEATED_S, REPEATED = 0.15, 0.7  # distance and height of another wave like the P wave
+FLUTTER_S, COPY = (0.17, 0.28), 0.8  # cycle of flutter, and correlation of its waves
+COPY_SIZE = (0.4, 2.5)
 P_RISE_S = 0.13  # from onset to peak at most
 
 
@@ -246,6 +248,24 @@ def _is_repeated(wave: np.ndarray, peak: int) -> bool:
         first, last = sorted((top, peak))
         valley = wave[first:last].min()
         if wave[top] - valley >= REPEATED * (wave[peak] - valley):
+            return True
+    return False
+
+
+def has_copy(beat: np.ndarray, part: slice) -> bool:
+    """Return whether a wave of a median beat is there a second time, a flutter cycle before it."""
+    wave = beat[:, part] - beat[:, part].mean(axis=1, keepdims=True)
+    power = float(np.square(wave).sum())
+    low, high = (round(seconds * FS) for seconds in FLUTTER_S)
+    for lag in range(low, min(high, part.start), 4):
+        other = beat[:, part.start - lag : part.stop - lag]
+        other = other - other.mean(axis=1, keepdims=True)
+        if not np.isfinite(other).all():
+            continue
+        size = float((wave * other).sum()) / power
+        if COPY_SIZE[0] < size < COPY_SIZE[1] and size * power > COPY * np.sqrt(
+            power * float(np.square(other).sum())
+        ):
             return True
     return False
 

@@ -22,6 +22,7 @@ from ecg_siglip.metrics import multilabel
 from ecg_siglip.predict import predict, print_lines
 from ecg_siglip.readers.folders import expand_paths
 from ecg_siglip.readers.record import read_record
+from ecg_siglip.signals.measurements import measure_ecg
 from ecg_siglip.signals.preprocessing import resample
 
 
@@ -81,7 +82,7 @@ def test_findings_are_those_above_their_threshold_in_descending_order(run_predic
     probabilities = [finding["probability"] for finding in prediction["findings"]]
     assert probabilities == sorted(probabilities, reverse=True)
     keys = {"record", "findings", "not_excluded", "not_assessable", "probabilities", "model"}
-    keys |= {"warnings", "novelty"}
+    keys |= {"warnings", "novelty", "measurements"}
     assert set(prediction) == keys
 
 
@@ -409,3 +410,14 @@ def test_questions_are_matched_to_findings(run_predict, path):
     assert {key: value for key, value in prediction.items() if key != "questions"} == without
     with pytest.raises(ValueError, match="the question is empty"):
         run_predict(path, questions=["AF?", " "])
+
+
+def test_measurements_are_in_the_json_unless_they_are_off(run_predict, path):
+    _, (measured,), _ = run_predict(path)
+    record = read_record(path)
+    own = measure_ecg(record.signal, record.fs, record.leads).to_dict()
+    assert measured["measurements"] == own
+    assert 30 < own["rate"]["value"] < 220 and own["rate"]["unit"] == "1/min"
+    _, (without,), _ = run_predict(path, measurements=False)
+    assert "measurements" not in without
+    assert without["probabilities"] == measured["probabilities"]

@@ -91,6 +91,10 @@ def fields(value, path: str = "") -> list[tuple[str, object]]:
     for key, item in value.items():
         by_code = path.endswith(("probabilities.", "windows[].findings."))
         name = f"{path}<code>" if by_code else f"{path}{key}"
+        if path == "measurements." and isinstance(item, dict):
+            name = f"{path}<name>"
+        elif path == "measurements.<name>." and isinstance(item, dict):
+            name = f"{path}<lead>"
         if isinstance(item, list):
             found += fields(item, name)
         elif isinstance(item, dict):
@@ -141,7 +145,8 @@ def test_the_json_of_predictions_has_the_fields_of_the_page(full_run, trained, s
             if declared[path].present == reference.ALWAYS
         }
         assert always <= set(output)
-    missing = {"warnings[]", "questions[].notes[]"} - set(seen)
+    not_measured = "measurements.<name>.<lead>.reason"
+    missing = {"warnings[]", "questions[].notes[]", not_measured} - set(seen)
     assert set(seen) | missing == set(declared)
     for path, values in seen.items():
         names = declared[path].type.split(" or ")
@@ -149,6 +154,8 @@ def test_the_json_of_predictions_has_the_fields_of_the_page(full_run, trained, s
         for value in values:
             assert isinstance(value, allowed), (path, value)
             assert isinstance(value, bool) == ("boolean" in names), (path, value)
+        if not_measured not in seen and path == "measurements.<name>.<lead>.value":
+            continue
         if "null" in names and path != "questions[].uncalibrated":
             assert None in values, path
 

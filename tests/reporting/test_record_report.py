@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from helpers import FS, beats
 
 from ecg_siglip.config import PredictConfig
 from ecg_siglip.inference.pipeline import predict_records
@@ -15,8 +16,11 @@ from ecg_siglip.reporting.record_report import (
     RecordReport,
     make_record_report,
     mark_strength,
+    measurement_line,
     write_record_reports,
 )
+from ecg_siglip.signals.leads import LEADS
+from ecg_siglip.signals.measurements import measure_ecg
 
 
 @pytest.fixture
@@ -43,6 +47,25 @@ def test_the_page_has_all_parts_and_no_external_ones(example, tmp_path):
     assert "finding &lt;29&gt;" in page, "names are text, not markup"
     assert not re.search(r"(?:src|href)=\"(?!data:)", page)
     assert "default-src 'none'" in page
+
+
+def test_measurements_are_shown_with_their_spread_or_reason(example, tmp_path):
+    measured = measure_ecg(beats(), FS, LEADS)
+    report = dataclasses.replace(example, measurements=measured)
+    write_record_reports(tmp_path / "out.html", [report], "r1 (0.2.0)", "expected_f1")
+    page = (tmp_path / "out.html").read_text("utf-8")
+    assert "<h2>Measurements</h2>" in page and "QTc (Fridericia)" in page
+    assert "60 ± 0/min" in page
+    assert measured.pr.value is None and measured.pr.reason in page
+    assert page.count('<th scope="col">V6</th>') == 1
+    line = measurement_line(measured)
+    assert line.startswith("Rate 60/min   PR –   QRS ") and "(Bazett)" in line
+    write_record_reports(tmp_path / "out.pdf", [report], "r1 (0.2.0)", "expected_f1")
+
+
+def test_a_report_without_measurements_has_no_table_of_them(example, tmp_path):
+    write_record_reports(tmp_path / "out.html", [example], "r1 (0.2.0)", "expected_f1")
+    assert "<h2>Measurements</h2>" not in (tmp_path / "out.html").read_text("utf-8")
 
 
 def test_findings_that_are_present_come_first_then_the_likeliest_others(example):

@@ -313,7 +313,7 @@ def quiet_if_stdout_closes() -> Iterator[None]:
     except BrokenPipeError:
         if not _is_closed(sys.stdout):  # another pipe
             raise
-        # Python flushes once more at its end.
+        # Python flushes again at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None
 

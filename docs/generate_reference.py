@@ -79,7 +79,8 @@ JSON_FIELDS = (
         "findings[]",
         "object",
         ALWAYS,
-        "The findings that are present, the most probable first. The list may be empty.",
+        "The findings that are reported, the most probable first. No two of them exclude each "
+        "other. The list may be empty.",
     ),
     Field("findings[].code", "string", ALWAYS, "SCP-ECG code."),
     Field("findings[].name", "string", ALWAYS, "English name."),
@@ -88,14 +89,36 @@ JSON_FIELDS = (
         "findings[].threshold",
         "number",
         ALWAYS,
-        "The finding is present if its probability reaches this value.",
+        "The finding is reported if its probability reaches this value, unless another reported "
+        "finding excludes it.",
     ),
     Field(
-        "findings[].certainty",
+        "findings[].likelihood",
         "string",
-        "models with operating points",
-        "`sure` or `likely`: whether the probability also reaches the threshold for the wanted "
-        "`precision`.",
+        ALWAYS,
+        "Word for the probability alone: `very likely`, `likely`, `possible`, `unlikely` or "
+        "`very unlikely`.",
+    ),
+    Field(
+        "findings[].alternatives[]",
+        "object",
+        "if there are any",
+        "Findings that reach their thresholds as well and are not very unlikely, but this one "
+        "excludes them.",
+    ),
+    Field("findings[].alternatives[].code", "string", "if there are any", "SCP-ECG code."),
+    Field("findings[].alternatives[].name", "string", "if there are any", "English name."),
+    Field(
+        "findings[].alternatives[].probability",
+        "number",
+        "if there are any",
+        "Calibrated probability, 0 to 1.",
+    ),
+    Field(
+        "findings[].alternatives[].likelihood",
+        "string",
+        "if there are any",
+        "Word for its probability.",
     ),
     Field(
         "findings[].at_s",
@@ -107,8 +130,9 @@ JSON_FIELDS = (
         "not_excluded[]",
         "string",
         ALWAYS,
-        "Codes of findings that are not present but cannot be excluded at the wanted "
-        "`sensitivity`.",
+        "Codes of findings that are neither reported nor an alternative, the most probable first: "
+        "from 5 % up, time-critical ones from 1 %; with `not_excluded=full` also what would be "
+        "reported at the wanted `sensitivity`.",
     ),
     Field(
         "not_assessable[]",
@@ -223,7 +247,13 @@ JSON_FIELDS = (
         "questions[].matches[].present",
         "boolean",
         QUESTIONS,
-        "Whether the probability reaches the threshold.",
+        "Whether the finding is reported.",
+    ),
+    Field(
+        "questions[].matches[].likelihood",
+        "string or null",
+        QUESTIONS,
+        "Word for the probability; null if it is not assessable.",
     ),
     Field("questions[].no_match", "boolean", QUESTIONS, "True if the question names no finding."),
     Field(
@@ -378,12 +408,17 @@ METRICS = (
     Key("R/micro_f1", "F1 over all record-finding pairs together."),
     Key("R/samples_f1", "Mean over the records of the F1 of their sets of findings."),
     Key("R/macro_f1_min5", "`R/macro_f1` over findings with 5 or more positives in the fold."),
+    Key("consistent/macro_f1", "As `R/macro_f1`, of the consistent sets that are reported."),
+    Key("consistent/micro_f1", "As `R/micro_f1`, of the consistent sets."),
+    Key("consistent/samples_f1", "As `R/samples_f1`, of the consistent sets."),
+    Key("consistent/macro_f1_min5", "As `R/macro_f1_min5`, of the consistent sets."),
     Key("macro_auroc", "Mean area under the ROC curve; it needs no threshold."),
     Key("macro_auroc_min5", "The same over findings with 5 or more positives."),
     Key("macro_auprc", "Mean average precision (area under the precision-recall curve)."),
     Key("macro_auprc_min5", "The same over findings with 5 or more positives."),
     Key("micro_auprc", "Average precision over all record-finding pairs together."),
     Key("ece", "Expected calibration error over all record-finding pairs, 15 bins."),
+    Key("n_contradictory", "Records of which two excluding findings reach their thresholds."),
     Key("n_records", "Records of the fold."),
     Key("n_findings", "Findings with a positive in the fold."),
     Key("n_findings_min5", "Findings with 5 or more positives in the fold."),

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ecg_siglip import __doc__ as package_doc
 from ecg_siglip import __version__
+from ecg_siglip.core.command_line import quiet_if_stdout_closes
 
 # In the order of a first use, for the help page.
 COMMANDS = (
@@ -63,7 +64,8 @@ def main() -> int:
     """
     first, *rest = sys.argv[1:] or ["--help"]
     if first in ("-h", "--help"):
-        print(help_text())
+        with quiet_if_stdout_closes():
+            print(help_text())
         return 0
     if first == "--version":
         print(f"ecg_siglip {__version__}")

@@ -588,6 +588,12 @@ class PredictConfig(DecisionRule, ModelSettings):
         "Language of the prompts, one of the model's vocabulary; null: the language used for "
         "calibration.",
     )
+    not_excluded: str = setting(
+        "short",
+        "Findings listed as not excluded. short: from 5 % up, critical ones from 1 %; full: also "
+        "what would be reported at the sensitivity.",
+        choices=("short", "full"),
+    )
     n_similar: int = setting(
         0, "Number of similar training ECGs to list, with their findings.", 0, 100
     )

@@ -63,9 +63,9 @@ SETTINGS = {
         model out private repo revision run.name run.root to
     """,
     "predict": """
-        batch_size device language measurements model n_attributions n_similar operating_point
-        precision questions read.fs read.gain read.leads read.units records report run.name run.root
-        sensitivity source threshold_rule waveform.allow_flat waveform.allow_gaps
+        batch_size device language measurements model n_attributions n_similar not_excluded
+        operating_point precision questions read.fs read.gain read.leads read.units records report
+        run.name run.root sensitivity source threshold_rule waveform.allow_flat waveform.allow_gaps
         waveform.allow_missing_leads waveform.allow_short windows.max_hours windows.step_s
         windows.sustained_s
     """,

@@ -6,12 +6,14 @@ import dataclasses
 import difflib
 import os
 import re
+import select
 import shlex
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ecg_siglip.core.files import one_line, visible
 from ecg_siglip.core.settings import check_settings, setting_fields
@@ -296,6 +298,35 @@ def _override_mistake(command: str, schema: type, overrides: list[str]) -> str:
     return ""
 
 
+@contextmanager
+def quiet_if_stdout_closes() -> Iterator[None]:
+    """End without a message if the reader of stdout ends first, as ``head`` does.
+
+    Raises
+    ------
+    SystemExit
+        With 141, the exit code of a program that SIGPIPE ends.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _is_closed(sys.stdout):  # another pipe
+            raise
+        # Python flushes again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
+
+
+def _is_closed(stream: TextIO) -> bool:
+    """Return whether nothing reads what is written to a pipe; False where that is unknown."""
+    if not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(stream.fileno(), 0)  # errors are always reported
+    return bool(poll.poll(0))
+
+
 def run_command(command: str, schema: type, function: Callable[[Any], int | None]) -> None:
     """Compose ``conf/<command>.yaml`` with the command line, check it, run ``function(config)``.
 
@@ -304,7 +335,8 @@ def run_command(command: str, schema: type, function: Callable[[Any], int | None
     is the exit code. ``--help`` prints ``help_page`` instead of Hydra's page, which has no units.
     """
     if {"-h", "--help"} & set(sys.argv[1:]):
-        print(help_page(command, schema, (function.__doc__ or "").strip().splitlines()[0]))
+        with quiet_if_stdout_closes():
+            print(help_page(command, schema, (function.__doc__ or "").strip().splitlines()[0]))
         return
     overrides = sys.argv[1:]
     mistake = _renamed(schema, overrides) or _list_mistake(schema, overrides)
@@ -325,7 +357,8 @@ def run_command(command: str, schema: type, function: Callable[[Any], int | None
         try:
             config = OmegaConf.to_object(composed)
             check_settings(config)
-            code = function(config)
+            with quiet_if_stdout_closes():
+                code = function(config)
         except MissingMandatoryValue as error:
             name = error.full_key
             print(f"{command}: {name} is missing; expected {name}=...", file=sys.stderr)

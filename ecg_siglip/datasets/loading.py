@@ -73,7 +73,8 @@ def load_evaluation_data(
     """
     if settings.root and trained.data.sources:
         raise ValueError(
-            "data.root: the run was trained on several data sets, each with a folder of its own"
+            "data.root: the run was trained on several data sets, each with a folder of its own; "
+            "for other data in the layout of PTB-XL: expected data.kind=ptbxl, too"
         )
     changed = replace(
         trained.data,

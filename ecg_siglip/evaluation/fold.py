@@ -38,12 +38,14 @@ from ecg_siglip.evaluation.evaluated_data import (
 from ecg_siglip.evaluation.subgroups import Breakdown, breakdown_tables
 from ecg_siglip.evaluation.trained_run import TrainedRun, load_run
 from ecg_siglip.metrics import multilabel
+from ecg_siglip.metrics.consistency import contradictory
 from ecg_siglip.metrics.multilabel import without_nan
 from ecg_siglip.metrics.summary import headline
 from ecg_siglip.models.artifact import Artifact
 from ecg_siglip.signals.preprocessing import from_int16
 
 N_WORST = 6
+CONSISTENT = "consistent"  # rule of the scores of what is reported, see ``metrics.consistency``
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +141,11 @@ def write_outputs(
     """
     artifact = run.predictor.artifact
     y_true, y_prob = predictions.y_true, predictions.y_prob
-    scores = multilabel.scores(y_true, y_prob, artifact.thresholds, settings.n_bootstrap)
+    decision = run.predictor.decision(artifact.default_rule)
+    decided = artifact.thresholds | {CONSISTENT: decision.present(y_prob)}
+    scores = multilabel.scores(y_true, y_prob, decided, settings.n_bootstrap)
+    reached = contradictory(decision.reached(y_prob), decision.exclusive)
+    scores["n_contradictory"] = int(reached.sum())
     per_finding = multilabel.per_finding(y_true, y_prob, artifact.thresholds, settings.n_bootstrap)
     tables = breakdown_tables(
         run.predictor,

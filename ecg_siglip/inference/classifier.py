@@ -14,7 +14,6 @@ from ecg_siglip.core.run_folder import DEFAULT, default_model
 from ecg_siglip.inference.predictor import Predictor, probabilities
 from ecg_siglip.inference.tuning import tune_fold
 from ecg_siglip.metrics.decision_rules import DEFAULT_RULE
-from ecg_siglip.metrics.multilabel import apply_thresholds
 from ecg_siglip.metrics.operating_points import operating_thresholds
 from ecg_siglip.metrics.validation import labels
 from ecg_siglip.models.artifact import push_to_hub
@@ -132,9 +131,11 @@ class EcgClassifier:
         return self.predictor.probabilities(self._prepare(X))
 
     def predict(self, X: Ecgs) -> np.ndarray:
-        """Decide which findings are present, (n_records, n_findings) bool; errors as above."""
-        thresholds = self.predictor.artifact.thresholds[self.rule]
-        return apply_thresholds(self.predict_proba(X), thresholds)
+        """Decide which findings are reported, (n_records, n_findings) bool; errors as above.
+
+        The most probable consistent set of each record, see ``metrics.consistency``.
+        """
+        return self.predictor.decision(self.rule).present(self.predict_proba(X))
 
     def fit(self, X: Ecgs, y: ArrayLike) -> EcgClassifier:
         """Fit calibration and thresholds to these records; the model's weights do not change.

@@ -11,6 +11,7 @@ import numpy as np
 
 from ecg_siglip import config
 from ecg_siglip.core.files import one_line
+from ecg_siglip.inference.decision import Decision
 from ecg_siglip.inference.prediction import Finding, Prediction, SimilarRecord
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.inference.questions import interpret_question
@@ -72,7 +73,7 @@ def predict_records(
     Raises
     ------
     ValueError
-        As ``Predictor.decide`` and ``questions.interpret_question``.
+        As ``Predictor.decision`` and ``questions.interpret_question``.
     """
     predictions: list[Prediction | None] = []
     batch: dict[int, PreparedRecord] = {}
@@ -188,7 +189,7 @@ def _predict_batch(
     for record, y_prob, embedding_D in zip(records, raw, embedding_BD, strict=True):
         tuning = predictor.tuning(record.available)
         calibrated = multilabel.calibrate(y_prob[None], tuning.calibration)[0]
-        findings = predictor.decide(calibrated, *decision_settings(settings), record.available)
+        findings = _decision(predictor, settings, record.available).findings(calibrated)
         prediction = Prediction(
             record.record,
             record.signal,
@@ -240,7 +241,8 @@ def predict_long_record(
         allow_gaps,
     )
     sustained_s = settings.windows.sustained_s
-    findings, best = _decide_long(predictor, windows, settings, available, sustained_s)
+    decision = _decision(predictor, settings, available)
+    findings, best = _decide_long(decision, windows, sustained_s)
     shown = representative_window(
         windows.probabilities,
         np.array([finding.threshold for finding in findings]),
@@ -249,7 +251,7 @@ def predict_long_record(
     first = round(windows.starts_s[shown] * source.fs)
     window = source.piece(first, first + round(window_s * source.fs))
     signal = prepare(bridge_gaps(source, window, first) if allow_gaps else window)
-    present = _present_in_windows(windows, findings)
+    present = decision.present(windows.probabilities)
     codes = predictor.artifact.codes
     timeline = Timeline(windows, codes, present, best, shown, sustained_s)
     states_leads = predictor.artifact.vocabulary.states_leads
@@ -271,43 +273,16 @@ def predict_long_record(
 
 
 def _decide_long(
-    predictor: Predictor,
-    windows: Windows,
-    settings: config.PredictConfig,
-    available: np.ndarray | None,
-    sustained_s: float,
+    decision: Decision, windows: Windows, sustained_s: float
 ) -> tuple[list[Finding], np.ndarray]:
     """Decide which findings of a long record are present; return also their likeliest windows.
 
-    A finding that reaches its threshold only where a likelier finding excludes it is not present:
-    of two rhythms in the same half minute, the likelier one is. Its probability stays, and it is
-    among the possible findings.
+    A finding that reaches its threshold only where a finding that is present excludes it is not
+    present, but its alternative: of two rhythms in the same half minute, one is.
     """
     overall, _ = windows.overall(sustained_s)
-    findings = predictor.decide(overall, *decision_settings(settings), available)
-    exclusive_FF = predictor.artifact.vocabulary.exclusive_pairs(predictor.artifact.codes)
-    is_sustained, best = windows.sustained(
-        lambda y_prob: _present(y_prob, findings), exclusive_FF, sustained_s
-    )
-    decided = [
-        finding
-        if is_one or not finding.present
-        else replace(finding, present=False, certainty=finding.certainty and "possible")
-        for finding, is_one in zip(findings, is_sustained, strict=True)
-    ]
-    return decided, best
-
-
-def _present_in_windows(windows: Windows, findings: Sequence[Finding]) -> np.ndarray:
-    """Return which findings are present in each window, (n_windows, n_findings) bool."""
-    return _present(windows.probabilities, findings)
-
-
-def _present(y_prob: np.ndarray, findings: Sequence[Finding]) -> np.ndarray:
-    """Return which probabilities (n, n_findings) reach the threshold of an assessable finding."""
-    thresholds = np.array([finding.threshold for finding in findings])
-    assessable = np.array([finding.assessable for finding in findings])
-    return np.asarray(multilabel.apply_thresholds(y_prob, thresholds) & assessable)
+    is_sustained, best = windows.sustained(decision.present, sustained_s)
+    return decision.findings(overall, is_sustained), best
 
 
 def add_neighbors(
@@ -364,26 +339,26 @@ def threshold_rule(settings: config.PredictConfig) -> str:
     }[settings.operating_point]
 
 
-def decision_settings(settings: config.PredictConfig) -> tuple[str, float, float]:
-    """Return the rule, sensitivity and precision that ``Predictor.decide`` takes."""
-    return threshold_rule(settings), settings.sensitivity, settings.precision
+def _decision(
+    predictor: Predictor, settings: config.PredictConfig, available: np.ndarray | None
+) -> Decision:
+    """Return the decision rule of the settings (errors as ``Predictor.decision``)."""
+    sensitivity = settings.sensitivity if settings.not_excluded == "full" else None
+    return predictor.decision(threshold_rule(settings), available, sensitivity)
 
 
 def apply_decision_rule(
     predictor: Predictor, prediction: Prediction, settings: config.PredictConfig
 ) -> Prediction:
-    """Decide again on the same probabilities (errors as ``Predictor.decide``).
+    """Decide again on the same probabilities (errors as ``Predictor.decision``).
 
     The window that is shown of a long record does not change.
     """
-    timeline = prediction.timeline
+    timeline, decision = prediction.timeline, _decision(predictor, settings, prediction.available)
     if timeline is None:
         y_prob = np.array([finding.probability for finding in prediction.findings])
-        findings = predictor.decide(y_prob, *decision_settings(settings), prediction.available)
-        return replace(prediction, findings=findings)
+        return replace(prediction, findings=decision.findings(y_prob))
     windows = timeline.windows
-    findings, best = _decide_long(
-        predictor, windows, settings, prediction.available, timeline.sustained_s
-    )
-    timeline = replace(timeline, present=_present_in_windows(windows, findings), best=best)
+    findings, best = _decide_long(decision, windows, timeline.sustained_s)
+    timeline = replace(timeline, present=decision.present(windows.probabilities), best=best)
     return replace(prediction, findings=findings, timeline=timeline)

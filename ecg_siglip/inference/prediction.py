@@ -11,29 +11,32 @@ import numpy as np
 
 from ecg_siglip.core.files import UNPRINTABLE
 from ecg_siglip.inference.timeline import Timeline
+from ecg_siglip.metrics.likelihood import likelihood_word
 from ecg_siglip.signals.measurements import Measurements
 from ecg_siglip.vocabulary.question_matching import Match
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A finding of a record: present or not, and how likely.
+    """A finding of a record: whether it is reported, and how likely it is.
 
     Attributes
     ----------
     code, name : str
     probability, threshold : float in [0, 1]
     present : bool
-        The probability reaches the threshold; in a long record also: not only in stretches in
-        which a likelier finding excludes this one, see ``Vocabulary.exclusive_pairs``.
-    certainty : {"sure", "likely", "possible", "unlikely", ""}
-        sure: the probability reaches the threshold of the chosen precision; likely: present, but
-        below that threshold; possible: not present, but not excluded at the chosen sensitivity;
-        unlikely: excluded. Empty for models without such thresholds, and if it is not present and
-        no training record had it.
+        It is reported: the probability reaches the threshold of the operating point, and no
+        finding that is present excludes it, see ``metrics.consistency``.
     assessable : bool
         False if its criteria need leads that the record does not have: the finding is then neither
         present nor absent, whatever the probability.
+    not_excluded : bool
+        It is not reported, but not very unlikely either, or critical: see ``decision``.
+    alternative_to : str
+        Code of the finding that is reported in its place: both reach their thresholds, they exclude
+        each other, and this one is not very unlikely or critical.
+    likelihood : str
+        Word for the probability alone, see ``metrics.likelihood``.
     """
 
     code: str
@@ -41,8 +44,21 @@ class Finding:
     probability: float
     threshold: float
     present: bool
-    certainty: str = ""
     assessable: bool = True
+    not_excluded: bool = False
+    alternative_to: str = ""
+    likelihood: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "likelihood", likelihood_word(self.probability))
+
+
+def alternatives(findings: Iterable[Finding], code: str) -> list[Finding]:
+    """Return the findings that another one is reported in place of, the likeliest first."""
+    return sorted(
+        (finding for finding in findings if finding.alternative_to == code),
+        key=lambda finding: -finding.probability,
+    )
 
 
 @dataclass(frozen=True)
@@ -161,6 +177,10 @@ class Prediction:
     questions: list[QuestionResult] = field(default_factory=list)
     measurements: Measurements | None = None
 
+    def alternatives(self, code: str) -> list[Finding]:
+        """Return the findings that a finding is reported in place of, the likeliest first."""
+        return alternatives(self.findings, code)
+
     def to_json(self, model: str) -> str:
         """Return the line that ``predict`` prints; the likeliest finding comes first.
 
@@ -175,7 +195,8 @@ class Prediction:
                 "name": f.name,
                 "probability": round(f.probability, 6),
                 "threshold": round(f.threshold, 6),
-                **({"certainty": f.certainty} if f.certainty else {}),
+                "likelihood": f.likelihood,
+                **self._alternatives_json(f.code),
                 **({"at_s": self.timeline.at_s(f.code)} if self.timeline else {}),
             }
             for f in likely
@@ -184,7 +205,7 @@ class Prediction:
         content = {
             "record": self.record,
             "findings": present,
-            "not_excluded": [f.code for f in likely if f.certainty == "possible"],
+            "not_excluded": [f.code for f in likely if f.not_excluded],
             "not_assessable": [f.code for f in self.findings if not f.assessable],
             "probabilities": {
                 f.code: round(f.probability, 6) if f.assessable else None for f in self.findings
@@ -200,6 +221,19 @@ class Prediction:
         text = json.dumps(content, ensure_ascii=False)
         return UNPRINTABLE.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
+    def _alternatives_json(self, code: str) -> dict[str, Any]:
+        """Return the findings that a finding was reported in place of, if there are any."""
+        rows = [
+            {
+                "code": f.code,
+                "name": f.name,
+                "probability": round(f.probability, 6),
+                "likelihood": f.likelihood,
+            }
+            for f in self.alternatives(code)
+        ]
+        return {"alternatives": rows} if rows else {}
+
     def _questions_json(self) -> list[dict[str, Any]]:
         """Return the results of the questions, with the predictions of the matching findings."""
         of_code, rows = {f.code: f for f in self.findings}, []
@@ -209,5 +243,6 @@ class Prediction:
                 finding = of_code[match["code"]]
                 match["probability"] = round(finding.probability, 6) if finding.assessable else None
                 match["present"] = finding.present
+                match["likelihood"] = finding.likelihood if finding.assessable else None
             rows.append(row)
         return rows

@@ -19,9 +19,10 @@ from tqdm import tqdm
 from ecg_siglip.core.distributed import pick_device
 from ecg_siglip.datasets.signal_rows import SignalRows
 from ecg_siglip.inference.attribution import attribute
+from ecg_siglip.inference.decision import Decision, make_decision
 from ecg_siglip.inference.prediction import Finding
 from ecg_siglip.metrics import multilabel
-from ecg_siglip.metrics.decision_rules import DEFAULT_RULE, PRECISION, SENSITIVITY
+from ecg_siglip.metrics.decision_rules import DEFAULT_RULE
 from ecg_siglip.models.artifact import Artifact, Tuning, load_artifact
 from ecg_siglip.models.dual_encoder import Model
 from ecg_siglip.readers.preparation import PreparedRecord, prepare_record
@@ -302,70 +303,46 @@ class Predictor:
         embedding_TD[order] = np.concatenate(embeddings)
         return embedding_TD
 
+    def decision(
+        self,
+        rule: str = DEFAULT_RULE,
+        available: np.ndarray | None = None,
+        sensitivity: float | None = None,
+    ) -> Decision:
+        """Return the rule that decides on findings, see ``decision.make_decision``.
+
+        Parameters
+        ----------
+        rule : str
+        available : ndarray of shape (12,), bool, optional
+            Leads that the record has, see ``leads.available_leads``; null: all.
+        sensitivity : float, optional
+
+        Raises
+        ------
+        ValueError
+            If the model was saved without thresholds of that rule or sensitivity.
+        """
+        if available is None:
+            available = np.ones(len(LEADS), bool)
+        return make_decision(self.artifact, self.tuning(available), available, rule, sensitivity)
+
     def decide(
         self,
         probabilities: np.ndarray,
         rule: str = DEFAULT_RULE,
-        sensitivity: float = SENSITIVITY,
-        precision: float = PRECISION,
         available: np.ndarray | None = None,
+        sensitivity: float | None = None,
     ) -> list[Finding]:
         """Decide which findings are present, from the probabilities of one record.
 
         Parameters
         ----------
         probabilities : ndarray of shape (n_findings,), float in [0, 1]
-        rule : str
-            A threshold rule, or ``sensitivity_0.9`` or ``precision_0.8``, see
-            ``metrics.operating_points``.
-        sensitivity, precision : float
-            Operating points that separate the levels of ``Finding.certainty``.
-        available : ndarray of shape (12,), bool, optional
-            Leads that the record has, see ``leads.available_leads``; null: all.
-
-        Raises
-        ------
-        ValueError
-            If the model was saved without thresholds of that rule, sensitivity or precision.
+        rule, available, sensitivity
+            As ``decision``; errors as there.
         """
-        codes = self.artifact.codes
-        if available is None:
-            available = np.ones(len(LEADS), bool)
-        tuning = self.tuning(available)
-        known = tuning.thresholds | tuning.operating
-        assessable = ~self.artifact.vocabulary.not_assessable(codes, available)
-        low, high = f"sensitivity_{sensitivity:g}", f"precision_{precision:g}"
-        for name in (rule, low, high) if tuning.operating else (rule,):
-            if name not in known:
-                raise ValueError(
-                    f"{name}: this model has thresholds for {', '.join(known)}; expected one of "
-                    "them"
-                )
-        present = multilabel.apply_thresholds(probabilities[None], known[rule])[0] & assessable
-        # A threshold of sensitivity has no meaning where there was no positive.
-        never = np.isin(codes, self.artifact.provenance.never_present)
-        if rule.startswith("sensitivity_"):
-            present &= ~never
-        certainty = np.full(len(codes), "", object)
-        if tuning.operating:
-            certainty = np.where(probabilities >= known[low], "possible", "unlikely").astype(object)
-            certainty[present] = "likely"
-            certainty[present & (probabilities >= known[high])] = "sure"
-            certainty[~assessable] = ""
-            certainty[never & ~present] = ""
-        return [
-            Finding(code, name, float(p), float(t), bool(is_present), str(level), bool(can_assess))
-            for code, name, p, t, is_present, level, can_assess in zip(
-                codes,
-                self.artifact.names,
-                probabilities,
-                known[rule],
-                present,
-                certainty,
-                assessable,
-                strict=True,
-            )
-        ]
+        return self.decision(rule, available, sensitivity).findings(probabilities)
 
     def attribute(self, signal: np.ndarray, codes: Sequence[str]) -> np.ndarray:
         """Attribute findings to the samples of a prepared record, see ``attribution.attribute``.

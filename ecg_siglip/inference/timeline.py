@@ -92,24 +92,20 @@ class Windows:
     def sustained(
         self,
         present: Callable[[np.ndarray], np.ndarray],
-        exclusive_FF: np.ndarray,
         sustained_s: float = SUSTAINED_S,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Decide which findings are sustained, without those that a likelier finding excludes.
+        """Decide which findings are sustained.
 
         Parameters
         ----------
         present : function of ndarray (n, F) to ndarray (n, F), bool
-            Decides from the probabilities of stretches.
-        exclusive_FF : ndarray of shape (F, F), bool
-            Findings that cannot be present at the same time, see ``Vocabulary.exclusive_pairs``.
+            Decides from the probabilities of stretches, each by itself, see ``Decision.present``.
         sustained_s : float, s
 
         Returns
         -------
         ndarray of shape (F,), bool
-            Findings that are present in a stretch of that length in which no finding that excludes
-            them is present and more probable.
+            Findings that are present in a stretch of that length.
         ndarray of shape (F,), int
             The most likely window of that stretch; of other findings, as in ``overall``.
 
@@ -120,10 +116,8 @@ class Windows:
         more of them: each stretch is decided by itself.
         """
         runs_RF, windows_RN = self._runs(sustained_s)
-        is_sustained_RF = present(expit(runs_RF)) & ~excluded(
-            runs_RF, present(expit(runs_RF)), exclusive_FF
-        )
-        sustained_F = is_sustained_RF.any(axis=0)
+        is_sustained_RF = present(expit(runs_RF))
+        sustained_F = np.asarray(is_sustained_RF.any(axis=0))
         candidates_RF = np.where(is_sustained_RF | ~sustained_F, runs_RF, -np.inf)
         return sustained_F, self._likeliest(windows_RN[candidates_RF.argmax(axis=0)])
 
@@ -155,32 +149,6 @@ class Windows:
 def run_length(sustained_s: float, window_s: float, step_s: float) -> int:
     """Return the number of windows in a stretch of ``sustained_s``, at least one."""
     return max(1, int((sustained_s - window_s) / step_s + 1e-6) + 1)
-
-
-def excluded(
-    log_odds_RF: np.ndarray, present_RF: np.ndarray, exclusive_FF: np.ndarray
-) -> np.ndarray:
-    """Return the present findings that a likelier one excludes, stretch by stretch.
-
-    A finding that is itself excluded excludes no other.
-
-    Parameters
-    ----------
-    log_odds_RF : ndarray of shape (R, F)
-    present_RF : ndarray of shape (R, F), bool
-    exclusive_FF : ndarray of shape (F, F), bool
-
-    Returns
-    -------
-    ndarray of shape (R, F), bool
-        Of equally likely findings the first in the order of the model stays.
-    """
-    accepted_RF = np.zeros_like(present_RF)
-    rows = np.arange(len(log_odds_RF))
-    for finding_R in np.argsort(-log_odds_RF, axis=1, kind="stable").T:
-        is_excluded_R = (accepted_RF & exclusive_FF[finding_R]).any(axis=1)
-        accepted_RF[rows, finding_R] = present_RF[rows, finding_R] & ~is_excluded_R
-    return present_RF & ~accepted_RF
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ from ecg_siglip.models.dual_encoder import Model, find_model_folder, load_model
 from ecg_siglip.models.model_card import model_card
 from ecg_siglip.models.neighbors import Neighbors
 from ecg_siglip.models.provenance import Provenance
+from ecg_siglip.vocabulary.relations import with_relations_of
 from ecg_siglip.vocabulary.vocabulary import Vocabulary
-from ecg_siglip.vocabulary.vocabulary_file import ptbxl, vocabulary_from_json
+from ecg_siglip.vocabulary.vocabulary_file import PTBXL, ptbxl, vocabulary_from_json
 
 VOCABULARY = "vocabulary.json"
 
@@ -255,7 +256,10 @@ def _tunings_from_json(values: Mapping[str, Any]) -> dict[str, Tuning]:
 
 
 def _load_vocabulary(folder: Path, name: str | Path) -> Vocabulary:
-    """Return the vocabulary that is stored with a model; that of PTB-XL if there is none."""
+    """Return the vocabulary that is stored with a model; that of PTB-XL if there is none.
+
+    The relations of PTB-XL's findings are those of this version, see ``with_relations_of``.
+    """
     path = folder / VOCABULARY
     if not path.exists():
         return ptbxl()
@@ -263,7 +267,8 @@ def _load_vocabulary(folder: Path, name: str | Path) -> Vocabulary:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"model {name}: {VOCABULARY} is damaged: {error}") from error
-    return vocabulary_from_json(values, f"model {name}: {VOCABULARY}")
+    stored = vocabulary_from_json(values, f"model {name}: {VOCABULARY}")
+    return with_relations_of(stored, ptbxl()) if stored.name == PTBXL else stored
 
 
 def _check_sizes(artifact: Artifact, name: str) -> None:

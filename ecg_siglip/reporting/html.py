@@ -11,6 +11,8 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from matplotlib.figure import Figure
 
+from ecg_siglip.metrics.likelihood import percent, scale_in_words
+
 
 def inline_figure(figure: Figure, kind: str, alt: str) -> dict[str, str]:
     """Return a figure as an inline image: svg keeps its size in mm, png is small for charts."""
@@ -56,4 +58,6 @@ def load_template(name: str, *folders: Path) -> Template:
         lstrip_blocks=True,
     )
     environment.filters["number"] = format_number
+    environment.filters["percent"] = percent
+    environment.globals["likelihoods"] = scale_in_words()
     return environment.get_template(name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import textwrap
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecg_siglip.core.files import replace_file, visible
-from ecg_siglip.inference.prediction import Finding, Prediction
+from ecg_siglip.inference.prediction import Finding, Prediction, alternatives
 from ecg_siglip.inference.predictor import Predictor
+from ecg_siglip.metrics.likelihood import percent
 from ecg_siglip.reporting.ecg_plot import ecg_figure
 from ecg_siglip.reporting.fonts import with_all_letters
 from ecg_siglip.reporting.html import inline_figure, load_template
@@ -24,7 +27,9 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".html", ".pdf", ".png")
 PICTURE_DPI = 110
-N_SHOWN = 12  # findings with a bar at least: all that are present, then the likeliest others
+N_LETTERS = 140  # in a line of a printed page
+N_LISTED = 6  # findings on a printed page that are not excluded
+N_SHOWN = 12  # findings with a bar, if fewer are reported or not excluded
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ class RecordReport:
     similar : sequence of str
         Training ECGs most like this one, one line each.
     measurements : Measurements, optional
+    critical : collection of str
+        Codes of the findings that can need treatment at once.
     """
 
     record: str
@@ -66,11 +73,38 @@ class RecordReport:
     not_assessable: Sequence[str] = ()
     similar: Sequence[str] = ()
     measurements: Measurements | None = None
+    critical: Collection[str] = ()
 
-    def shown(self) -> list[Finding]:
-        """Return all findings that are present, then the likeliest others."""
-        n_shown = max(N_SHOWN, sum(finding.present for finding in self.findings))
-        return sorted(self.findings, key=lambda f: (not f.present, -f.probability))[:n_shown]
+    def reported(self) -> list[Finding]:
+        """Return the findings that are present, the likeliest first."""
+        return _likeliest_first(finding for finding in self.findings if finding.present)
+
+    def not_excluded(self) -> list[Finding]:
+        """Return the findings that are not excluded, critical ones first, then the likeliest."""
+        listed = _likeliest_first(finding for finding in self.findings if finding.not_excluded)
+        return sorted(listed, key=lambda finding: finding.code not in self.critical)
+
+    def alternatives(self, code: str) -> list[Finding]:
+        """Return the findings that a finding is reported in place of, the likeliest first."""
+        return alternatives(self.findings, code)
+
+    def groups(self) -> list[tuple[str, list[Finding]]]:
+        """Return all that is reported, all that is not excluded, and the likeliest others.
+
+        Alternatives of a reported finding are shown with it. Groups without a finding are left out.
+        """
+        first = [*self.reported(), *self.not_excluded()]
+        others = _likeliest_first(
+            finding
+            for finding in self.findings
+            if finding not in first and not finding.alternative_to
+        )
+        groups = {
+            "Reported": self.reported(),
+            "Not reported, but not excluded": self.not_excluded(),
+            "Not reported": others[: max(0, N_SHOWN - len(first))],
+        }
+        return [(title, findings) for title, findings in groups.items() if findings]
 
     def measured(self) -> list[tuple[str, str, str]]:
         """Return name, value with spread, and remark of each measurement that has no lead."""
@@ -98,6 +132,10 @@ class RecordReport:
         return f"{sum(end - start for start, end in self.spans[code]) / self.duration_s:.0%}"
 
 
+def _likeliest_first(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda finding: -finding.probability)
+
+
 def make_record_report(
     predictor: Predictor, prediction: Prediction, codes: Sequence[str]
 ) -> RecordReport:
@@ -115,6 +153,7 @@ def make_record_report(
     marks = {
         code: mark_strength(values, fs) for code, values in zip(codes, attributions, strict=True)
     }
+    vocabulary = predictor.artifact.vocabulary
     assessable = [f for f in prediction.findings if f.assessable]
     signal = from_int16(prediction.signal)
     report = RecordReport(
@@ -131,6 +170,7 @@ def make_record_report(
             for each in prediction.similar
         ],
         measurements=prediction.measurements,
+        critical=[f.code for f in assessable if vocabulary.entry(f.code).critical],
     )
     if prediction.timeline:
         spans = {
@@ -263,11 +303,7 @@ def _html(reports: Sequence[RecordReport], model: str, rule: str) -> str:
 
 def _page(report: RecordReport, model: str, rule: str) -> Figure:
     """Return the ECG with its findings and warnings as one page."""
-    lines = [
-        f"{finding.probability:6.2f}  {finding.name} ({finding.code})"
-        for finding in report.shown()
-        if finding.present
-    ] or ["none of the findings"]
+    lines = _lines_of_findings(report)
     if report.measurements is not None:
         lines.insert(0, measurement_line(report.measurements))
     lines += [report.note] if report.note else []
@@ -276,7 +312,44 @@ def _page(report: RecordReport, model: str, rule: str) -> Figure:
     lines += [f"Similar training ECG {one}" for one in report.similar]
     lines += [f"Warning: {sentence}" for sentence in report.warnings]
     lines.append(f"{model}, thresholds {rule}")
+    lines = [part for line in lines for part in _wrapped(line)]
     return ecg_figure(report.signal, report.fs, report.record, lines)
+
+
+def _lines_of_findings(report: RecordReport) -> list[str]:
+    """Return what is reported with its likelihood, alternatives, and what is not excluded."""
+    lines = ["Reported:"] if report.reported() else ["None of the findings is reported."]
+    for finding in report.reported():
+        lines.append(f"  {finding.name} ({finding.code}): {_in_words(finding)}")
+        lines += [
+            f"     or {other.name} ({other.code}): {_in_words(other)}"
+            for other in report.alternatives(finding.code)
+        ]
+    if listed := report.not_excluded():
+        names = [
+            f"{f.name}{', time-critical,' if f.code in report.critical else ''} "
+            f"{percent(f.probability)}"
+            for f in listed[:N_LISTED]
+        ]
+        more = f"; and {len(listed) - N_LISTED} more" if len(listed) > N_LISTED else ""
+        lines.append(f"Not reported, but not excluded: {'; '.join(names)}{more}")
+    return lines
+
+
+def _wrapped(line: str) -> list[str]:
+    """Return a line in parts that fit the page; letters of other scripts are twice as wide."""
+    indent = " " * (len(line) - len(line.lstrip()))
+    is_wide = any(unicodedata.east_asian_width(letter) in "FW" for letter in line)
+    parts = textwrap.wrap(
+        line.replace(" %", "\xa0%"),
+        N_LETTERS // 2 if is_wide else N_LETTERS,
+        subsequent_indent=f"{indent}    ",
+    )
+    return [part.replace("\xa0%", " %") for part in parts] or [line]
+
+
+def _in_words(finding: Finding) -> str:
+    return f"{finding.likelihood}, {percent(finding.probability)}"
 
 
 def _write_pdf(path: Path, reports: Sequence[RecordReport], model: str, rule: str) -> None:

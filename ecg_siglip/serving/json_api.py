@@ -23,7 +23,8 @@ T = TypeVar("T")
 MAX_QUESTIONS = 20  # per request: each occupies the model for a moment
 # Settings of `predict` that a request may set.
 SETTINGS = (
-    *("questions", "operating_point", "threshold_rule", "sensitivity", "precision", "n_similar"),
+    *("questions", "operating_point", "threshold_rule", "sensitivity", "precision"),
+    *("not_excluded", "n_similar"),
     *("read.fs", "read.units", "read.gain", "read.leads"),
     *("waveform.allow_short", "waveform.allow_flat", "waveform.allow_gaps"),
     "waveform.allow_missing_leads",
@@ -42,7 +43,7 @@ EXAMPLE = {
             "record": "00001_lr",
             "findings": [
                 {"code": "SR", "name": "Sinus rhythm", "probability": 0.98, "threshold": 0.49,
-                 "certainty": "sure"}
+                 "likelihood": "very likely"}
             ],
             "not_excluded": ["LVH"],
             "probabilities": {"SR": 0.98, "LVH": 0.12},
@@ -51,7 +52,8 @@ EXAMPLE = {
             "questions": [
                 {"question": "left ventricular hypertrophy?",
                  "matches": [{"code": "LVH", "name": "Left ventricular hypertrophy",
-                              "closeness": 1.0, "probability": 0.12, "present": False}],
+                              "closeness": 1.0, "probability": 0.12, "present": False,
+                              "likelihood": "unlikely"}],
                  "no_match": False, "nearest_prompts": [], "misread": False,
                  "uncalibrated": 0.09, "notes": []}
             ],
@@ -227,6 +229,7 @@ def _request_settings(service: PredictionService) -> Callable[..., Any]:
         allow_missing_leads: Annotated[bool, setting("waveform.allow_missing_leads")] = False,
         step_s: Annotated[float | None, setting("windows.step_s")] = None,
         sustained_s: Annotated[float | None, setting("windows.sustained_s")] = None,
+        not_excluded: Annotated[str | None, setting("not_excluded")] = None,
         n_similar: Annotated[int, setting("n_similar")] = 0,
     ) -> config.PredictConfig:
         _check_names(request.query_params)
@@ -248,6 +251,7 @@ def _request_settings(service: PredictionService) -> Callable[..., Any]:
                 "waveform.allow_missing_leads": allow_missing_leads,
                 "windows.step_s": step_s,
                 "windows.sustained_s": sustained_s,
+                "not_excluded": not_excluded,
                 "n_similar": n_similar,
                 "questions": questions,
             }

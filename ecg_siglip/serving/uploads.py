@@ -129,7 +129,7 @@ def to_csv(upload: UploadResult) -> str:
         texts = [
             prediction.record,
             " ".join(f.code for f in prediction.findings if f.present),
-            " ".join(f.code for f in prediction.findings if f.certainty == "possible"),
+            " ".join(f.code for f in prediction.findings if f.not_excluded),
             " ".join(f.code for f in prediction.findings if not f.assessable),
             "; ".join(prediction.warnings),
             "",

@@ -32,6 +32,8 @@ class Entry:
         Codes of findings that are present if this one is.
     synonyms : tuple of str
         Further wordings, for questions only.
+    critical : bool
+        The finding can need treatment at once, see ``inference.decision``.
     """
 
     code: str
@@ -43,6 +45,7 @@ class Entry:
     excludes: tuple[str, ...] = ()
     implies: tuple[str, ...] = ()
     synonyms: tuple[str, ...] = ()
+    critical: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 from ecg_siglip.core.files import shown
 
 LISTS = ("snomed", "groups", "leads", "excludes", "implies", "synonyms")
-ENTRY_KEYS = ("code", "name", "prompts", *LISTS, "comment", "count")
+ENTRY_KEYS = ("code", "name", "prompts", *LISTS, "critical", "comment", "count")
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 MAX_DEPTH = 20
 # CSV columns whose names differ from the keys of an entry.
@@ -137,7 +137,7 @@ def _column(name: str, i: int, where: str) -> str:
         return key
     if prompt in ("prompt", "prompts") and (not language or LANGUAGE.fullmatch(language)):
         return f"prompt_{language}"
-    expected = "code, name, prompt, prompt_ja, snomed, group, leads, excludes, implies"
+    expected = "code, name, prompt, prompt_ja, snomed, group, leads, excludes, implies, critical"
     raise line_error(where, 1, f"column {i + 1}, {shown(name)!r}: expected {expected}")
 
 

@@ -171,6 +171,15 @@ class Reader:
             values[value] = None
         return tuple(values)
 
+    def is_true(self, node: Node | None, what: str) -> bool:
+        """Return the value of ``true`` or ``false``, in any case; false if there is none."""
+        if node is None or node.value == "":
+            return False
+        text = self.text(node, what).lower()
+        if text not in ("true", "false"):
+            raise self.error(node.line, f"{what}: expected true or false, got {shown(text)}")
+        return text == "true"
+
     def prompts(self, node: Node | None, what: str, language: str) -> dict[str, tuple[str, ...]]:
         """Return prompts by language; without one, they are in that of the vocabulary."""
         if node is None:
@@ -250,7 +259,8 @@ class Reader:
             key: self.texts(values.get(key), f"{key} of {code}", checks.get(key, str))
             for key in LISTS
         }
-        return Entry(code, name, {language: (name,), **prompts}, **lists)
+        critical = self.is_true(values.get("critical"), f"critical of {code}")
+        return Entry(code, name, {language: (name,), **prompts}, **lists, critical=critical)
 
     def _distinct(self, nodes: list[Node], entries: list[Entry]) -> dict[str, int]:
         """Check that codes, names and prompts differ; return the line of each code."""

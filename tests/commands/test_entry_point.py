@@ -1,5 +1,6 @@
 """The console script: it lists the commands, runs the requested one and imports no other."""
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -98,3 +99,18 @@ def test_pyproject_names_the_entry_point():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     module, function = project["scripts"]["ecg-siglip"].split(":")
     assert getattr(import_module(module), function) is entry_point.main
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["app", "--help"], ["predict", "records=[examples/simulated_ecg.csv]"]],
+    ids=lambda words: words[0],
+)
+def test_a_closed_pipe_ends_a_command_without_a_message(arguments):
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    command = [sys.executable, "-m", "ecg_siglip", *arguments]
+    done = subprocess.run(command, stdout=write_end, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    os.close(write_end)
+    assert done.returncode == 141
+    assert not [line for line in done.stderr.splitlines() if "the default one" not in line]

@@ -19,6 +19,7 @@ from ecg_siglip.config import PredictConfig
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.metrics import multilabel
+from ecg_siglip.metrics.likelihood import likelihood_word
 from ecg_siglip.predict import predict, print_lines
 from ecg_siglip.readers.folders import expand_paths
 from ecg_siglip.readers.record import read_record
@@ -70,6 +71,13 @@ def test_a_prediction_equals_the_one_that_evaluate_wrote(run_predict, evaluated,
             )
 
 
+def codes_and_alternatives(prediction):
+    """Return the codes of the findings, and of those that they are reported in place of."""
+    codes = {finding["code"] for finding in prediction["findings"]}
+    others = [each for f in prediction["findings"] for each in f.get("alternatives", [])]
+    return codes, {each["code"] for each in others}
+
+
 def test_findings_are_those_above_their_threshold_in_descending_order(run_predict, trained, path):
     _, (prediction,), _ = run_predict(path, threshold_rule="f1")
     config = json.loads((trained / "model" / "config.json").read_text())
@@ -78,7 +86,9 @@ def test_findings_are_those_above_their_threshold_in_descending_order(run_predic
         for code, threshold in zip(config["codes"], config["thresholds"]["f1"], strict=True)
         if prediction["probabilities"][code] >= round(threshold, 6)
     }
-    assert {finding["code"] for finding in prediction["findings"]} == expected
+    codes, others = codes_and_alternatives(prediction)
+    assert codes | others <= expected and not codes & others
+    assert all(prediction["probabilities"][code] < 0.05 for code in expected - codes - others)
     probabilities = [finding["probability"] for finding in prediction["findings"]]
     assert probabilities == sorted(probabilities, reverse=True)
     keys = {"record", "findings", "not_excluded", "not_assessable", "probabilities", "model"}
@@ -86,31 +96,43 @@ def test_findings_are_those_above_their_threshold_in_descending_order(run_predic
     assert set(prediction) == keys
 
 
-def test_screening_reports_more_than_confirming_and_uncertain_findings_are_between(
-    run_predict, trained, path
-):
+def test_screening_reaches_more_than_confirming_and_words_are_the_same(run_predict, trained, path):
     stored = json.loads((trained / "model" / "config.json").read_text())
     codes, limits = stored["codes"], stored["operating"]
-    never, present = set(stored["about"]["never_present"]), {}
+    never, reached = set(stored["about"]["never_present"]), {}
     for point, rule in (("screening", "sensitivity_0.95"), ("confirm", "precision_0.8")):
         _, (prediction,), _ = run_predict(path, operating_point=point, sensitivity=0.95)
-        present[point] = {finding["code"] for finding in prediction["findings"]}
+        present, others = codes_and_alternatives(prediction)
+        reached[point] = present | others
         p = prediction["probabilities"]
         thresholds = zip(codes, limits[rule], strict=True)
         above = {c for c, t in thresholds if p[c] >= round(t, 6)}
         # Sensitivity has no meaning for findings that no training record has.
-        assert present[point] == above - (never if point == "screening" else set())
-    assert present["confirm"] < present["screening"]
-    _, (prediction,), _ = run_predict(path, sensitivity=0.95, threshold_rule="f1")
-    codes = {finding["code"] for finding in prediction["findings"]}
-    assert set(prediction["not_excluded"]) == present["screening"] - codes
-    for finding in prediction["findings"]:
-        assert (finding["certainty"] == "sure") == (finding["code"] in present["confirm"])
+        above -= never if point == "screening" else set()
+        assert reached[point] <= above and all(p[code] < 0.05 for code in above - reached[point])
+        for finding in prediction["findings"]:
+            assert finding["likelihood"] == likelihood_word(finding["probability"])
+    assert reached["confirm"] < reached["screening"]
+
+
+def test_not_excluded_is_short_and_in_full_what_screening_would_reach(run_predict, trained, path):
+    stored = json.loads((trained / "model" / "config.json").read_text())
+    never = set(stored["about"]["never_present"])
+    _, (short,), _ = run_predict(path)
+    _, (full,), _ = run_predict(path, not_excluded="full", sensitivity=0.95)
+    assert full["findings"] == short["findings"]
+    codes, others = codes_and_alternatives(full)
+    limits = zip(stored["codes"], stored["operating"]["sensitivity_0.95"], strict=True)
+    screening = {c for c, t in limits if full["probabilities"][c] >= round(t, 6)} - never
+    assert set(full["not_excluded"]) == (screening | {*short["not_excluded"]}) - codes - others
+    assert all(full["probabilities"][code] >= 0.05 for code in others)
+    assert len(short["not_excluded"]) < len(full["not_excluded"])
+    assert all(full["probabilities"][code] >= 0.01 for code in short["not_excluded"])
 
 
 def test_a_sensitivity_without_thresholds_is_rejected(run_predict, path):
     with pytest.raises(ValueError, match=r"sensitivity_0\.85: this model has thresholds for"):
-        run_predict(path, sensitivity=0.85)
+        run_predict(path, sensitivity=0.85, operating_point="screening")
 
 
 def test_the_report_has_a_page_for_each_record_that_could_be_read(run_predict, path, tmp_path):

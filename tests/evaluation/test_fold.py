@@ -26,10 +26,13 @@ def test_the_files_and_keys_are_those_of_the_contract(evaluated):
     scores = json.loads((evaluated / "metrics.json").read_text())
     keys = [f"{rule}/{kind}_f1" for rule in RULES for kind in ("macro", "micro", "samples")]
     keys += [f"{rule}/macro_f1_min5" for rule in RULES]
+    keys += [f"consistent/{kind}" for kind in ("macro_f1", "micro_f1", "samples_f1")]
+    keys += ["consistent/macro_f1_min5"]
     keys += ["macro_auroc", "macro_auroc_min5", "macro_auprc", "macro_auprc_min5", "micro_auprc"]
     keys += ["ece"]
     intervals = [f"{key}/{end}" for key in keys for end in ("low", "high")]
-    assert set(scores) == {*keys, *intervals, "n_records", "n_findings", "n_findings_min5"}
+    counts = {"n_records", "n_findings", "n_findings_min5", "n_contradictory"}
+    assert set(scores) == {*keys, *intervals, *counts}
 
 
 def test_the_predictions_have_one_row_per_record_of_the_fold(evaluated, simulated):

@@ -8,10 +8,12 @@ from ecg_siglip.inference.prediction import Finding, Prediction, QuestionResult,
 from ecg_siglip.vocabulary.question_matching import Match
 
 FINDINGS = [
-    Finding("SR", "Sinus rhythm", 0.91, 0.5, True, "likely"),
-    Finding("LVH", "Left ventricular hypertrophy", 0.12345678, 0.3, False, "possible"),
-    Finding("AFIB", "Atrial fibrillation", 0.97, 0.5, True, "sure"),
-    Finding("AMI", "Anterior myocardial infarction", 0.4, 0.2, False, "", assessable=False),
+    Finding("SR", "Sinus rhythm", 0.71, 0.5, True),
+    Finding("LVH", "Left ventricular hypertrophy", 0.12345678, 0.3, False, not_excluded=True),
+    Finding("AFIB", "Atrial fibrillation", 0.97, 0.5, True),
+    Finding("AMI", "Anterior myocardial infarction", 0.4, 0.2, False, assessable=False),
+    Finding("AFLT", "Atrial flutter", 0.3, 0.2, False, alternative_to="AFIB"),
+    Finding("SVTAC", "Supraventricular tachycardia", 0.4, 0.2, False, alternative_to="AFIB"),
 ]
 
 
@@ -35,15 +37,24 @@ def test_json_lists_present_findings_by_probability_and_all_probabilities():
     assert [finding["code"] for finding in content["findings"]] == ["AFIB", "SR"]
     assert content["not_excluded"] == ["LVH"]
     assert content["not_assessable"] == ["AMI"]
-    assert content["probabilities"] == {"SR": 0.91, "LVH": 0.123457, "AFIB": 0.97, "AMI": None}
+    assert content["probabilities"] == {
+        "SR": 0.71, "LVH": 0.123457, "AFIB": 0.97, "AMI": None, "AFLT": 0.3, "SVTAC": 0.4
+    }  # fmt: skip
     assert (content["model"], content["warnings"]) == ("model (0.1)", ["noise in V1"])
     assert not {"similar", "questions", "windows"} & set(content)
 
 
-def test_json_of_a_model_without_operating_points_has_no_certainty():
-    finding = Finding("SR", "Sinus rhythm", 0.91, 0.5, True)
-    prediction = Prediction("r", np.zeros((12, 1000), np.int16), [finding], [])
-    assert "certainty" not in json.loads(prediction.to_json("m"))["findings"][0]
+def test_json_has_the_word_of_each_finding_and_what_it_is_reported_in_place_of():
+    afib, sr = json.loads(predicted().to_json("m"))["findings"]
+    assert (afib["likelihood"], sr["likelihood"]) == ("very likely", "likely")
+    assert [other["code"] for other in afib["alternatives"]] == ["SVTAC", "AFLT"]
+    assert afib["alternatives"][0] == {
+        "code": "SVTAC",
+        "name": "Supraventricular tachycardia",
+        "probability": 0.4,
+        "likelihood": "possible",
+    }
+    assert "alternatives" not in sr
 
 
 def test_json_adds_similar_records_and_novelty():
@@ -61,6 +72,7 @@ def test_json_of_a_question_has_the_predictions_of_its_matches():
     assert [match["code"] for match in row["matches"]] == ["AFIB", "AMI"]
     assert [match["probability"] for match in row["matches"]] == [0.97, None]
     assert [match["present"] for match in row["matches"]] == [True, False]
+    assert [match["likelihood"] for match in row["matches"]] == ["very likely", None]
     assert row["matches"][0]["closeness"] == 0.876
     assert row["uncalibrated"] == 0.123457
 

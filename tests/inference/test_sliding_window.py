@@ -18,6 +18,7 @@ from ecg_siglip.inference.sliding_window import (
     predict_windows,
     window_starts,
 )
+from ecg_siglip.metrics.consistency import consistent, evidence
 from ecg_siglip.predict import predict
 from ecg_siglip.readers.record import Record, Source, open_record, read_record
 from ecg_siglip.signals.gaps import fill_gaps
@@ -258,12 +259,17 @@ def test_a_longer_step_reports_nothing_that_the_default_does_not(seed):
     exclusive |= exclusive.T
     thresholds = rng.uniform(0.1, 0.9, n_findings)
     default = look(log_odds, 10.0, sustained_s, unusable)
-    everywhere, _ = default.sustained(lambda p: p >= thresholds, exclusive, sustained_s)
+
+    def present(p):
+        none = np.zeros_like(exclusive)
+        return consistent(p >= thresholds, evidence(p, thresholds), exclusive, none)
+
+    everywhere, _ = default.sustained(present, sustained_s)
     for step_s in (10.0, 15.0, 20.0, 45.0, 60.0, 600.0, 86400.0):
         windows = look(log_odds, step_s, sustained_s, unusable)
         p = windows.overall(sustained_s)[0]
         assert (p <= default.overall(sustained_s)[0] + 1e-12).all()
-        sustained, _ = windows.sustained(lambda p: p >= thresholds, exclusive, sustained_s)
+        sustained, _ = windows.sustained(present, sustained_s)
         assert (sustained <= everywhere).all()
         assert (windows.n_used <= default.n_used) and windows.duration_s == default.duration_s
 
@@ -286,7 +292,9 @@ def test_all_windows_are_predicted_if_no_stretch_is_whole():
         look(log_odds, 60.0, 30.0, set(range(60)))
 
 
-def test_excluded_findings_keep_their_probability_and_stay_possible(trained, joined, monkeypatch):
+def test_excluded_findings_keep_their_probability_and_are_alternatives(
+    trained, joined, monkeypatch
+):
     """Also if the decision is made again at another operating point."""
     predictor = Predictor.load(trained / "model", "cpu")
     settings = configured(PredictConfig, {"run.name": "r", "operating_point": "screening"})
@@ -296,12 +304,14 @@ def test_excluded_findings_keep_their_probability_and_stay_possible(trained, joi
     (free,) = predict_records(predictor, [joined], settings)
     monkeypatch.setattr(Vocabulary, "exclusive_pairs", lambda *_: all_pairs)
     (prediction,) = predict_records(predictor, [joined], settings)
-    likeliest = max(free.findings, key=lambda f: f.probability * f.present)
-    assert [f.code for f in prediction.findings if f.present] == [likeliest.code]
+    (reported,) = [f for f in prediction.findings if f.present]
+    assert reported.code in [f.code for f in free.findings if f.present]
     for ours, theirs in zip(prediction.findings, free.findings, strict=True):
         assert ours.probability == theirs.probability
         if theirs.present and not ours.present:
-            assert ours.certainty in ("possible", "")
+            least = 0.01 if predictor.artifact.vocabulary.entry(ours.code).critical else 0.05
+            assert ours.alternative_to == (reported.code if ours.probability >= least else "")
+            assert not ours.not_excluded
     again = apply_decision_rule(predictor, free, settings)
     assert [f.present for f in again.findings] == [f.present for f in prediction.findings]
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from ecg_siglip.inference.timeline import Timeline, Windows, excluded, representative_window
+from ecg_siglip.inference.timeline import Timeline, Windows, representative_window
+from ecg_siglip.metrics.consistency import consistent, contradictory, evidence
 
 
 def make_windows(log_odds, starts_s=None, skipped=()):
@@ -82,9 +83,20 @@ def test_a_stretch_does_not_extend_over_a_gap():
 AFIB_OR_SR = np.array([[False, True], [True, False]])
 
 
+def decided(threshold, exclusive):
+    """Return the decision of stretches: the heaviest set, by log-odds above the threshold."""
+    implied = np.zeros_like(exclusive)
+
+    def present(p):
+        weights = evidence(p, np.full(p.shape[1], threshold))
+        return consistent(p >= threshold, weights, exclusive, implied)
+
+    return present
+
+
 def sustained(log_odds, sustained_s=30.0):
     windows = make_windows(log_odds)
-    return windows.sustained(lambda p: p >= 0.4, AFIB_OR_SR, sustained_s)
+    return windows.sustained(decided(0.4, AFIB_OR_SR), sustained_s)
 
 
 def test_of_two_rhythms_in_the_same_half_minute_the_likelier_is_present():
@@ -123,32 +135,16 @@ def test_in_no_stretch_two_findings_that_exclude_each_other_are_sustained(seed):
     exclusive = np.triu(rng.random((4, 4)) < 0.6, 1)
     exclusive |= exclusive.T
     windows = make_windows(log_odds)
-    alone, _ = windows.sustained(lambda p: p >= 0.5, np.zeros((4, 4), bool))
-    present, best = windows.sustained(lambda p: p >= 0.5, exclusive)
+    alone, _ = windows.sustained(lambda p: p >= 0.5)
+    present, best = windows.sustained(decided(0.5, exclusive))
     assert (present <= alone).all()
     np.testing.assert_array_equal(present[~exclusive.any(axis=0)], alone[~exclusive.any(axis=0)])
     assert present.any() == alone.any()
     means = np.array([log_odds[i : i + 3].mean(axis=0) for i in range(10)])
-    accepted: list[set[int]] = []  # in each stretch, the likeliest first
-    for mean in means:
-        accepted.append(set())
-        for f in np.argsort(-mean, kind="stable"):
-            if mean[f] >= 0 and not any(exclusive[f, g] for g in accepted[-1]):
-                accepted[-1].add(int(f))
+    rows = decided(0.5, exclusive)(expit(means))
+    assert not contradictory(rows, exclusive).any()
+    accepted = [set(np.flatnonzero(row).tolist()) for row in rows]
     assert present.tolist() == [any(f in each for each in accepted) for f in range(4)]
     for f in np.flatnonzero(present):
         own = [i for i, each in enumerate(accepted) if f in each]
         assert any(best[f] in range(i, i + 3) for i in own)
-
-
-def test_an_excluded_finding_excludes_no_other():
-    """Sinus rhythm excludes the second, which excludes the third; the first and third agree."""
-    exclusive = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], bool)
-    present = np.ones((1, 3), bool)
-    assert excluded(np.array([[2.0, 1.0, 0.5]]), present, exclusive).tolist() == [
-        [False, True, False]
-    ]
-    assert excluded(np.array([[1.0, 1.0, 1.0]]), present, exclusive).tolist() == [
-        [False, True, False]
-    ]
-    assert not excluded(np.array([[2.0, 1.0, 0.5]]), ~present, exclusive).any()

@@ -14,6 +14,8 @@ from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.reporting.record_report import (
     N_SHOWN,
     RecordReport,
+    _lines_of_findings,
+    _wrapped,
     make_record_report,
     mark_strength,
     measurement_line,
@@ -42,7 +44,7 @@ def test_the_page_has_all_parts_and_no_external_ones(example, tmp_path):
     assert page.count("<h1>a/00001_lr</h1>") == 2
     assert page.count('class="bar present"') == 2 * 10
     assert page.count('class="bar') == 2 * N_SHOWN
-    for text in ("noise in V3", "r1 (0.2.0)", "Samples that support", "not for diagnosis", "0.72"):
+    for text in ("noise in V3", "r1 (0.2.0)", "Samples that support", "not for diagnosis", "72 %"):
         assert text in page, text
     assert "finding &lt;29&gt;" in page, "names are text, not markup"
     assert not re.search(r"(?:src|href)=\"(?!data:)", page)
@@ -69,15 +71,53 @@ def test_a_report_without_measurements_has_no_table_of_them(example, tmp_path):
 
 
 def test_findings_that_are_present_come_first_then_the_likeliest_others(example):
-    shown = example.shown()
-    assert [f.code for f in shown[:2]] == ["C29", "C28"]
-    assert [f.present for f in shown] == [True] * 10 + [False] * 2
+    (reported, present), (other, likeliest) = example.groups()
+    assert (reported, other) == ("Reported", "Not reported")
+    assert [f.code for f in present[:2]] == ["C29", "C28"]
+    assert all(f.present for f in present) and len(present) == 10
+    assert [f.code for f in likeliest] == ["C19", "C18"]
 
 
-def test_every_finding_that_is_present_is_shown(example):
+def test_all_that_is_present_or_not_excluded_is_shown(example):
     many = [Finding(f"P{i}", "present", 0.9, 0.5, True) for i in range(20)]
-    shown = RecordReport("r", example.signal, 100.0, [*example.findings, *many]).shown()
-    assert sum(f.present for f in shown) == 30 == len(shown)
+    many += [Finding(f"N{i}", "listed", 0.1, 0.5, False, not_excluded=True) for i in range(7)]
+    report = RecordReport("r", example.signal, 100.0, [*example.findings, *many])
+    groups = {title: len(findings) for title, findings in report.groups()}
+    assert groups == {"Reported": 30, "Not reported, but not excluded": 7}
+
+
+def test_word_and_report_are_two_things_and_no_probability_is_zero(example, tmp_path):
+    """What is reported at a low threshold is very unlikely all the same."""
+    findings = [
+        Finding("A", "Third degree AV block", 0.002, 0.001, True),
+        Finding("B", "Incomplete block", 0.4, 0.2, False, alternative_to="C"),
+        Finding("C", "Complete block", 0.7, 0.5, True),
+        Finding("D", "Long QT interval", 0.02, 0.5, False, not_excluded=True),
+        Finding("E", "Sinus rhythm", 0.1, 0.5, False, not_excluded=True),
+    ]
+    report = dataclasses.replace(example, findings=findings, marks={}, critical=["A", "D"])
+    write_record_reports(tmp_path / "out.html", [report], "m", "sensitivity_0.9")
+    page = (tmp_path / "out.html").read_text("utf-8")
+    text = " ".join(re.sub(r"<[^>]+>", " ", page.partition("<main>")[2]).split())
+    for part in (
+        "Third degree AV block A very unlikely &lt; 1 %",
+        "Complete block C likely 70 % or Incomplete block B , possible 40 %",
+        "Not reported, but not excluded Long QT interval D time-critical very unlikely 2 %",
+        "Sinus rhythm E unlikely 10 %",
+    ):
+        assert part in text, part
+    assert "0.00" not in text and text.count("time-critical") == 1
+    assert _lines_of_findings(report) == [
+        "Reported:",
+        "  Complete block (C): likely, 70 %",
+        "     or Incomplete block (B): possible, 40 %",
+        "  Third degree AV block (A): very unlikely, < 1 %",
+        "Not reported, but not excluded: Long QT interval, time-critical, 2 %; Sinus rhythm 10 %",
+    ]
+    long = f"Warning: {' '.join(['electrodes of the arms exchanged'] * 12)}"
+    parts = _wrapped(long)
+    assert len(parts) == 3 and max(map(len, parts)) <= 140
+    assert " ".join(part.strip() for part in parts) == long
 
 
 def test_a_record_name_is_not_read_as_a_formula(example, tmp_path):

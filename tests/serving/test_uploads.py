@@ -100,9 +100,9 @@ def test_a_record_has_the_name_of_its_file(path, name):
 
 def test_the_table_has_one_row_per_record_and_no_formula():
     findings = [
-        Finding("SR", "Sinus rhythm", 0.987654321, 0.5, True, "sure"),
-        Finding("LVH", "Left ventricular hypertrophy", 0.2, 0.5, False, "possible"),
-        Finding("AMI", "Anterior myocardial infarction", 0.9, 0.5, False, "", assessable=False),
+        Finding("SR", "Sinus rhythm", 0.987654321, 0.5, True),
+        Finding("LVH", "Left ventricular hypertrophy", 0.2, 0.5, False, not_excluded=True),
+        Finding("AMI", "Anterior myocardial infarction", 0.9, 0.5, False, assessable=False),
     ]
     prediction = Prediction("plain", np.zeros((12, 10), np.int16), findings, ["a", "b"])
     text = to_csv(UploadResult([prediction], [("=cmd.csv", "@error"), ("b.csv", "unreadable")]))

@@ -23,6 +23,7 @@ from ecg_siglip import config
 from ecg_siglip.app import app
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.inference.predictor import Predictor
+from ecg_siglip.metrics.likelihood import likelihood_word, percent
 from ecg_siglip.serving.prediction_service import PredictionService
 from ecg_siglip.serving.web_handlers import sweep
 from ecg_siglip.serving.web_page import build
@@ -273,12 +274,13 @@ def test_a_dropped_ecg_is_shown_with_its_findings(visit, server, record, expecte
     visit.wait_for_selector("#findings .bar")
     visit.wait_for_selector("#ecg img")
     assert record.name in visit.inner_text("#ecg")
-    present = visit.locator("#findings .bar.present .code").all_inner_texts()
+    present = visit.locator("#findings .bar.present .name .code").all_inner_texts()
     assert present == [finding["code"] for finding in expected["findings"]]
     numbers = visit.locator("#findings .bar .number").all_inner_texts()
-    shown = visit.locator("#findings .bar .code").all_inner_texts()
+    shown = visit.locator("#findings .bar .name .code").all_inner_texts()
     for code, number in zip(shown, numbers, strict=True):
-        assert float(number) == pytest.approx(expected["probabilities"][code], abs=0.006)
+        probability = expected["probabilities"][code]
+        assert number == f"{likelihood_word(probability)} {percent(probability)}"
     for warning in expected["warnings"]:
         assert warning in visit.inner_text("#ecg")
     assert stored(server[1]) == [], "an upload is deleted after its prediction"

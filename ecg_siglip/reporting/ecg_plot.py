@@ -79,11 +79,11 @@ def ecg_figure(
     rows = _rows(n_samples)
     spacing = _row_spacing(rows, height)
     header = 8.0 + 5.0 * len(lines or ()) if title or lines else 0.0
-    figure, ax, paper = _draw_paper(math.ceil(n_samples / fs * MM_PER_S / 5) * 5, spacing, header)
+    figure, ax, paper = draw_paper(math.ceil(n_samples / fs * MM_PER_S / 5) * 5, spacing, header)
     baseline = paper.top
     for row, gap in zip(rows, spacing[:-1], strict=True):
         baseline -= gap
-        _draw_pulse(ax, paper.left, baseline)
+        draw_pulse(ax, paper.left, baseline)
         for lead, first, last in row:
             i = LEADS.index(lead)
             x = paper.left + PULSE_WIDTH + np.arange(first, last) / fs * MM_PER_S
@@ -140,9 +140,7 @@ def _rows(n_samples: int) -> list[list[Trace]]:
     return [*rows, [("II", 0, n_samples)]]
 
 
-def _draw_paper(
-    width_mm: float, spacing: list[float], header: float
-) -> tuple[Figure, Axes, _Paper]:
+def draw_paper(width_mm: float, spacing: list[float], header: float) -> tuple[Figure, Axes, _Paper]:
     """Draw the paper with its grid; axes in millimetres fill the figure."""
     width = 2 * MARGIN + PULSE_WIDTH + 5 + width_mm
     paper_height = 5 * math.ceil(sum(spacing) / 5)
@@ -164,10 +162,10 @@ def _draw_paper(
     return figure, ax, paper
 
 
-def _draw_pulse(ax: Axes, left: float, baseline: float) -> None:
+def draw_pulse(ax: Axes, left: float, baseline: float, enlarged: float = 1.0) -> None:
     """Draw the calibration pulse of 1 mV at the start of a row."""
     x = left + np.array([1.5, 2.5, 2.5, 7.5, 7.5, 8.5])
-    y = baseline + PULSE_HEIGHT * np.array([0, 0, 1, 1, 0, 0])
+    y = baseline + enlarged * PULSE_HEIGHT * np.array([0, 0, 1, 1, 0, 0])
     ax.plot(x, y, color=TRACE, lw=0.9, zorder=3, solid_joinstyle="miter")
 
 

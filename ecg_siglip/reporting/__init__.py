@@ -8,7 +8,7 @@ _MODULE_OF = {
     "ecg_figure": "ecg_plot",
     "load_template": "html",
     "write_fold_report": "fold_report",
-    "write_record_reports": "record_report",
+    "write_record_reports": "report_files",
 }
 __all__ = [*_MODULE_OF]
 __getattr__ = lazy_names(__name__, _MODULE_OF)

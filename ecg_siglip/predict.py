@@ -32,7 +32,7 @@ def check_report(settings: config.PredictConfig, n_records: int) -> None:
         requested without a report.
     """
     if settings.report is not None:
-        from ecg_siglip.reporting.record_report import check_report_path
+        from ecg_siglip.reporting.report_files import check_report_path
 
         check_report_path(settings.report, n_records * (1 + settings.n_attributions))
         if n_records > MAX_REPORTS:
@@ -146,7 +146,8 @@ def write_report(
 ) -> None:
     """Write a record report of each prediction, with attributions of its likeliest findings."""
     # Imported only here: matplotlib takes half a second, which a prediction in JSON need not wait.
-    from ecg_siglip.reporting.record_report import make_record_report, write_record_reports
+    from ecg_siglip.reporting.record_report import make_record_report
+    from ecg_siglip.reporting.report_files import write_record_reports
 
     assert settings.report is not None
     reports = []

@@ -12,6 +12,7 @@ import numpy as np
 from ecg_siglip.core.files import UNPRINTABLE
 from ecg_siglip.inference.timeline import Timeline
 from ecg_siglip.metrics.likelihood import likelihood_word
+from ecg_siglip.readers.preparation import RecordedSignal
 from ecg_siglip.signals.measurements import Measurements
 from ecg_siglip.vocabulary.question_matching import Match
 
@@ -164,6 +165,8 @@ class Prediction:
         Result of each question.
     measurements : Measurements, optional
         Rate, intervals, axes and amplitudes; of a long record, in the window of ``signal``.
+    recorded : RecordedSignal, optional
+        What ``signal`` was made from, to be drawn.
     """
 
     record: str
@@ -176,6 +179,7 @@ class Prediction:
     available: np.ndarray | None = None
     questions: list[QuestionResult] = field(default_factory=list)
     measurements: Measurements | None = None
+    recorded: RecordedSignal | None = None
 
     def alternatives(self, code: str) -> list[Finding]:
         """Return the findings that a finding is reported in place of, the likeliest first."""

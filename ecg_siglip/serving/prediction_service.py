@@ -20,13 +20,13 @@ from ecg_siglip.inference.pipeline import apply_decision_rule, predict_records
 from ecg_siglip.inference.prediction import Prediction, QuestionResult
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.inference.questions import interpret_question
-from ecg_siglip.reporting.ecg_plot import ecg_figure
 from ecg_siglip.reporting.html import inline_figure
 from ecg_siglip.reporting.record_report import (
     RecordReport,
     make_record_report,
-    write_record_reports,
+    report_figure,
 )
+from ecg_siglip.reporting.report_files import write_record_reports
 from ecg_siglip.serving.uploads import PREFIX, UploadResult, hide_path, record_name, records_among
 from ecg_siglip.vocabulary.question_matching import check_question
 
@@ -175,9 +175,9 @@ class PredictionService:
     def draw_ecg(self, prediction: Prediction, code: str | None) -> dict[str, str]:
         """Draw the ECG as an inline image, with the samples marked that support a finding."""
         report = self.make_report(prediction, [code] if code else [])
-        marked = report.marks[code] if code else None
-        figure = ecg_figure(report.signal, report.fs, marked=marked)
-        return inline_figure(figure, "png", f"12-lead ECG of {prediction.record}")
+        return inline_figure(
+            report_figure(report, code), "png", f"12-lead ECG of {prediction.record}"
+        )
 
     def render_report(
         self, prediction: Prediction, codes: Sequence[str], suffix: str, rule: str

@@ -41,7 +41,7 @@ def texts_of_template(path: Path) -> set[str]:
     return {
         text
         for _, _, texts in environment.extract_translations(source)
-        for text in ([texts] if isinstance(texts, str) else texts)
+        for text in ([texts] if isinstance(texts, str) else texts or [])
         if isinstance(text, str)
     }
 

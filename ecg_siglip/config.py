@@ -640,6 +640,11 @@ class AppConfig(DecisionRule, ModelSettings):
     timeout_s: float = setting(60.0, "Longest time that a request may wait, s.", 0.1, 3600.0)
     language: str | None = same_setting(PredictConfig, "language")
     n_similar: int = setting(3, "Number of similar training ECGs to show.", 0, 100)
+    similar_root: str | None = setting(
+        None,
+        "Folder of the training records, to show the similar ones as pictures to everyone who uses "
+        "the page; null: names and findings only.",
+    )
     n_threads: int | None = same_setting(Machine, "n_threads")
     device: str = same_setting(Machine, "device")
 

@@ -32,8 +32,8 @@ SCHEMAS = {
 SETTINGS = {
     "app": """
         device host hosts language max_files max_mb max_waiting model n_similar n_threads
-        operating_point port precision run.name run.root sensitivity source threshold_rule
-        timeout_s
+        operating_point port precision run.name run.root sensitivity similar_root source
+        threshold_rule timeout_s
     """,
     "check": """
         data.allow_missing data.allow_unreadable data.cache_dir data.codes data.fs data.held_out

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ecg_siglip.core.translation import ENGLISH, translator
 from ecg_siglip.reporting.ecg_plot import (
     INK,
     LAYOUT,
@@ -28,7 +29,9 @@ EDGE_MM = 3.0  # between traces
 NAME_MM = 5.0  # height of the name of a lead
 
 
-def median_beat_figure(beat: MedianBeat, enlarged: float = 1.0, note: str = "") -> Figure:
+def median_beat_figure(
+    beat: MedianBeat, enlarged: float = 1.0, note: str = "", language: str = ENGLISH
+) -> Figure:
     """Draw the median beats of the twelve leads on paper, with the marks of their intervals.
 
     Parameters
@@ -39,6 +42,8 @@ def median_beat_figure(beat: MedianBeat, enlarged: float = 1.0, note: str = "") 
         Times 25 mm/s and 10 mm/mV when printed at its own size; the scale is given below the paper.
     note : str
         Set after the scale, for example the names of the marks.
+    language : str
+        See ``core.translation``.
 
     Returns
     -------
@@ -80,7 +85,8 @@ def median_beat_figure(beat: MedianBeat, enlarged: float = 1.0, note: str = "") 
         for column, lead in enumerate(row):
             left = paper.left + PULSE_WIDTH + column * width
             _draw_beat(ax, lead, left, baseline, x, height.get(lead), marks)
-    scale = f"Median of {beat.n_beats} beats    {speed:g} mm/s    {enlarged * MM_PER_MV:g} mm/mV"
+    number = translator(language)("Median of %(n)d beats") % {"n": beat.n_beats}
+    scale = f"{number}    {speed:g} mm/s    {enlarged * MM_PER_MV:g} mm/mV"
     text = f"{scale}    {note}" if note else scale
     ax.text(paper.left, 2.5, text, fontsize=8, color=MUTED, parse_math=False)
     return figure

@@ -7,6 +7,7 @@ _MODULE_OF = {
     "RecordReport": "record_report",
     "ecg_figure": "ecg_plot",
     "load_template": "html",
+    "median_beat_figure": "median_beat_plot",
     "write_fold_report": "fold_report",
     "write_record_reports": "report_files",
 }

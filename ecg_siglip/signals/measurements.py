@@ -53,6 +53,11 @@ NAMES = {
     "p_axis": "P axis", "qrs_axis": "QRS axis", "t_axis": "T axis",
     "r": "R", "s": "S", "st": "ST at J + 60 ms",
 }  # fmt: skip
+# Of a table with a row per recording.
+COLUMNS = (
+    *(f"{name} [{unit}]" for name, unit in UNITS.items()),
+    *(f"{name} {lead} [mV]" for name in PER_LEAD for lead in LEADS),
+)
 
 
 @dataclass(frozen=True)
@@ -126,16 +131,30 @@ class Measurements:
             content[name] = {lead: _json(each) for lead, each in getattr(self, name).items()}
         return content | {"n_beats": self.n_beats}
 
+    def to_row(self) -> dict[str, float | None]:
+        """Return the values by ``COLUMNS``, rounded as in JSON; None if it is not measurable."""
+        row = {f"{name} [{unit}]": _rounded(getattr(self, name)) for name, unit in UNITS.items()}
+        row |= {
+            f"{name} {lead} [mV]": _rounded(one)
+            for name in PER_LEAD
+            for lead, one in getattr(self, name).items()
+        }
+        return {column: row.get(column) for column in COLUMNS}
+
+
+def _digits(one: Measurement) -> int:
+    return 3 if one.unit == "mV" else 1 if one.unit == "1/min" else 0
+
+
+def _rounded(one: Measurement) -> float | None:
+    return None if one.value is None else round(one.value, _digits(one) or None)
+
 
 def _json(one: Measurement) -> dict[str, Any]:
-    digits = 3 if one.unit == "mV" else 1 if one.unit == "1/min" else 0
+    digits = _digits(one)
     if one.value is None:
         return {"value": None, "unit": one.unit, "reason": one.reason}
-
-    def rounded(value: float) -> float:
-        return round(value, digits) if digits else round(value)
-
-    content: dict[str, Any] = {"value": rounded(one.value), "unit": one.unit}
+    content: dict[str, Any] = {"value": _rounded(one), "unit": one.unit}
     if one.spread is not None:
         content["spread"] = round(one.spread, max(digits, 1))
     return content

@@ -40,14 +40,14 @@ def test_axes_are_those_of_the_waves(degrees):
 def test_intervals_are_the_distances_of_the_marks():
     values, reasons, marks = read(beat(leads_at(60)))
     assert not reasons
-    assert values["qrs"] == pytest.approx(80, abs=8)
+    assert values["qrs"] == pytest.approx(80, abs=10)
     for name, first, last in (
         ("pr", "p_onset", "qrs_onset"),
         ("qrs", "qrs_onset", "qrs_end"),
         ("qt", "qrs_onset", "t_end"),
     ):
         assert values[name] == pytest.approx(1000 * (marks[last] - marks[first]) / FS)
-    assert values["r II"] == pytest.approx(1, abs=0.05) and values["s II"] == 0
+    assert values["r II"] == pytest.approx(1, abs=0.05) and abs(values["s II"]) < 0.01
 
 
 @pytest.mark.parametrize(("waves", "missing"), [({"p": 0.0}, "p_onset"), ({"t": 0.0}, "t_end")])

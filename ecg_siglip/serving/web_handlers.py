@@ -251,7 +251,8 @@ def request_settings(
             "waveform.allow_short": allow_short,
             "waveform.allow_flat": allow_flat,
             "waveform.allow_gaps": allow_gaps,
-            "waveform.allow_missing_leads": allow_missing_leads,
+            # Not checked: as the model was trained.
+            "waveform.allow_missing_leads": allow_missing_leads or None,
             "windows.sustained_s": parse_number("windows.sustained_s", sustained_s),
         }
     )

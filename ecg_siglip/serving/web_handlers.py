@@ -7,7 +7,7 @@ import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from ecg_siglip.reporting.html import load_template
 from ecg_siglip.serving.json_api import split_leads
 from ecg_siglip.serving.prediction_service import PredictionService, QueueFull
 from ecg_siglip.serving.uploads import PREFIX, UploadResult, save_uploads, to_csv
-from ecg_siglip.vocabulary.question_matching import N_SHOWN
+from ecg_siglip.vocabulary.question_matching import N_SHOWN, Match
 
 TEMPLATES = Path(__file__).with_name("templates")
 # Findings that every ECG has or lacks: not the first choice of a finding to explain.
@@ -160,11 +160,20 @@ class WebHandlers:
         except EXPECTED_ERRORS as error:
             return self._problem(error).html
         by_code = {finding.code: finding for finding in report.findings}
-        matching = [by_code[m.code] for m in result.matches if m.code in by_code]
-        matching.sort(key=lambda finding: -finding.probability)
-        rows = replace(report, findings=matching[:N_SHOWN]) if matching else None
+
+        def rows(matches: Iterable[Match]) -> Any:
+            """Return the findings, in the language of the question, the likeliest first."""
+            found = [
+                replace(by_code[match.code], name=match.name)
+                for match in matches
+                if match.code in by_code
+            ]
+            found.sort(key=lambda finding: -finding.probability)
+            return replace(report, findings=found[: 2 * N_SHOWN]) if found else None
+
+        nearest = rows(match for term in result.lacking for match in term.nearest)
         not_assessable = [m.name for m in result.matches if m.code not in by_code]
-        return str(self.html.question(result, rows, len(matching) > 1, not_assessable))
+        return str(self.html.question(result, rows(result.matches), nearest, not_assessable))
 
     def download_report(self, prediction: Prediction, code: str, point: str, suffix: str) -> str:
         """Return the record report as a download, ``.html`` or ``.pdf``."""

@@ -3,8 +3,8 @@
     python benchmarks/questions.py [tune|report]
 
 Reads ``questions.txt`` next to it and prints, for each kind of question and language, how many are
-matched rightly: all findings, lacking terms and measurements that are expected, and no others first;
-in the right language. The wrong ones are listed for the tuning half only.
+matched rightly: all findings, lacking terms and measurements that are expected, and no others
+first. The wrong ones are listed for the tuning half only.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def is_right(question: str, language: str, expected: str) -> bool:
     for kind, text in re.findall(r"([FLM0]) ?(.*?)(?= [LM] |$)", expected):
         parts[kind] = f"{parts.get(kind, '')};{text}".strip(";")
     groups = _groups(parts["F"])
-    if groups and (not findings or findings[0] not in sum(groups, [])):
+    if groups and not any(findings[:1] == [code] for group in groups for code in group):
         return False
     if not all(set(group) & set(findings) for group in groups):
         return False

@@ -233,7 +233,7 @@ def _request_settings(service: PredictionService) -> Callable[..., Any]:
         allow_short: Annotated[bool, setting("waveform.allow_short")] = False,
         allow_flat: Annotated[bool, setting("waveform.allow_flat")] = False,
         allow_gaps: Annotated[bool, setting("waveform.allow_gaps")] = False,
-        allow_missing_leads: Annotated[bool, setting("waveform.allow_missing_leads")] = False,
+        allow_missing_leads: Annotated[bool | None, setting("waveform.allow_missing_leads")] = None,
         step_s: Annotated[float | None, setting("windows.step_s")] = None,
         sustained_s: Annotated[float | None, setting("windows.sustained_s")] = None,
         not_excluded: Annotated[str | None, setting("not_excluded")] = None,

@@ -167,7 +167,7 @@ def test_a_finding_is_explained_on_the_ecg(handlers, view):
 
 def test_a_question_shows_its_findings_and_notes(handlers, view):
     html = handlers.interpret_question(view.prediction, "Linksschenkelblock?")
-    assert "Complete left bundle branch block" in html and "not calibrated" in html
+    assert "Kompletter Linksschenkelblock" in html and "not calibrated" in html
     html = handlers.interpret_question(view.prediction, "pizza <b>")
     assert "far from all" in html and "pizza &lt;b&gt;" in html
     assert handlers.interpret_question(view.prediction, "  ") == ""

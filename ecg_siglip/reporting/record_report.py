@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from ecg_siglip.core.files import visible
-from ecg_siglip.core.translation import ENGLISH, Translate, translator
+from ecg_siglip.core.translation import ENGLISH, Translate, translations, translator
 from ecg_siglip.inference.prediction import Finding, Prediction, alternatives
 from ecg_siglip.inference.predictor import Predictor
+from ecg_siglip.metrics.likelihood import scale_in_words
 from ecg_siglip.reporting.ecg_plot import ecg_figure
 from ecg_siglip.signals.measurements import NAMES, PER_LEAD, UNITS, Measurement, Measurements
 from ecg_siglip.signals.preprocessing import from_int16
 
+PRINTED = tuple(name for name in UNITS if name != "rr_sd")  # on one line
 N_SHOWN = 12  # findings with a bar, if fewer are reported or not excluded
 
 
@@ -69,6 +72,11 @@ class RecordReport:
     content: str = ""
     language: str = ENGLISH
 
+    @property
+    def title(self) -> str:
+        """Name of the record without its folders."""
+        return self.record.rpartition("/")[2] or self.record
+
     def reported(self) -> list[Finding]:
         """Return the findings that are present, the likeliest first."""
         return _likeliest_first(finding for finding in self.findings if finding.present)
@@ -108,7 +116,7 @@ class RecordReport:
         _ = translator(self.language)
         named = {name: getattr(self.measurements, name) for name in UNITS}
         return [
-            (_(NAMES[name]), value_text(one, _), _(one.reason) if one.reason else "")
+            (_(NAMES[name]), value_text(one, _), translations(self.language).sentence(one.reason))
             for name, one in named.items()
         ]
 
@@ -116,7 +124,7 @@ class RecordReport:
         """Return name and value of each measurement, as on the print of an electrocardiograph."""
         _ = translator(self.language)
         texts = []
-        for name in UNITS:
+        for name in PRINTED:
             one: Measurement = getattr(self.measurements, name)
             value = "–" if one.value is None else value_text(one, _, with_spread=False)
             texts.append(f"{_(NAMES[name])} {value}")
@@ -127,9 +135,19 @@ class RecordReport:
         assert self.measurements is not None
         text = translator(self.language)(
             "Measured by a program, for research, on the median of %(n)d beats. ±: standard error; "
-            "of the heart rate: interquartile range over the beats. S: the deepest Q or S."
+            "of the heart rate: interquartile range over the beats. S: the deepest Q or S. Dashed "
+            "lines: onset of P, onset and end of QRS, end of T, where they are measurable."
         )
         return text % {"n": self.measurements.n_beats}
+
+    def word_note(self) -> str:
+        """Return what is reported, and what the words mean."""
+        _ = translator(self.language)
+        text = _(
+            "Reported: the probability reaches the threshold of the finding. The word depends on "
+            "the calibrated probability alone: %(scale)s."
+        )
+        return text % {"scale": scale_in_words(_)}
 
     def attribution_note(self) -> str:
         """Return what marks mean."""
@@ -184,6 +202,7 @@ def make_record_report(
         See ``core.translation``.
     """
     vocabulary, _ = predictor.artifact.vocabulary, translator(language)
+    sentence = translations(language).sentence
     spec = predictor.artifact.waveform
     attributions = predictor.attribute(prediction.signal, codes) if codes else np.empty(0)
     marks = {
@@ -204,16 +223,16 @@ def make_record_report(
     ]
     assessable = [finding for finding in named if finding.assessable]
     report = RecordReport(
-        visible(prediction.record),
+        visible(Path(prediction.record).as_posix()),
         signal,
         fs,
         assessable,
-        prediction.warnings,
+        [sentence(warning) for warning in prediction.warnings],
         marks,
         not_assessable=[f.name for f in named if not f.assessable],
         similar=[
-            f"{each.record or each.ecg_id} ({_('cosine')} {each.cosine:.2f}): "
-            f"{', '.join(each.findings) or _('no finding')}"
+            f"{each.record or each.ecg_id} ({_('cosine similarity')} {each.cosine:.2f}): "
+            f"{', '.join(vocabulary.names(each.findings, language)) or _('no finding')}"
             for each in prediction.similar
         ],
         measurements=prediction.measurements,
@@ -228,6 +247,24 @@ def make_record_report(
         note, duration_s = prediction.timeline.note(_), prediction.timeline.windows.duration_s
         report = replace(report, note=note, duration_s=duration_s, spans=spans)
     return report
+
+
+def operating_point(rule: str, language: str = ENGLISH) -> str:
+    """Return a threshold rule in words.
+
+    Examples
+    --------
+    >>> operating_point("sensitivity_0.9")
+    'screening (thresholds for a sensitivity of 90 %)'
+    """
+    _ = translator(language)
+    kind, has_level, level = rule.rpartition("_")
+    if has_level and kind in ("sensitivity", "precision"):
+        percent = {"percent": round(100 * float(level))}
+        if kind == "sensitivity":
+            return _("screening (thresholds for a sensitivity of %(percent)d %%)") % percent
+        return _("confirm (thresholds for a precision of %(percent)d %%)") % percent
+    return _("balanced (thresholds by the rule %(rule)s)") % {"rule": rule}
 
 
 def value_text(one: Measurement, _: Translate = str, with_spread: bool = True) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ecg_siglip.readers.identity import DeviceResults, Identity
 from ecg_siglip.readers.record import Record
 from ecg_siglip.signals.leads import available_leads, order_leads
 from ecg_siglip.signals.measurements import Measurements
@@ -47,6 +48,8 @@ class PreparedRecord:
         Of the recording at its own sampling rate, see ``measurements.measure_ecg``.
     recorded : RecordedSignal, optional
         The same part of the record, as recorded.
+    identity, device
+        As of the ``Record``.
     """
 
     record: str
@@ -56,6 +59,8 @@ class PreparedRecord:
     warnings: list[str] = field(default_factory=list)
     measurements: Measurements | None = None
     recorded: RecordedSignal | None = None
+    identity: Identity = Identity()
+    device: DeviceResults = DeviceResults()
 
 
 def prepare_record(record: Record, spec: Mapping[str, Any]) -> PreparedRecord:
@@ -84,6 +89,8 @@ def prepare_record(record: Record, spec: Mapping[str, Any]) -> PreparedRecord:
         available_leads(record.leads),
         record.signal.shape[1] / record.fs,
         recorded=recorded_signal(record, float(spec["duration_s"])),
+        identity=record.identity,
+        device=record.device,
     )
 
 

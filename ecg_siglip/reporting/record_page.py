@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.patches import Rectangle
 from matplotlib.textpath import text_to_path
 from numpy.typing import ArrayLike
 
@@ -43,6 +44,7 @@ MIN_ECG, MAX_ECG = 100.0, 150.0
 WARN, ALARM = "#8a4b00", "#b00020"
 MM_PER_PT = MM_PER_INCH / 72
 INDENT = 4.0
+_SPACE = "   "
 # A word with the space before it, or a letter of a script without spaces with what closes it.
 PIECE = re.compile(
     r"\s*(?:[\u3040-\u9fff\uac00-\ud7af][、。）」]*|[^\s\u3040-\u9fff\uac00-\ud7af]+)"
@@ -102,6 +104,15 @@ class _Page:
         self._text(EDGE, TOP, Line(_shortened(report.title, width), bold=True), 13)
         self._text(WIDTH - EDGE, TOP, Line(warning, bold=True), 10, "right")
         self.y = TOP - 2.0
+        if report.model_simulated:
+            self._banner(self._("Trained on simulated ECGs: not for real ones"))
+
+    def _banner(self, text: str) -> None:
+        """Write a warning on red over the width of the page."""
+        size = WIDTH - 2 * EDGE, 6.0
+        self.ax.add_patch(Rectangle((EDGE, self.y - 7.0), *size, facecolor=ALARM, lw=0, zorder=3))
+        self._text(EDGE + 2.0, self.y - 5.2, Line(text, bold=True, colour="white"), 10)
+        self.y -= 8.0
 
     def _text(self, x: float, y: float, line: Line, size: float = SIZE, ha: str = "left") -> None:
         weight = "bold" if line.bold else "normal"
@@ -114,6 +125,7 @@ class _Page:
             color=line.colour,
             ha=ha,
             parse_math=False,
+            zorder=5,
         )
 
     def lines(self, lines: Iterable[Line], x: float) -> float:
@@ -203,11 +215,14 @@ def _measurement_page(report: RecordReport) -> _Page:
         bottom = page.y - height
         place = (EDGE - MARGIN) / WIDTH, bottom / HEIGHT, width / WIDTH, height / HEIGHT
         figure.axes[0].set_position(place)
+    rows = report.measured()
     named = [
-        (name, f"{value}: {reason}" if reason else value)
-        for name, value, reason in report.measured()
+        (row.name, row.device, f"{row.value}: {row.reason}" if row.reason else row.value)
+        for row in rows
     ]
-    page.table([(_("Measurement"), _("value")), *named], [left, left + 46.0])
+    has_device = any(row.device for row in rows)
+    heading = (_("Measurement"), _("device") if has_device else "", _("this program"))
+    page.table([heading, *named], [left, left + 46.0, left + (68.0 if has_device else 46.0)])
     return page
 
 
@@ -218,9 +233,11 @@ def _columns(columns: Iterable[Iterable[Line]]) -> list[list[Line]]:
 def _header_lines(report: RecordReport) -> list[Line]:
     """Return what is written over the width of the page: measurements and warnings."""
     _ = translator(report.language)
-    lines = [Line(report.note, colour=MUTED)] if report.note else []
+    lines = [Line(text) for text in [_SPACE.join(report.identity_texts()), report.note] if text]
     if report.measurements is not None:
-        lines.append(Line("   ".join(report.measurement_texts()), bold=True))
+        lines.append(Line(_SPACE.join(report.measurement_texts()), bold=True))
+    if of_device := [f"{row.name} {row.device}" for row in report.measured() if row.device]:
+        lines.append(Line(f"{_('Device')}: {_SPACE.join(of_device)}"))
     return lines + [
         Line(f"{_('Warning')}: {sentence}", colour=WARN) for sentence in report.warnings
     ]
@@ -253,6 +270,9 @@ def _other_lines(report: RecordReport) -> list[Line]:
     if report.not_assessable:
         text = _("Not assessable in these leads: %(n)d findings, see the next page")
         lines.append(Line(text % {"n": len(report.not_assessable)}, colour=MUTED))
+    if report.device.statements:
+        lines.append(Line(report.device_heading(), True))
+        lines += [Line(text, indent=INDENT) for text in report.device.statements]
     return lines
 
 

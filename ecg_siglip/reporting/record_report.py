@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -14,11 +15,13 @@ from ecg_siglip.core.translation import ENGLISH, Translate, translations, transl
 from ecg_siglip.inference.prediction import Finding, Prediction, alternatives
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.metrics.likelihood import scale_in_words
+from ecg_siglip.readers.identity import DEVICE_NAMES, DeviceResults, Identity
 from ecg_siglip.reporting.ecg_plot import ecg_figure
 from ecg_siglip.signals.measurements import NAMES, PER_LEAD, UNITS, Measurement, Measurements
 from ecg_siglip.signals.preprocessing import from_int16
 
 PRINTED = tuple(name for name in UNITS if name != "rr_sd")  # on one line
+UNIT_TEXT = {"degrees": "°", "1/min": "/min", "ms": " ms"}
 N_SHOWN = 12  # findings with a bar, if fewer are reported or not excluded
 
 
@@ -50,6 +53,12 @@ class RecordReport:
     measurements : Measurements, optional
     critical : collection of str
         Codes of the findings that can need treatment at once.
+    identity : Identity
+        As the file states it.
+    device : DeviceResults
+        What the device stated: it is shown separately, and never mixed with the findings.
+    model_simulated : bool
+        The model was trained on simulated ECGs only.
     content : str
         What the signal is, such as "as recorded".
     language : str
@@ -69,6 +78,9 @@ class RecordReport:
     similar: Sequence[str] = ()
     measurements: Measurements | None = None
     critical: Collection[str] = ()
+    identity: Identity = Identity()
+    device: DeviceResults = DeviceResults()
+    model_simulated: bool = False
     content: str = ""
     language: str = ENGLISH
 
@@ -109,16 +121,41 @@ class RecordReport:
         }
         return [(title, findings) for title, findings in groups.items() if findings]
 
-    def measured(self) -> list[tuple[str, str, str]]:
-        """Return name, value with spread, and remark of each measurement that has no lead."""
-        if self.measurements is None:
-            return []
-        _ = translator(self.language)
-        named = {name: getattr(self.measurements, name) for name in UNITS}
-        return [
-            (_(NAMES[name]), value_text(one, _), translations(self.language).sentence(one.reason))
-            for name, one in named.items()
+    def measured(self) -> list[MeasuredRow]:
+        """Return the measurements that have no lead, with those of the device."""
+        _, sentence = translator(self.language), translations(self.language).sentence
+        of_device = {
+            each.name: f"{each.value:g}{UNIT_TEXT[each.unit]}" for each in self.device.measurements
+        }
+        rows = []
+        for name in UNITS if self.measurements is not None else ():
+            one: Measurement = getattr(self.measurements, name)
+            value, reason = value_text(one, _), sentence(one.reason)
+            rows.append(MeasuredRow(_(NAMES[name]), value, reason, of_device.pop(name, "")))
+        return rows + [
+            MeasuredRow(_(DEVICE_NAMES[name]), "", "", value) for name, value in of_device.items()
         ]
+
+    def device_heading(self) -> str:
+        """Return whose statements those of the file are."""
+        _ = translator(self.language)
+        if self.device.confirmed:
+            return _("Stated in the file, confirmed by a person; not by this model")
+        return _("Stated in the file by the device; not by this model")
+
+    def identity_texts(self) -> list[str]:
+        """Return patient, time and device, as far as the file states them and they are shown."""
+        _, sentence = translator(self.language), translations(self.language).sentence
+        who = self.identity
+        labelled = {
+            _("Patient"): who.patient_id,
+            _("Record"): who.record_id,
+            _("Age"): sentence(who.age),
+            _("Sex"): _(who.sex) if who.sex else "",
+            _("Recorded"): who.recorded_at.replace("T", " "),
+            _("Device"): " ".join(filter(None, (who.device(), who.software, who.serial_number))),
+        }
+        return [f"{label}: {value}" for label, value in labelled.items() if value]
 
     def measurement_texts(self) -> list[str]:
         """Return name and value of each measurement, as on the print of an electrocardiograph."""
@@ -183,6 +220,15 @@ class RecordReport:
         return f"{sum(end - start for start, end in self.spans[code]) / self.duration_s:.0%}"
 
 
+class MeasuredRow(NamedTuple):
+    """A measurement: value with its spread, or why there is none, and the value of the device."""
+
+    name: str
+    value: str
+    reason: str
+    device: str
+
+
 def _likeliest_first(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: -finding.probability)
 
@@ -213,7 +259,7 @@ def make_record_report(
     if prediction.recorded is not None:
         signal, fs = prediction.recorded.signal, prediction.recorded.fs
         marks = {code: at_samples(each, spec["to_fs"], signal, fs) for code, each in marks.items()}
-        content = _("as recorded")
+        content = as_recorded(prediction.identity, language)
     elif spec["low_hz"]:
         content = _("high-pass %(hz)g Hz") % {"hz": spec["low_hz"]}
     names = vocabulary.names([f.code for f in prediction.findings], language)
@@ -237,6 +283,9 @@ def make_record_report(
         ],
         measurements=prediction.measurements,
         critical=[f.code for f in assessable if vocabulary.entry(f.code).critical],
+        identity=prediction.identity,
+        device=prediction.device,
+        model_simulated=bool(predictor.artifact.provenance.simulated),
         content=content,
         language=language,
     )
@@ -247,6 +296,19 @@ def make_record_report(
         note, duration_s = prediction.timeline.note(_), prediction.timeline.windows.duration_s
         report = replace(report, note=note, duration_s=duration_s, spans=spans)
     return report
+
+
+def as_recorded(identity: Identity, language: str = ENGLISH) -> str:
+    """Return that a signal is drawn as recorded, with the filters that the device applied."""
+    _ = translator(language)
+    filters = {
+        _("high-pass"): identity.high_pass,
+        _("low-pass"): identity.low_pass,
+        _("notch"): identity.notch,
+    }
+    stated = [f"{name} {value}" for name, value in filters.items() if value]
+    of_device = [_("filtered by the device:") + " " + ", ".join(stated)] if stated else []
+    return ", ".join([_("as recorded"), *of_device])
 
 
 def operating_point(rule: str, language: str = ENGLISH) -> str:
@@ -271,9 +333,8 @@ def value_text(one: Measurement, _: Translate = str, with_spread: bool = True) -
     """Return a measurement with its unit, or that it is not measurable."""
     if one.value is None:
         return _("not measurable")
-    unit = {"degrees": "°", "1/min": "/min"}.get(one.unit, f" {one.unit}")
     spread = f" ± {one.spread:.0f}" if with_spread and one.spread is not None else ""
-    return f"{one.value:.0f}{spread}{unit}"
+    return f"{one.value:.0f}{spread}{UNIT_TEXT[one.unit]}"
 
 
 def at_samples(marks: np.ndarray, marks_fs: float, signal: np.ndarray, fs: float) -> np.ndarray:

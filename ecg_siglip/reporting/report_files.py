@@ -11,6 +11,7 @@ from ecg_siglip.core.files import replace_file
 from ecg_siglip.core.translation import ENGLISH, translator
 from ecg_siglip.reporting.fonts import FONTS, font_family, with_all_letters
 from ecg_siglip.reporting.html import inline_figure, load_template
+from ecg_siglip.reporting.median_beat_plot import median_beat_figure
 from ecg_siglip.reporting.record_page import record_pages
 from ecg_siglip.reporting.record_report import RecordReport, operating_point, report_figure
 
@@ -89,7 +90,8 @@ def write_record_reports(
                     page, *_ = record_pages(report, about)
                     page.savefig(partial, format="png", dpi=PICTURE_DPI)
         else:
-            partial.write_text(_html(reports, model, rule), encoding="utf-8")
+            with with_all_letters():
+                partial.write_text(_html(reports, model, rule), encoding="utf-8")
 
 
 def _write_pdf(path: Path, reports: Sequence[RecordReport], about: str) -> None:
@@ -116,6 +118,12 @@ def _html(reports: Sequence[RecordReport], model: str, rule: str) -> str:
             )
             for layout in ("standard", "rows")
         }
+        _, measured = translator(report.language), report.measurements
+        beat = None
+        if measured is not None and measured.beat is not None:
+            alt = _("Median beat of each lead with the marks of its intervals")
+            figure = median_beat_figure(measured.beat, language=report.language)
+            beat = inline_figure(figure, "svg", alt)
         attributions = [
             {
                 "title": report.support_text(code),
@@ -125,7 +133,8 @@ def _html(reports: Sequence[RecordReport], model: str, rule: str) -> str:
             }
             for code in report.marks
         ]
-        sections.append({"report": report, "figures": figures, "attributions": attributions})
+        section = {"report": report, "figures": figures, "beat": beat}
+        sections.append({**section, "attributions": attributions})
     written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     language = reports[0].language
     return load_template("record_report.html.j2", language=language).render(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ecg_siglip.core.settings import group, same_setting, setting
+from ecg_siglip.core.translation import LANGUAGE_NAMES
 from ecg_siglip.metrics.decision_rules import (
     DEFAULT_RULE,
     OPERATING_POINTS,
@@ -581,6 +582,12 @@ class PredictConfig(DecisionRule, ModelSettings):
         None,
         "Also write a report with one page per record to this .html or .pdf file; .png: "
         "the picture of one record.",
+    )
+    report_language: str | None = setting(
+        None,
+        "Language of the report: en, de or ja; null: that of language, if it is one of them, "
+        "otherwise en.",
+        choices=tuple(LANGUAGE_NAMES),
     )
     n_attributions: int = setting(
         0, "Number of findings in a record report for which attributions are plotted.", 0, 12

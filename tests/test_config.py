@@ -65,10 +65,9 @@ SETTINGS = {
     "predict": """
         batch_size device language measurements model n_attributions n_similar not_excluded
         operating_point precision questions read.fs read.gain read.leads read.units records report
-        run.name run.root sensitivity show_ids source threshold_rule waveform.allow_flat
-        waveform.allow_gaps
-        waveform.allow_missing_leads waveform.allow_short windows.max_hours windows.step_s
-        windows.sustained_s
+        report_language run.name run.root sensitivity show_ids source threshold_rule
+        waveform.allow_flat waveform.allow_gaps waveform.allow_missing_leads waveform.allow_short
+        windows.max_hours windows.step_s windows.sustained_s
     """,
     "ptbxl": """
         data.allow_missing data.cache_dir data.fs data.n_workers data.root download

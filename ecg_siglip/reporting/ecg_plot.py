@@ -306,9 +306,10 @@ def draw_paper(
     return figure, ax, paper
 
 
-def page_figure(width: float, height: float) -> tuple[Figure, Axes]:
-    """Return an empty figure of a size in mm, with axes in millimetres that fill it."""
-    figure = Figure(figsize=(width / MM_PER_INCH, height / MM_PER_INCH))
+def page_figure(width: float, height: float, figure: Figure | None = None) -> tuple[Figure, Axes]:
+    """Return a figure of a size in mm, empty or a given one, with axes in mm that fill it."""
+    figure = figure or Figure()
+    figure.set_size_inches(width / MM_PER_INCH, height / MM_PER_INCH)
     figure.set_facecolor("white")
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set_xlim(0, width)

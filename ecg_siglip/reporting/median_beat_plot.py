@@ -60,6 +60,7 @@ def median_beat_figure(
     Dashed lines in every lead are the onset of P, the onset and the end of QRS, and the end of T,
     as far as they are measurable. They are found in all leads together.
     """
+    _ = translator(language)
     if not enlarged > 0:
         raise ValueError(f"enlarged: expected a number above 0, got {enlarged:g}")
     shown = np.flatnonzero(np.isfinite(beat.signal).any(axis=0))
@@ -84,10 +85,14 @@ def median_beat_figure(
         draw_pulse(ax, paper.left, baseline, enlarged)
         for column, lead in enumerate(row):
             left = paper.left + PULSE_WIDTH + column * width
-            _draw_beat(ax, lead, left, baseline, x, height.get(lead), marks)
-    number = translator(language)("Median of %(n)d beats") % {"n": beat.n_beats}
-    scale = f"{number}    {speed:g} mm/s    {enlarged * MM_PER_MV:g} mm/mV"
-    text = f"{scale}    {note}" if note else scale
+            name = lead if lead in height else f"{lead}: {_('no signal')}"
+            at = left, baseline + NAME_MM
+            ax.text(*at, name, fontsize=9, fontweight="bold", color=INK, zorder=4)
+            if lead in height:
+                _draw_beat(ax, lead, left, baseline, x, height[lead], marks)
+    median = _("Median of %(n)d beats") % {"n": beat.n_beats}
+    parts = (median, f"{speed:g} mm/s", f"{enlarged * MM_PER_MV:g} mm/mV", note)
+    text = ", ".join(part for part in parts if part)
     ax.text(paper.left, 2.5, text, fontsize=8, color=MUTED, parse_math=False)
     return figure
 
@@ -113,18 +118,12 @@ def _draw_beat(
     left: float,
     baseline: float,
     x: np.ndarray,
-    height: np.ndarray | None,
+    height: np.ndarray,
     marks: list[float],
 ) -> None:
-    """Draw the beat of a lead with its name and marks; without a signal only the name."""
-    name = lead if height is not None else f"{lead}: no signal"
-    text: dict[str, Any] = {"fontsize": 9, "fontweight": "bold", "color": INK, "zorder": 4}
-    if height is None:
-        ax.text(left, baseline + NAME_MM, name, **text)
-        return
+    """Draw the beat of a lead with its marks."""
     ax.plot(left + x, baseline + height, lw=0.9, gid=f"beat-{lead}", **TRACE_STYLE)
     low, high = min(float(np.nanmin(height)), 0.0) - 1, max(float(np.nanmax(height)), 0.0) + 1
     style: dict[str, Any] = {"color": MARK, "lw": 0.7, "ls": (0, (3, 2)), "zorder": 2}
     for at in marks:
         ax.plot([left + at] * 2, [baseline + low, baseline + high], gid=f"mark-{lead}", **style)
-    ax.text(left, baseline + NAME_MM, name, **text)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.patches import Rectangle
 from matplotlib.textpath import text_to_path
 from numpy.typing import ArrayLike
 
@@ -21,6 +22,7 @@ from ecg_siglip.metrics.likelihood import percent
 from ecg_siglip.reporting.ecg_plot import (
     AFTER,
     INK,
+    MARGIN,
     MM_PER_INCH,
     MUTED,
     PULSE_WIDTH,
@@ -30,16 +32,19 @@ from ecg_siglip.reporting.ecg_plot import (
     page_figure,
 )
 from ecg_siglip.reporting.fonts import font_family
+from ecg_siglip.reporting.median_beat_plot import median_beat_figure
 from ecg_siglip.reporting.record_report import RecordReport
 
 WIDTH, HEIGHT = 297.0, 210.0
 EDGE, TOP, FOOT = 16.0, 200.0, 15.0  # left and right; first line; below the ECG
 COLUMN_GAP = 8.0
-SIZE, PITCH = 8.0, 3.8  # of text: pt, mm
+COLUMN_WIDTH = (WIDTH - 2 * EDGE - COLUMN_GAP) / 2
+SIZE, PITCH = 9.0, 4.2  # of text: pt, mm
 MIN_ECG, MAX_ECG = 100.0, 150.0
 WARN, ALARM = "#8a4b00", "#b00020"
 MM_PER_PT = MM_PER_INCH / 72
 INDENT = 4.0
+_SPACE = "   "
 # A word with the space before it, or a letter of a script without spaces with what closes it.
 PIECE = re.compile(
     r"\s*(?:[\u3040-\u9fff\uac00-\ud7af][、。）」]*|[^\s\u3040-\u9fff\uac00-\ud7af]+)"
@@ -67,10 +72,13 @@ def record_pages(report: RecordReport, about: str) -> list[Figure]:
     page = _Page(report)
     page.full_width(_header_lines(report))
     columns = _columns([_finding_lines(report), _other_lines(report)])
-    n_lines = int((page.y - FOOT - MIN_ECG) / PITCH)
+    n_lines = int((page.y - FOOT - MIN_ECG) / PITCH) - 3
     rest = page.two_columns(columns, n_lines)
+    page.full_width([Line(report.word_note(), colour=MUTED)])
     page.ecg()
     pages = [page]
+    if report.measurements is not None:
+        pages.append(_measurement_page(report))
     left = [*rest, *_columns([_more_lines(report)])[0]]
     while left:
         page = _Page(report)
@@ -88,14 +96,23 @@ def record_pages(report: RecordReport, about: str) -> list[Figure]:
 class _Page:
     """A page that is filled from the top: ``y`` is where the next line goes."""
 
-    def __init__(self, report: RecordReport):
+    def __init__(self, report: RecordReport, figure: Figure | None = None):
         self.report, self._ = report, translator(report.language)
-        self.figure, self.ax = page_figure(WIDTH, HEIGHT)
+        self.figure, self.ax = page_figure(WIDTH, HEIGHT, figure)
         warning = self._("For research, not for diagnosis")
-        room = WIDTH - 2 * EDGE - COLUMN_GAP - text_width(warning, 10, True)
-        self._text(EDGE, TOP, Line(_shortened(report.record, room), bold=True), 13)
+        width = WIDTH - 2 * EDGE - COLUMN_GAP - text_width(warning, 10, True)
+        self._text(EDGE, TOP, Line(_shortened(report.title, width), bold=True), 13)
         self._text(WIDTH - EDGE, TOP, Line(warning, bold=True), 10, "right")
         self.y = TOP - 2.0
+        if report.model_simulated:
+            self._banner(self._("Trained on simulated ECGs: not for real ones"))
+
+    def _banner(self, text: str) -> None:
+        """Write a warning on red over the width of the page."""
+        size = WIDTH - 2 * EDGE, 6.0
+        self.ax.add_patch(Rectangle((EDGE, self.y - 7.0), *size, facecolor=ALARM, lw=0, zorder=3))
+        self._text(EDGE + 2.0, self.y - 5.2, Line(text, bold=True, colour="white"), 10)
+        self.y -= 8.0
 
     def _text(self, x: float, y: float, line: Line, size: float = SIZE, ha: str = "left") -> None:
         weight = "bold" if line.bold else "normal"
@@ -108,6 +125,7 @@ class _Page:
             color=line.colour,
             ha=ha,
             parse_math=False,
+            zorder=5,
         )
 
     def lines(self, lines: Iterable[Line], x: float) -> float:
@@ -156,15 +174,56 @@ class _Page:
         note = ", ".join(part for part in (strips.scale(), report.content) if part)
         self._text(EDGE, FOOT - 4.0, Line(note, colour=MUTED), 7.5)
 
+    def table(self, rows: Sequence[Sequence[str]], columns: Sequence[float]) -> None:
+        """Write rows with columns at these distances from the left edge; the last is wrapped."""
+        for row in rows:
+            bold = row is rows[0]
+            last = wrapped(Line(row[-1], bold), WIDTH - 2 * EDGE - columns[-1])
+            for text, x in zip(row[:-1], columns, strict=False):
+                self._text(EDGE + x, self.y - PITCH, Line(text, bold))
+            self.y = self.lines(last, EDGE + columns[-1])
+        self.y -= 2.0
+
     def finished(self, about: str, number: int, n_pages: int) -> Figure:
         """Write the foot of the page; return its figure."""
         self._text(EDGE, FOOT - 8.0, Line(about, colour=MUTED), 7.5)
-        if n_pages > 1:
-            self._text(WIDTH - EDGE, FOOT - 8.0, Line(f"{number} / {n_pages}"), 7.5, "right")
+        if self.report.record != self.report.title:
+            path = _shortened(self.report.record, 120.0, 7.5, bold=False)
+            self._text(WIDTH - EDGE, FOOT - 4.0, Line(path, colour=MUTED), 7.5, "right")
+        numbered = f"{number} / {n_pages}" if n_pages > 1 else ""
+        self._text(WIDTH - EDGE, FOOT - 8.0, Line(numbered, colour=MUTED), 7.5, "right")
         return self.figure
 
 
-COLUMN_WIDTH = (WIDTH - 2 * EDGE - COLUMN_GAP) / 2
+def _measurement_page(report: RecordReport) -> _Page:
+    """Return the page of the measurements with the median beats."""
+    _, measurements = translator(report.language), report.measurements
+    assert measurements is not None
+    figure, left = None, 0.0
+    if measurements.beat is not None:
+        figure = median_beat_figure(measurements.beat, language=report.language)
+        width, height = figure.get_size_inches() * MM_PER_INCH
+        left = width - MARGIN + COLUMN_GAP
+    page = _Page(report, figure)
+    page.full_width([Line(_("Measurements"), bold=True)])
+    if report.measured_leads():
+        leads = [["mV", *report.lead_names()]]
+        leads += [[name, *values] for name, values in report.measured_leads()]
+        page.table(leads, [0.0, *(42.0 + 18.0 * i for i in range(len(leads[0]) - 1))])
+    page.full_width([Line(report.measurement_note(), colour=MUTED)])
+    if figure is not None:
+        bottom = page.y - height
+        place = (EDGE - MARGIN) / WIDTH, bottom / HEIGHT, width / WIDTH, height / HEIGHT
+        figure.axes[0].set_position(place)
+    rows = report.measured()
+    named = [
+        (row.name, row.device, f"{row.value}: {row.reason}" if row.reason else row.value)
+        for row in rows
+    ]
+    has_device = any(row.device for row in rows)
+    heading = (_("Measurement"), _("device") if has_device else "", _("this program"))
+    page.table([heading, *named], [left, left + 46.0, left + (68.0 if has_device else 46.0)])
+    return page
 
 
 def _columns(columns: Iterable[Iterable[Line]]) -> list[list[Line]]:
@@ -174,9 +233,11 @@ def _columns(columns: Iterable[Iterable[Line]]) -> list[list[Line]]:
 def _header_lines(report: RecordReport) -> list[Line]:
     """Return what is written over the width of the page: measurements and warnings."""
     _ = translator(report.language)
-    lines = [Line(report.note, colour=MUTED)] if report.note else []
+    lines = [Line(text) for text in [_SPACE.join(report.identity_texts()), report.note] if text]
     if report.measurements is not None:
-        lines.append(Line("   ".join(report.measurement_texts()), bold=True))
+        lines.append(Line(_SPACE.join(report.measurement_texts()), bold=True))
+    if of_device := [f"{row.name} {row.device}" for row in report.measured() if row.device]:
+        lines.append(Line(f"{_('Device')}: {_SPACE.join(of_device)}"))
     return lines + [
         Line(f"{_('Warning')}: {sentence}", colour=WARN) for sentence in report.warnings
     ]
@@ -209,6 +270,9 @@ def _other_lines(report: RecordReport) -> list[Line]:
     if report.not_assessable:
         text = _("Not assessable in these leads: %(n)d findings, see the next page")
         lines.append(Line(text % {"n": len(report.not_assessable)}, colour=MUTED))
+    if report.device.statements:
+        lines.append(Line(report.device_heading(), True))
+        lines += [Line(text, indent=INDENT) for text in report.device.statements]
     return lines
 
 
@@ -255,10 +319,10 @@ def wrapped(line: Line, width: float) -> list[Line]:
     return [part._replace(text=part.text.replace("\xa0%", " %")) for part in parts]
 
 
-def _shortened(name: str, width: float) -> str:
+def _shortened(name: str, width: float, size: float = 13.0, bold: bool = True) -> str:
     """Return a name that fits a width; of a longer one, its end."""
-    if text_width(name, 13, True) <= width:
+    if text_width(name, size, bold) <= width:
         return name
-    while len(name) > 1 and text_width(f"…{name}", 13, True) > width:
+    while len(name) > 1 and text_width(f"…{name}", size, bold) > width:
         name = name[1:]
     return f"…{name}"

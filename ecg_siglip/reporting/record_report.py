@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from ecg_siglip.core.files import visible
-from ecg_siglip.core.translation import ENGLISH, Translate, translator
+from ecg_siglip.core.translation import ENGLISH, Translate, translations, translator
 from ecg_siglip.inference.prediction import Finding, Prediction, alternatives
 from ecg_siglip.inference.predictor import Predictor
+from ecg_siglip.metrics.likelihood import scale_in_words
+from ecg_siglip.readers.identity import DEVICE_NAMES, DeviceResults, Identity
 from ecg_siglip.reporting.ecg_plot import ecg_figure
 from ecg_siglip.signals.measurements import NAMES, PER_LEAD, UNITS, Measurement, Measurements
 from ecg_siglip.signals.preprocessing import from_int16
 
+PRINTED = tuple(name for name in UNITS if name != "rr_sd")  # on one line
+UNIT_TEXT = {"degrees": "°", "1/min": "/min", "ms": " ms"}
 N_SHOWN = 12  # findings with a bar, if fewer are reported or not excluded
 
 
@@ -47,6 +53,12 @@ class RecordReport:
     measurements : Measurements, optional
     critical : collection of str
         Codes of the findings that can need treatment at once.
+    identity : Identity
+        As the file states it.
+    device : DeviceResults
+        What the device stated: it is shown separately, and never mixed with the findings.
+    model_simulated : bool
+        The model was trained on simulated ECGs only.
     content : str
         What the signal is, such as "as recorded".
     language : str
@@ -66,8 +78,16 @@ class RecordReport:
     similar: Sequence[str] = ()
     measurements: Measurements | None = None
     critical: Collection[str] = ()
+    identity: Identity = Identity()
+    device: DeviceResults = DeviceResults()
+    model_simulated: bool = False
     content: str = ""
     language: str = ENGLISH
+
+    @property
+    def title(self) -> str:
+        """Name of the record without its folders."""
+        return self.record.rpartition("/")[2] or self.record
 
     def reported(self) -> list[Finding]:
         """Return the findings that are present, the likeliest first."""
@@ -101,22 +121,47 @@ class RecordReport:
         }
         return [(title, findings) for title, findings in groups.items() if findings]
 
-    def measured(self) -> list[tuple[str, str, str]]:
-        """Return name, value with spread, and remark of each measurement that has no lead."""
-        if self.measurements is None:
-            return []
-        _ = translator(self.language)
-        named = {name: getattr(self.measurements, name) for name in UNITS}
-        return [
-            (_(NAMES[name]), value_text(one, _), _(one.reason) if one.reason else "")
-            for name, one in named.items()
+    def measured(self) -> list[MeasuredRow]:
+        """Return the measurements that have no lead, with those of the device."""
+        _, sentence = translator(self.language), translations(self.language).sentence
+        of_device = {
+            each.name: f"{each.value:g}{UNIT_TEXT[each.unit]}" for each in self.device.measurements
+        }
+        rows = []
+        for name in UNITS if self.measurements is not None else ():
+            one: Measurement = getattr(self.measurements, name)
+            value, reason = value_text(one, _), sentence(one.reason)
+            rows.append(MeasuredRow(_(NAMES[name]), value, reason, of_device.pop(name, "")))
+        return rows + [
+            MeasuredRow(_(DEVICE_NAMES[name]), "", "", value) for name, value in of_device.items()
         ]
+
+    def device_heading(self) -> str:
+        """Return whose statements those of the file are."""
+        _ = translator(self.language)
+        if self.device.confirmed:
+            return _("Stated in the file, confirmed by a person; not by this model")
+        return _("Stated in the file by the device; not by this model")
+
+    def identity_texts(self) -> list[str]:
+        """Return patient, time and device, as far as the file states them and they are shown."""
+        _, sentence = translator(self.language), translations(self.language).sentence
+        who = self.identity
+        labelled = {
+            _("Patient"): who.patient_id,
+            _("Record"): who.record_id,
+            _("Age"): sentence(who.age),
+            _("Sex"): _(who.sex) if who.sex else "",
+            _("Recorded"): who.recorded_at.replace("T", " "),
+            _("Device"): " ".join(filter(None, (who.device(), who.software, who.serial_number))),
+        }
+        return [f"{label}: {value}" for label, value in labelled.items() if value]
 
     def measurement_texts(self) -> list[str]:
         """Return name and value of each measurement, as on the print of an electrocardiograph."""
         _ = translator(self.language)
         texts = []
-        for name in UNITS:
+        for name in PRINTED:
             one: Measurement = getattr(self.measurements, name)
             value = "–" if one.value is None else value_text(one, _, with_spread=False)
             texts.append(f"{_(NAMES[name])} {value}")
@@ -127,9 +172,19 @@ class RecordReport:
         assert self.measurements is not None
         text = translator(self.language)(
             "Measured by a program, for research, on the median of %(n)d beats. ±: standard error; "
-            "of the heart rate: interquartile range over the beats. S: the deepest Q or S."
+            "of the heart rate: interquartile range over the beats. S: the deepest Q or S. Dashed "
+            "lines: onset of P, onset and end of QRS, end of T, where they are measurable."
         )
         return text % {"n": self.measurements.n_beats}
+
+    def word_note(self) -> str:
+        """Return what is reported, and what the words mean."""
+        _ = translator(self.language)
+        text = _(
+            "Reported: the probability reaches the threshold of the finding. The word depends on "
+            "the calibrated probability alone: %(scale)s."
+        )
+        return text % {"scale": scale_in_words(_)}
 
     def attribution_note(self) -> str:
         """Return what marks mean."""
@@ -165,6 +220,15 @@ class RecordReport:
         return f"{sum(end - start for start, end in self.spans[code]) / self.duration_s:.0%}"
 
 
+class MeasuredRow(NamedTuple):
+    """A measurement: value with its spread, or why there is none, and the value of the device."""
+
+    name: str
+    value: str
+    reason: str
+    device: str
+
+
 def _likeliest_first(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: -finding.probability)
 
@@ -184,6 +248,7 @@ def make_record_report(
         See ``core.translation``.
     """
     vocabulary, _ = predictor.artifact.vocabulary, translator(language)
+    sentence = translations(language).sentence
     spec = predictor.artifact.waveform
     attributions = predictor.attribute(prediction.signal, codes) if codes else np.empty(0)
     marks = {
@@ -194,7 +259,7 @@ def make_record_report(
     if prediction.recorded is not None:
         signal, fs = prediction.recorded.signal, prediction.recorded.fs
         marks = {code: at_samples(each, spec["to_fs"], signal, fs) for code, each in marks.items()}
-        content = _("as recorded")
+        content = as_recorded(prediction.identity, language)
     elif spec["low_hz"]:
         content = _("high-pass %(hz)g Hz") % {"hz": spec["low_hz"]}
     names = vocabulary.names([f.code for f in prediction.findings], language)
@@ -204,20 +269,23 @@ def make_record_report(
     ]
     assessable = [finding for finding in named if finding.assessable]
     report = RecordReport(
-        visible(prediction.record),
+        visible(Path(prediction.record).as_posix()),
         signal,
         fs,
         assessable,
-        prediction.warnings,
+        [sentence(warning) for warning in prediction.warnings],
         marks,
         not_assessable=[f.name for f in named if not f.assessable],
         similar=[
-            f"{each.record or each.ecg_id} ({_('cosine')} {each.cosine:.2f}): "
-            f"{', '.join(each.findings) or _('no finding')}"
+            f"{each.record or each.ecg_id} ({_('cosine similarity')} {each.cosine:.2f}): "
+            f"{', '.join(vocabulary.names(each.findings, language)) or _('no finding')}"
             for each in prediction.similar
         ],
         measurements=prediction.measurements,
         critical=[f.code for f in assessable if vocabulary.entry(f.code).critical],
+        identity=prediction.identity,
+        device=prediction.device,
+        model_simulated=bool(predictor.artifact.provenance.simulated),
         content=content,
         language=language,
     )
@@ -230,13 +298,43 @@ def make_record_report(
     return report
 
 
+def as_recorded(identity: Identity, language: str = ENGLISH) -> str:
+    """Return that a signal is drawn as recorded, with the filters that the device applied."""
+    _ = translator(language)
+    filters = {
+        _("high-pass"): identity.high_pass,
+        _("low-pass"): identity.low_pass,
+        _("notch"): identity.notch,
+    }
+    stated = [f"{name} {value}" for name, value in filters.items() if value]
+    of_device = [_("filtered by the device:") + " " + ", ".join(stated)] if stated else []
+    return ", ".join([_("as recorded"), *of_device])
+
+
+def operating_point(rule: str, language: str = ENGLISH) -> str:
+    """Return a threshold rule in words.
+
+    Examples
+    --------
+    >>> operating_point("sensitivity_0.9")
+    'screening (thresholds for a sensitivity of 90 %)'
+    """
+    _ = translator(language)
+    kind, has_level, level = rule.rpartition("_")
+    if has_level and kind in ("sensitivity", "precision"):
+        percent = {"percent": round(100 * float(level))}
+        if kind == "sensitivity":
+            return _("screening (thresholds for a sensitivity of %(percent)d %%)") % percent
+        return _("confirm (thresholds for a precision of %(percent)d %%)") % percent
+    return _("balanced (thresholds by the rule %(rule)s)") % {"rule": rule}
+
+
 def value_text(one: Measurement, _: Translate = str, with_spread: bool = True) -> str:
     """Return a measurement with its unit, or that it is not measurable."""
     if one.value is None:
         return _("not measurable")
-    unit = {"degrees": "°", "1/min": "/min"}.get(one.unit, f" {one.unit}")
     spread = f" ± {one.spread:.0f}" if with_spread and one.spread is not None else ""
-    return f"{one.value:.0f}{spread}{unit}"
+    return f"{one.value:.0f}{spread}{UNIT_TEXT[one.unit]}"
 
 
 def at_samples(marks: np.ndarray, marks_fs: float, signal: np.ndarray, fs: float) -> np.ndarray:

@@ -33,7 +33,7 @@ def test_a_beat_has_the_stated_scale(enlarged):
     assert figure.axes[0].get_xlim() == pytest.approx((0, width))
     assert figure.axes[0].get_ylim() == pytest.approx((0, height))
     texts = " ".join(text.get_text() for text in figure.axes[0].texts)
-    assert f"{25 * enlarged:g} mm/s    {10 * enlarged:g} mm/mV" in texts
+    assert f"{25 * enlarged:g} mm/s, {10 * enlarged:g} mm/mV" in texts
     assert "9 beats" in texts
 
 

@@ -22,7 +22,7 @@ from ecg_siglip.metrics.decision_rules import OPERATING_POINTS
 from ecg_siglip.metrics.likelihood import percent
 from ecg_siglip.readers.file_format import is_picture
 from ecg_siglip.reporting.html import load_template
-from ecg_siglip.reporting.record_report import RecordReport, value_text
+from ecg_siglip.reporting.record_report import RecordReport, operating_point, value_text
 from ecg_siglip.serving.file_settings import (
     decision_settings,
     request_settings,
@@ -168,9 +168,9 @@ class WebHandlers:
             )
             return text % {"point": name[point], "found": scores[0], "right": scores[1]}
         aim = {
-            "screening": _("is to find %(target)s of each finding"),
-            "balanced": _("is the best balance of both"),
-            "confirm": _("is to be right in %(target)s of the reported ones"),
+            "screening": _("aims to find %(target)s of each finding"),
+            "balanced": _("weighs missed and false findings equally"),
+            "confirm": _("aims to be right in %(target)s of the reported findings"),
         }[point]
         target = {"screening": settings.sensitivity, "confirm": settings.precision}.get(point, 0.0)
         return f"{name[point]}: {aim % {'target': percent(target)}}"
@@ -348,7 +348,7 @@ class WebHandlers:
 
     def _findings(self, prediction: Prediction, rule: str) -> str:
         report = self._run(lambda: self._report(prediction))
-        return str(self.html.findings(report, rule, self.service.model))
+        return str(self.html.findings(report, operating_point(rule, self.language)))
 
 
 def run_in_turn(service: PredictionService, task: Callable[[], Any]) -> Any:

@@ -476,7 +476,8 @@ def mortara(uv: np.ndarray, fs: int = FS) -> bytes:
     return (
         '<ECG ACQUISITION_TIME="20200131095930" AGE="69" AGE_UNITS="YEARS">'
         f'<SUBJECT ID="{PATIENT}" LAST_NAME="{NAME}" GENDER="FEMALE"/>'
-        '<SOURCE TYPE="ELI" MODEL="ECG-1" LOW_PASS_FILTER="150"/><AUTOMATIC_INTERPRETATION><STATEMENT TEXT="Sinus rhythm"/>'
+        '<SOURCE TYPE="ELI" MODEL="ECG-1" LOW_PASS_FILTER="150"/><AUTOMATIC_INTERPRETATION>'
+        '<STATEMENT TEXT="Sinus rhythm"/>'
         f"</AUTOMATIC_INTERPRETATION>{channels}</ECG>"
     ).encode()
 

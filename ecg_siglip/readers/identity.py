@@ -29,7 +29,7 @@ NO_VALUE = re.compile(
 MOMENT = re.compile(
     r"(\d{4})([-/]?)(\d\d)\2(\d\d)(?:[T ]?(\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,9}))?)?)?"
     r" ?(Z|UTC|[+-]\d\d:?(?:\d\d)?)?",
-    re.I,
+    re.I | re.ASCII,
 )
 YEARS = range(1901, 3000)  # earlier ones are placeholders; data sets shift dates to later ones
 NO_MOMENT = ("1970-01-01T00:00", "1970-01-01T00:00:00")  # zero of the clock of a computer
@@ -38,7 +38,7 @@ SEXES = {
     "female": "female", "woman": "female", "w": "female", "weiblich": "female", "o": "other",
     "other": "other",
 }  # fmt: skip
-AGE = re.compile(r"(\d{1,3})(?:\.\d+)?\s*([a-z]*)\.?", re.I)
+AGE = re.compile(r"(\d{1,3})(?:\.\d+)?\s*([a-z]*)\.?", re.I | re.ASCII)
 AGE_UNITS = {
     "": "years", "y": "years", "yr": "years", "yrs": "years", "a": "years", "years": "years",
     "year": "years", "m": "months", "mo": "months", "months": "months", "month": "months",
@@ -116,6 +116,10 @@ class Identity:
         return Identity(
             **{name: value or getattr(other, name) for name, value in vars(self).items()}
         )
+
+    def device(self) -> str:
+        """Return manufacturer and model in one text."""
+        return " ".join(filter(None, (self.manufacturer, self.model)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is stated as a JSON object; what is not stated has no key."""

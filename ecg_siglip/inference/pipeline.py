@@ -197,6 +197,7 @@ def _predict_batch(
             record.warnings,
             available=record.available,
             measurements=record.measurements,
+            model_simulated=predictor.artifact.provenance.simulated,
         )
         is_complete = bool(record.available.all())
         predictions.append(
@@ -266,6 +267,7 @@ def predict_long_record(
         timeline=timeline,
         available=available,
         measurements=measured if settings.measurements else None,
+        model_simulated=predictor.artifact.provenance.simulated,
     )
     _, embedding_BD = predictor.forward(signal[None])
     is_complete = bool(available.all())

@@ -162,6 +162,8 @@ class Prediction:
         Leads that the record has; null: all.
     questions : list of QuestionResult
         Result of each question.
+    model_simulated : bool, optional
+        Whether the model was trained on simulated ECGs only; null if it is not noted.
     measurements : Measurements, optional
         Rate, intervals, axes and amplitudes; of a long record, in the window of ``signal``.
     """
@@ -176,6 +178,7 @@ class Prediction:
     available: np.ndarray | None = None
     questions: list[QuestionResult] = field(default_factory=list)
     measurements: Measurements | None = None
+    model_simulated: bool | None = None
 
     def alternatives(self, code: str) -> list[Finding]:
         """Return the findings that a finding is reported in place of, the likeliest first."""
@@ -211,6 +214,7 @@ class Prediction:
                 f.code: round(f.probability, 6) if f.assessable else None for f in self.findings
             },
             "model": model,
+            "model_simulated": self.model_simulated,
             "warnings": self.warnings,
             "novelty": None if self.novelty is None else round(self.novelty, 4),
             **({"measurements": self.measurements.to_dict()} if self.measurements else {}),

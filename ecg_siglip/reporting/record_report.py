@@ -19,6 +19,7 @@ from ecg_siglip.metrics.likelihood import percent
 from ecg_siglip.reporting.ecg_plot import ecg_figure
 from ecg_siglip.reporting.fonts import with_all_letters
 from ecg_siglip.reporting.html import inline_figure, load_template
+from ecg_siglip.reporting.origin_notice import add_origin_notice
 from ecg_siglip.signals.measurements import NAMES, PER_LEAD, UNITS, Measurement, Measurements
 from ecg_siglip.signals.preprocessing import from_int16
 
@@ -59,6 +60,8 @@ class RecordReport:
     measurements : Measurements, optional
     critical : collection of str
         Codes of the findings that can need treatment at once.
+    model_simulated : bool
+        The model was trained on simulated ECGs only.
     """
 
     record: str
@@ -74,6 +77,7 @@ class RecordReport:
     similar: Sequence[str] = ()
     measurements: Measurements | None = None
     critical: Collection[str] = ()
+    model_simulated: bool = False
 
     def reported(self) -> list[Finding]:
         """Return the findings that are present, the likeliest first."""
@@ -171,6 +175,7 @@ def make_record_report(
         ],
         measurements=prediction.measurements,
         critical=[f.code for f in assessable if vocabulary.entry(f.code).critical],
+        model_simulated=bool(prediction.model_simulated),
     )
     if prediction.timeline:
         spans = {
@@ -313,7 +318,8 @@ def _page(report: RecordReport, model: str, rule: str) -> Figure:
     lines += [f"Warning: {sentence}" for sentence in report.warnings]
     lines.append(f"{model}, thresholds {rule}")
     lines = [part for line in lines for part in _wrapped(line)]
-    return ecg_figure(report.signal, report.fs, report.record, lines)
+    figure = ecg_figure(report.signal, report.fs, report.record, lines)
+    return add_origin_notice(figure) if report.model_simulated else figure
 
 
 def _lines_of_findings(report: RecordReport) -> list[str]:
@@ -360,4 +366,5 @@ def _write_pdf(path: Path, reports: Sequence[RecordReport], model: str, rule: st
             pages.savefig(_page(report, model, rule))
             for code, marked in report.marks.items():
                 title = f"{report.record}: samples that support {code}"
-                pages.savefig(ecg_figure(report.signal, report.fs, title, marked=marked))
+                figure = ecg_figure(report.signal, report.fs, title, marked=marked)
+                pages.savefig(add_origin_notice(figure) if report.model_simulated else figure)

@@ -108,8 +108,8 @@ class WebHandlers:
 
     def head(self) -> str:
         """Return the title with the name of the model."""
-        n_records = self.service.predictor.artifact.provenance.n_train_records
-        return str(self.html.head(self.service.model, n_records))
+        about = self.service.predictor.artifact.provenance
+        return str(self.html.head(self.service.model, about.n_train_records, about.simulated))
 
     def predict_one(
         self, paths: Sequence[str], point: str, *file_settings: Any

@@ -203,6 +203,7 @@ def _predict_batch(
             recorded=record.recorded,
             identity=record.identity,
             device=record.device,
+            model_simulated=predictor.artifact.provenance.simulated,
         )
         is_complete = bool(record.available.all())
         predictions.append(
@@ -275,6 +276,7 @@ def predict_long_record(
         recorded=recorded_signal(window, window_s),
         identity=first_sample.identity,
         device=first_sample.device,
+        model_simulated=predictor.artifact.provenance.simulated,
     )
     _, embedding_BD = predictor.forward(signal[None])
     is_complete = bool(available.all())

@@ -204,6 +204,8 @@ class Prediction:
         Leads that the record has; null: all.
     questions : list of QuestionResult
         Result of each question.
+    model_simulated : bool, optional
+        Whether the model was trained on simulated ECGs only; null if it is not noted.
     measurements : Measurements, optional
         Rate, intervals, axes and amplitudes; of a long record, in the window of ``signal``.
     recorded : RecordedSignal, optional
@@ -228,6 +230,7 @@ class Prediction:
     recorded: RecordedSignal | None = None
     identity: Identity = Identity()
     device: DeviceResults = DeviceResults()
+    model_simulated: bool | None = None
 
     def alternatives(self, code: str) -> list[Finding]:
         """Return the findings that a finding is reported in place of, the likeliest first."""
@@ -263,6 +266,7 @@ class Prediction:
                 f.code: round(f.probability, 6) if f.assessable else None for f in self.findings
             },
             "model": model,
+            "model_simulated": self.model_simulated,
             "warnings": self.warnings,
             "novelty": None if self.novelty is None else round(self.novelty, 4),
             **({"recording": recording} if (recording := self.identity.to_dict()) else {}),

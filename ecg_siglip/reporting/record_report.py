@@ -285,7 +285,7 @@ def make_record_report(
         critical=[f.code for f in assessable if vocabulary.entry(f.code).critical],
         identity=prediction.identity,
         device=prediction.device,
-        model_simulated=bool(predictor.artifact.provenance.simulated),
+        model_simulated=bool(prediction.model_simulated),
         content=content,
         language=language,
     )

@@ -20,7 +20,7 @@ from ecg_siglip.inference.timeline import Timeline, Windows, representative_wind
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.models.neighbors import NOVEL, Neighbors
 from ecg_siglip.readers.limits import MAX_HOURS
-from ecg_siglip.readers.preparation import PreparedRecord
+from ecg_siglip.readers.preparation import PreparedRecord, recorded_signal
 from ecg_siglip.readers.record import Record, Source, open_record
 from ecg_siglip.signals.leads import (
     available_leads,
@@ -201,6 +201,7 @@ def _predict_batch(
             record.warnings,
             available=record.available,
             measurements=record.measurements,
+            recorded=record.recorded,
             identity=record.identity,
             device=record.device,
         )
@@ -272,6 +273,7 @@ def predict_long_record(
         timeline=timeline,
         available=available,
         measurements=measured if settings.measurements else None,
+        recorded=recorded_signal(window, window_s),
         identity=first_sample.identity,
         device=first_sample.device,
     )

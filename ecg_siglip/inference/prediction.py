@@ -13,6 +13,7 @@ from ecg_siglip.core.files import UNPRINTABLE
 from ecg_siglip.inference.timeline import Timeline
 from ecg_siglip.metrics.likelihood import likelihood_word
 from ecg_siglip.readers.identity import DeviceResults, Identity
+from ecg_siglip.readers.preparation import RecordedSignal
 from ecg_siglip.signals.measurements import Measurements
 from ecg_siglip.vocabulary.question_matching import Match
 
@@ -165,6 +166,8 @@ class Prediction:
         Result of each question.
     measurements : Measurements, optional
         Rate, intervals, axes and amplitudes; of a long record, in the window of ``signal``.
+    recorded : RecordedSignal, optional
+        What ``signal`` was made from, to be drawn.
     identity : Identity
         Time, device and filters as the file states them; patient, age and sex only with
         ``show_ids``.
@@ -182,6 +185,7 @@ class Prediction:
     available: np.ndarray | None = None
     questions: list[QuestionResult] = field(default_factory=list)
     measurements: Measurements | None = None
+    recorded: RecordedSignal | None = None
     identity: Identity = Identity()
     device: DeviceResults = DeviceResults()
 

@@ -15,6 +15,7 @@ from ecg_siglip.core.files import one_line
 from ecg_siglip.inference.prediction import Prediction
 from ecg_siglip.readers.folders import named_files
 from ecg_siglip.readers.record import WFDB_SUFFIXES
+from ecg_siglip.signals.measurements import COLUMNS
 
 PREFIX = "ecg_siglip_"  # of every temporary folder
 MAX_NAME = 150  # bytes of a file's name
@@ -115,11 +116,12 @@ def record_name(path: Path) -> str:
 
 
 def to_csv(upload: UploadResult) -> str:
-    """Return predictions and errors as CSV: one row per record, one column per finding.
+    """Return predictions and errors as CSV: one row per record.
 
     Notes
     -----
-    Text that a spreadsheet would take for a formula gets a leading apostrophe.
+    One column per measurement, empty where it is not measurable, and one per finding. Text that a
+    spreadsheet would take for a formula gets a leading apostrophe.
     """
     predictions = upload.predictions
     codes = [finding.code for finding in predictions[0].findings] if predictions else []
@@ -129,7 +131,8 @@ def to_csv(upload: UploadResult) -> str:
     stated = [_identity_row(prediction) for prediction in predictions]
     of_identity = [name for name in IDENTITY if any(row[name] for row in stated)]
     head += of_identity
-    writer.writerow([*head, *(f"probability/{code}" for code in codes)])
+    columns = COLUMNS if any(prediction.measurements for prediction in predictions) else ()
+    writer.writerow([*head, *columns, *(f"probability/{code}" for code in codes)])
     for prediction, row_of_identity in zip(predictions, stated, strict=True):
         texts = [
             prediction.record,
@@ -141,10 +144,11 @@ def to_csv(upload: UploadResult) -> str:
             *(row_of_identity[name] for name in of_identity),
         ]
         values = [f"{f.probability:.6f}" if f.assessable else "" for f in prediction.findings]
-        writer.writerow([*map(_no_formula, texts), *values])
+        row = prediction.measurements.to_row() if prediction.measurements else {}
+        writer.writerow([*map(_no_formula, texts), *map(row.get, columns), *values])
     for record, error in upload.errors:
         texts = [record, "", "", "", "", error, *[""] * len(of_identity)]
-        writer.writerow([*map(_no_formula, texts), *[""] * len(codes)])
+        writer.writerow([*map(_no_formula, texts), *[""] * (len(columns) + len(codes))])
     return out.getvalue()
 
 

@@ -51,7 +51,9 @@ class Translations(gettext.NullTranslations):
             return self.texts[text]
         for pattern, other in self.patterns:
             if found := pattern.fullmatch(text):
-                return VALUE.sub(lambda value: found[value[1]], other).replace("%%", "%")
+                # A value may be a word; "%(n)d" becomes "%(n)s", as all values are texts here.
+                values = {name: self.gettext(each) for name, each in found.groupdict().items()}
+                return VALUE.sub(r"%(\1)s", other) % values
         return text
 
     def gettext(self, message: str) -> str:

@@ -234,11 +234,9 @@ class EcgStrips:
             float(np.clip(5 * math.ceil(gap / 5), low, MOST))
             for gap, low in zip(gaps, least, strict=True)
         ]
-        too_much = sum(spacing) - max_height
-        while too_much > 0 and spacing != least:
+        while sum(spacing) > max_height and spacing != least:
             widest = int(np.argmax(np.subtract(spacing, least)))
             spacing[widest] = max(spacing[widest] - 5, least[widest])
-            too_much = sum(spacing) - max_height
         return spacing
 
     def _extent(self, row: Sequence[Trace]) -> tuple[NDArray, NDArray]:

@@ -44,11 +44,9 @@ MIN_ECG, MAX_ECG = 100.0, 150.0
 WARN, ALARM = "#8a4b00", "#b00020"
 MM_PER_PT = MM_PER_INCH / 72
 INDENT = 4.0
-_SPACE = "   "
+DENSE = r"\u3040-\u9fff\uac00-\ud7af"
 # A word with the space before it, or a letter of a script without spaces with what closes it.
-PIECE = re.compile(
-    r"\s*(?:[\u3040-\u9fff\uac00-\ud7af][、。）」]*|[^\s\u3040-\u9fff\uac00-\ud7af]+)"
-)
+PIECE = re.compile(rf" *(?:[{DENSE}][、。）」]*|[^ {DENSE}]+)")
 
 
 class Line(NamedTuple):
@@ -87,7 +85,8 @@ def record_pages(report: RecordReport, about: str) -> list[Figure]:
         pages.append(page)
     for code, marked in report.marks.items():
         page = _Page(report)
-        page.full_width([Line(report.support_text(code), bold=True)])
+        note = Line(report.attribution_note(), colour=MUTED)
+        page.full_width([Line(report.support_text(code), bold=True), note])
         page.ecg(marked)
         pages.append(page)
     return [each.finished(about, i + 1, len(pages)) for i, each in enumerate(pages)]
@@ -233,11 +232,11 @@ def _columns(columns: Iterable[Iterable[Line]]) -> list[list[Line]]:
 def _header_lines(report: RecordReport) -> list[Line]:
     """Return what is written over the width of the page: measurements and warnings."""
     _ = translator(report.language)
-    lines = [Line(text) for text in [_SPACE.join(report.identity_texts()), report.note] if text]
+    lines = [Line(text) for text in [_one_line(report.identity_texts()), report.note] if text]
     if report.measurements is not None:
-        lines.append(Line(_SPACE.join(report.measurement_texts()), bold=True))
+        lines.append(Line(_one_line(report.measurement_texts()), bold=True))
     if of_device := [f"{row.name} {row.device}" for row in report.measured() if row.device]:
-        lines.append(Line(f"{_('Device')}: {_SPACE.join(of_device)}"))
+        lines.append(Line(f"{_('Measured by the device:')} {_one_line(of_device)}"))
     return lines + [
         Line(f"{_('Warning')}: {sentence}", colour=WARN) for sentence in report.warnings
     ]
@@ -290,6 +289,11 @@ def _more_lines(report: RecordReport) -> list[Line]:
     return lines[1:]
 
 
+def _one_line(texts: Iterable[str]) -> str:
+    """Join texts, none of which is broken at the end of a line."""
+    return "   ".join(text.replace(" ", "\xa0") for text in texts)
+
+
 def _in_words(finding: Finding, _: Translate) -> str:
     words = f"{_(finding.likelihood)}, {percent(finding.probability)}"
     return f"{finding.name} ({finding.code}): {words}"
@@ -316,7 +320,7 @@ def wrapped(line: Line, width: float) -> list[Line]:
         else:
             current = current._replace(text=longer)
     parts.append(current)
-    return [part._replace(text=part.text.replace("\xa0%", " %")) for part in parts]
+    return [part._replace(text=part.text.replace("\xa0", " ")) for part in parts]
 
 
 def _shortened(name: str, width: float, size: float = 13.0, bold: bool = True) -> str:

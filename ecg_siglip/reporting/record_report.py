@@ -12,15 +12,17 @@ from matplotlib.figure import Figure
 
 from ecg_siglip.core.files import visible
 from ecg_siglip.core.translation import ENGLISH, Translate, translations, translator
+from ecg_siglip.inference.decision import CRITICAL, NOT_EXCLUDED
 from ecg_siglip.inference.prediction import Finding, Prediction, alternatives
 from ecg_siglip.inference.predictor import Predictor
-from ecg_siglip.metrics.likelihood import scale_in_words
+from ecg_siglip.metrics.likelihood import percent, scale_in_words
 from ecg_siglip.readers.identity import DEVICE_NAMES, DeviceResults, Identity
 from ecg_siglip.reporting.ecg_plot import ecg_figure
 from ecg_siglip.signals.measurements import NAMES, PER_LEAD, UNITS, Measurement, Measurements
 from ecg_siglip.signals.preprocessing import from_int16
 
 PRINTED = tuple(name for name in UNITS if name != "rr_sd")  # on one line
+OF_DEVICE = {"qtc": "QTc, formula not stated"}
 UNIT_TEXT = {"degrees": "°", "1/min": "/min", "ms": " ms"}
 N_SHOWN = 12  # findings with a bar, if fewer are reported or not excluded
 
@@ -59,6 +61,8 @@ class RecordReport:
         What the device stated: it is shown separately, and never mixed with the findings.
     model_simulated : bool
         The model was trained on simulated ECGs only.
+    tune_scores : mapping of str to float or None
+        Sensitivity and precision of threshold rules, see ``operating_point``.
     content : str
         What the signal is, such as "as recorded".
     language : str
@@ -81,6 +85,7 @@ class RecordReport:
     identity: Identity = Identity()
     device: DeviceResults = DeviceResults()
     model_simulated: bool = False
+    tune_scores: Mapping[str, float | None] = field(default_factory=dict)
     content: str = ""
     language: str = ENGLISH
 
@@ -133,7 +138,8 @@ class RecordReport:
             value, reason = value_text(one, _), sentence(one.reason)
             rows.append(MeasuredRow(_(NAMES[name]), value, reason, of_device.pop(name, "")))
         return rows + [
-            MeasuredRow(_(DEVICE_NAMES[name]), "", "", value) for name, value in of_device.items()
+            MeasuredRow(_(OF_DEVICE.get(name, DEVICE_NAMES[name])), "", "", value)
+            for name, value in of_device.items()
         ]
 
     def device_heading(self) -> str:
@@ -165,6 +171,8 @@ class RecordReport:
             one: Measurement = getattr(self.measurements, name)
             value = "–" if one.value is None else value_text(one, _, with_spread=False)
             texts.append(f"{_(NAMES[name])} {value}")
+        if any(getattr(self.measurements, name).value is None for name in PRINTED):
+            texts.append(f"(–: {_('not measurable')})")
         return texts
 
     def measurement_note(self) -> str:
@@ -181,10 +189,13 @@ class RecordReport:
         """Return what is reported, and what the words mean."""
         _ = translator(self.language)
         text = _(
-            "Reported: the probability reaches the threshold of the finding. The word depends on "
-            "the calibrated probability alone: %(scale)s."
+            "Reported: the probability reaches the threshold of that finding, which is low for "
+            "rare findings. Not excluded: from %(listed)d %%, time-critical findings from "
+            "%(critical)d %%. The word depends on the probability alone: %(scale)s. In brackets: "
+            "the code of the finding."
         )
-        return text % {"scale": scale_in_words(_)}
+        levels = {"listed": round(100 * NOT_EXCLUDED), "critical": round(100 * CRITICAL)}
+        return text % {"scale": scale_in_words(_), **levels}
 
     def attribution_note(self) -> str:
         """Return what marks mean."""
@@ -201,7 +212,7 @@ class RecordReport:
         _ = translator(self.language)
         named = {name: getattr(self.measurements, name).values() for name in PER_LEAD}
         return [
-            (_(NAMES[name]), ["–" if one.value is None else f"{one.value:.2f}" for one in values])
+            (_(NAMES[name]), ["–" if one.value is None else f"{one.value:z.2f}" for one in values])
             for name, values in named.items()
         ]
 
@@ -286,6 +297,7 @@ def make_record_report(
         identity=prediction.identity,
         device=prediction.device,
         model_simulated=bool(prediction.model_simulated),
+        tune_scores=_tune_scores(predictor, prediction),
         content=content,
         language=language,
     )
@@ -296,6 +308,13 @@ def make_record_report(
         note, duration_s = prediction.timeline.note(_), prediction.timeline.windows.duration_s
         report = replace(report, note=note, duration_s=duration_s, spans=spans)
     return report
+
+
+def _tune_scores(predictor: Predictor, prediction: Prediction) -> Mapping[str, float | None]:
+    """Return the scores of the tuning fold, if they are those of the thresholds that were used."""
+    is_complete = prediction.available is None or bool(prediction.available.all())
+    is_used = is_complete and predictor.artifact.source is None
+    return predictor.artifact.provenance.tune_scores if is_used else {}
 
 
 def as_recorded(identity: Identity, language: str = ENGLISH) -> str:
@@ -311,22 +330,40 @@ def as_recorded(identity: Identity, language: str = ENGLISH) -> str:
     return ", ".join([_("as recorded"), *of_device])
 
 
-def operating_point(rule: str, language: str = ENGLISH) -> str:
-    """Return a threshold rule in words.
+def operating_point(
+    rule: str, language: str = ENGLISH, scores: Mapping[str, float | None] | None = None
+) -> str:
+    """Return what a threshold rule aims at, in words, or what it reached on the tuning fold.
+
+    Parameters
+    ----------
+    rule : str
+    language : str
+    scores : mapping of str to float or None, optional
+        Of the tuning fold, with ``<rule>/micro_sensitivity`` and ``<rule>/micro_precision``.
 
     Examples
     --------
     >>> operating_point("sensitivity_0.9")
-    'screening (thresholds for a sensitivity of 90 %)'
+    'Screening: aims to find 90 % of each finding'
     """
     _ = translator(language)
-    kind, has_level, level = rule.rpartition("_")
-    if has_level and kind in ("sensitivity", "precision"):
-        percent = {"percent": round(100 * float(level))}
-        if kind == "sensitivity":
-            return _("screening (thresholds for a sensitivity of %(percent)d %%)") % percent
-        return _("confirm (thresholds for a precision of %(percent)d %%)") % percent
-    return _("balanced (thresholds by the rule %(rule)s)") % {"rule": rule}
+    kind, _underscore, level = rule.rpartition("_")
+    aims = {
+        "sensitivity": (_("Screening"), _("aims to find %(target)s of each finding")),
+        "precision": (_("Confirm"), _("aims to be right in %(target)s of the reported findings")),
+    }
+    balanced = (_("Balanced"), _("weighs missed and false findings equally"))
+    point, aim = aims.get(kind, balanced)
+    reached = [(scores or {}).get(f"{rule}/micro_{name}") for name in ("sensitivity", "precision")]
+    if None not in reached:
+        found, right = (percent(value) for value in reached if value is not None)
+        text = _(
+            "%(point)s: on the tuning fold, it finds %(found)s of the findings, and %(right)s of "
+            "those reported are right"
+        )
+        return text % {"point": point, "found": found, "right": right}
+    return f"{point}: {aim % {'target': percent(float(level))} if kind in aims else aim}"
 
 
 def value_text(one: Measurement, _: Translate = str, with_spread: bool = True) -> str:
@@ -334,7 +371,7 @@ def value_text(one: Measurement, _: Translate = str, with_spread: bool = True) -
     if one.value is None:
         return _("not measurable")
     spread = f" ± {one.spread:.0f}" if with_spread and one.spread is not None else ""
-    return f"{one.value:.0f}{spread}{UNIT_TEXT[one.unit]}"
+    return f"{one.value:z.0f}{spread}{UNIT_TEXT[one.unit]}"
 
 
 def at_samples(marks: np.ndarray, marks_fs: float, signal: np.ndarray, fs: float) -> np.ndarray:

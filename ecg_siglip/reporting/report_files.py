@@ -77,7 +77,7 @@ def write_record_reports(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     language = reports[0].language
-    rule = operating_point(rule, language)
+    rule = operating_point(rule, language, reports[0].tune_scores)
     about = translator(language)("Model %(model)s. Operating point: %(rule)s.")
     about %= {"model": model, "rule": rule}
     with replace_file(path) as partial:

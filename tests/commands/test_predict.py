@@ -92,7 +92,7 @@ def test_findings_are_those_above_their_threshold_in_descending_order(run_predic
     probabilities = [finding["probability"] for finding in prediction["findings"]]
     assert probabilities == sorted(probabilities, reverse=True)
     keys = {"record", "findings", "not_excluded", "not_assessable", "probabilities", "model"}
-    keys |= {"warnings", "novelty", "measurements"}
+    keys |= {"warnings", "novelty", "measurements", "recording"}  # by the table of PTB-XL
     assert set(prediction) == keys
 
 

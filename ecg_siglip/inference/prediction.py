@@ -14,6 +14,8 @@ from ecg_siglip.core.translation import ENGLISH
 from ecg_siglip.inference.measured_questions import MeasuredQuestion
 from ecg_siglip.inference.timeline import Timeline
 from ecg_siglip.metrics.likelihood import likelihood_word
+from ecg_siglip.readers.identity import DeviceResults, Identity
+from ecg_siglip.readers.preparation import RecordedSignal
 from ecg_siglip.signals.measurements import Measurements
 from ecg_siglip.vocabulary.question_matching import Match
 
@@ -202,8 +204,17 @@ class Prediction:
         Leads that the record has; null: all.
     questions : list of QuestionResult
         Result of each question.
+    model_simulated : bool, optional
+        Whether the model was trained on simulated ECGs only; null if it is not noted.
     measurements : Measurements, optional
         Rate, intervals, axes and amplitudes; of a long record, in the window of ``signal``.
+    recorded : RecordedSignal, optional
+        What ``signal`` was made from, to be drawn.
+    identity : Identity
+        Time, device and filters as the file states them; patient, age and sex only with
+        ``show_ids``.
+    device : DeviceResults
+        Measurements and statements of the device, as the file states them.
     """
 
     record: str
@@ -216,6 +227,10 @@ class Prediction:
     available: np.ndarray | None = None
     questions: list[QuestionResult] = field(default_factory=list)
     measurements: Measurements | None = None
+    recorded: RecordedSignal | None = None
+    identity: Identity = Identity()
+    device: DeviceResults = DeviceResults()
+    model_simulated: bool | None = None
 
     def alternatives(self, code: str) -> list[Finding]:
         """Return the findings that a finding is reported in place of, the likeliest first."""
@@ -251,8 +266,11 @@ class Prediction:
                 f.code: round(f.probability, 6) if f.assessable else None for f in self.findings
             },
             "model": model,
+            "model_simulated": self.model_simulated,
             "warnings": self.warnings,
             "novelty": None if self.novelty is None else round(self.novelty, 4),
+            **({"recording": recording} if (recording := self.identity.to_dict()) else {}),
+            **({"device": self.device.to_dict()} if self.device else {}),
             **({"measurements": self.measurements.to_dict()} if self.measurements else {}),
             **({"similar": [asdict(each) for each in self.similar]} if self.similar else {}),
             **({"questions": self._questions_json()} if self.questions else {}),

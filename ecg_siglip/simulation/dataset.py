@@ -8,7 +8,6 @@ ecg_id): the same seed gives the same bytes for any number of processes.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -26,6 +25,7 @@ from ecg_siglip.simulation import finding_rules
 from ecg_siglip.simulation.co_occurrence import draw_together
 from ecg_siglip.simulation.electrode_noise import FS, with_faults
 from ecg_siglip.simulation.heart import Heart
+from ecg_siglip.simulation.marker import write_marker
 from ecg_siglip.simulation.measurements import axis_degrees, qrs_of
 from ecg_siglip.simulation.patients import draw_findings, draw_patients
 from ecg_siglip.simulation.ptbxl_layout import database, file_name, statements, write_wfdb
@@ -183,7 +183,7 @@ def simulate_dataset(
         database(people, rows, seed).to_csv(partial / "ptbxl_database.csv")
         statements().to_csv(partial / "scp_statements.csv")
         made_by = dict(n_records=n_records, seed=seed, difficulty=difficulty, balance=balance)
-        (partial / "simulation.json").write_text(json.dumps(made_by) + "\n", encoding="utf-8")
+        write_marker(partial, **made_by)
     return root
 
 

@@ -32,6 +32,7 @@ from ecg_siglip.simulation.hospital_labels import (
     measure,
     own_findings,
 )
+from ecg_siglip.simulation.marker import write_marker
 from ecg_siglip.simulation.patients import draw_patients
 from ecg_siglip.simulation.rhythms import draw_strip, simulate_ecg
 
@@ -162,4 +163,5 @@ def simulate_hospital(
                 [("code", "name"), *((entry.code, entry.name) for entry in vocabulary.entries)]
             )
         (partial / VOCABULARY).write_bytes(VOCABULARY_FILE.read_bytes())
+        write_marker(partial, layout="table", n_records=n_records, seed=seed)
     return root

@@ -263,7 +263,6 @@ def write_record_reports(
     """
     check_report_path(path, sum(1 + len(report.marks) for report in reports))
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with replace_file(path) as partial:
         if path.suffix.lower() == ".pdf":
             with with_all_letters():

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from ecg_siglip import __version__
 from ecg_siglip.core.files import replace_folder
 from ecg_siglip.signals.preprocessing import resample, to_int16
 from ecg_siglip.simulation import finding_rules
@@ -36,6 +37,7 @@ from ecg_siglip.simulation.variation import varied_person, with_varied_findings
 
 DURATION_S = 10.0
 FIRST_PATIENT = 1_000_000  # in realistic data sets: not a number of a patient of PTB-XL
+SIMULATION = "simulation.json"  # what the data set was simulated with
 N_CHUNK = 50  # records that a process takes at a time
 # Upper limits of the electrical axis, degrees, with PTB-XL's abbreviations.
 AXES = ((-90, "AXR"), (-30, "ALAD"), (0, "LAD"), (90, "MID"), (120, "RAD"), (181, "ARAD"))
@@ -148,7 +150,7 @@ def simulate_dataset(
     Parameters
     ----------
     root : path
-        Must not exist, or be an empty folder.
+        Must not exist, or be an empty folder, or have what this call would write.
     n_records : int
     seed : int
         The same seed gives the same bytes.
@@ -172,8 +174,13 @@ def simulate_dataset(
     ValueError
         If the folder is not empty.
     """
+    made_by = dict(
+        n_records=n_records, seed=seed, difficulty=difficulty, balance=balance,
+        records500=records500, version=__version__,
+    )  # fmt: skip
+    if is_simulated(root, made_by):
+        return Path(root)
     root = check_new_folder(root)
-    root.parent.mkdir(parents=True, exist_ok=True)
     people = draw_patients(n_records, seed)
     if difficulty == "realistic":
         people["patient_id"] += FIRST_PATIENT
@@ -182,9 +189,17 @@ def simulate_dataset(
         rows = _write_records(fixed, people, n_workers, progress)
         database(people, rows, seed).to_csv(partial / "ptbxl_database.csv")
         statements().to_csv(partial / "scp_statements.csv")
-        made_by = dict(n_records=n_records, seed=seed, difficulty=difficulty, balance=balance)
-        (partial / "simulation.json").write_text(json.dumps(made_by) + "\n", encoding="utf-8")
+        (partial / SIMULATION).write_text(json.dumps(made_by) + "\n", encoding="utf-8")
     return root
+
+
+def is_simulated(root: str | Path, made_by: dict[str, Any]) -> bool:
+    """Return whether a folder was simulated with these settings."""
+    path = Path(root) / SIMULATION
+    try:
+        return path.is_file() and json.loads(path.read_text(encoding="utf-8")) == made_by
+    except ValueError:
+        return False
 
 
 def check_new_folder(root: str | Path) -> Path:
@@ -196,6 +211,8 @@ def check_new_folder(root: str | Path) -> Path:
         If it is not empty, or a file.
     """
     root = Path(root)
+    if os.path.ismount(root):
+        raise ValueError(f"{root} cannot be replaced; expected a new folder in it")
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise ValueError(f"{root} is not empty; expected a new folder, nothing was written")
     return root

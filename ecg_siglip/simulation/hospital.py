@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import copy
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ecg_siglip import __version__
 from ecg_siglip.core.files import replace_folder
 from ecg_siglip.simulation.dataset import (
     DURATION_S,
     N_CHUNK,
+    SIMULATION,
     check_new_folder,
     draw_heart,
+    is_simulated,
     run_in_processes,
 )
 from ecg_siglip.simulation.device_files import WRITERS, check_writers, write_device_file
@@ -123,7 +127,7 @@ def simulate_hospital(
     Parameters
     ----------
     root : path
-        Must not exist, or be an empty folder.
+        Must not exist, or be an empty folder, or have what this call would write.
     n_records, seed, n_workers, progress
         See ``dataset.simulate_dataset``.
 
@@ -143,9 +147,11 @@ def simulate_hospital(
     What a department does not assess is unknown, so labels are not missing at random: most normal
     ECGs are from check-ups, and emergencies do not assess hypertrophy.
     """
+    made_by = dict(layout="table", n_records=n_records, seed=seed, version=__version__)
+    if is_simulated(root, made_by):
+        return Path(root)
     root = check_new_folder(root)
     check_writers()
-    root.parent.mkdir(parents=True, exist_ok=True)
     people = draw_patients(n_records, seed)
     patients = [f"P{number}" for number in people["patient_id"]]
     columns = (range(1, n_records + 1), patients, people["age"], people["is_woman"])
@@ -162,4 +168,5 @@ def simulate_hospital(
                 [("code", "name"), *((entry.code, entry.name) for entry in vocabulary.entries)]
             )
         (partial / VOCABULARY).write_bytes(VOCABULARY_FILE.read_bytes())
+        (partial / SIMULATION).write_text(json.dumps(made_by) + "\n", encoding="utf-8")
     return root

@@ -6,18 +6,35 @@ PYTHONPATH=tests python -m faults [--quick] [--out FILE] [COMMAND ...]
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from faults.storage import Row, bench
+from faults.storage import Bench, Row, bench
 
 COMMANDS = ("simulate", "train", "evaluate", "ensemble", "compare", "export", "check", "ptbxl")
-REPLACES = ("rename",)
 DELETES = ("unlink", "rmdir")
 WRITES = ("open", "mkdir", "fsync")
+
+
+def deletes(faults: Bench, name: str, n: int) -> Row | None:
+    """Let every deletion fail in a command that replaces results."""
+    return faults.failing(name, 2, DELETES, True) if faults.cases[name].before else None
+
+
+KINDS: dict[str, Callable[[Bench, str, int], Row | None]] = {
+    "killed": lambda faults, name, n: faults.killed(name, n),
+    "renames": lambda faults, name, n: faults.failing(name, n // 2, ("rename",), False),
+    "all renames": lambda faults, name, n: faults.failing(name, 1, ("rename",), True),
+    "writes": lambda faults, name, n: faults.failing(name, n // 2, WRITES, False),
+    "deletes": deletes,
+    "disk full": lambda faults, name, n: faults.full_disk(name, n // 2),
+    "power cut": lambda faults, name, n: faults.power_cut(name, n // 2),
+}
 
 
 def main() -> int:
@@ -33,21 +50,22 @@ def main() -> int:
     commands = ["simulate", "check"] if options.quick else options.commands or COMMANDS
     with bench(commands) as faults:
         if options.quick:
-            rows += [faults.killed("simulate", 4), faults.failing("simulate", 2, REPLACES, True)]
-            rows.append(faults.failing("check", 2, REPLACES, False))
-        for name in () if options.quick else commands:
-            n = options.n
-            rows += [
-                faults.killed(name, n),
-                faults.failing(name, n // 2, REPLACES, False),
-                faults.failing(name, 2, REPLACES, True),
-                faults.failing(name, n // 2, WRITES, False),
+            rows = [
+                faults.killed("simulate", 4),
+                faults.failing("simulate", 2, ("rename",), True),
+                faults.failing("check", 2, ("rename",), False),
             ]
-            if faults.cases[name].before:
-                rows.append(faults.failing(name, 2, DELETES, True))
-            rows += [row for row in (faults.full_disk(name, n // 2),) if row]
-            rows += [row for row in (faults.power_cut(name, n // 2),) if row]
-            print(f"{name}: {time.perf_counter() - start_s:.0f} s", file=sys.stderr, flush=True)
+        for kind, name in () if options.quick else itertools.product(KINDS, commands):
+            row = KINDS[kind](faults, name, options.n)
+            rows += [row] if row else []
+            seconds = time.perf_counter() - start_s
+            print(
+                f"{seconds:.0f} s: {kind}, {name}",
+                *row.failures if row else [],
+                sep="\n  ",
+                file=sys.stderr,
+                flush=True,
+            )
             if options.out:
                 options.out.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     print(table(rows))

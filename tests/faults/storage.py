@@ -34,6 +34,7 @@ TINY = [
 TIMES = re.compile(rb"20\d\d-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?")
 IGNORED = ("tensorboard", "tmp", "__pycache__", ".lock")  # .lock: for versions that keep it
 GROWING = ("log.jsonl", "state.pt", ".verified")
+MOVES = ("rename", "unlink", "rmdir")
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EACCES)
 IMAGE_MB = 48
 
@@ -70,7 +71,7 @@ class Case:
 
 def cases(url: str) -> list[Case]:
     """Return the commands that write, each after those that it needs."""
-    fast = ["fold=9", "n_bootstrap=4", "device=cpu"]
+    fast = ["fold=9", "n_bootstrap=4", "report=false", "device=cpu"]
     return [
         Case("simulate", ["simulate", "data.root=data", "n_records=60", "n_workers=1"]),
         Case("train", ["train", "run.name=a", "data.root=data", *TINY], ("simulate",)),
@@ -213,16 +214,22 @@ class Bench:
         row.failures += [f"{where}: {problem}" for problem in problems]
 
     def numbers(self, name: str, n: int, kinds: tuple[str, ...] = ()) -> list[int]:
-        """Return the numbers of at most n operations, spread over a run, the last among them."""
+        """Return the numbers of n operations of these kinds, spread over a run, and of the last."""
         total = sum(not kinds or kind in kinds for kind, _ in self.operations(name))
-        return sorted(
-            {total - round(i * (total - 1) / max(n - 1, 1)) for i in range(min(n, total))}
-        )
+        steps = range(min(n, total))
+        return sorted({total - round(i * (total - 1) / max(n - 1, 1)) for i in steps})
+
+    def moments(self, name: str, n: int) -> list[int]:
+        """Return the numbers of n operations of any kind, half of them renames and deletions."""
+        moves = [i for i, (kind, _) in enumerate(self.operations(name), 1) if kind in MOVES]
+        chosen = {moves[i - 1] for i in self.numbers(name, n - n // 2, MOVES)}
+        others = [i for i in self.numbers(name, n) if i not in chosen]
+        return sorted({*chosen, *others[:: max(1, len(others) // max(n // 2, 1))][: n // 2]})
 
     def killed(self, name: str, n: int) -> Row:
         """Kill a command at n of its file operations."""
         row = Row("killed", name)
-        for number in self.numbers(name, n):
+        for number in self.moments(name, n):
             with self.copy(name) as folder:
                 outcome = self.cases[name].run(folder, Fault(number, kill))
                 at = " ".join(outcome.operations[-1]) if outcome.operations else ""
@@ -279,7 +286,7 @@ class Bench:
                 folder = mount / "w"
                 shutil.copytree(self.prepared(name), folder, symlinks=True)
                 os.sync()
-                outcomes = self._cut(name, folder, image, self.numbers(name, n), Path(work))
+                outcomes = self._cut(name, folder, image, self.moments(name, n), Path(work))
             finally:
                 _call("umount", "-l", str(mount))
             for number, outcome in outcomes:

@@ -42,6 +42,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="faults", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a few faults: about 20 s")
     parser.add_argument("--n", type=int, default=10, help="faults of each kind and command")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--out", type=Path, help="file for the rows, JSON")
     parser.add_argument("commands", nargs="*", help=f"of {', '.join(COMMANDS)}; default: all")
     options = parser.parse_args()
@@ -55,7 +56,7 @@ def main() -> int:
                 faults.failing("simulate", 2, ("rename",), True),
                 faults.failing("check", 2, ("rename",), False),
             ]
-        for kind, name in () if options.quick else itertools.product(KINDS, commands):
+        for kind, name in () if options.quick else itertools.product(options.kinds, commands):
             row = KINDS[kind](faults, name, options.n)
             rows += [row] if row else []
             seconds = time.perf_counter() - start_s

@@ -103,7 +103,7 @@ def _wait(pid: int) -> tuple[int, int]:
         if done:
             return done, status
         time.sleep(0.01)
-    os.kill(pid, signal.SIGALRM)
+    os.kill(pid, signal.SIGKILL)
     return os.waitpid(pid, 0)
 
 

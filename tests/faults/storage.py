@@ -71,7 +71,7 @@ class Case:
 
 def cases(url: str) -> list[Case]:
     """Return the commands that write, each after those that it needs."""
-    fast = ["fold=9", "n_bootstrap=4", "report=false", "device=cpu"]
+    fast = ["fold=10", "n_bootstrap=4", "report=false", "device=cpu"]
     return [
         Case("simulate", ["simulate", "data.root=data", "n_records=60", "n_workers=1"]),
         Case("train", ["train", "run.name=a", "data.root=data", *TINY], ("simulate",)),
@@ -80,7 +80,7 @@ def cases(url: str) -> list[Case]:
         Case("ensemble", ["ensemble", "run.name=e", "runs=[a,b]", "device=cpu"], ("train b",)),
         Case(
             "compare",
-            ["compare", "runs=[a,b]", "fold=9", "n_resamples=4", "device=cpu"],
+            ["compare", "runs=[a,b]", "fold=10", "n_resamples=4", "device=cpu"],
             ("train b",),
             ["n_resamples=3"],
         ),

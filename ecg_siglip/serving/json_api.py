@@ -49,6 +49,13 @@ EXAMPLE = {
             "probabilities": {"SR": 0.98, "LVH": 0.12},
             "model": "r1 (0.2.0)",
             "warnings": [],
+            "measurements": {
+                "rate": {"value": 64.2, "unit": "1/min", "spread": 2.1},
+                "pr": {"value": None, "unit": "ms",
+                       "reason": "no single P wave before the QRS complexes"},
+                "st": {"V2": {"value": 0.112, "unit": "mV", "spread": 0.004}},
+                "n_beats": 10,
+            },
             "questions": [
                 {"question": "left ventricular hypertrophy?",
                  "matches": [{"code": "LVH", "name": "Left ventricular hypertrophy",

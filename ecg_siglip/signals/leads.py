@@ -318,7 +318,7 @@ def lead_warnings(names: Sequence[str], record: str = "", states_leads: bool = T
         warnings.append(f"leads {', '.join(computed)} computed from the other limb leads")
     if missing and names:
         leads = f"lead{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
-        lead_set = LEAD_SET_TITLES[nearest_lead_set(available, record)]
+        lead_set, _, _ = LEAD_SET_TITLES[nearest_lead_set(available, record)].partition(", or")
         assessed = (
             "findings that need other leads are not assessed"
             if states_leads

@@ -47,12 +47,11 @@ class Case:
     ----------
     name : str
     words : list of str
-        The command, its settings, and those of an earlier run of the same whose results it
-        replaces, if any.
+        The command and its settings.
     needs : tuple of str
         Names of the cases whose results it needs.
     before : list of str
-        Settings of a run whose results it replaces, in place of its own; empty: it writes anew.
+        Further settings of an earlier run whose results it replaces; empty: there is none.
     """
 
     name: str
@@ -208,8 +207,8 @@ class Bench:
             row.clean += not rest
             if not is_same:
                 differs = [name for name in new if after.get(name) != new[name]]
-                said = again.errors.strip().splitlines()[-1:] or ["exit code 0"]
-                problems.append(f"repeated: {said[0]} {differs[:3]}")
+                message = again.errors.strip().splitlines()[-1:] or ["exit code 0"]
+                problems.append(f"repeated: {message[0]} {differs[:3]}")
             problems += [f"left: {rest[:3]}"] if rest else []
         row.failures += [f"{where}: {problem}" for problem in problems]
 

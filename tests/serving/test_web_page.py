@@ -84,6 +84,8 @@ def test_the_page_names_its_model_and_loads_nothing_from_elsewhere(page, trained
         "/gradio_api/deep_link",
         "/gradio_api/runs",
         "/gradio_api/queue/data",
+        "/de/gradio_api/file=/etc/passwd",
+        "/ja/gradio_api/proxy=http://127.0.0.1:1/",
     ],
 )
 def test_no_file_of_the_machine_is_sent(page, path):
@@ -104,7 +106,7 @@ def test_no_file_that_was_not_uploaded_is_read(page, kind, simulated):
     }[kind]
     before = set(uploads.rglob("*"))
     dropped = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths]
-    inputs = [dropped, "balanced", "", "", "", "", False, False, False, False, ""]
+    inputs = [dropped, "balanced", False, "", "", "", "", False, False, False, False, ""]
     config = client.get("/config").json()
     event = next(d["id"] for d in config["dependencies"] if len(d["inputs"]) == len(inputs))
     body = {"fn_index": event, "data": inputs, "session_hash": "direct"}
@@ -152,7 +154,7 @@ def test_waiting_requests_do_not_block_the_page(trained, tmp_path, monkeypatch):
     with TestClient(guarded, base_url=BASE, raise_server_exceptions=False) as client:
         (name,) = client.post("/gradio_api/upload", files=files).json()
         dropped = [{"path": name, "meta": {"_type": "gradio.FileData"}}]
-        inputs = [dropped, "balanced", "", "", "", "", False, False, False, False, ""]
+        inputs = [dropped, "balanced", False, "", "", "", "", False, False, False, False, ""]
         known = client.get("/config").json()["dependencies"]
         event = next(event["id"] for event in known if len(event["inputs"]) == len(inputs))
 

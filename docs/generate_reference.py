@@ -152,6 +152,13 @@ JSON_FIELDS = (
     ),
     Field("model", "string", ALWAYS, "Run and version of the model."),
     Field(
+        "model_simulated",
+        "boolean or null",
+        ALWAYS,
+        "True if the model was trained on simulated ECGs only: its results mean nothing for real "
+        "ones. Null for models of earlier versions that did not note it.",
+    ),
+    Field(
         "warnings[]",
         "string",
         ALWAYS,

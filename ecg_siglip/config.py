@@ -555,8 +555,10 @@ class PredictWaveform:
     allow_short: bool = same_setting(WaveformConfig, "allow_short")
     allow_flat: bool = same_setting(WaveformConfig, "allow_flat")
     allow_gaps: bool = same_setting(WaveformConfig, "allow_gaps")
-    allow_missing_leads: bool = setting(
-        False, "Accept records with missing leads; needs a model trained with augment.fewer_leads."
+    allow_missing_leads: bool | None = setting(
+        None,
+        "Accept records with missing leads; needs a model trained with augment.fewer_leads, and "
+        "null: with such a model. A model of 12 leads accepts those that two others give.",
     )
 
 

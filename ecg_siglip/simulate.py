@@ -7,8 +7,9 @@ from pathlib import Path
 from ecg_siglip import config
 from ecg_siglip.core.command_line import run_command
 from ecg_siglip.core.files import hold
-from ecg_siglip.simulation.dataset import SIMULATION, simulate_dataset
+from ecg_siglip.simulation.dataset import simulate_dataset
 from ecg_siglip.simulation.hospital import TABLE, VOCABULARY, simulate_hospital
+from ecg_siglip.simulation.marker import MARKER
 
 
 def simulate(settings: config.SimulateConfig) -> None:
@@ -22,7 +23,7 @@ def simulate(settings: config.SimulateConfig) -> None:
         if settings.difficulty != "plain":
             raise ValueError(f"difficulty={settings.difficulty}: expected with layout=ptbxl only")
     with hold(root):
-        has_written = "complete:" if (root / SIMULATION).exists() else "wrote"
+        has_written = "complete:" if (root / MARKER).exists() else "wrote"
         if settings.layout == "table":
             simulate_hospital(root, n_records, settings.seed, settings.n_workers, progress=True)
             print(f"{has_written} {n_records} records, {root / TABLE} and {root / VOCABULARY}")

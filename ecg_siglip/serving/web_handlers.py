@@ -7,7 +7,7 @@ import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from ecg_siglip.metrics.decision_rules import OPERATING_POINTS
 from ecg_siglip.metrics.likelihood import percent
 from ecg_siglip.readers.file_format import is_picture
 from ecg_siglip.reporting.html import load_template
-from ecg_siglip.reporting.record_report import RecordReport, value_text
+from ecg_siglip.reporting.record_report import RecordReport, operating_point, value_text
 from ecg_siglip.serving.file_settings import (
     decision_settings,
     request_settings,
@@ -31,7 +31,7 @@ from ecg_siglip.serving.file_settings import (
 from ecg_siglip.serving.prediction_service import PredictionService, QueueFull
 from ecg_siglip.serving.uploads import PREFIX, UploadResult, save_uploads, to_csv
 from ecg_siglip.signals.measurements import UNITS
-from ecg_siglip.vocabulary.question_matching import N_SHOWN
+from ecg_siglip.vocabulary.question_matching import N_SHOWN, Match
 
 TEMPLATES = Path(__file__).with_name("templates")
 # Findings that every ECG has or lacks: not the first choice of a finding to explain.
@@ -168,9 +168,9 @@ class WebHandlers:
             )
             return text % {"point": name[point], "found": scores[0], "right": scores[1]}
         aim = {
-            "screening": _("is to find %(target)s of each finding"),
-            "balanced": _("is the best balance of both"),
-            "confirm": _("is to be right in %(target)s of the reported ones"),
+            "screening": _("aims to find %(target)s of each finding"),
+            "balanced": _("weighs missed and false findings equally"),
+            "confirm": _("aims to be right in %(target)s of the reported findings"),
         }[point]
         target = {"screening": settings.sensitivity, "confirm": settings.precision}.get(point, 0.0)
         return f"{name[point]}: {aim % {'target': percent(target)}}"
@@ -232,11 +232,21 @@ class WebHandlers:
         except EXPECTED_ERRORS as error:
             return self._problem(error).html
         by_code = {finding.code: finding for finding in report.findings}
-        matching = [by_code[m.code] for m in result.matches if m.code in by_code]
-        matching.sort(key=lambda finding: -finding.probability)
-        rows = replace(report, findings=matching[:N_SHOWN]) if matching else None
-        not_assessable = [self.names[m.code] for m in result.matches if m.code not in by_code]
-        return str(self.html.question(result, rows, len(matching) > 1, not_assessable, self.names))
+
+        def rows(matches: Iterable[Match]) -> Any:
+            """Return the findings, in the language of the question, the likeliest first."""
+            found = [
+                replace(by_code[match.code], name=match.name)
+                for match in matches
+                if match.code in by_code
+            ]
+            found.sort(key=lambda finding: -finding.probability)
+            return replace(report, findings=found[: 2 * N_SHOWN]) if found else None
+
+        nearest = rows(match for term in result.lacking for match in term.nearest)
+        not_assessable = [m.name for m in result.matches if m.code not in by_code]
+        found = rows(result.matches)
+        return str(self.html.question(result, found, nearest, not_assessable, self.names))
 
     def download_report(self, prediction: Prediction, code: str, point: str, suffix: str) -> str:
         """Return the record report as a download, ``.html`` or ``.pdf``."""
@@ -338,7 +348,7 @@ class WebHandlers:
 
     def _findings(self, prediction: Prediction, rule: str) -> str:
         report = self._run(lambda: self._report(prediction))
-        return str(self.html.findings(report, rule, self.service.model))
+        return str(self.html.findings(report, operating_point(rule, self.language)))
 
 
 def run_in_turn(service: PredictionService, task: Callable[[], Any]) -> Any:

@@ -99,12 +99,12 @@ class OneEcgTab:
                 with gr.Column(scale=3, min_width=320):
                     self.findings = gr.HTML(elem_id="findings")
                     self._build_questions(gr)
-                with gr.Column(scale=2, min_width=300):
-                    self.measurements = gr.HTML(elem_id="measurements")
                     self.similar = gr.HTML(elem_id="similar")
                     self.show_similar = gr.Button(
                         _("Show the similar ECGs"), visible=False, size="md"
                     )
+                with gr.Column(scale=2, min_width=300):
+                    self.measurements = gr.HTML(elem_id="measurements")
 
     def _build_actions(self, gr: Any) -> None:
         """Build the choice of a finding to explain, and the downloads."""

@@ -8,7 +8,6 @@ ecg_id): the same seed gives the same bytes for any number of processes.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -27,6 +26,7 @@ from ecg_siglip.simulation import finding_rules
 from ecg_siglip.simulation.co_occurrence import draw_together
 from ecg_siglip.simulation.electrode_noise import FS, with_faults
 from ecg_siglip.simulation.heart import Heart
+from ecg_siglip.simulation.marker import is_made_by, write_marker
 from ecg_siglip.simulation.measurements import axis_degrees, qrs_of
 from ecg_siglip.simulation.patients import draw_findings, draw_patients
 from ecg_siglip.simulation.ptbxl_layout import database, file_name, statements, write_wfdb
@@ -37,7 +37,6 @@ from ecg_siglip.simulation.variation import varied_person, with_varied_findings
 
 DURATION_S = 10.0
 FIRST_PATIENT = 1_000_000  # in realistic data sets: not a number of a patient of PTB-XL
-SIMULATION = "simulation.json"  # what the data set was simulated with
 N_CHUNK = 50  # records that a process takes at a time
 # Upper limits of the electrical axis, degrees, with PTB-XL's abbreviations.
 AXES = ((-90, "AXR"), (-30, "ALAD"), (0, "LAD"), (90, "MID"), (120, "RAD"), (181, "ARAD"))
@@ -178,7 +177,7 @@ def simulate_dataset(
         n_records=n_records, seed=seed, difficulty=difficulty, balance=balance,
         records500=records500, version=__version__,
     )  # fmt: skip
-    if is_simulated(root, made_by):
+    if is_made_by(Path(root), made_by):
         return Path(root)
     root = check_new_folder(root)
     people = draw_patients(n_records, seed)
@@ -189,17 +188,8 @@ def simulate_dataset(
         rows = _write_records(fixed, people, n_workers, progress)
         database(people, rows, seed).to_csv(partial / "ptbxl_database.csv")
         statements().to_csv(partial / "scp_statements.csv")
-        (partial / SIMULATION).write_text(json.dumps(made_by) + "\n", encoding="utf-8")
+        write_marker(partial, **made_by)
     return root
-
-
-def is_simulated(root: str | Path, made_by: dict[str, Any]) -> bool:
-    """Return whether a folder was simulated with these settings."""
-    path = Path(root) / SIMULATION
-    try:
-        return path.is_file() and json.loads(path.read_text(encoding="utf-8")) == made_by
-    except ValueError:
-        return False
 
 
 def check_new_folder(root: str | Path) -> Path:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import csv
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,8 @@ from ecg_siglip.core.files import replace_folder
 from ecg_siglip.simulation.dataset import (
     DURATION_S,
     N_CHUNK,
-    SIMULATION,
     check_new_folder,
     draw_heart,
-    is_simulated,
     run_in_processes,
 )
 from ecg_siglip.simulation.device_files import WRITERS, check_writers, write_device_file
@@ -36,6 +33,7 @@ from ecg_siglip.simulation.hospital_labels import (
     measure,
     own_findings,
 )
+from ecg_siglip.simulation.marker import is_made_by, write_marker
 from ecg_siglip.simulation.patients import draw_patients
 from ecg_siglip.simulation.rhythms import draw_strip, simulate_ecg
 
@@ -148,7 +146,7 @@ def simulate_hospital(
     ECGs are from check-ups, and emergencies do not assess hypertrophy.
     """
     made_by = dict(layout="table", n_records=n_records, seed=seed, version=__version__)
-    if is_simulated(root, made_by):
+    if is_made_by(Path(root), made_by):
         return Path(root)
     root = check_new_folder(root)
     check_writers()
@@ -168,5 +166,5 @@ def simulate_hospital(
                 [("code", "name"), *((entry.code, entry.name) for entry in vocabulary.entries)]
             )
         (partial / VOCABULARY).write_bytes(VOCABULARY_FILE.read_bytes())
-        (partial / SIMULATION).write_text(json.dumps(made_by) + "\n", encoding="utf-8")
+        write_marker(partial, **made_by)
     return root

@@ -94,7 +94,7 @@ def prepare_run(settings: config.TrainConfig, run: Path) -> tuple[Trainer, Label
     distributed.wait()
     if distributed.is_first:
         make_run_folder(settings, run)
-        print(describe_run(trainer))
+        print(describe_run(trainer, int(loaded.is_simulated[data.train_rows].sum())))
     return trainer, loaded
 
 
@@ -116,12 +116,20 @@ def make_run_folder(settings: config.TrainConfig, run: Path) -> None:
     write_file(run / "config.yaml", to_yaml(settings).encode())
 
 
-def describe_run(trainer: Trainer) -> str:
-    """Return name, data, objective, size, device and progress of a run on one line."""
+def describe_run(trainer: Trainer, n_simulated: int = 0) -> str:
+    """Return name, data, objective, size, device and progress of a run on one line.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    n_simulated : int
+        Training records that are simulated.
+    """
     data = trainer.data
     n_parameters = sum(p.numel() for p in trainer.model.parameters()) / 1e6
+    simulated = f" ({n_simulated} simulated)" if n_simulated else ""
     parts = [
-        f"{trainer.settings.run.name}: {len(data.train_rows)} records",
+        f"{trainer.settings.run.name}: {len(data.train_rows)} records{simulated}",
         f"{len(data.codes)} findings",
         " + ".join(term.name for term in trainer.terms),
         f"{n_parameters:.2f} M parameters",

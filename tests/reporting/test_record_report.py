@@ -188,3 +188,13 @@ def test_the_report_of_a_prediction_has_its_findings_and_attributions(trained, s
     assert [finding.code for finding in report.findings] == [finding.code for finding in others]
     assert set(report.marks) == {code} and report.marks[code].shape == (12, 1000)
     assert report.note == "" and not report.spans
+
+
+def test_reports_of_a_model_of_simulated_ecgs_carry_a_red_notice(example, tmp_path):
+    simulated = dataclasses.replace(example, model_simulated=True)
+    for name, report, n in (("real", example, 0), ("simulated", simulated, 1)):
+        write_record_reports(tmp_path / f"{name}.html", [report], "r1 (0.2.0)", "expected_f1")
+        page = (tmp_path / f"{name}.html").read_text("utf-8")
+        assert page.count('class="simulated" role="alert"') == n
+        assert page.count("Trained on simulated ECGs: not for real ones") == n
+    write_record_reports(tmp_path / "simulated.pdf", [simulated], "r1 (0.2.0)", "expected_f1")

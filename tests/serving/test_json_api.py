@@ -164,6 +164,7 @@ def test_it_responds_while_it_predicts_and_refuses_requests_beyond_its_queue(
         assert client.get("/healthz").json() == {
             "status": "ok",
             "model": service.model,
+            "model_simulated": True,
             "waiting": 3,
         }
         response = client.post("/predict", files=form(paths[0]))

@@ -154,7 +154,8 @@ def test_another_operating_point_changes_the_findings(handlers, view):
     screened = {f.code for f in view.prediction.findings if f.present}
     confirmed = {f.code for f in decision.prediction.findings if f.present}
     assert confirmed < screened
-    assert "precision_0.8" in decision.findings and "sensitivity_0.9" in view.findings
+    assert "for a precision of 80 %" in decision.findings
+    assert "for a sensitivity of 90 %" in view.findings
 
 
 def test_a_finding_is_explained_on_the_ecg(handlers, view):
@@ -167,7 +168,7 @@ def test_a_finding_is_explained_on_the_ecg(handlers, view):
 
 def test_a_question_shows_its_findings_and_notes(handlers, view):
     html = handlers.interpret_question(view.prediction, "Linksschenkelblock?")
-    assert "Complete left bundle branch block" in html and "not calibrated" in html
+    assert "Kompletter Linksschenkelblock" in html and "not calibrated" in html
     html = handlers.interpret_question(view.prediction, "pizza <b>")
     assert "far from all" in html and "pizza &lt;b&gt;" in html
     assert handlers.interpret_question(view.prediction, "  ") == ""

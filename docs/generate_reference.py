@@ -891,7 +891,8 @@ def run_folder_page() -> str:
             ("file", "written by", "content"),
             ((f"`{o.path}`", o.present, o.content) for o in RUN_FILES),
         ),
-        "`ensemble` writes `config.yaml` and `model/`. Files appear whole or not at all.",
+        "`ensemble` writes `config.yaml` and `model/`. Files appear whole or not at all "
+        "([reliability](../reliability.md)).",
         "## Threshold rules",
         "A threshold rule turns probabilities into findings: a finding is present if its "
         "probability reaches its threshold. An F1 score means little without its rule, so scores "

@@ -624,7 +624,10 @@ class PredictConfig(DecisionRule, ModelSettings):
         0, "Number of similar training ECGs to list, with their findings.", 0, 100
     )
     questions: list[str] = setting(
-        [], "Questions about each record, in a language of the model's vocabulary."
+        [],
+        "Questions about each record, in English, German or Japanese; a single one needs no "
+        "brackets.",
+        texts=True,
     )
     measurements: bool = setting(
         True,

@@ -20,6 +20,7 @@ REFRACTORY_S = 0.24
 PEAK = 0.36  # of the usual peak of the activity: the lowest peak of a QRS complex
 # A peak so soon after another, s, and smaller or less steep than these shares of it, is a T wave.
 T_SHARE = ((0.36, (0.75, 0.42)), (0.50, (0.70, 0.36)))
+TWICE_S, TWICE_RR = 0.32, 0.45  # so soon after a peak, s and of the usual interval, is no beat
 CLEAR, QUIET_PERCENT = 4.2, 30  # peak of the activity of a QRS complex, times the activity between
 FAST = 0.25  # slope of a QRS complex, of its largest
 LARGE = 0.6  # of the beats of the largest group
@@ -147,6 +148,10 @@ def _without_t_waves(at: np.ndarray, size: np.ndarray, slope: np.ndarray) -> np.
         if not is_small and steep[i] >= shares[1] * steep[previous]:
             kept.append(i)
     at = at[kept]
+    # Two peaks of one wide premature beat, or its steep T wave.
+    interval = np.diff(at, prepend=-len(size)) / FS
+    usual_s = float(np.median(interval[1:])) if len(at) > 3 else 0.0
+    at = at[interval > min(TWICE_S, TWICE_RR * usual_s)]
     # The T wave of a beat before the beginning.
     if len(at) > 3 and at[0] < T_SHARE[-1][0] * FS:
         at = at[1:] if size[at[0]] < T_SHARE[0][1][0] * np.median(size[at]) else at

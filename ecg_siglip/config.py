@@ -605,6 +605,11 @@ class PredictConfig(DecisionRule, ModelSettings):
         "Also measure heart rate, intervals, axes, amplitudes and ST levels. It takes about 0.1 s "
         "per record, and nothing at the start; false: for many records.",
     )
+    show_ids: bool = setting(
+        False,
+        "Also show patient id, record id, age, sex and serial number of the device where the file "
+        "states them, in the JSON and in the record report.",
+    )
     waveform: PredictWaveform = group(PredictWaveform)
     windows: WindowsConfig = group(WindowsConfig)
     batch_size: int = setting(64, "Records, or windows of a long record, per batch.", 1, 1 << 20)
@@ -640,6 +645,7 @@ class AppConfig(DecisionRule, ModelSettings):
     timeout_s: float = setting(60.0, "Longest time that a request may wait, s.", 0.1, 3600.0)
     language: str | None = same_setting(PredictConfig, "language")
     n_similar: int = setting(3, "Number of similar training ECGs to show.", 0, 100)
+    show_ids: bool = same_setting(PredictConfig, "show_ids")
     n_threads: int | None = same_setting(Machine, "n_threads")
     device: str = same_setting(Machine, "device")
 

@@ -101,6 +101,10 @@ def predict_records(
     return [
         replace(
             prediction,
+            # Without show_ids, no object that is printed, drawn or kept has them.
+            identity=prediction.identity
+            if settings.show_ids
+            else prediction.identity.without_ids(),
             questions=[
                 interpret_question(predictor, prediction.signal, question)
                 for question in settings.questions
@@ -197,6 +201,8 @@ def _predict_batch(
             record.warnings,
             available=record.available,
             measurements=record.measurements,
+            identity=record.identity,
+            device=record.device,
         )
         is_complete = bool(record.available.all())
         predictions.append(
@@ -266,6 +272,8 @@ def predict_long_record(
         timeline=timeline,
         available=available,
         measurements=measured if settings.measurements else None,
+        identity=first_sample.identity,
+        device=first_sample.device,
     )
     _, embedding_BD = predictor.forward(signal[None])
     is_complete = bool(available.all())

@@ -12,6 +12,7 @@ import numpy as np
 from ecg_siglip.core.files import UNPRINTABLE
 from ecg_siglip.inference.timeline import Timeline
 from ecg_siglip.metrics.likelihood import likelihood_word
+from ecg_siglip.readers.identity import DeviceResults, Identity
 from ecg_siglip.signals.measurements import Measurements
 from ecg_siglip.vocabulary.question_matching import Match
 
@@ -164,6 +165,11 @@ class Prediction:
         Result of each question.
     measurements : Measurements, optional
         Rate, intervals, axes and amplitudes; of a long record, in the window of ``signal``.
+    identity : Identity
+        Time, device and filters as the file states them; patient, age and sex only with
+        ``show_ids``.
+    device : DeviceResults
+        Measurements and statements of the device, as the file states them.
     """
 
     record: str
@@ -176,6 +182,8 @@ class Prediction:
     available: np.ndarray | None = None
     questions: list[QuestionResult] = field(default_factory=list)
     measurements: Measurements | None = None
+    identity: Identity = Identity()
+    device: DeviceResults = DeviceResults()
 
     def alternatives(self, code: str) -> list[Finding]:
         """Return the findings that a finding is reported in place of, the likeliest first."""
@@ -213,6 +221,8 @@ class Prediction:
             "model": model,
             "warnings": self.warnings,
             "novelty": None if self.novelty is None else round(self.novelty, 4),
+            **({"recording": recording} if (recording := self.identity.to_dict()) else {}),
+            **({"device": self.device.to_dict()} if self.device else {}),
             **({"measurements": self.measurements.to_dict()} if self.measurements else {}),
             **({"similar": [asdict(each) for each in self.similar]} if self.similar else {}),
             **({"questions": self._questions_json()} if self.questions else {}),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ecg_siglip.readers.identity import DeviceResults, Identity
 from ecg_siglip.readers.record import Record
 from ecg_siglip.signals.leads import available_leads
 from ecg_siglip.signals.measurements import Measurements
@@ -30,6 +31,8 @@ class PreparedRecord:
     warnings : list of str
     measurements : Measurements, optional
         Of the recording at its own sampling rate, see ``measurements.measure_ecg``.
+    identity, device
+        As of the ``Record``.
     """
 
     record: str
@@ -38,6 +41,8 @@ class PreparedRecord:
     duration_s: float
     warnings: list[str] = field(default_factory=list)
     measurements: Measurements | None = None
+    identity: Identity = Identity()
+    device: DeviceResults = DeviceResults()
 
 
 def prepare_record(record: Record, spec: Mapping[str, Any]) -> PreparedRecord:
@@ -65,4 +70,6 @@ def prepare_record(record: Record, spec: Mapping[str, Any]) -> PreparedRecord:
         to_int16(signal),
         available_leads(record.leads),
         record.signal.shape[1] / record.fs,
+        identity=record.identity,
+        device=record.device,
     )

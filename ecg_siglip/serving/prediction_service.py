@@ -111,6 +111,7 @@ class PredictionService:
             sensitivity=defaults.sensitivity,
             precision=defaults.precision,
             n_similar=defaults.n_similar,
+            show_ids=defaults.show_ids,
         )
         for name, value in values.items():
             if value is None or value == "" or value == []:

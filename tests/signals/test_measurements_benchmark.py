@@ -34,7 +34,7 @@ def test_a_record_in_the_layout_of_ludb_is_compared(tmp_path):
         p_signal=wave[:, None] * sizes, fmt=["16"] * 12, write_dir=str(tmp_path),
     )  # fmt: skip
     beats = np.arange(500, 4500, 500)
-    offsets = [(-110, "("), (-80, "p"), (-50, ")"), (-25, "("), (0, "N"), (25, ")")]
+    offsets = [(-100, "("), (-80, "p"), (-50, ")"), (-25, "("), (0, "N"), (25, ")")]
     offsets += [(100, "("), (150, "t"), (190, ")")]
     samples = np.concatenate([beats + offset for offset, _ in offsets])
     symbols = np.repeat([symbol for _, symbol in offsets], len(beats))

@@ -103,6 +103,8 @@ def predict(settings: config.PredictConfig) -> int:
         raise ValueError("report: written by one process; expected no torchrun")
     predictor = load_predictor(settings)
     title = predictor.artifact.title
+    if distributed.is_first and (origin := predictor.artifact.provenance.origin):
+        print(f"predict: {title}: {origin}", file=sys.stderr)
     n_predicted = n_failed = 0
     if distributed.is_first and set(skipped.counts) - {OTHER}:
         print(describe_search(found), file=sys.stderr)

@@ -14,7 +14,7 @@ from ecg_siglip.core.files import one_line
 from ecg_siglip.inference.decision import Decision
 from ecg_siglip.inference.prediction import Finding, Prediction, SimilarRecord
 from ecg_siglip.inference.predictor import Predictor
-from ecg_siglip.inference.questions import interpret_question
+from ecg_siglip.inference.questions import question_about
 from ecg_siglip.inference.sliding_window import bridge_gaps, predict_windows
 from ecg_siglip.inference.timeline import Timeline, Windows, representative_window
 from ecg_siglip.metrics import multilabel
@@ -106,8 +106,7 @@ def predict_records(
             if settings.show_ids
             else prediction.identity.without_ids(),
             questions=[
-                interpret_question(predictor, prediction.signal, question)
-                for question in settings.questions
+                question_about(predictor, prediction, question) for question in settings.questions
             ],
         )
         for prediction in predictions
@@ -204,6 +203,7 @@ def _predict_batch(
             recorded=record.recorded,
             identity=record.identity,
             device=record.device,
+            model_simulated=predictor.artifact.provenance.simulated,
         )
         is_complete = bool(record.available.all())
         predictions.append(
@@ -276,6 +276,7 @@ def predict_long_record(
         recorded=recorded_signal(window, window_s),
         identity=first_sample.identity,
         device=first_sample.device,
+        model_simulated=predictor.artifact.provenance.simulated,
     )
     _, embedding_BD = predictor.forward(signal[None])
     is_complete = bool(available.all())

@@ -27,8 +27,12 @@ from ecg_siglip.readers.xml_document import parse_number
 MAX_LEADS = 64
 ISHNE_HEADER = 522
 MAX_ISHNE_COMMENT = 1 << 20
-# Warnings of the library about what is not used.
-OTHER_WARNINGS = re.compile(r"median|representative|typical_cycle|section 5|recordedat", re.I)
+# Warnings of the library about what is not used, or about the patient, whose data they quote.
+OTHER_WARNINGS = re.compile(
+    r"median|representative|typical_cycle|section 5|recordedat|"
+    r"birth|patient|\bage\b|\bsex\b|(?:measurement|acquisition|recording) (?:date|time)",
+    re.I,
+)
 MAX_WARNINGS = 5
 LOCK = threading.Lock()  # warnings are collected for the whole process
 PREFIX = re.compile(r"(?:[: ]*(?:MFER|SCP-ECG|ISHNE|Sierra XML):)?[: ]*")  # of its messages

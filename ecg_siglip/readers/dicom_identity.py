@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from ecg_siglip.readers.identity import (
@@ -13,7 +14,9 @@ from ecg_siglip.readers.identity import (
     device_results,
     hertz,
     moment,
+    number_in,
     sex_in,
+    unless_malformed,
 )
 
 # Codes of MDC (PS3.16 CID 3227 to 3229), of SCP-ECG as devices write it, and of LOINC.
@@ -37,18 +40,17 @@ TO_MS = {"s": 1000.0, "us": 1e-3}
 
 def read_identity(dataset: Any) -> Identity:
     """Return the identity that a data set states; filters only if all channels have the same."""
-    age = str(dataset.get("PatientAge") or "")
-    zone = dataset.get("TimezoneOffsetFromUTC")
+    zone = _get(dataset, "TimezoneOffsetFromUTC")
     return Identity(
-        patient_id=_text(dataset.get("PatientID")),
-        record_id=_text(dataset.get("AccessionNumber")) or _text(dataset.get("StudyID")),
-        age=age_in(age),
-        sex=sex_in(dataset.get("PatientSex")),
+        patient_id=_get(dataset, "PatientID"),
+        record_id=_get(dataset, "AccessionNumber") or _get(dataset, "StudyID"),
+        age=age_in(_get(dataset, "PatientAge")),
+        sex=sex_in(_get(dataset, "PatientSex")),
         recorded_at=next(filter(None, (moment(each, zone) for each in _moments(dataset))), ""),
-        manufacturer=_text(dataset.get("Manufacturer")),
-        model=_text(dataset.get("ManufacturerModelName")),
-        software=_text(dataset.get("SoftwareVersions")),
-        serial_number=_text(dataset.get("DeviceSerialNumber")),
+        manufacturer=_get(dataset, "Manufacturer"),
+        model=_get(dataset, "ManufacturerModelName"),
+        software=_get(dataset, "SoftwareVersions"),
+        serial_number=_get(dataset, "DeviceSerialNumber"),
         high_pass=_filter(dataset, "FilterLowFrequency"),
         low_pass=_filter(dataset, "FilterHighFrequency"),
         notch=_filter(dataset, "NotchFilterFrequency"),
@@ -58,48 +60,49 @@ def read_identity(dataset: Any) -> Identity:
 def read_results(dataset: Any) -> DeviceResults:
     """Return the measurements and statements among the annotations of a waveform."""
     notes = dataset.get("WaveformAnnotationSequence") or []
-    names = [dataset.get(key) for key in ("PatientName", "PatientID", "OtherPatientIDs")]
-    texts = [note.get("UnformattedTextValue") for note in notes]
-    return device_results(_measured(notes), filter(None, texts), names)
+    names = [_get(dataset, key) for key in ("PatientName", "PatientID", "OtherPatientIDs")]
+    texts = [_get(note, "UnformattedTextValue") for note in notes]
+    measured = [unless_malformed(partial(_measurement, note), None) for note in notes]
+    return device_results(filter(None, measured), filter(None, texts), names)
 
 
-def _text(value: Any) -> str:
-    """Return a value as text; several values with commas between them."""
-    is_list = not isinstance(value, str) and hasattr(value, "__iter__")
-    return ", ".join(str(each) for each in value) if is_list else str(value or "")
+def _get(item: Any, key: str) -> str:
+    """Return a value as text, several with commas between them; "" if it is malformed."""
+
+    def read() -> str:
+        value = item.get(key)
+        is_list = isinstance(value, Sequence) and not isinstance(value, str)
+        return ", ".join(map(str, value)) if is_list else str(value or "")
+
+    return unless_malformed(read, "")
 
 
 def _moments(dataset: Any) -> Iterator[str]:
     """Yield when the recording may have begun, the most exact statement first."""
-    yield str(dataset.get("AcquisitionDateTime") or "")
+    yield _get(dataset, "AcquisitionDateTime")
     for kind in ("Acquisition", "Content", "Study"):
-        day, time = (str(dataset.get(f"{kind}{part}") or "") for part in ("Date", "Time"))
-        yield day + time
+        yield _get(dataset, f"{kind}Date") + _get(dataset, f"{kind}Time")
 
 
 def _filter(dataset: Any, key: str) -> str:
     """Return the frequency of a filter that all channels with a statement share."""
     found = {
-        hertz(channel.get(key))
+        hertz(_get(channel, key))
         for group in dataset.WaveformSequence
         for channel in group.get("ChannelDefinitionSequence") or []
-        if channel.get(key) is not None
+        if key in channel
     }
     return found.pop() if len(found) == 1 else ""
 
 
-def _measured(notes: Any) -> Iterator[tuple[str, float]]:
-    """Yield the measurements of the whole recording by our names, in our units."""
-    for note in notes:
-        if note.get("NumericValue") is None:
-            continue
-        concept = (note.get("ConceptNameCodeSequence") or [{}])[0]
-        unit = (note.get("MeasurementUnitsCodeSequence") or [{}])[0]
-        meaning = re.sub(r"[\W_]+", " ", str(concept.get("CodeMeaning") or "")).strip().lower()
-        name = CODES.get(str(concept.get("CodeValue"))) or MEANINGS.get(meaning)
-        if name:
-            value = note.NumericValue
-            number = float(value[0] if hasattr(value, "__iter__") else value)
-            is_time = not name.endswith("axis") and name != "rate"
-            factor = TO_MS.get(str(unit.get("CodeValue")), 1.0) if is_time else 1.0
-            yield name, factor * number
+def _measurement(note: Any) -> tuple[str, float] | None:
+    """Return a measurement of the whole recording by our name, in our unit; None for others."""
+    concept = (note.get("ConceptNameCodeSequence") or [{}])[0]
+    unit = (note.get("MeasurementUnitsCodeSequence") or [{}])[0]
+    meaning = re.sub(r"[\W_]+", " ", _get(concept, "CodeMeaning")).strip().lower()
+    name = CODES.get(_get(concept, "CodeValue")) or MEANINGS.get(meaning)
+    number = number_in(_get(note, "NumericValue"))
+    if not name or number is None:
+        return None
+    is_time = not name.endswith("axis") and name != "rate"
+    return name, number * (TO_MS.get(_get(unit, "CodeValue"), 1.0) if is_time else 1.0)

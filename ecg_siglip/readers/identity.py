@@ -19,7 +19,7 @@ from ecg_siglip.signals.measurements import NAMES, UNITS
 T = TypeVar("T")
 MAX_TEXT, MAX_STATEMENT = 80, 300  # characters
 MAX_STATEMENTS = 50
-# Texts that stand for no value: signs and zeros alone, and words that say so.
+# Texts that stand for no value: signs and zeros alone, and words for a missing value.
 NO_VALUE = re.compile(
     r"[\W_0]*|x+|(?:un|not )(?:known|specified|stated|defined|available)|n/?a|nan|none|null|nil|"
     r"anonym\w*|unbekannt|inconnue?|de-?identified|removed|redacted|xxx+\w*",

@@ -1,4 +1,4 @@
-"""Identity and statements in a WFDB header, and in the table of PTB-XL beside its records."""
+"""Identity and statements in a WFDB header, and in the table of PTB-XL next to its records."""
 
 from __future__ import annotations
 

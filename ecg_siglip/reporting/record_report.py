@@ -296,7 +296,7 @@ def make_record_report(
         critical=[f.code for f in assessable if vocabulary.entry(f.code).critical],
         identity=prediction.identity,
         device=prediction.device,
-        model_simulated=bool(predictor.artifact.provenance.simulated),
+        model_simulated=bool(prediction.model_simulated),
         tune_scores=_tune_scores(predictor, prediction),
         content=content,
         language=language,

@@ -22,7 +22,7 @@ from ecg_siglip.core.translation import ENGLISH, translator
 from ecg_siglip.inference.pipeline import apply_decision_rule, predict_records
 from ecg_siglip.inference.prediction import Prediction, QuestionResult
 from ecg_siglip.inference.predictor import Predictor
-from ecg_siglip.inference.questions import interpret_question
+from ecg_siglip.inference.questions import question_about
 from ecg_siglip.reporting.ecg_plot import ecg_figure
 from ecg_siglip.reporting.fonts import with_all_letters
 from ecg_siglip.reporting.html import inline_figure
@@ -172,7 +172,7 @@ class PredictionService:
 
     def interpret_question(self, prediction: Prediction, question: str) -> QuestionResult:
         """Match a question to findings (errors as ``questions.interpret_question``)."""
-        return interpret_question(self.predictor, prediction.signal, question)
+        return question_about(self.predictor, prediction, question)
 
     def make_report(
         self, prediction: Prediction, codes: Sequence[str] = (), language: str = ENGLISH

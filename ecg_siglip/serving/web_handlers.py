@@ -7,22 +7,20 @@ import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ecg_siglip import config
 from ecg_siglip.core.files import one_line
-from ecg_siglip.core.translation import ENGLISH, LANGUAGE_NAMES, translator
+from ecg_siglip.core.translation import ENGLISH, LANGUAGE_NAMES, translations, translator
 from ecg_siglip.inference.pipeline import threshold_rule
 from ecg_siglip.inference.prediction import Prediction
-from ecg_siglip.inference.tuning import RULE_SCORES
 from ecg_siglip.metrics.decision_rules import OPERATING_POINTS
-from ecg_siglip.metrics.likelihood import percent
 from ecg_siglip.readers.file_format import is_picture
 from ecg_siglip.reporting.html import load_template
-from ecg_siglip.reporting.record_report import RecordReport, value_text
+from ecg_siglip.reporting.record_report import RecordReport, operating_point, value_text
 from ecg_siglip.serving.file_settings import (
     decision_settings,
     request_settings,
@@ -31,7 +29,7 @@ from ecg_siglip.serving.file_settings import (
 from ecg_siglip.serving.prediction_service import PredictionService, QueueFull
 from ecg_siglip.serving.uploads import PREFIX, UploadResult, save_uploads, to_csv
 from ecg_siglip.signals.measurements import UNITS
-from ecg_siglip.vocabulary.question_matching import N_SHOWN
+from ecg_siglip.vocabulary.question_matching import N_SHOWN, Match
 
 TEMPLATES = Path(__file__).with_name("templates")
 # Findings that every ECG has or lacks: not the first choice of a finding to explain.
@@ -124,6 +122,7 @@ class WebHandlers:
     def __init__(self, service: PredictionService, language: str = ENGLISH):
         self.service, self.language = service, language
         self.translate = translator(language)
+        self.sentence = translations(language).sentence
         self.html: Any = load_template("web_page.html.j2", TEMPLATES, language=language).module
         artifact = service.predictor.artifact
         names = artifact.vocabulary.names(artifact.codes, language)
@@ -135,45 +134,15 @@ class WebHandlers:
         return str(self.html.head(self.service.model, provenance, LANGUAGE_NAMES))
 
     def point_choices(self) -> list[tuple[str, str]]:
-        """Return the operating points: in words, with what is known of each, and by name."""
+        """Return the operating points, each in words, and by name."""
         return [(self._point_in_words(point), point) for point in OPERATING_POINTS]
 
-    def point_label(self) -> str:
-        """Return the title of the operating points."""
-        _ = self.translate
-        if all(self._scores_of(point) for point in OPERATING_POINTS):
-            return _("Operating point, with its sensitivity and precision on the tuning fold")
-        return _("Operating point")
-
-    def _scores_of(self, point: str) -> list[str]:
-        """Return sensitivity and precision on the tuning fold; empty if they are not known."""
+    def _point_in_words(self, point: str) -> str:
+        """Return an operating point with its scores on the tuning fold, or else its target."""
         artifact = self.service.predictor.artifact
         rule = threshold_rule(self.service.settings_for({"operating_point": point}))
         scores = {} if artifact.source else artifact.provenance.tune_scores
-        values = [scores.get(f"{rule}/micro_{each}") for each in RULE_SCORES]
-        known = [percent(value) for value in values if value is not None]
-        return known if len(known) == len(values) else []
-
-    def _point_in_words(self, point: str) -> str:
-        """Return an operating point with its sensitivity and precision on the tuning fold.
-
-        Of a model that was saved without them, only the target is known.
-        """
-        _, settings = self.translate, self.service.settings
-        name = {"screening": _("Screening"), "balanced": _("Balanced"), "confirm": _("Confirm")}
-        if scores := self._scores_of(point):
-            text = _(
-                "%(point)s: finds %(found)s of the findings, and %(right)s of the reported ones "
-                "are right"
-            )
-            return text % {"point": name[point], "found": scores[0], "right": scores[1]}
-        aim = {
-            "screening": _("is to find %(target)s of each finding"),
-            "balanced": _("is the best balance of both"),
-            "confirm": _("is to be right in %(target)s of the reported ones"),
-        }[point]
-        target = {"screening": settings.sensitivity, "confirm": settings.precision}.get(point, 0.0)
-        return f"{name[point]}: {aim % {'target': percent(target)}}"
+        return operating_point(rule, self.language, scores)
 
     def predict_one(
         self, paths: Sequence[str], point: str, is_full: bool, *file_settings: Any
@@ -232,11 +201,21 @@ class WebHandlers:
         except EXPECTED_ERRORS as error:
             return self._problem(error).html
         by_code = {finding.code: finding for finding in report.findings}
-        matching = [by_code[m.code] for m in result.matches if m.code in by_code]
-        matching.sort(key=lambda finding: -finding.probability)
-        rows = replace(report, findings=matching[:N_SHOWN]) if matching else None
-        not_assessable = [self.names[m.code] for m in result.matches if m.code not in by_code]
-        return str(self.html.question(result, rows, len(matching) > 1, not_assessable, self.names))
+
+        def rows(matches: Iterable[Match]) -> Any:
+            """Return the findings, in the language of the question, the likeliest first."""
+            found = [
+                replace(by_code[match.code], name=match.name)
+                for match in matches
+                if match.code in by_code
+            ]
+            found.sort(key=lambda finding: -finding.probability)
+            return replace(report, findings=found[: 2 * N_SHOWN]) if found else None
+
+        nearest = rows(match for term in result.lacking for match in term.nearest)
+        not_assessable = [m.name for m in result.matches if m.code not in by_code]
+        found = rows(result.matches)
+        return str(self.html.question(result, found, nearest, not_assessable, self.names))
 
     def download_report(self, prediction: Prediction, code: str, point: str, suffix: str) -> str:
         """Return the record report as a download, ``.html`` or ``.pdf``."""
@@ -256,14 +235,15 @@ class WebHandlers:
             settings = request_settings(self.service, point, is_full, *file_settings)
             upload = read_upload(self.service, paths, settings)
         except EXPECTED_ERRORS as error:
-            return self._problem(error)
-        remove_uploads(paths)
+            return self._problem(error, paths)
+        finally:
+            remove_uploads(paths)
         csv = download_source("findings.csv", "text/csv", to_csv(upload).encode("utf-8-sig"))
         named = [self._named(prediction) for prediction in upload.predictions]
         errors = [
             (record, with_field_names(error, self.translate)) for record, error in upload.errors
         ]
-        html = str(self.html.many(UploadResult(named, errors)))
+        html = str(self.html.many(UploadResult(named, errors), self.sentence))
         return Table(html, csv, len(upload.predictions))
 
     def _run(self, task: Callable[[], Any]) -> Any:
@@ -281,7 +261,7 @@ class WebHandlers:
         """Return an error as HTML; of a picture among the files, what is needed instead."""
         message = with_field_names(one_line(error), self.translate)
         pictures = [Path(path).name for path in paths if is_picture(Path(path))]
-        return Problem(str(self.html.error(message, pictures, self.language != ENGLISH)))
+        return Problem(str(self.html.error(message, pictures, self.sentence)))
 
     def _view(self, prediction: Prediction, settings: config.PredictConfig) -> EcgView:
         _ = self.translate
@@ -292,7 +272,7 @@ class WebHandlers:
         beat = self._run(lambda: self.service.draw_median_beat(prediction, self.language))
         return EcgView(
             prediction,
-            str(self.html.summary(prediction, report, self._strip(prediction))),
+            str(self.html.summary(prediction, report, self._strip(prediction), self.sentence)),
             self._ecg(prediction, ""),
             self._findings(prediction, threshold_rule(settings)),
             str(self.html.measurements(report, beat)),
@@ -338,7 +318,8 @@ class WebHandlers:
 
     def _findings(self, prediction: Prediction, rule: str) -> str:
         report = self._run(lambda: self._report(prediction))
-        return str(self.html.findings(report, rule, self.service.model))
+        point = operating_point(rule, self.language, report.tune_scores)
+        return str(self.html.findings(report, point))
 
 
 def run_in_turn(service: PredictionService, task: Callable[[], Any]) -> Any:

@@ -325,4 +325,9 @@ def lead_warnings(names: Sequence[str], record: str = "", states_leads: bool = T
             else "all findings are assessed, since the vocabulary does not state their leads"
         )
         warnings.append(f"without {leads}: calibrated for {lead_set}; {assessed}")
+        if others := [name for name in names if lead_name(name) not in LEADS]:
+            warnings.append(
+                f"not used, since their names are not those of leads: {_shown(others)}; if they "
+                "are, name them with read.leads=[...]"
+            )
     return warnings

@@ -86,6 +86,8 @@ def save_artifact_for_run(training: Trainer, loaded: LabelledRecords, run: Path)
         f"\ntuning fold {settings.data.tune_fold} (optimistically biased: thresholds tuned on it):"
     )
     print(headline(scores))
+    if provenance.origin:
+        print(f"note: {provenance.origin}")
     print(
         f"wrote {run / 'model'}/ ({training.seconds / 60:.1f} minutes of training); next:\n"
         f"python -m ecg_siglip.evaluate run.name={settings.run.name} fold=..."
@@ -97,14 +99,15 @@ def _provenance(
 ) -> Provenance:
     """Return the provenance of the best weights, with their scores on the tuning fold."""
     settings, data = training.settings, training.data
-    used = loaded.fold(*settings.data.train_folds, settings.data.tune_fold)
+    is_simulated = loaded.is_simulated[data.train_rows]
     return Provenance(
         run=settings.run.name,
         version=__version__,
         data=loaded.version,
         task=settings.data.task,
         held_out=settings.data.held_out,
-        simulated=bool(loaded.is_simulated[used].all()),
+        simulated=bool(is_simulated.all()),
+        n_simulated_records=int(is_simulated.sum()),
         ecg=settings.ecg.name,
         text=settings.text.name,
         language=settings.text.language or loaded.vocabulary.language,

@@ -179,7 +179,9 @@ def test_ids_are_in_a_prediction_only_where_they_are_wanted(predictor, paths, tm
             assert (secret in text) == show_ids
         assert (PATIENT in str(prediction)) == show_ids
         assert {"patient_id", "age"} <= set(content["recording"]) or not show_ids
-    assert not {"recording", "device"} & set(json.loads(predictions[2].to_json("m")))
+    # In the layout of PTB-XL, with its table.
+    recording = json.loads(predictions[2].to_json("m")).get("recording", {})
+    assert ("patient_id" in recording) == show_ids
 
 
 def test_an_error_does_not_quote_ids(predictor, tmp_path):

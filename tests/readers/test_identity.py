@@ -211,3 +211,28 @@ def test_real_files(name: str, recorded_at: str, pr: float | None, n_statements:
     assert {each.name: each.value for each in record.device.measurements}.get("pr") == pr
     assert len(record.device.statements) == n_statements
     assert record.device.confirmed == (name == "philips/ad4d_orig.xml")
+
+
+SCRAMBLED: dict[str, tuple[tuple[bytes, bytes], ...]] = {
+    "dcm": ((b"069Y", b"abcd"), (b"DS\x04\x000.05", b"DS\x04\x00abcd"), (b"161 ", b"x61 "),
+            (PATIENT.encode(), b"M\xfc\x1b[31")),
+    "muse.xml": ((b"01-31-2020", b"99-99-2020"), (PATIENT.encode(), 5000 * b"\xfc")),
+    "mortara.xml": ((b"20200131095930", b"abc"), (b'AGE="69"', b'AGE="x"')),
+    "mwf": ((b"\x01\x1f\x09\x3b\x1e", b"\x01\x1f\x63\x63\x63"),),  # the time
+    "edf": ((b"31-JAN-2020", b"31-XXX-2020"), (b"HP:0.05Hz", b"HP:0.0.Hz")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "at"), [(k, i) for k, v in SCRAMBLED.items() for i in range(len(v))]
+)
+def test_a_malformed_value_leaves_the_ecg_and_the_other_values(tmp_path: Path, kind: str, at: int):
+    old, new = SCRAMBLED[kind][at]
+    content = WRITERS[kind](ecg(), FS)
+    if old not in content:
+        pytest.fail(f"{old!r} is not in the file")
+    record = read_record(write(tmp_path, content.replace(old, new), kind))
+    assert record.identity.sex == "female"
+    assert not record.warnings
+    assert all(len(each) <= MAX_TEXT for each in vars(record.identity).values())
+    assert not UNPRINTABLE.search("".join(vars(record.identity).values()))

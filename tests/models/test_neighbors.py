@@ -164,7 +164,12 @@ def test_a_record_unlike_the_training_records_has_a_warning_that_states_in_what(
         np.savetxt(
             tmp_path / f"{name}.csv", signal.T, delimiter=",", header=",".join(LEADS), comments=""
         )
-        base = {"run.name": "r", "records": [str(tmp_path)], "read.fs": record.fs}
+        base = {
+            "run.name": "r",
+            "records": [str(tmp_path)],
+            "read.fs": record.fs,
+            "read.units": "mV",
+        }
         settings = configured(PredictConfig, base)
         (lines[name],) = predict_records(predictor, [tmp_path / f"{name}.csv"], settings)
     assert lines["usual"].novelty < NOVEL < lines["noise"].novelty

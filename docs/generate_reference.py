@@ -71,6 +71,8 @@ class Key(NamedTuple):
 
 ALWAYS, LONG = "always", "long records"
 MEASURED = "unless `measurements=false`"
+STATED, IDS = "if the file states it", "with `show_ids=true`, if the file states it"
+RESULTS = "if the file states results"
 SIMILAR, QUESTIONS = "with `n_similar=`", "with `questions=`"
 # `[]`: an item of a list; `<code>`: the SCP-ECG code of a finding.
 JSON_FIELDS = (
@@ -177,6 +179,83 @@ JSON_FIELDS = (
         "with `novelty`",
         "The same in each part alone: `embedding`, `frequencies`, `leads`; `embedding` only for "
         "models of earlier versions.",
+    ),
+    Field(
+        "recording.recorded_at",
+        "string",
+        STATED,
+        "Begin of the recording in ISO 8601, to the day or the second; with a time zone only "
+        "where the file states it ([by "
+        "format](../how-to/file-formats.md#identity-of-a-recording-and-results-of-the-device)).",
+    ),
+    Field(
+        "recording.device.<field>",
+        "string",
+        STATED,
+        "`manufacturer`, `model` and `software`; with `show_ids=true` also `serial_number`.",
+    ),
+    Field(
+        "recording.filters.<field>",
+        "string",
+        STATED,
+        "`high_pass`, `low_pass` and `notch` of the device, as `0.05 Hz`.",
+    ),
+    Field(
+        "recording.patient_id",
+        "string",
+        IDS,
+        "Number of the patient.",
+    ),
+    Field(
+        "recording.record_id",
+        "string",
+        IDS,
+        "Number of the examination or the record.",
+    ),
+    Field(
+        "recording.age",
+        "string",
+        IDS,
+        "Age with its unit, as `56 years`.",
+    ),
+    Field(
+        "recording.sex",
+        "string",
+        IDS,
+        "`male`, `female` or `other`.",
+    ),
+    Field("device.measurements[]", "object", RESULTS, "Measurements of the device."),
+    Field(
+        "device.measurements[].name",
+        "string",
+        RESULTS,
+        "`rate`, `pr`, `qrs`, `qt`, `qtc_bazett`, `qtc_fridericia`, `p_axis`, `qrs_axis`, "
+        "`t_axis`, `rr_sd`, `rr`, or `qtc` where the file does not state the formula.",
+    ),
+    Field(
+        "device.measurements[].value",
+        "number",
+        RESULTS,
+        "As the device measured it.",
+    ),
+    Field(
+        "device.measurements[].unit",
+        "string",
+        RESULTS,
+        "`1/min`, `ms` or `degrees`.",
+    ),
+    Field(
+        "device.statements[]",
+        "string",
+        RESULTS,
+        "Statements of the file in its order, each at most 300 characters; names of persons "
+        "are replaced by `[name]`.",
+    ),
+    Field(
+        "device.confirmed",
+        "boolean",
+        RESULTS,
+        "Whether the file states that a person confirmed or edited the statements.",
     ),
     Field(
         "measurements.n_beats",

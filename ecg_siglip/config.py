@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ecg_siglip.core.settings import group, same_setting, setting
+from ecg_siglip.core.translation import LANGUAGE_NAMES
 from ecg_siglip.metrics.decision_rules import (
     DEFAULT_RULE,
     OPERATING_POINTS,
@@ -537,8 +538,10 @@ class PredictWaveform:
     allow_short: bool = same_setting(WaveformConfig, "allow_short")
     allow_flat: bool = same_setting(WaveformConfig, "allow_flat")
     allow_gaps: bool = same_setting(WaveformConfig, "allow_gaps")
-    allow_missing_leads: bool = setting(
-        False, "Accept records with missing leads; needs a model trained with augment.fewer_leads."
+    allow_missing_leads: bool | None = setting(
+        None,
+        "Accept records with missing leads; needs a model trained with augment.fewer_leads, and "
+        "null: with such a model. A model of 12 leads accepts those that two others give.",
     )
 
 
@@ -580,6 +583,12 @@ class PredictConfig(DecisionRule, ModelSettings):
         "Also write a report with one page per record to this .html or .pdf file; .png: "
         "the picture of one record.",
     )
+    report_language: str | None = setting(
+        None,
+        "Language of the report: en, de or ja; null: that of language, if it is one of them, "
+        "otherwise en.",
+        choices=tuple(LANGUAGE_NAMES),
+    )
     n_attributions: int = setting(
         0, "Number of findings in a record report for which attributions are plotted.", 0, 12
     )
@@ -604,6 +613,11 @@ class PredictConfig(DecisionRule, ModelSettings):
         True,
         "Also measure heart rate, intervals, axes, amplitudes and ST levels. It takes about 0.1 s "
         "per record, and nothing at the start; false: for many records.",
+    )
+    show_ids: bool = setting(
+        False,
+        "Also show patient id, record id, age, sex and serial number of the device where the file "
+        "states them, in the JSON and in the record report.",
     )
     waveform: PredictWaveform = group(PredictWaveform)
     windows: WindowsConfig = group(WindowsConfig)
@@ -640,6 +654,12 @@ class AppConfig(DecisionRule, ModelSettings):
     timeout_s: float = setting(60.0, "Longest time that a request may wait, s.", 0.1, 3600.0)
     language: str | None = same_setting(PredictConfig, "language")
     n_similar: int = setting(3, "Number of similar training ECGs to show.", 0, 100)
+    similar_root: str | None = setting(
+        None,
+        "Folder of the training records, to show the similar ones as pictures to everyone who uses "
+        "the page; null: names and findings only.",
+    )
+    show_ids: bool = same_setting(PredictConfig, "show_ids")
     n_threads: int | None = same_setting(Machine, "n_threads")
     device: str = same_setting(Machine, "device")
 

@@ -4,9 +4,10 @@
 
 Written are ``evidence.json`` and ``evidence.md``: for the tuning and the report fold how often each
 word was true, at each operating point; contradictory records and F1 before and after the consistent
-set is chosen; how many findings are not excluded; and of each pair of findings that exclude each
-other how often both were stated in folds 1 to 7 of TABLE, a ``ptbxl_database.csv`` (that of
-data/ptbxl if none is given). Scale, exclusions and their rule were chosen on the tuning fold.
+set is chosen; what the smallest probability that `confirm` reports changes; how many findings are
+not excluded; and of each pair of findings that exclude each other how often both were stated in
+folds 1 to 7 of TABLE, a ``ptbxl_database.csv`` (that of data/ptbxl if none is given). Scale,
+exclusions, their rule and the smallest probability were chosen on the tuning fold.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import ast
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from ecg_siglip.datasets import ptbxl
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.consistency import contradictory
-from ecg_siglip.metrics.decision_rules import DEFAULT_RULE
+from ecg_siglip.metrics.decision_rules import DEFAULT_RULE, MIN_CONFIRMED, PRECISIONS
 from ecg_siglip.metrics.likelihood import LIKELIHOODS, likelihood_range
 from ecg_siglip.readers.record import read_record
 from ecg_siglip.vocabulary import Vocabulary
@@ -99,6 +101,31 @@ def consistency(
             before, after = (curves[f"{name}/{score}"] for name in sets)
             row |= {f"before/{score}": float(before[0]), f"after/{score}": float(after[0])}
             low, high = multilabel.interval(after[1:] - before[1:])
+            row |= {f"change/{score}/low": low, f"change/{score}/high": high}
+        rows.append(row)
+    return rows
+
+
+def confirmed(predictor: Predictor, y_prob: np.ndarray, y_true: np.ndarray) -> list[dict[str, Any]]:
+    """Return what the smallest probability that a precision reports changes, by target."""
+    rows = []
+    for precision in PRECISIONS:
+        rule = f"precision_{precision:g}"
+        decision = predictor.decision(rule)
+        stored = predictor.artifact.operating[rule]
+        decisions = {"without": replace(decision, thresholds=stored), "with": decision}
+        sets = {name: each.present(y_prob) for name, each in decisions.items()}
+        curves = multilabel.resampled_scores(y_true, y_prob, sets, N_RESAMPLES, 0)
+        row: dict[str, Any] = {"rule": rule}
+        for name, y_pred in sets.items():
+            row[f"{name}/reported"] = int(y_pred.sum())
+            row[f"{name}/precision"] = share(y_true[y_pred])
+            row[f"{name}/sensitivity"] = float(y_pred[y_true].mean())
+            row[f"{name}/unlikely"] = share(y_true[y_pred & (y_prob < MIN_CONFIRMED)])
+        for score in F1_SCORES:
+            without, limited = (curves[f"{name}/{score}"] for name in sets)
+            row |= {f"without/{score}": float(without[0]), f"with/{score}": float(limited[0])}
+            low, high = multilabel.interval(limited[1:] - without[1:])
             row |= {f"change/{score}/low": low, f"change/{score}/high": high}
         rows.append(row)
     return rows
@@ -211,6 +238,34 @@ def consistency_table(rows: Sequence[dict[str, Any]]) -> str:
     )
 
 
+def confirmed_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Format the rows of ``confirmed``."""
+
+    def change(row: dict[str, Any], score: str) -> str:
+        values = [row[f"{name}/{score}"] for name in ("without", "with")]
+        values += [values[1] - values[0], *(row[f"change/{score}/{e}"] for e in ("low", "high"))]
+        return "{:.3f} to {:.3f}: {:+.4f} [{:+.4f}, {:+.4f}]".format(*values)
+
+    return markdown(
+        (
+            *("threshold rule", "reported", "of these unlikely (true)", "precision"),
+            *("sensitivity", "macro F1, 5 or more positives", "micro F1"),
+        ),
+        (
+            (
+                f"`{row['rule']}`",
+                f"{row['without/reported']} to {row['with/reported']}",
+                f"{row['without/unlikely']['n']} ({row['without/unlikely']['n_true']}) to "
+                f"{row['with/unlikely']['n']}",
+                f"{row['without/precision']['share']:.3f} to {row['with/precision']['share']:.3f}",
+                f"{row['without/sensitivity']:.3f} to {row['with/sensitivity']:.3f}",
+                *(change(row, "macro_f1_min5"), change(row, "micro_f1")),
+            )
+            for row in rows
+        ),
+    )
+
+
 def listed_table(rows: Sequence[dict[str, Any]]) -> str:
     """Format the rows of ``listed``."""
     return markdown(
@@ -258,11 +313,12 @@ def main(root: Path, out: Path, model: Path = PRETRAINED, table: Path | None = N
             "words": words(predictor, y_prob, y_true),
             "consistency": consistency(predictor, y_prob, y_true),
             "not_excluded": listed(predictor, y_prob, y_true),
+            "confirmed": confirmed(predictor, y_prob, y_true),
         }
         evidence["folds"][name] = {"fold": fold, "n_records": len(y_true), **tables}
         parts += [f"## Fold {fold}, {name}, {len(y_true)} records"]
         parts += [words_table(tables["words"]), consistency_table(tables["consistency"])]
-        parts += [listed_table(tables["not_excluded"])]
+        parts += [confirmed_table(tables["confirmed"]), listed_table(tables["not_excluded"])]
     parts += [f"## Stated pairs, {pairs['n_records']:,} records", pairs_table(pairs)]
     out.mkdir(parents=True, exist_ok=True)
     (out / "evidence.json").write_text(json.dumps(evidence, indent=1) + "\n")

@@ -32,8 +32,8 @@ SCHEMAS = {
 SETTINGS = {
     "app": """
         device host hosts language max_files max_mb max_waiting model n_similar n_threads
-        operating_point port precision run.name run.root sensitivity source threshold_rule
-        timeout_s
+        operating_point port precision run.name run.root sensitivity show_ids similar_root source
+        threshold_rule timeout_s
     """,
     "check": """
         data.allow_missing data.allow_unreadable data.cache_dir data.codes data.fs data.held_out
@@ -65,9 +65,9 @@ SETTINGS = {
     "predict": """
         batch_size device language measurements model n_attributions n_similar not_excluded
         operating_point precision questions read.fs read.gain read.leads read.units records report
-        run.name run.root sensitivity source threshold_rule waveform.allow_flat waveform.allow_gaps
-        waveform.allow_missing_leads waveform.allow_short windows.max_hours windows.step_s
-        windows.sustained_s
+        report_language run.name run.root sensitivity show_ids source threshold_rule
+        waveform.allow_flat waveform.allow_gaps waveform.allow_missing_leads waveform.allow_short
+        windows.max_hours windows.step_s windows.sustained_s
     """,
     "ptbxl": """
         data.allow_missing data.cache_dir data.fs data.n_workers data.root download

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import gettext
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ FOLDER = Path(__file__).with_name("translations")
 ENGLISH = "en"
 # By code, the name of each language in itself.
 LANGUAGE_NAMES = {ENGLISH: "English", "de": "Deutsch", "ja": "日本語"}
+VALUE = re.compile(r"%\((\w+)\)[-+0-9.]*[a-z]")
 Translate = Callable[[str], str]
 
 
@@ -31,6 +33,29 @@ class Translations(gettext.NullTranslations):
         super().__init__()
         self.texts = texts
 
+    @functools.cached_property
+    def patterns(self) -> list[tuple[re.Pattern[str], str]]:
+        """Texts with values, as patterns of finished sentences, with their translations."""
+        return [
+            (re.compile(_pattern(english)), other)
+            for english, other in self.texts.items()
+            if VALUE.search(english)
+        ]
+
+    def sentence(self, text: str) -> str:
+        """Return the translation of a finished English sentence, also of one that has values.
+
+        For sentences of packages that know nothing about languages, such as warnings of readers.
+        """
+        if text in self.texts:
+            return self.texts[text]
+        for pattern, other in self.patterns:
+            if found := pattern.fullmatch(text):
+                # A value may be a word; "%(n)d" becomes "%(n)s", as all values are texts here.
+                values = {name: self.gettext(each) for name, each in found.groupdict().items()}
+                return VALUE.sub(r"%(\1)s", other) % values
+        return text
+
     def gettext(self, message: str) -> str:
         """Return the translation of a text."""
         return self.texts.get(message, message)
@@ -38,6 +63,16 @@ class Translations(gettext.NullTranslations):
     def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
         """Return the translation of the text for one or for several."""
         return self.gettext(msgid1 if n == 1 else msgid2)
+
+
+def _pattern(english: str) -> str:
+    """Return the regular expression of a text with any values."""
+    parts, end = [], 0
+    for value in VALUE.finditer(english):
+        plain = english[end : value.start()].replace("%%", "%")
+        parts += [re.escape(plain), f"(?P<{value[1]}>.+?)"]
+        end = value.end()
+    return "".join([*parts, re.escape(english[end:].replace("%%", "%"))])
 
 
 @functools.cache

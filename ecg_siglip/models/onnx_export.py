@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ecg_siglip.metrics.operating_points import with_minimum
 from ecg_siglip.models.artifact import Artifact
 from ecg_siglip.models.dual_encoder import Model
 from ecg_siglip.models.provenance import SIMULATED
@@ -65,7 +66,9 @@ def metadata(artifact: Artifact) -> dict[str, str]:
         "codes": list(artifact.codes),
         "names": artifact.names,
         "thresholds": {rule: t.tolist() for rule, t in artifact.thresholds.items()},
-        "operating": {target: t.tolist() for target, t in artifact.operating.items()},
+        "operating": {
+            rule: with_minimum(rule, t).tolist() for rule, t in artifact.operating.items()
+        },
         "about": provenance,
         "simulated": artifact.provenance.simulated,
         "use": f"For research, not for diagnosis. {notice}".strip(),

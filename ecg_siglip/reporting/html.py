@@ -68,5 +68,5 @@ def load_template(name: str, *folders: Path, language: str = ENGLISH) -> Templat
     environment.globals["language"] = language
     environment.filters["number"] = format_number
     environment.filters["percent"] = percent
-    environment.globals["likelihoods"] = scale_in_words()
+    environment.globals["likelihoods"] = scale_in_words(texts.gettext)
     return environment.get_template(name)

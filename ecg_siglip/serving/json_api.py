@@ -50,6 +50,13 @@ EXAMPLE = {
             "model": "r1 (0.2.0)",
             "model_simulated": False,
             "warnings": [],
+            "measurements": {
+                "rate": {"value": 64.2, "unit": "1/min", "spread": 2.1},
+                "pr": {"value": None, "unit": "ms",
+                       "reason": "no single P wave before the QRS complexes"},
+                "st": {"V2": {"value": 0.112, "unit": "mV", "spread": 0.004}},
+                "n_beats": 10,
+            },
             "questions": [
                 {"question": "left ventricular hypertrophy?",
                  "matches": [{"code": "LVH", "name": "Left ventricular hypertrophy",
@@ -233,7 +240,7 @@ def _request_settings(service: PredictionService) -> Callable[..., Any]:
         allow_short: Annotated[bool, setting("waveform.allow_short")] = False,
         allow_flat: Annotated[bool, setting("waveform.allow_flat")] = False,
         allow_gaps: Annotated[bool, setting("waveform.allow_gaps")] = False,
-        allow_missing_leads: Annotated[bool, setting("waveform.allow_missing_leads")] = False,
+        allow_missing_leads: Annotated[bool | None, setting("waveform.allow_missing_leads")] = None,
         step_s: Annotated[float | None, setting("windows.step_s")] = None,
         sustained_s: Annotated[float | None, setting("windows.sustained_s")] = None,
         not_excluded: Annotated[str | None, setting("not_excluded")] = None,

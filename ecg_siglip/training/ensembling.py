@@ -23,7 +23,12 @@ from ecg_siglip.datasets.held_out import hide_findings
 from ecg_siglip.datasets.loading import load_evaluation_data
 from ecg_siglip.datasets.signal_rows import SignalRows
 from ecg_siglip.inference.predictor import forward
-from ecg_siglip.inference.tuning import tune_fewer_leads, tune_fold, tune_sources
+from ecg_siglip.inference.tuning import (
+    tune_fewer_leads,
+    tune_fold,
+    tune_sources,
+    with_rule_scores,
+)
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.multilabel import without_nan
 from ecg_siglip.metrics.operating_points import operating_thresholds
@@ -227,4 +232,4 @@ def _join(
         sources=sources,
         neighbors=neighbors,
     )
-    return artifact, scores
+    return with_rule_scores(artifact, y_true, calibrated), scores

@@ -12,7 +12,12 @@ from ecg_siglip.datasets import ptbxl
 from ecg_siglip.datasets.duplicates import sketch_rows
 from ecg_siglip.datasets.records import LabelledRecords, first_of
 from ecg_siglip.datasets.signal_rows import SignalRows
-from ecg_siglip.inference.tuning import tune_fewer_leads, tune_fold, tune_sources
+from ecg_siglip.inference.tuning import (
+    tune_fewer_leads,
+    tune_fold,
+    tune_sources,
+    with_rule_scores,
+)
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.multilabel import without_nan
 from ecg_siglip.metrics.operating_points import operating_thresholds
@@ -71,6 +76,7 @@ def save_artifact_for_run(training: Trainer, loaded: LabelledRecords, run: Path)
             sources=sources,
             neighbors=_neighbors(training, tune_rows) if settings.keep_embeddings else None,
         )
+        artifact = with_rule_scores(artifact, y_tune, calibrated)
         save_artifact(run / "model", artifact, artifact.card())
     if settings.data.tune_per_source and (rest := {*loaded.sources} - {*sources}):
         print(

@@ -107,6 +107,8 @@ def test_screening_reaches_more_than_confirming_and_words_are_the_same(run_predi
         _, (prediction,), _ = run_predict(path, operating_point=point, sensitivity=0.95)
         present, others = codes_and_alternatives(prediction)
         reached[point] = present | others
+        if point == "confirm":
+            assert all(finding["probability"] >= 0.3 for finding in prediction["findings"])
         p = prediction["probabilities"]
         thresholds = zip(codes, limits[rule], strict=True)
         above = {c for c, t in thresholds if p[c] >= round(t, 6)}

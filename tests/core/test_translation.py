@@ -41,7 +41,7 @@ def texts_of_template(path: Path) -> set[str]:
     return {
         text
         for _, _, texts in environment.extract_translations(source)
-        for text in ([texts] if isinstance(texts, str) else texts)
+        for text in ([texts] if isinstance(texts, str) else texts or [])
         if isinstance(text, str)
     }
 
@@ -102,3 +102,21 @@ def test_unknown_text_stays_english_and_unknown_language_is_refused():
 )
 def test_the_first_language_with_texts_is_picked(wanted, expected):
     assert pick_language(*wanted) == expected
+
+
+@pytest.mark.parametrize(
+    ("english", "german"),
+    [
+        ("noise in all leads (0.3 mV)", "Rauschen in allen Ableitungen (0.3 mV)"),
+        (
+            "gaps in V1, V2 interpolated (2.5 % of the samples)",
+            "Lücken in V1, V2 interpoliert (2.5 % der Werte)",
+        ),
+        ("56 years", "56 Jahre"),
+        ("no clear T wave", "keine klare T-Welle"),
+        ("a sentence of a reader: 3 % and more", "a sentence of a reader: 3 % and more"),
+    ],
+)
+def test_finished_sentences_are_translated_with_their_values(english, german):
+    assert translations("de").sentence(english) == german
+    assert translations("en").sentence(english) == english

@@ -25,7 +25,6 @@ from scipy.stats import rankdata
 from ecg_siglip.core.run_folder import PRETRAINED
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.inference.predictor import Predictor
-from ecg_siglip.models.novelty import PARTS
 from ecg_siglip.readers.record import Record, read_record
 from ecg_siglip.signals.leads import LEADS, LEADS_FROM_ELECTRODES, order_leads
 from ecg_siglip.signals.preprocessing import resample
@@ -149,7 +148,9 @@ def changed(records: Sequence[Record], change: Change | None, seed: int) -> Iter
 def simulated(difficulty: str) -> list[Record]:
     """Return simulated records of adults of 30 to 89 years."""
     return [
-        Record(make_record(77, i, 30.0 + i % 60, bool(i % 2), difficulty)[0], 500.0, LEADS, str(i))
+        Record(
+            str(i), make_record(77, i, 30.0 + i % 60, bool(i % 2), difficulty)[0], 500.0, LEADS, ()
+        )
         for i in range(1, N_SIMULATED + 1)
     ]
 
@@ -169,7 +170,7 @@ def novelty(predictor: Predictor, records: Iterator[Record]) -> tuple[np.ndarray
     _, cosines = neighbors.nearest(predictor.forward(batch)[1], 1)
     fs = float(predictor.artifact.waveform["to_fs"])
     scored = neighbors.novelty(cosines[:, 0], batch, fs)
-    return scored.parts[next(iter(PARTS))], scored.value, n_refused
+    return scored.parts["embedding"], scored.value, n_refused
 
 
 def auroc(usual: np.ndarray, unusual: np.ndarray) -> float:

@@ -336,7 +336,7 @@ def add_neighbors(
 
 
 def novelty_warning(novelty: float, parts: Mapping[str, float]) -> str:
-    """Return the warning that a record is unlike the training ECGs, and in what.
+    """Return the warning that a record is unlike the training ECGs, and in what most.
 
     Parameters
     ----------
@@ -344,10 +344,12 @@ def novelty_warning(novelty: float, parts: Mapping[str, float]) -> str:
     parts : mapping of str to float
         Novelty in each part, by ``novelty.PARTS``.
     """
-    limit = min(NOVEL, max(parts.values()))
-    kinds = " and ".join(words for name, words in PARTS.items() if parts.get(name, 0) >= limit)
-    share = "all" if novelty == 1 else f"{math.floor(1000 * novelty) / 10:g} % of the"
-    return f"unlike the training ECGs {kinds}: {share} tuning ECGs are nearer to them"
+    part = max(PARTS, key=lambda name: parts.get(name, 0.0))
+    percent = math.floor(1000 * novelty) / 10
+    return (
+        f"unlike the training ECGs {PARTS[part]}: {percent:g} % of the tuning ECGs are nearer to "
+        "them"
+    )
 
 
 def findings_of_neighbor(training: Neighbors, row: int, codes: Sequence[str]) -> list[str]:

@@ -15,11 +15,11 @@ import numpy as np
 from ecg_siglip.signals.statistics import frequency_statistics, lead_statistics
 
 NOVEL = 0.99  # novelty above which a record is reported as unlike the training records
-# Parts of the score, with the words for them in a warning.
+# Parts of the score, with the words for them in a warning; of equal parts the first is named.
 PARTS = {
-    "embedding": "in what the model sees in it",
-    "frequencies": "in its frequencies and slopes",
+    "frequencies": "in its frequencies, rate or noise",
     "leads": "in the relations of its leads",
+    "embedding": "in what the model sees in it",
 }
 SHRINK = 0.1  # of a correlation matrix towards independence
 N_READ = 512  # records read at one time
@@ -147,9 +147,9 @@ class NoveltyScore:
         """Return the distances of ``tune_MP`` for some records, (B, 3)."""
         embedding = np.log(np.maximum(distance_B, 0) + 1e-3)
         columns = (
-            embedding,
             self.frequencies.distance(statistics[0]),
             self.leads.distance(statistics[1]),
+            embedding,
         )
         return np.stack(columns, axis=1).astype(np.float32)
 

@@ -8,6 +8,7 @@ import pytest
 from helpers import configured
 
 from ecg_siglip.config import PredictConfig
+from ecg_siglip.core.translation import LANGUAGE_NAMES, translations
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.inference.pipeline import novelty_warning, predict_records
 from ecg_siglip.inference.predictor import Predictor
@@ -175,16 +176,19 @@ def test_a_record_unlike_the_training_records_has_a_warning_that_states_in_what(
     assert lines["usual"].novelty < NOVEL < lines["noise"].novelty
     assert set(lines["noise"].novelty_parts) == set(PARTS)
     (warning,) = (each for each in lines["noise"].warnings if "unlike the training ECGs" in each)
-    assert PARTS["frequencies"] in warning and "all tuning ECGs are nearer" in warning
+    assert PARTS["frequencies"] in warning and "100 % of the tuning ECGs" in warning
     assert not any("unlike" in each for each in lines["usual"].warnings)
 
 
-def test_a_warning_names_each_part_that_is_beyond_the_limit():
-    parts = {"embedding": 0.995, "frequencies": 0.999, "leads": 0.4}
+def test_a_warning_names_the_part_that_is_most_novel_in_every_language():
+    parts = {"frequencies": 0.999, "leads": 0.4, "embedding": 0.995}
     text = novelty_warning(0.9966, parts)
-    assert PARTS["embedding"] in text and PARTS["frequencies"] in text
-    assert PARTS["leads"] not in text and "99.6 % of the tuning ECGs" in text
-    assert PARTS["leads"] in novelty_warning(0.995, {"embedding": 0.97, "leads": 0.98})
+    assert PARTS["frequencies"] in text and "99.6 % of the tuning ECGs" in text
+    assert PARTS["leads"] in novelty_warning(1.0, {"leads": 1.0, "embedding": 1.0})
+    assert PARTS["embedding"] in novelty_warning(1.0, {"embedding": 1.0})
+    for language in set(LANGUAGE_NAMES) - {"en"}:
+        other = translations(language).sentence(text)
+        assert other != text and "99.6" in other and PARTS["frequencies"] not in other
 
 
 def test_a_model_saved_without_them_is_loaded(trained, tmp_path):

@@ -87,7 +87,7 @@ def _is_query(text: str, query: MeasurementQuery) -> bool:
         return False
     limit = [word for word in rest if word not in leads]
     if limit == ["normal"]:
-        return query.asks == "within"
+        return query.comparison == "within"
     if not limit:
         return not query.limits
     first = query.limits[0] if query.limits else None

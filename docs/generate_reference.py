@@ -318,13 +318,25 @@ JSON_FIELDS = (
     Field("questions[]", "object", QUESTIONS, "One result per question, in the given order."),
     Field("questions[].question", "string", QUESTIONS, "The question."),
     Field(
+        "questions[].language",
+        "string",
+        QUESTIONS,
+        "Language of the question, and of the names and sentences of its result: en, de, ja.",
+    ),
+    Field(
         "questions[].matches[]",
         "object",
         QUESTIONS,
-        "The findings that the question names, the closest first.",
+        "The findings that the question names, the closest first, then findings about the same as "
+        "its measurements.",
     ),
     Field("questions[].matches[].code", "string", QUESTIONS, "SCP-ECG code."),
-    Field("questions[].matches[].name", "string", QUESTIONS, "English name."),
+    Field(
+        "questions[].matches[].name",
+        "string",
+        QUESTIONS,
+        "Name in the language of the question.",
+    ),
     Field(
         "questions[].matches[].closeness",
         "number",
@@ -349,7 +361,68 @@ JSON_FIELDS = (
         QUESTIONS,
         "Word for the probability; null if it is not assessable.",
     ),
-    Field("questions[].no_match", "boolean", QUESTIONS, "True if the question names no finding."),
+    Field(
+        "questions[].measurements[]",
+        "object",
+        QUESTIONS,
+        "The measurements that the question is about, with its comparison.",
+    ),
+    *(
+        Field(f"questions[].measurements[].{name}", kind, QUESTIONS, meaning)
+        for name, kind, meaning in (
+            ("text", "string", "Values and comparison, as a sentence or two."),
+            ("values[]", "object", "The measurements that the question is about."),
+            ("values[].measurement", "string", "Name, as under `measurements` of the record."),
+            ("values[].name", "string", "Name in the language of the question."),
+            ("values[].lead", "string", "Lead of an amplitude."),
+            ("values[].value", "number or null", "Value; null if it is not measurable."),
+            ("values[].unit", "string", "Unit."),
+            ("values[].spread", "number", "Spread, as under `measurements` of the record."),
+            ("values[].reason", "string", "Why it is not measurable."),
+            ("limits[]", "object", "Limits of a question for a comparison."),
+            ("limits[].operator", "string", "`>`, `>=`, `<` or `<=`."),
+            ("limits[].value", "number", "Limit."),
+            ("limits[].unit", "string", "Unit."),
+            ("limits[].who", "string", "men or women, if the limit is not for all."),
+            ("limits[].source", "string", "Source of a usual limit; absent if it was stated."),
+            ("comparison", "string", "beyond: beyond each limit; within: beyond none."),
+            (
+                "result",
+                "string or null",
+                "yes, no or unclear (it depends on formula or sex); null if nothing is measurable.",
+            ),
+        )
+    ),
+    Field(
+        "questions[].lacking[]",
+        "object",
+        QUESTIONS,
+        "Terms of the question that the vocabulary has no finding for.",
+    ),
+    Field("questions[].lacking[].name", "string", QUESTIONS, "The term."),
+    Field("questions[].lacking[].text", "string", QUESTIONS, "The same, as a sentence or two."),
+    Field(
+        "questions[].lacking[].nearest[]",
+        "object",
+        QUESTIONS,
+        "Findings that are related, but not the same.",
+    ),
+    *(
+        Field(f"questions[].lacking[].nearest[].{name}", kind, QUESTIONS, "As of `matches`.")
+        for name, kind in (
+            ("code", "string"),
+            ("name", "string"),
+            ("probability", "number or null"),
+            ("present", "boolean"),
+            ("likelihood", "string or null"),
+        )
+    ),
+    Field(
+        "questions[].no_match",
+        "boolean",
+        QUESTIONS,
+        "True if the question names nothing that is known.",
+    ),
     Field(
         "questions[].nearest_prompts[]",
         "object",
@@ -826,7 +899,8 @@ def run_folder_page() -> str:
             ("file", "written by", "content"),
             ((f"`{o.path}`", o.present, o.content) for o in RUN_FILES),
         ),
-        "`ensemble` writes `config.yaml` and `model/`. Files appear whole or not at all.",
+        "`ensemble` writes `config.yaml` and `model/`. Files appear whole or not at all "
+        "([reliability](../reliability.md)).",
         "## Threshold rules",
         "A threshold rule turns probabilities into findings: a finding is present if its "
         "probability reaches its threshold. An F1 score means little without its rule, so scores "

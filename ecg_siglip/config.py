@@ -54,6 +54,18 @@ class Machine:
 
 
 @dataclass
+class Lock:
+    """Commands that write to one folder, one at a time."""
+
+    wait_s: float = setting(
+        0.0,
+        "Wait for another command that writes to the same folder, s; 0: stop at once and name it.",
+        0.0,
+        1e6,
+    )
+
+
+@dataclass
 class DataAccess:
     """Where the records are and how they are read."""
 
@@ -358,6 +370,7 @@ class TrainConfig:
         "device",
         "n_threads",
         "save_every_s",
+        "wait_s",
     )
     # Old names with the new ones, for the error.
     RENAMED: ClassVar[dict[str, str]] = {
@@ -394,6 +407,7 @@ class TrainConfig:
         2**31 - 1,
     )
     device: str = same_setting(Machine, "device")
+    wait_s: float = same_setting(Lock, "wait_s")
     precision: str = setting(
         "auto",
         "auto: bfloat16 on a GPU, float32 on a CPU.",
@@ -498,6 +512,7 @@ class EvaluateConfig:
     batch_size: int = setting(256, "Records per batch.", 1, 1 << 20)
     report: bool = setting(True, "Also write report.html.")
     device: str = same_setting(Machine, "device")
+    wait_s: float = same_setting(Lock, "wait_s")
 
 
 @dataclass
@@ -517,6 +532,7 @@ class CompareConfig:
     out: str = setting("comparison", "Folder to write; an existing one is replaced.")
     data: ComparedData = group(ComparedData)
     device: str = same_setting(Machine, "device")
+    wait_s: float = same_setting(Lock, "wait_s")
 
 
 @dataclass
@@ -531,6 +547,7 @@ class EnsembleConfig:
     )
     data: EvaluateData = group(EvaluateData)
     device: str = same_setting(Machine, "device")
+    wait_s: float = same_setting(Lock, "wait_s")
 
 
 @dataclass
@@ -607,7 +624,10 @@ class PredictConfig(DecisionRule, ModelSettings):
         0, "Number of similar training ECGs to list, with their findings.", 0, 100
     )
     questions: list[str] = setting(
-        [], "Questions about each record, in a language of the model's vocabulary."
+        [],
+        "Questions about each record, in English, German or Japanese; a single one needs no "
+        "brackets.",
+        texts=True,
     )
     measurements: bool = setting(
         True,
@@ -681,6 +701,7 @@ class PtbxlConfig:
     )
     n_retries: int = setting(5, "Attempts per file.", 1, 100)
     download: bool = setting(True, "Download missing files; false: only check and cache.")
+    wait_s: float = same_setting(Lock, "wait_s")
 
 
 @dataclass

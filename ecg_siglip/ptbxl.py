@@ -25,6 +25,7 @@ def prepare_ptbxl(settings: config.PtbxlConfig) -> None:
             n_downloads=settings.n_downloads,
             timeout_s=settings.timeout_s,
             n_retries=settings.n_retries,
+            wait_s=settings.wait_s,
         )
         print(f"downloaded {n_fetched} files to {data.root}, all files match SHA256SUMS.txt")
     loaded = ptbxl.load_ptbxl(

@@ -27,6 +27,7 @@ from scipy.stats import beta
 from ecg_siglip.core.run_folder import PRETRAINED
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.inference.predictor import Predictor
+from ecg_siglip.inference.timeline import Windows
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.consistency import contradictory
 from ecg_siglip.metrics.decision_rules import DEFAULT_RULE, MIN_CONFIRMED, PRECISIONS
@@ -42,6 +43,7 @@ OPERATING_POINTS = {
 }
 F1_SCORES, N_RESAMPLES = ("macro_f1_min5", "macro_f1", "micro_f1", "samples_f1"), 1000
 F1_RULES = ("prevalence", DEFAULT_RULE, "fixed_0.5", "sensitivity_0.9", "precision_0.8")
+LENGTHS_S, MIN_POSITIVES = (10, 30, 60, 300, 3600), 10  # of long records
 PARTS = ("all", "not reported", *OPERATING_POINTS)
 
 
@@ -158,6 +160,32 @@ def listed(predictor: Predictor, y_prob: np.ndarray, y_true: np.ndarray) -> list
     return rows
 
 
+def long_records(y_prob: np.ndarray, y_true: np.ndarray) -> list[dict[str, Any]]:
+    """Return how often each word of the best half minute is true, by the length of a record.
+
+    The windows of a record are records of different people who all have a finding or all lack it,
+    in the frequency of the fold: their errors are independent, as those of one person are not.
+    """
+    rng, rows = np.random.default_rng(0), []
+    findings = np.flatnonzero(y_true.sum(axis=0) >= MIN_POSITIVES)
+    for length_s in LENGTHS_S:
+        n_windows, p, y = length_s // 10, [], []
+        for f in findings:
+            for is_true in (False, True):
+                pool = y_prob[y_true[:, f] == is_true, f].clip(1e-9, 1 - 1e-9)
+                for windows in rng.choice(pool, (len(pool), n_windows)):
+                    starts_s = 10.0 * np.arange(n_windows)
+                    p.append(Windows(starts_s, 10.0, windows[:, None]).overall()[0][0])
+                    y.append(is_true)
+        long_prob, long_true = np.array(p), np.array(y)
+        for word in LIKELIHOODS:
+            low, high = likelihood_range(word)
+            has_word = (long_prob >= low) & ((long_prob < high) | (high == 1))
+            rows.append({"word": word, "length_s": length_s, "from": low, "to": high})
+            rows[-1] |= share(long_true[has_word])
+    return rows
+
+
 def stated_pairs(path: Path, vocabulary: Vocabulary) -> dict[str, Any]:
     """Return how often both of a pair were stated, in the folds of the training."""
     table = pd.read_csv(path)
@@ -208,6 +236,21 @@ def words_table(rows: Sequence[dict[str, Any]]) -> str:
         (
             (word, f"{100 * each[0]['from']:g} to {100 * each[0]['to']:g} %", *map(cell, each))
             for word, each in by_word.items()
+        ),
+    )
+
+
+def long_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Format the rows of ``long_records``: one line per word, one column per length."""
+    return markdown(
+        ("word", "range", *(f"{length_s} s" for length_s in LENGTHS_S)),
+        (
+            (
+                *(word, f"{100 * each[0]['from']:g} to {100 * each[0]['to']:g} %"),
+                *(f"{100 * r['share']:.1f} % of {r['n']:,}" if r["n"] else "none" for r in each),
+            )
+            for word in LIKELIHOODS
+            for each in [[row for row in rows if row["word"] == word]]
         ),
     )
 
@@ -314,11 +357,13 @@ def main(root: Path, out: Path, model: Path = PRETRAINED, table: Path | None = N
             "consistency": consistency(predictor, y_prob, y_true),
             "not_excluded": listed(predictor, y_prob, y_true),
             "confirmed": confirmed(predictor, y_prob, y_true),
+            "long_records": long_records(y_prob, y_true),
         }
         evidence["folds"][name] = {"fold": fold, "n_records": len(y_true), **tables}
         parts += [f"## Fold {fold}, {name}, {len(y_true)} records"]
         parts += [words_table(tables["words"]), consistency_table(tables["consistency"])]
         parts += [confirmed_table(tables["confirmed"]), listed_table(tables["not_excluded"])]
+        parts += [long_table(tables["long_records"])]
     parts += [f"## Stated pairs, {pairs['n_records']:,} records", pairs_table(pairs)]
     out.mkdir(parents=True, exist_ok=True)
     (out / "evidence.json").write_text(json.dumps(evidence, indent=1) + "\n")

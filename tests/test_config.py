@@ -46,18 +46,18 @@ SETTINGS = {
     """,
     "compare": """
         baseline data.allow_missing data.cache_dir data.n_workers data.root data.source
-        device fold n_resamples out root runs x
+        device fold n_resamples out root runs wait_s x
     """,
     "ensemble": """
         average data.allow_missing data.cache_dir data.n_workers data.root device run.name
-        run.root runs
+        run.root runs wait_s
     """,
     "evaluate": """
         batch_size data.allow_missing data.allow_unreadable data.cache_dir data.codes
         data.fs data.kind data.min_positives data.n_workers data.name data.patients
         data.ptbxl data.query data.read.fs data.read.gain data.read.leads data.read.units
         data.root data.source data.table device fold labelled_only model n_bootstrap report
-        run.name run.root
+        run.name run.root wait_s
     """,
     "export": """
         model out private repo revision run.name run.root to
@@ -71,7 +71,7 @@ SETTINGS = {
     """,
     "ptbxl": """
         data.allow_missing data.cache_dir data.fs data.n_workers data.root download
-        n_downloads n_retries timeout_s url waveform.allow_flat waveform.allow_gaps
+        n_downloads n_retries timeout_s url wait_s waveform.allow_flat waveform.allow_gaps
         waveform.allow_short waveform.duration_s waveform.fs
         waveform.high_hz waveform.low_hz
     """,
@@ -94,8 +94,8 @@ SETTINGS = {
         optim.text_lr optim.warmup optim.weight_decay precision run.name run.root
         save_every_s seed text.depth text.language text.locked text.lora_alpha
         text.lora_rank text.max_tokens text.n_heads text.name text.pool text.vocab_size
-        text.width vocabulary waveform.allow_flat waveform.allow_gaps waveform.allow_short
-        waveform.duration_s waveform.fs waveform.high_hz waveform.low_hz
+        text.width vocabulary wait_s waveform.allow_flat waveform.allow_gaps
+        waveform.allow_short waveform.duration_s waveform.fs waveform.high_hz waveform.low_hz
     """,
     "vocabulary": """
         columns language mapping names out query table

@@ -43,8 +43,8 @@ class MeasuredQuestion:
     ----------
     values : tuple of MeasuredValue
     limits : tuple of Limit
-        Empty if the question asks for the values.
-    asks : {"", "beyond", "within"}
+        Empty if the question is for the values.
+    comparison : {"", "beyond", "within"}
         See ``MeasurementQuery``.
     result : {"yes", "no", "unclear"} or None
         None without limits or if nothing could be measured; unclear if it depends on the formula
@@ -57,7 +57,7 @@ class MeasuredQuestion:
 
     values: tuple[MeasuredValue, ...]
     limits: tuple[Limit, ...]
-    asks: str
+    comparison: str
     result: str | None
     is_close: bool
     findings: tuple[str, ...]
@@ -71,7 +71,7 @@ class MeasuredQuestion:
         limits = ", ".join(_limit_text(limit, self.unit, _) for limit in self.limits)
         if source := next((limit.source for limit in self.limits if limit.source), ""):
             limits += f" ({_('usual limit in adults')}, {source})"
-        if self.asks == "within":
+        if self.comparison == "within":
             limits = _("not beyond these limits: %(limits)s") % {"limits": limits}
         words = {"yes": _("yes"), "no": _("no"), "unclear": _("unclear")}
         sentence = f"{values}. {limits[:1].upper()}{limits[1:]}: {words[self.result]}."
@@ -107,7 +107,7 @@ class MeasuredQuestion:
                 }
                 for limit in self.limits
             ]
-            content |= {"limits": limits, "asks": self.asks, "result": self.result}
+            content |= {"limits": limits, "comparison": self.comparison, "result": self.result}
         return content
 
 
@@ -136,7 +136,7 @@ def measured_question(query: MeasurementQuery, measured: Measurements) -> Measur
     return MeasuredQuestion(
         tuple(values),
         query.limits,
-        query.asks,
+        query.comparison,
         result,
         result is not None and _is_close(compared, query.limits),
         query.findings,
@@ -149,7 +149,7 @@ def _compare(values: Sequence[MeasuredValue], query: MeasurementQuery) -> str | 
     if not numbers:
         return None
     beyond = [limit.holds(number) for number in numbers for limit in query.limits]
-    if query.asks == "within":
+    if query.comparison == "within":
         # One of two formulas, or the limit of one of two sexes, may be exceeded alone.
         sides = {limit.operator[0] for limit in query.limits}
         of_side = [

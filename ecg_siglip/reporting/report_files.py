@@ -75,7 +75,6 @@ def write_record_reports(
     """
     check_report_path(path, sum(1 + len(report.marks) for report in reports), reports[0].language)
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     language = reports[0].language
     rule = operating_point(rule, language, reports[0].tune_scores)
     about = translator(language)("Model %(model)s. Operating point: %(rule)s.")

@@ -14,12 +14,10 @@ from typing import Any
 
 from ecg_siglip import config
 from ecg_siglip.core.files import one_line
-from ecg_siglip.core.translation import ENGLISH, LANGUAGE_NAMES, translator
+from ecg_siglip.core.translation import ENGLISH, LANGUAGE_NAMES, translations, translator
 from ecg_siglip.inference.pipeline import threshold_rule
 from ecg_siglip.inference.prediction import Prediction
-from ecg_siglip.inference.tuning import RULE_SCORES
 from ecg_siglip.metrics.decision_rules import OPERATING_POINTS
-from ecg_siglip.metrics.likelihood import percent
 from ecg_siglip.readers.file_format import is_picture
 from ecg_siglip.reporting.html import load_template
 from ecg_siglip.reporting.record_report import RecordReport, operating_point, value_text
@@ -124,6 +122,7 @@ class WebHandlers:
     def __init__(self, service: PredictionService, language: str = ENGLISH):
         self.service, self.language = service, language
         self.translate = translator(language)
+        self.sentence = translations(language).sentence
         self.html: Any = load_template("web_page.html.j2", TEMPLATES, language=language).module
         artifact = service.predictor.artifact
         names = artifact.vocabulary.names(artifact.codes, language)
@@ -135,45 +134,15 @@ class WebHandlers:
         return str(self.html.head(self.service.model, provenance, LANGUAGE_NAMES))
 
     def point_choices(self) -> list[tuple[str, str]]:
-        """Return the operating points: in words, with what is known of each, and by name."""
+        """Return the operating points, each in words, and by name."""
         return [(self._point_in_words(point), point) for point in OPERATING_POINTS]
 
-    def point_label(self) -> str:
-        """Return the title of the operating points."""
-        _ = self.translate
-        if all(self._scores_of(point) for point in OPERATING_POINTS):
-            return _("Operating point, with its sensitivity and precision on the tuning fold")
-        return _("Operating point")
-
-    def _scores_of(self, point: str) -> list[str]:
-        """Return sensitivity and precision on the tuning fold; empty if they are not known."""
+    def _point_in_words(self, point: str) -> str:
+        """Return an operating point with its scores on the tuning fold, or else its target."""
         artifact = self.service.predictor.artifact
         rule = threshold_rule(self.service.settings_for({"operating_point": point}))
         scores = {} if artifact.source else artifact.provenance.tune_scores
-        values = [scores.get(f"{rule}/micro_{each}") for each in RULE_SCORES]
-        known = [percent(value) for value in values if value is not None]
-        return known if len(known) == len(values) else []
-
-    def _point_in_words(self, point: str) -> str:
-        """Return an operating point with its sensitivity and precision on the tuning fold.
-
-        Of a model that was saved without them, only the target is known.
-        """
-        _, settings = self.translate, self.service.settings
-        name = {"screening": _("Screening"), "balanced": _("Balanced"), "confirm": _("Confirm")}
-        if scores := self._scores_of(point):
-            text = _(
-                "%(point)s: finds %(found)s of the findings, and %(right)s of the reported ones "
-                "are right"
-            )
-            return text % {"point": name[point], "found": scores[0], "right": scores[1]}
-        aim = {
-            "screening": _("aims to find %(target)s of each finding"),
-            "balanced": _("weighs missed and false findings equally"),
-            "confirm": _("aims to be right in %(target)s of the reported findings"),
-        }[point]
-        target = {"screening": settings.sensitivity, "confirm": settings.precision}.get(point, 0.0)
-        return f"{name[point]}: {aim % {'target': percent(target)}}"
+        return operating_point(rule, self.language, scores)
 
     def predict_one(
         self, paths: Sequence[str], point: str, is_full: bool, *file_settings: Any
@@ -266,14 +235,15 @@ class WebHandlers:
             settings = request_settings(self.service, point, is_full, *file_settings)
             upload = read_upload(self.service, paths, settings)
         except EXPECTED_ERRORS as error:
-            return self._problem(error)
-        remove_uploads(paths)
+            return self._problem(error, paths)
+        finally:
+            remove_uploads(paths)
         csv = download_source("findings.csv", "text/csv", to_csv(upload).encode("utf-8-sig"))
         named = [self._named(prediction) for prediction in upload.predictions]
         errors = [
             (record, with_field_names(error, self.translate)) for record, error in upload.errors
         ]
-        html = str(self.html.many(UploadResult(named, errors)))
+        html = str(self.html.many(UploadResult(named, errors), self.sentence))
         return Table(html, csv, len(upload.predictions))
 
     def _run(self, task: Callable[[], Any]) -> Any:
@@ -291,7 +261,7 @@ class WebHandlers:
         """Return an error as HTML; of a picture among the files, what is needed instead."""
         message = with_field_names(one_line(error), self.translate)
         pictures = [Path(path).name for path in paths if is_picture(Path(path))]
-        return Problem(str(self.html.error(message, pictures, self.language != ENGLISH)))
+        return Problem(str(self.html.error(message, pictures, self.sentence)))
 
     def _view(self, prediction: Prediction, settings: config.PredictConfig) -> EcgView:
         _ = self.translate
@@ -302,7 +272,7 @@ class WebHandlers:
         beat = self._run(lambda: self.service.draw_median_beat(prediction, self.language))
         return EcgView(
             prediction,
-            str(self.html.summary(prediction, report, self._strip(prediction))),
+            str(self.html.summary(prediction, report, self._strip(prediction), self.sentence)),
             self._ecg(prediction, ""),
             self._findings(prediction, threshold_rule(settings)),
             str(self.html.measurements(report, beat)),
@@ -348,7 +318,8 @@ class WebHandlers:
 
     def _findings(self, prediction: Prediction, rule: str) -> str:
         report = self._run(lambda: self._report(prediction))
-        return str(self.html.findings(report, operating_point(rule, self.language)))
+        point = operating_point(rule, self.language, report.tune_scores)
+        return str(self.html.findings(report, point))
 
 
 def run_in_turn(service: PredictionService, task: Callable[[], Any]) -> Any:

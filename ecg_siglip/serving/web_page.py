@@ -81,6 +81,9 @@ class OneEcgTab:
 
         self.handlers, _ = handlers, handlers.translate
         self.state = gr.State(None, time_to_live=3600)
+        # Files that could not be read, for a second try with other settings: the upload field itself
+        # is always ready for the next ones.
+        self.unread = gr.State([], time_to_live=KEPT_S)
         with gr.Row(elem_classes="inputs"):
             self.files = gr.File(
                 label=_("Files of one ECG"), file_count="multiple", height=150, scale=2
@@ -137,14 +140,15 @@ class OneEcgTab:
 
     def wire_events(self) -> None:
         """Connect the components to the handlers."""
-        inputs = [self.files, self.point, self.is_full, *self.file_settings]
-        outputs = [self.files, self.state, self.summary, self.ecg, self.findings, self.explained]
+        inputs = [self.point, self.is_full, *self.file_settings]
+        outputs = [self.files, self.unread, self.state]
+        outputs += [self.summary, self.ecg, self.findings, self.explained]
         outputs += [self.measurements, self.similar, self.show_similar]
         outputs += [self.question_result, self.question]
         outputs += [self.problem, self.again, self.hint, self.result]
         explain = (self.explain, [self.state, self.explained], [self.ecg, self.problem])
-        for event in (self.files.upload, self.again.click):
-            shown = event(self.predict, inputs, outputs, **EVENT)
+        for event, files in ((self.files.upload, self.files), (self.again.click, self.unread)):
+            shown = event(self.predict, [files, *inputs], outputs, **EVENT)
             shown.then(None, None, None, js=FOCUS).then(*explain, **EVENT)
         outputs = [self.state, self.findings, self.problem]
         inputs = [self.state, self.point, self.is_full]
@@ -169,7 +173,8 @@ class OneEcgTab:
             return gr.skip()
         view = self.handlers.predict_one(paths, point, is_full, *file_settings)
         if isinstance(view, Problem):
-            updates = self._show(view) | {self.again: gr.update(visible=True)}
+            updates = self._show(view) | {self.files: None, self.unread: paths}
+            updates |= {self.again: gr.update(visible=True)}
             if view.was_read:
                 return updates
             return updates | {
@@ -179,6 +184,7 @@ class OneEcgTab:
             }
         return {
             self.files: None,
+            self.unread: [],
             self.state: view.prediction,
             self.summary: view.summary,
             self.ecg: view.ecg,
@@ -294,7 +300,11 @@ class ManyEcgsTab:
             return gr.skip()
         table = self.handlers.predict_many(paths, point, is_full, *file_settings)
         if isinstance(table, Problem):
-            return {self.table: table.html, self.csv: gr.update(visible=False)}
+            return {
+                self.files: None,
+                self.table: table.html,
+                self.csv: gr.update(visible=False),
+            }
         return {
             self.files: None,
             self.table: table.html,
@@ -309,7 +319,7 @@ def _decision_settings(gr: Any, handlers: WebHandlers) -> tuple[Any, Any]:
     point = gr.Radio(
         handlers.point_choices(),
         value=handlers.service.settings.operating_point,
-        label=handlers.point_label(),
+        label=_("Operating point"),
     )
     is_full = gr.Checkbox(False, label=_("List everything that is not excluded"))
     return point, is_full

@@ -27,6 +27,11 @@ def is_marked(folder: Path) -> bool:
     return isinstance(content, dict) and {"n_records", "seed"} <= content.keys()
 
 
+def is_made_by(folder: Path, settings: dict[str, Any]) -> bool:
+    """Return whether a folder has been written by `simulate` with these settings."""
+    return is_marked(folder) and json.loads((folder / MARKER).read_text("utf-8")) == settings
+
+
 def are_simulated(paths: Iterable[Path]) -> np.ndarray:
     """Return which records are in a folder that `simulate` has written, (n_records,) bool.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ecg_siglip.core.files import flush
 from ecg_siglip.metrics.multilabel import without_nan
 
 
@@ -31,7 +32,7 @@ class RunLog:
 
         self.path, self.n_bytes = run / "log.jsonl", n_bytes
         self.path.touch()
-        os.truncate(self.path, n_bytes)
+        os.truncate(self.path, min(n_bytes, self.path.stat().st_size))
         self.board = SummaryWriter(str(run / "tensorboard"), purge_step=epoch + 1)
 
     def write(self, line: Mapping[str, float]) -> None:
@@ -39,12 +40,14 @@ class RunLog:
         with open(self.path, "a") as file:
             print(json.dumps(without_nan(dict(line))), file=file, flush=True)
             self.n_bytes = file.tell()
+            os.fsync(file.fileno())  # the state that is saved next refers to this line
         for name, value in line.items():
             self.board.add_scalar(name, value, line["epoch"])
 
     def close(self) -> None:
         """Close the files of TensorBoard."""
         self.board.close()
+        flush(self.path.parent / "tensorboard")
 
 
 def print_epoch(line: Mapping[str, float], n_epochs: int) -> None:

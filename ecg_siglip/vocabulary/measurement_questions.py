@@ -1,4 +1,4 @@
-"""Questions about rate, intervals, axes and amplitudes: what is asked for, and the limit if any.
+"""Questions about rate, intervals, axes and amplitudes: which one, and the limit if any.
 
 Words and usual limits are in ``measurement_terms.yaml``, with their sources.
 """
@@ -53,7 +53,7 @@ FACTORS = {  # to the unit of the measurements, by the first letters of the unit
 }
 SECONDS_BELOW = 3.0  # an interval without unit that is smaller is in s
 MM_FROM = 0.5  # an amplitude without unit that is larger is in mm of paper, 0.1 mV each
-# "How long" asks for the value.
+# "How long" is no comparison.
 HOW = re.compile(
     r"\b(how|wie) (long|wide|broad|fast|slow|high|low|tall|deep|large|lange?|breit|schnell|hoch|"
     r"gross|langsam|tief|niedrig)\b|ど(の|れ)(くらい|ぐらい|程度)の?(長い|速い|高い|広い|低い)?"
@@ -110,8 +110,8 @@ class MeasurementQuery:
     leads : tuple of str
         Of an amplitude; empty: all leads.
     limits : tuple of Limit
-        Empty if the question asks for the value.
-    asks : {"", "beyond", "within"}
+        Empty if the question is for the value.
+    comparison : {"", "beyond", "within"}
         Whether the value is beyond each limit, or beyond none of them, as a normal one.
     findings : tuple of str
         Codes of findings about the same.
@@ -121,7 +121,7 @@ class MeasurementQuery:
     compared: tuple[str, ...]
     leads: tuple[str, ...] = ()
     limits: tuple[Limit, ...] = ()
-    asks: str = ""
+    comparison: str = ""
     findings: tuple[str, ...] = ()
 
 
@@ -194,14 +194,14 @@ def _query(
     terms = _terms()["measurements"][measure]
     names = tuple(terms.get("values", (measure,)))
     limits = _in_unit(stated[0], names[0]) if stated else ()
-    direction, asks = "", ""
+    direction, comparison = "", ""
     if word in {*map(_spaced, terms.get("negative", ()))}:
         limits = tuple(Limit(OPPOSITE[x.operator], -abs(x.value)) for x in limits)
     if limits:
-        asks = "beyond" if len(limits) == 1 else "within"
+        comparison = "beyond" if len(limits) == 1 else "within"
     else:
         direction = _direction(terms, word, rest)
-        limits, asks = _usual_limits(terms, direction)
+        limits, comparison = _usual_limits(terms, direction)
     if word in {*map(_spaced, terms.get("weak", ()))} and direction not in ("high", "low"):
         return None
     is_amplitude = measure in PER_LEAD
@@ -209,9 +209,9 @@ def _query(
         return None
     compared = terms.get("compared")
     if compared and not stated and direction:
-        limits, asks = _usual_limits(_terms()["measurements"][compared], direction)
+        limits, comparison = _usual_limits(_terms()["measurements"][compared], direction)
     kinds = {"high": ("high",), "low": ("low",)}.get(direction, ("high", "low"))
-    if asks == "beyond" and stated:
+    if comparison == "beyond" and stated:
         kinds = ("high",) if limits[0].operator.startswith(">") else ("low",)
     codes = tuple(str(code) for kind in kinds for code in terms.get(f"{kind}_findings", ()))
     is_corrected = bool(compared) and not stated
@@ -220,13 +220,13 @@ def _query(
         names[1:] if is_corrected else names[:1] if compared else names,
         leads if is_amplitude else (),
         limits,
-        asks,
+        comparison,
         codes,
     )
 
 
 def _usual_limits(terms: Mapping[str, Any], direction: str) -> tuple[tuple[Limit, ...], str]:
-    """Return the usual limits in a direction, and what is asked about them."""
+    """Return the usual limits in a direction, and the comparison with them."""
     kinds = {"high": ["high"], "low": ["low"], "": []}.get(direction, ["high", "low"])
     if direction == "normal" and terms.get("normal"):
         kinds = [terms["normal"]]

@@ -71,7 +71,7 @@ GERMAN_TAIL = re.compile(r"(?<=\w{4})zeichen\b")  # Ischämiezeichen
 MIN_CORRECTED, MIN_ALIKE = 5, 0.84  # letters of a word, and ratio of difflib
 NEGATION = re.compile(
     r"\b(no|not|without|absence|absent|exclude|excluded|rule out|ruled out|kein|keine|keinen|"
-    r"nicht|ohne|ausschluss|ausgeschlossen)\b|ない|ません|なし|除外"
+    r"nicht|ohne|ausschluss|ausgeschlossen)\b(?!-)|ない|ません|なし|除外"
 )
 
 
@@ -345,7 +345,7 @@ def without_frame(question: str) -> str:
 @functools.lru_cache(maxsize=8192)
 def _ngrams(text: str) -> Counter[str]:
     """Count the runs of two to four letters in a text without its filler words."""
-    text = NEGATION.sub(" ", re.sub(r"[^\w\s]|_", " ", plain(text)))
+    text = re.sub(r"[^\w\s]|_", " ", NEGATION.sub(" ", plain(text)))
     text = GERMAN_TAIL.sub("", text.replace("aemi", "emi"))
     text = FILLER_JA.sub("", text.strip())
     words = [word for word in text.split() if word not in _filler_words()]

@@ -125,7 +125,8 @@ def test_the_json_of_predictions_has_the_fields_of_the_page(full_run, trained, s
         tmp_path / "two.npz", signal=beats()[:2], fs=100, units="mV", leads=np.array(["I", "II"])
     )
     (tmp_path / "muse.xml").write_bytes(muse(ecg()))
-    questions = ["left bundle branch block?", "anterior infarction?", "pizza"]
+    questions = ["left bundle branch block?", "anterior infarction?", "pizza", "STEMI?"]
+    questions += ["QTc prolonged?", "PR?", "QRS > 120 ms?", "ST in V4 in mV?", "R in V2?"]
     outputs = [
         *predict(trained, [short], n_similar=2, questions=questions),
         *predict(trained, [tmp_path / "long.npz"], questions=questions[:1]),

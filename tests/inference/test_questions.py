@@ -10,6 +10,8 @@ from helpers import TINY, configured
 from ecg_siglip import config
 from ecg_siglip.inference.predictor import Predictor, probabilities
 from ecg_siglip.inference.questions import interpret_question
+from ecg_siglip.signals.leads import LEADS
+from ecg_siglip.signals.measurements import measure_ecg
 from ecg_siglip.vocabulary.question_matching import MAX_CHARACTERS
 
 
@@ -44,6 +46,36 @@ def test_notes_report_unknown_words_and_negations(predictor, signal):
         assert result.matches[0].code == "AFIB"
         assert note in result.notes[0]
     assert json.loads(json.dumps(unknown.to_dict()))["no_match"] is True
+
+
+def test_a_term_that_the_vocabulary_lacks_is_named_with_the_nearest_findings(predictor, signal):
+    result = interpret_question(predictor, signal, "Liegt ein STEMI vor?")
+    (term,) = result.lacking
+    assert result.matches == () and not result.no_match and result.language == "de"
+    assert term.nearest[0].code == "STE_" and term.nearest[0].name in term.text
+    assert "Das Vokabular dieses Modells hat keinen Befund für: ST-Hebungsinfarkt" in term.text
+    assert "verwandt, nicht dasselbe" in term.text and result.notes == ()
+    (row,) = json.loads(json.dumps(result.to_dict()))["lacking"]
+    assert row["name"] == term.name and row["nearest"][0]["code"] == "STE_"
+
+
+def test_measurements_are_given_with_the_findings_about_the_same(predictor, signal):
+    measured = measure_ecg(signal / 1000, 100, LEADS)
+    result = interpret_question(predictor, signal, "QTc延長はありますか", measured)
+    assert result.language == "ja" and result.matches[0].code == "LNGQT"
+    assert result.matches[0].name == predictor.artifact.vocabulary.names(["LNGQT"], "ja")[0]
+    (query,) = result.measured
+    assert [value.name for value in query.values] == ["qtc_bazett", "qtc_fridericia"]
+    value = interpret_question(predictor, signal, "what is the heart rate?", measured)
+    assert not value.no_match and {match.code for match in value.matches} >= {"STACH", "SBRAD"}
+
+
+def test_without_measurements_or_of_a_part_a_note_states_it(predictor, signal):
+    result = interpret_question(predictor, signal, "QRS > 120 ms?")
+    assert result.measured == () and "measurements=false" in result.notes[0]
+    measured = measure_ecg(signal / 1000, 100, LEADS)
+    result = interpret_question(predictor, signal, "QRS > 120 ms?", measured, is_part=True)
+    assert result.notes == ("Measured in the part of the record that is shown.",)
 
 
 def test_a_held_out_finding_is_not_matched_to_a_similar_one(simulated, tmp_path, signal):

@@ -13,6 +13,7 @@ import pytest
 from ecg_siglip import config
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.inference.predictor import Predictor
+from ecg_siglip.metrics.likelihood import percent
 from ecg_siglip.serving.file_settings import request_settings
 from ecg_siglip.serving.prediction_service import PredictionService, QueueFull
 from ecg_siglip.serving.web_handlers import (
@@ -154,8 +155,48 @@ def test_another_operating_point_changes_the_findings(handlers, view):
     screened = {f.code for f in view.prediction.findings if f.present}
     confirmed = {f.code for f in decision.prediction.findings if f.present}
     assert confirmed < screened
-    assert "for a precision of 80 %" in decision.findings
-    assert "for a sensitivity of 90 %" in view.findings
+    assert "Operating point: Confirm" in decision.findings
+    assert "Operating point: Screening" in view.findings
+
+
+def test_operating_points_have_their_scores_on_the_tuning_fold(handlers):
+    scores = handlers.service.predictor.artifact.provenance.tune_scores
+    rules = {"screening": "sensitivity_0.9", "balanced": "expected_f1", "confirm": "precision_0.8"}
+    choices = {point: text for text, point in handlers.point_choices()}
+    assert choices.keys() == rules.keys()
+    for point, rule in rules.items():
+        values = [scores[f"{rule}/micro_{name}"] for name in ("sensitivity", "precision")]
+        if None in values:  # nothing is reported: no precision
+            assert "tuning fold" not in choices[point]
+        else:
+            assert all(percent(value) in choices[point] for value in values)
+
+
+def test_a_page_in_another_language_has_its_texts_and_names(handlers, store):
+    german = WebHandlers(handlers.service, "de")
+    view = german.predict_one(store(0), "screening", True, *FILE_SETTINGS)
+    assert "Befunde" in view.findings and "Herzfrequenz" in view.summary
+    names = {finding.code: finding.name for finding in view.prediction.findings}
+    assert names["SR"] == "Sinusrhythmus" and ("Sinusrhythmus (SR)", "SR") in view.choices
+    problem = german.predict_one(store(bad=b"hello"), "balanced", False, *FILE_SETTINGS)
+    assert "Es gibt kein Ergebnis." in problem.html and 'lang="en"' in problem.html
+
+
+def test_a_picture_is_named_by_its_content(handlers, store):
+    paths = store(scan=b"%PDF-1.7 a scan of a print")
+    problem = handlers.predict_one(paths, "balanced", False, *FILE_SETTINGS)
+    assert "scan.csv: this is a picture or a document" in problem.html
+    assert "The waveform file is needed" in problem.html
+
+
+def test_similar_ecgs_are_drawn_where_their_folder_is_known(handlers, view, simulated):
+    assert "similar_root=FOLDER" in view.similar and not view.can_draw_similar
+    service = PredictionService(
+        handlers.service.predictor, config.AppConfig(similar_root=str(simulated))
+    )
+    drawn = WebHandlers(service).draw_similar(view.prediction)
+    assert drawn.count("<img") == len(view.prediction.similar) > 0
+    service.close()
 
 
 def test_a_finding_is_explained_on_the_ecg(handlers, view):

@@ -507,7 +507,7 @@ def test_the_language_is_the_browsers_or_the_chosen_one(browser, server, record)
 @pytest.mark.app
 @pytest.mark.parametrize("language", LANGUAGE_NAMES)
 def test_screenshots(browser, server, record, language):
-    """For people to look at: ``test-artifacts/page-<language>-<width>-<mode>.png``."""
+    """For people to look at: ``page-<language>-<width>-<mode>.png`` and the printed report."""
     ARTIFACTS.mkdir(exist_ok=True)
     for width in WIDTHS:
         for mode in MODES:
@@ -518,6 +518,11 @@ def test_screenshots(browser, server, record, language):
             tab.wait_for_timeout(1500)
             name = f"page-{language}-{width}-{mode}.png"
             tab.screenshot(path=ARTIFACTS / name, full_page=True)
+            if (width, mode) == (WIDTHS[0], MODES[0]):
+                with tab.expect_download() as download:
+                    tab.click("button:has-text('PDF')")
+                download.value.save_as(ARTIFACTS / f"report-{language}.pdf")
+                assert (ARTIFACTS / f"report-{language}.pdf").read_bytes()[:5] == b"%PDF-"
             tab.context.close()
 
 

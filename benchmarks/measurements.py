@@ -55,6 +55,8 @@ SHOWN = ("rate", "rr_sd", "pr", "qrs", "qt", "p_axis", "qrs_axis", "t_axis")
 # Range of the axis by PTB-XL's classes, degrees.
 AXIS = {"MID": (-30, 90), "LAD": (-90, 0), "ALAD": (-90, -30), "RAD": (90, 150), "ARAD": (90, 180)}
 MARGIN = 10  # degrees
+# Larger errors are counted: clean simulated ECGs should have none.
+LIMITS = {"rate": 1.0, "qrs": 12.0}
 DEVICE = ("rate", "pr", "qrs", "qt", "p_axis", "qrs_axis", "t_axis")
 Sample = tuple[np.ndarray, TrueMeasurements]
 
@@ -135,6 +137,7 @@ def summary(name: str, found: list[float], counts: Counter[tuple[str, str]]) -> 
         "unit": UNITS.get(name, "mV"),
         **dict(zip(("bias", "median_error", "error_90"), rounded, strict=True)),
         **{key: counts[name, key] for key in ("true", "missing", "absent", "false")},
+        "beyond_limit": int((size > LIMITS[name]).sum()) if name in LIMITS else None,
     }
 
 

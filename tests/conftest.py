@@ -151,7 +151,7 @@ def tiny_qwen3(tmp_path_factory) -> Path:
     import torch
 
     transformers = pytest.importorskip("transformers", reason="needs the extra [hf]")
-    from ecg_siglip.models.text_encoders import PAD, train_tokenizer
+    from ecg_siglip.models.tokenizer import PAD, train_tokenizer
 
     folder = tmp_path_factory.mktemp("qwen3")
     trained_tokenizer = train_tokenizer(["sinus rhythm", "linksschenkelblock"] * 3, 300)

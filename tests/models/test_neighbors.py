@@ -6,14 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import configured
+from helpers import as_earlier, configured
 
 from ecg_siglip.config import PredictConfig
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.inference.pipeline import predict_records
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.models.artifact import load_artifact
-from ecg_siglip.models.neighbors import FILE, NOVEL, Neighbors, unit
+from ecg_siglip.models.model_files import NEIGHBORS as FILE
+from ecg_siglip.models.neighbors import NOVEL, Neighbors, unit
 from ecg_siglip.predict import predict
 from ecg_siglip.readers.record import read_record
 
@@ -159,6 +160,9 @@ def test_a_record_unlike_the_training_records_has_a_warning(trained, simulated, 
 def test_a_model_saved_without_them_is_loaded(trained, tmp_path):
     shutil.copytree(trained / "model", tmp_path / "model")
     (tmp_path / "model" / FILE).unlink()
+    with pytest.raises(ValueError, match=f"{FILE} is missing"):
+        load_artifact(tmp_path / "model")
+    as_earlier(tmp_path / "model")
     assert load_artifact(tmp_path / "model").neighbors is None
 
 

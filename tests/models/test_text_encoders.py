@@ -9,8 +9,8 @@ from ecg_siglip.models.text_encoders import (
     load_text_encoder,
     pool_tokens,
     text_encoder,
-    train_tokenizer,
 )
+from ecg_siglip.models.tokenizer import train_tokenizer
 
 TEXTS = ["sinus rhythm", "linksschenkelblock, verdacht auf myokardschaden", "心房細動", ""]
 SMALL = {"width": 32, "depth": 1, "n_heads": 2, "max_tokens": 24, "pool": "mean"}

@@ -12,6 +12,7 @@ import collections
 import contextlib
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -257,17 +258,11 @@ def _content() -> Iterator[tuple[str, Callable[[Path], object]]]:
         yield f"one of {key} less", edit(CONFIG, lambda c, key=key: c[key].pop() and None)
     yield "a list", edit(CONFIG, lambda c: [c])
     for number in ("Infinity", "NaN", "-Infinity", "1e400", "9" * 5000):
-        value = number.encode()
+        first = re.compile(rb'("calibration":\s*\[\s*\[\s*)[-+.\de]+')
+        value = rb"\g<1>" + number.encode()
         yield (
             f"a calibration of {number:.9}",
-            rewrite(
-                CONFIG,
-                lambda c, value=value: (
-                    c.replace(b'"calibration": [[', b'"calibration": [[' + value)
-                    .replace(value + b"0.", value + b", 0.")
-                    .replace(value + b"1.", value + b", 1.")
-                ),
-            ),
+            rewrite(CONFIG, lambda c, value=value, first=first: first.sub(value, c, count=1)),
         )
     yield "nested lists", rewrite(CONFIG, lambda c: b"[" * DEEP + b"]" * DEEP)
     nested = b'{"a": ' + b"[" * DEEP + b"]" * DEEP + b", "

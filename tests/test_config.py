@@ -71,7 +71,7 @@ SETTINGS = {
     """,
     "ptbxl": """
         data.allow_missing data.cache_dir data.fs data.n_workers data.root download
-        n_downloads n_retries timeout_s url waveform.allow_flat waveform.allow_gaps
+        n_downloads n_retries timeout_s url verify waveform.allow_flat waveform.allow_gaps
         waveform.allow_short waveform.duration_s waveform.fs
         waveform.high_hz waveform.low_hz
     """,

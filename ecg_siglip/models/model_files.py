@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ecg_siglip.core.files import one_line, shown
+from ecg_siglip.core.files import one_line, sha256_of, shown
 
 FORMAT = 2  # 1: models of versions before the hashes, without a format number
 CONFIG, WEIGHTS, VOCABULARY = "config.json", "model.safetensors", "vocabulary.json"
@@ -161,12 +161,6 @@ def files_of(folder: Path) -> Iterator[str]:
     """Iterate over the files of a model, without ``config.json`` and the card, sorted."""
     paths = {path for pattern in HASHED for path in folder.glob(pattern) if path.is_file()}
     yield from sorted(path.relative_to(folder).as_posix() for path in paths)
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_json(path: Path, where: str) -> Any:

@@ -6,7 +6,6 @@ import textwrap
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -295,10 +294,8 @@ def _html(reports: Sequence[RecordReport], model: str, rule: str) -> str:
         ]
         figure = inline_figure(plain, "svg", f"12-lead ECG of {report.record}")
         sections.append({"report": report, "figure": figure, "attributions": attributions})
-    written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return load_template("record_report.html.j2").render(
-        sections=sections, model=model, rule=rule, written=written
-    )
+    # Without the time, so that the same records give the same bytes.
+    return load_template("record_report.html.j2").render(sections=sections, model=model, rule=rule)
 
 
 def _page(report: RecordReport, model: str, rule: str) -> Figure:
@@ -355,7 +352,8 @@ def _in_words(finding: Finding) -> str:
 def _write_pdf(path: Path, reports: Sequence[RecordReport], model: str, rule: str) -> None:
     from matplotlib.backends.backend_pdf import PdfPages
 
-    with PdfPages(path, metadata={"Title": "ECG findings", "Creator": "ecg_siglip"}) as pages:
+    about = {"Title": "ECG findings", "Creator": "ecg_siglip", "CreationDate": None}
+    with PdfPages(path, metadata=about) as pages:
         for report in reports:
             pages.savefig(_page(report, model, rule))
             for code, marked in report.marks.items():

@@ -60,6 +60,17 @@ def test_the_scores_are_those_of_the_predictions_and_the_stored_thresholds(evalu
         assert scores[f"{rule}/micro_f1"] == pytest.approx(multilabel.micro_f1(y_true, y_pred))
 
 
+def test_the_same_model_and_records_give_the_same_bytes(run_copy, fold_settings):
+    contents = []
+    for _ in range(2):
+        evaluate_fold(fold_settings(report=True, n_bootstrap=20))
+        files = sorted((run_copy / "evaluate" / "fold10").iterdir())
+        contents.append({path.name: path.read_bytes() for path in files if path.is_file()})
+    assert {"report.html", "metrics.json", "findings.csv", "predictions.parquet"} <= {*contents[0]}
+    for name, content in contents[0].items():
+        assert contents[1][name] == content, name
+
+
 def test_thresholds_and_probabilities_do_not_depend_on_the_labels_of_the_fold(
     run_copy, evaluated, simulated, fold_settings, tmp_path
 ):

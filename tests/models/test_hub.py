@@ -441,10 +441,10 @@ def test_a_text_encoder_of_pickled_weights_is_refused(server, tiny_bert):
 
 @pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
 def test_code_of_a_repository_is_refused_without_a_question(server, tiny_bert, monkeypatch, file):
-    def ask(*_):
-        raise AssertionError("a question was asked")
+    def wait_for_a_reply(*_):
+        raise AssertionError("expected no question")
 
-    monkeypatch.setattr("builtins.input", ask)
+    monkeypatch.setattr("builtins.input", wait_for_a_reply)
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     publish(server, tiny_bert, "lab/code", **{"modeling.py": b"raise SystemExit"})
     content = json.loads(files(server, "lab/code")[file]) | {

@@ -59,7 +59,7 @@ def test_a_value_out_of_its_range_is_named(refuses, path, problem):
     assert problem in refuses(*path)
 
 
-def test_numbers_are_finite_and_no_truth_values():
+def test_numbers_are_finite_and_no_booleans():
     assert has_type(3, float)
     assert not has_type(float("nan"), float)
     assert not has_type(True, int)

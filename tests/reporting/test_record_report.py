@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import time
 
 import numpy as np
 import pytest
@@ -131,6 +132,17 @@ def test_a_pdf_has_a_page_for_the_record_and_for_each_attribution(example, tmp_p
     content = (tmp_path / "out.pdf").read_bytes()
     assert content.startswith(b"%PDF")
     assert len(re.findall(rb"/Type /Page\b", content)) == 2
+
+
+@pytest.mark.parametrize("suffix", ["html", "pdf", "png"])
+def test_the_same_records_give_the_same_bytes(example, tmp_path, suffix):
+    example = dataclasses.replace(example, marks={}) if suffix == "png" else example
+    contents = []
+    for name in ("one", "two"):
+        write_record_reports(tmp_path / f"{name}.{suffix}", [example], "r1 (0.2.0)", "expected_f1")
+        contents.append((tmp_path / f"{name}.{suffix}").read_bytes())
+        time.sleep(1.1)  # times in a PDF have seconds
+    assert contents[0] == contents[1]
 
 
 def test_only_html_and_pdf_are_written_and_no_partial_file(example, tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ UPGRADE ?=
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-app fuzz screenshot lint format \
+.PHONY: help setup demo test test-app fuzz faults screenshot lint format \
   docs lock notebook pretrain model teachers study curves official results bench bench-whole \
   wheel-test clean
 
@@ -68,6 +68,11 @@ test-app: $(READY) ## test the web page in Chromium (Debian: apt install chromiu
 
 fuzz: $(READY) ## give every reader a thousand damaged files: FUZZ=; make test uses fewer
 	FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/readers/test_fuzz.py
+
+# Faults of each kind and command, and the commands; the table is for docs/reliability.md.
+N_FAULTS ?= 10
+faults: $(READY) ## kill commands, let writes fail, fill disks, cut the power (root): N_FAULTS=, COMMANDS=
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m faults --n $(N_FAULTS) $(COMMANDS)
 
 screenshot: demo ## make docs/app.png, the picture in README.md, from the demo
 	ECG_SIGLIP_SCREENSHOT=runs/$(RUN):$(DATA)/records100/00000/00129_lr \

@@ -71,6 +71,8 @@ class Key(NamedTuple):
 
 ALWAYS, LONG = "always", "long records"
 MEASURED = "unless `measurements=false`"
+STATED, IDS = "if the file states it", "with `show_ids=true`, if the file states it"
+RESULTS = "if the file states results"
 SIMILAR, QUESTIONS = "with `n_similar=`", "with `questions=`"
 # `[]`: an item of a list; `<code>`: the SCP-ECG code of a finding.
 JSON_FIELDS = (
@@ -150,6 +152,13 @@ JSON_FIELDS = (
     ),
     Field("model", "string", ALWAYS, "Run and version of the model."),
     Field(
+        "model_simulated",
+        "boolean or null",
+        ALWAYS,
+        "True if the model was trained on simulated ECGs only: its results mean nothing for real "
+        "ones. Null for models of earlier versions that did not note it.",
+    ),
+    Field(
         "warnings[]",
         "string",
         ALWAYS,
@@ -162,6 +171,83 @@ JSON_FIELDS = (
         ALWAYS,
         "Share of the tuning fold that is closer to its nearest training ECG than this record is; "
         "null with fewer than 12 leads, or if the model holds no training records.",
+    ),
+    Field(
+        "recording.recorded_at",
+        "string",
+        STATED,
+        "Begin of the recording in ISO 8601, to the day or the second; with a time zone only "
+        "where the file states it ([by "
+        "format](../how-to/file-formats.md#identity-of-a-recording-and-results-of-the-device)).",
+    ),
+    Field(
+        "recording.device.<field>",
+        "string",
+        STATED,
+        "`manufacturer`, `model` and `software`; with `show_ids=true` also `serial_number`.",
+    ),
+    Field(
+        "recording.filters.<field>",
+        "string",
+        STATED,
+        "`high_pass`, `low_pass` and `notch` of the device, as `0.05 Hz`.",
+    ),
+    Field(
+        "recording.patient_id",
+        "string",
+        IDS,
+        "Number of the patient.",
+    ),
+    Field(
+        "recording.record_id",
+        "string",
+        IDS,
+        "Number of the examination or the record.",
+    ),
+    Field(
+        "recording.age",
+        "string",
+        IDS,
+        "Age with its unit, as `56 years`.",
+    ),
+    Field(
+        "recording.sex",
+        "string",
+        IDS,
+        "`male`, `female` or `other`.",
+    ),
+    Field("device.measurements[]", "object", RESULTS, "Measurements of the device."),
+    Field(
+        "device.measurements[].name",
+        "string",
+        RESULTS,
+        "`rate`, `pr`, `qrs`, `qt`, `qtc_bazett`, `qtc_fridericia`, `p_axis`, `qrs_axis`, "
+        "`t_axis`, `rr_sd`, `rr`, or `qtc` where the file does not state the formula.",
+    ),
+    Field(
+        "device.measurements[].value",
+        "number",
+        RESULTS,
+        "As the device measured it.",
+    ),
+    Field(
+        "device.measurements[].unit",
+        "string",
+        RESULTS,
+        "`1/min`, `ms` or `degrees`.",
+    ),
+    Field(
+        "device.statements[]",
+        "string",
+        RESULTS,
+        "Statements of the file in its order, each at most 300 characters; names of persons "
+        "are replaced by `[name]`.",
+    ),
+    Field(
+        "device.confirmed",
+        "boolean",
+        RESULTS,
+        "Whether the file states that a person confirmed or edited the statements.",
     ),
     Field(
         "measurements.n_beats",
@@ -224,13 +310,25 @@ JSON_FIELDS = (
     Field("questions[]", "object", QUESTIONS, "One result per question, in the given order."),
     Field("questions[].question", "string", QUESTIONS, "The question."),
     Field(
+        "questions[].language",
+        "string",
+        QUESTIONS,
+        "Language of the question, and of the names and sentences of its result: en, de, ja.",
+    ),
+    Field(
         "questions[].matches[]",
         "object",
         QUESTIONS,
-        "The findings that the question names, the closest first.",
+        "The findings that the question names, the closest first, then findings about the same as "
+        "its measurements.",
     ),
     Field("questions[].matches[].code", "string", QUESTIONS, "SCP-ECG code."),
-    Field("questions[].matches[].name", "string", QUESTIONS, "English name."),
+    Field(
+        "questions[].matches[].name",
+        "string",
+        QUESTIONS,
+        "Name in the language of the question.",
+    ),
     Field(
         "questions[].matches[].closeness",
         "number",
@@ -255,7 +353,68 @@ JSON_FIELDS = (
         QUESTIONS,
         "Word for the probability; null if it is not assessable.",
     ),
-    Field("questions[].no_match", "boolean", QUESTIONS, "True if the question names no finding."),
+    Field(
+        "questions[].measurements[]",
+        "object",
+        QUESTIONS,
+        "The measurements that the question is about, with its comparison.",
+    ),
+    *(
+        Field(f"questions[].measurements[].{name}", kind, QUESTIONS, meaning)
+        for name, kind, meaning in (
+            ("text", "string", "Values and comparison, as a sentence or two."),
+            ("values[]", "object", "The measurements that the question is about."),
+            ("values[].measurement", "string", "Name, as under `measurements` of the record."),
+            ("values[].name", "string", "Name in the language of the question."),
+            ("values[].lead", "string", "Lead of an amplitude."),
+            ("values[].value", "number or null", "Value; null if it is not measurable."),
+            ("values[].unit", "string", "Unit."),
+            ("values[].spread", "number", "Spread, as under `measurements` of the record."),
+            ("values[].reason", "string", "Why it is not measurable."),
+            ("limits[]", "object", "Limits of a question for a comparison."),
+            ("limits[].operator", "string", "`>`, `>=`, `<` or `<=`."),
+            ("limits[].value", "number", "Limit."),
+            ("limits[].unit", "string", "Unit."),
+            ("limits[].who", "string", "men or women, if the limit is not for all."),
+            ("limits[].source", "string", "Source of a usual limit; absent if it was stated."),
+            ("comparison", "string", "beyond: beyond each limit; within: beyond none."),
+            (
+                "result",
+                "string or null",
+                "yes, no or unclear (it depends on formula or sex); null if nothing is measurable.",
+            ),
+        )
+    ),
+    Field(
+        "questions[].lacking[]",
+        "object",
+        QUESTIONS,
+        "Terms of the question that the vocabulary has no finding for.",
+    ),
+    Field("questions[].lacking[].name", "string", QUESTIONS, "The term."),
+    Field("questions[].lacking[].text", "string", QUESTIONS, "The same, as a sentence or two."),
+    Field(
+        "questions[].lacking[].nearest[]",
+        "object",
+        QUESTIONS,
+        "Findings that are related, but not the same.",
+    ),
+    *(
+        Field(f"questions[].lacking[].nearest[].{name}", kind, QUESTIONS, "As of `matches`.")
+        for name, kind in (
+            ("code", "string"),
+            ("name", "string"),
+            ("probability", "number or null"),
+            ("present", "boolean"),
+            ("likelihood", "string or null"),
+        )
+    ),
+    Field(
+        "questions[].no_match",
+        "boolean",
+        QUESTIONS,
+        "True if the question names nothing that is known.",
+    ),
     Field(
         "questions[].nearest_prompts[]",
         "object",
@@ -733,7 +892,8 @@ def run_folder_page() -> str:
             ("file", "written by", "content"),
             ((f"`{o.path}`", o.present, o.content) for o in RUN_FILES),
         ),
-        "`ensemble` writes `config.yaml` and `model/`. Files appear whole or not at all.",
+        "`ensemble` writes `config.yaml` and `model/`. Files appear whole or not at all "
+        "([reliability](../reliability.md)).",
         "## Threshold rules",
         "A threshold rule turns probabilities into findings: a finding is present if its "
         "probability reaches its threshold. An F1 score means little without its rule, so scores "

@@ -30,7 +30,6 @@ def check(settings: config.CheckConfig) -> int:
         print(f"wrote {written}" if written else f"{settings.folds} is not written: see the errors")
     if settings.out:
         folder = Path(settings.out)
-        folder.mkdir(parents=True, exist_ok=True)
         write_file(folder / "check.json", json.dumps(result, ensure_ascii=False, indent=1) + "\n")
         write_data_report(folder / "check.html", result)
         print(f"wrote {folder / 'check.json'} and {folder / 'check.html'}")

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from ecg_siglip import config
 from ecg_siglip.core.command_line import run_command
+from ecg_siglip.core.files import hold
 from ecg_siglip.evaluation.comparison import compare_runs, markdown
 
 
 def compare(settings: config.CompareConfig) -> None:
     """Compare recipes by the scores of their runs on the same records."""
-    result = compare_runs(settings)
+    with hold(Path(settings.out), settings.wait_s):
+        result = compare_runs(settings)
     print(markdown(result))
     print(f"\nwrote {Path(settings.out)}/")
 

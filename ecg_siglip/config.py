@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ecg_siglip.core.settings import group, same_setting, setting
+from ecg_siglip.core.translation import LANGUAGE_NAMES
 from ecg_siglip.metrics.decision_rules import (
     DEFAULT_RULE,
     OPERATING_POINTS,
@@ -50,6 +51,18 @@ class Machine:
 
     device: str = setting("auto", "Device; auto: a GPU if there is one.", choices=DEVICES)
     n_threads: int | None = setting(None, "CPU threads; null: PyTorch's default.", 1, 1024)
+
+
+@dataclass
+class Lock:
+    """Commands that write to one folder, one at a time."""
+
+    wait_s: float = setting(
+        0.0,
+        "Wait for another command that writes to the same folder, s; 0: stop at once and name it.",
+        0.0,
+        1e6,
+    )
 
 
 @dataclass
@@ -357,6 +370,7 @@ class TrainConfig:
         "device",
         "n_threads",
         "save_every_s",
+        "wait_s",
     )
     # Old names with the new ones, for the error.
     RENAMED: ClassVar[dict[str, str]] = {
@@ -393,6 +407,7 @@ class TrainConfig:
         2**31 - 1,
     )
     device: str = same_setting(Machine, "device")
+    wait_s: float = same_setting(Lock, "wait_s")
     precision: str = setting(
         "auto",
         "auto: bfloat16 on a GPU, float32 on a CPU.",
@@ -497,6 +512,7 @@ class EvaluateConfig:
     batch_size: int = setting(256, "Records per batch.", 1, 1 << 20)
     report: bool = setting(True, "Also write report.html.")
     device: str = same_setting(Machine, "device")
+    wait_s: float = same_setting(Lock, "wait_s")
 
 
 @dataclass
@@ -516,6 +532,7 @@ class CompareConfig:
     out: str = setting("comparison", "Folder to write; an existing one is replaced.")
     data: ComparedData = group(ComparedData)
     device: str = same_setting(Machine, "device")
+    wait_s: float = same_setting(Lock, "wait_s")
 
 
 @dataclass
@@ -530,6 +547,7 @@ class EnsembleConfig:
     )
     data: EvaluateData = group(EvaluateData)
     device: str = same_setting(Machine, "device")
+    wait_s: float = same_setting(Lock, "wait_s")
 
 
 @dataclass
@@ -537,8 +555,10 @@ class PredictWaveform:
     allow_short: bool = same_setting(WaveformConfig, "allow_short")
     allow_flat: bool = same_setting(WaveformConfig, "allow_flat")
     allow_gaps: bool = same_setting(WaveformConfig, "allow_gaps")
-    allow_missing_leads: bool = setting(
-        False, "Accept records with missing leads; needs a model trained with augment.fewer_leads."
+    allow_missing_leads: bool | None = setting(
+        None,
+        "Accept records with missing leads; needs a model trained with augment.fewer_leads, and "
+        "null: with such a model. A model of 12 leads accepts those that two others give.",
     )
 
 
@@ -580,6 +600,12 @@ class PredictConfig(DecisionRule, ModelSettings):
         "Also write a report with one page per record to this .html or .pdf file; .png: "
         "the picture of one record.",
     )
+    report_language: str | None = setting(
+        None,
+        "Language of the report: en, de or ja; null: that of language, if it is one of them, "
+        "otherwise en.",
+        choices=tuple(LANGUAGE_NAMES),
+    )
     n_attributions: int = setting(
         0, "Number of findings in a record report for which attributions are plotted.", 0, 12
     )
@@ -598,12 +624,20 @@ class PredictConfig(DecisionRule, ModelSettings):
         0, "Number of similar training ECGs to list, with their findings.", 0, 100
     )
     questions: list[str] = setting(
-        [], "Questions about each record, in a language of the model's vocabulary."
+        [],
+        "Questions about each record, in English, German or Japanese; a single one needs no "
+        "brackets.",
+        texts=True,
     )
     measurements: bool = setting(
         True,
         "Also measure heart rate, intervals, axes, amplitudes and ST levels. It takes about 0.1 s "
         "per record, and nothing at the start; false: for many records.",
+    )
+    show_ids: bool = setting(
+        False,
+        "Also show patient id, record id, age, sex and serial number of the device where the file "
+        "states them, in the JSON and in the record report.",
     )
     waveform: PredictWaveform = group(PredictWaveform)
     windows: WindowsConfig = group(WindowsConfig)
@@ -640,6 +674,12 @@ class AppConfig(DecisionRule, ModelSettings):
     timeout_s: float = setting(60.0, "Longest time that a request may wait, s.", 0.1, 3600.0)
     language: str | None = same_setting(PredictConfig, "language")
     n_similar: int = setting(3, "Number of similar training ECGs to show.", 0, 100)
+    similar_root: str | None = setting(
+        None,
+        "Folder of the training records, to show the similar ones as pictures to everyone who uses "
+        "the page; null: names and findings only.",
+    )
+    show_ids: bool = same_setting(PredictConfig, "show_ids")
     n_threads: int | None = same_setting(Machine, "n_threads")
     device: str = same_setting(Machine, "device")
 
@@ -665,6 +705,7 @@ class PtbxlConfig:
         False,
         "Compute the SHA-256 of every file again, also of those that were verified before.",
     )
+    wait_s: float = same_setting(Lock, "wait_s")
 
 
 @dataclass

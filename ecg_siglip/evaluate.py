@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ecg_siglip import config
 from ecg_siglip.core.command_line import run_command
+from ecg_siglip.core.files import hold
 
 
 def evaluate(settings: config.EvaluateConfig) -> None:
@@ -11,14 +14,16 @@ def evaluate(settings: config.EvaluateConfig) -> None:
     from ecg_siglip.evaluation.trained_run import with_default_model
 
     settings = with_default_model(settings)
-    if settings.data.kind == "challenge":
-        from ecg_siglip.evaluation.external_outputs import evaluate_external
+    run = Path(settings.run.root) / settings.run.name
+    with hold(run, settings.wait_s, inside=True), hold(run / "evaluate", inside=True):
+        if settings.data.kind == "challenge":
+            from ecg_siglip.evaluation.external_outputs import evaluate_external
 
-        evaluate_external(settings)
-    else:
-        from ecg_siglip.evaluation.fold import evaluate_fold
+            evaluate_external(settings)
+        else:
+            from ecg_siglip.evaluation.fold import evaluate_fold
 
-        evaluate_fold(settings)
+            evaluate_fold(settings)
 
 
 def main() -> None:

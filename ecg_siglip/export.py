@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from ecg_siglip import config
@@ -49,7 +48,6 @@ def export(settings: config.ExportConfig) -> None:
     out = Path(settings.out or Path(settings.run.root) / settings.run.name / "model.onnx")
     artifact = load_artifact(model)
     content = to_onnx(artifact)
-    os.makedirs(out.parent, exist_ok=True)
     write_file(out, content)
     print(f"wrote {out} ({len(content) / 1e6:.1f} MB): signal (batch, 12, {n_samples(artifact)})")
     print(f"float32 mV at {artifact.waveform['to_fs']} Hz -> {len(artifact.codes)} probabilities")

@@ -13,6 +13,7 @@ from ecg_siglip import config
 from ecg_siglip.core.command_line import run_command
 from ecg_siglip.core.distributed import Distributed
 from ecg_siglip.core.run_folder import find_model
+from ecg_siglip.core.translation import pick_language
 from ecg_siglip.inference.pipeline import predict_records, threshold_rule
 from ecg_siglip.inference.prediction import Prediction
 from ecg_siglip.inference.predictor import Predictor
@@ -32,9 +33,10 @@ def check_report(settings: config.PredictConfig, n_records: int) -> None:
         requested without a report.
     """
     if settings.report is not None:
-        from ecg_siglip.reporting.record_report import check_report_path
+        from ecg_siglip.reporting.report_files import check_report_path
 
-        check_report_path(settings.report, n_records * (1 + settings.n_attributions))
+        n_pages = n_records * (1 + settings.n_attributions)
+        check_report_path(settings.report, n_pages, report_language(settings))
         if n_records > MAX_REPORTS:
             raise ValueError(
                 f"report={settings.report}: {n_records} records; expected {MAX_REPORTS} at most, "
@@ -44,6 +46,11 @@ def check_report(settings: config.PredictConfig, n_records: int) -> None:
         raise ValueError(
             "n_attributions: attributions are drawn in a report; expected report=out.html"
         )
+
+
+def report_language(settings: config.PredictConfig) -> str:
+    """Return the language of the record report."""
+    return pick_language(settings.report_language, settings.language)
 
 
 def load_predictor(settings: config.PredictConfig) -> Predictor:
@@ -96,6 +103,8 @@ def predict(settings: config.PredictConfig) -> int:
         raise ValueError("report: written by one process; expected no torchrun")
     predictor = load_predictor(settings)
     title = predictor.artifact.title
+    if distributed.is_first and (origin := predictor.artifact.provenance.origin):
+        print(f"predict: {title}: {origin}", file=sys.stderr)
     n_predicted = n_failed = 0
     if distributed.is_first and set(skipped.counts) - {OTHER}:
         print(describe_search(found), file=sys.stderr)
@@ -146,7 +155,8 @@ def write_report(
 ) -> None:
     """Write a record report of each prediction, with attributions of its likeliest findings."""
     # Imported only here: matplotlib takes half a second, which a prediction in JSON need not wait.
-    from ecg_siglip.reporting.record_report import make_record_report, write_record_reports
+    from ecg_siglip.reporting.record_report import make_record_report
+    from ecg_siglip.reporting.report_files import write_record_reports
 
     assert settings.report is not None
     reports = []
@@ -155,7 +165,8 @@ def write_report(
             (f for f in prediction.findings if f.present), key=lambda f: -f.probability
         )
         codes = [finding.code for finding in present[: settings.n_attributions]]
-        reports.append(make_record_report(predictor, prediction, codes))
+        language = report_language(settings)
+        reports.append(make_record_report(predictor, prediction, codes, language))
     write_record_reports(settings.report, reports, title, threshold_rule(settings))
     print(f"predict: wrote {settings.report}", file=sys.stderr)
 

@@ -26,6 +26,7 @@ def prepare_ptbxl(settings: config.PtbxlConfig) -> None:
             timeout_s=settings.timeout_s,
             n_retries=settings.n_retries,
             verify=settings.verify,
+            wait_s=settings.wait_s,
         )
         print(f"downloaded {n_fetched} files to {data.root}, all files match SHA256SUMS.txt")
     elif settings.verify:

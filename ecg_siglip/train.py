@@ -6,11 +6,12 @@ from pathlib import Path
 
 from ecg_siglip import config
 from ecg_siglip.core.command_line import run_command
+from ecg_siglip.core.files import hold
 from ecg_siglip.core.run_folder import check_same_settings
 from ecg_siglip.training.checks import check_train_settings, with_language
 from ecg_siglip.training.finalize import save_artifact_for_run
 from ecg_siglip.training.initialization import adopt_model_settings
-from ecg_siglip.training.run import prepare_run
+from ecg_siglip.training.run import is_complete, prepare_run
 
 
 def train(settings: config.TrainConfig) -> None:
@@ -20,15 +21,16 @@ def train(settings: config.TrainConfig) -> None:
     if settings.init:
         settings = adopt_model_settings(settings)
     run = Path(settings.run.root) / settings.run.name
-    check_same_settings(run, settings)
-    if (run / "model").is_dir():
-        print(f"{run} is complete; its model is in {run / 'model'}")
-        return
-    trainer, loaded = prepare_run(settings, run)
-    trainer.fit(run)
-    if trainer.distributed.is_first:
-        save_artifact_for_run(trainer, loaded, run)
-    trainer.distributed.close()
+    with hold(run, settings.wait_s, inside=True):
+        check_same_settings(run, settings)
+        if is_complete(run):
+            print(f"{run} is complete; its model is in {run / 'model'}")
+            return
+        trainer, loaded = prepare_run(settings, run)
+        trainer.fit(run)
+        if trainer.distributed.is_first:
+            save_artifact_for_run(trainer, loaded, run)
+        trainer.distributed.close()
 
 
 def main() -> None:

@@ -4,9 +4,10 @@
 
 Written are ``evidence.json`` and ``evidence.md``: for the tuning and the report fold how often each
 word was true, at each operating point; contradictory records and F1 before and after the consistent
-set is chosen; how many findings are not excluded; and of each pair of findings that exclude each
-other how often both were stated in folds 1 to 7 of TABLE, a ``ptbxl_database.csv`` (that of
-data/ptbxl if none is given). Scale, exclusions and their rule were chosen on the tuning fold.
+set is chosen; what the smallest probability that `confirm` reports changes; how many findings are
+not excluded; and of each pair of findings that exclude each other how often both were stated in
+folds 1 to 7 of TABLE, a ``ptbxl_database.csv`` (that of data/ptbxl if none is given). Scale,
+exclusions, their rule and the smallest probability were chosen on the tuning fold.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import ast
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,10 @@ from scipy.stats import beta
 from ecg_siglip.core.run_folder import PRETRAINED
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.inference.predictor import Predictor
+from ecg_siglip.inference.timeline import Windows
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.consistency import contradictory
-from ecg_siglip.metrics.decision_rules import DEFAULT_RULE
+from ecg_siglip.metrics.decision_rules import DEFAULT_RULE, MIN_CONFIRMED, PRECISIONS
 from ecg_siglip.metrics.likelihood import LIKELIHOODS, likelihood_range
 from ecg_siglip.readers.record import read_record
 from ecg_siglip.vocabulary import Vocabulary
@@ -40,6 +43,7 @@ OPERATING_POINTS = {
 }
 F1_SCORES, N_RESAMPLES = ("macro_f1_min5", "macro_f1", "micro_f1", "samples_f1"), 1000
 F1_RULES = ("prevalence", DEFAULT_RULE, "fixed_0.5", "sensitivity_0.9", "precision_0.8")
+LENGTHS_S, MIN_POSITIVES = (10, 30, 60, 300, 3600), 10  # of long records
 PARTS = ("all", "not reported", *OPERATING_POINTS)
 
 
@@ -104,6 +108,31 @@ def consistency(
     return rows
 
 
+def confirmed(predictor: Predictor, y_prob: np.ndarray, y_true: np.ndarray) -> list[dict[str, Any]]:
+    """Return what the smallest probability that a precision reports changes, by target."""
+    rows = []
+    for precision in PRECISIONS:
+        rule = f"precision_{precision:g}"
+        decision = predictor.decision(rule)
+        stored = predictor.artifact.operating[rule]
+        decisions = {"without": replace(decision, thresholds=stored), "with": decision}
+        sets = {name: each.present(y_prob) for name, each in decisions.items()}
+        curves = multilabel.resampled_scores(y_true, y_prob, sets, N_RESAMPLES, 0)
+        row: dict[str, Any] = {"rule": rule}
+        for name, y_pred in sets.items():
+            row[f"{name}/reported"] = int(y_pred.sum())
+            row[f"{name}/precision"] = share(y_true[y_pred])
+            row[f"{name}/sensitivity"] = float(y_pred[y_true].mean())
+            row[f"{name}/unlikely"] = share(y_true[y_pred & (y_prob < MIN_CONFIRMED)])
+        for score in F1_SCORES:
+            without, limited = (curves[f"{name}/{score}"] for name in sets)
+            row |= {f"without/{score}": float(without[0]), f"with/{score}": float(limited[0])}
+            low, high = multilabel.interval(limited[1:] - without[1:])
+            row |= {f"change/{score}/low": low, f"change/{score}/high": high}
+        rows.append(row)
+    return rows
+
+
 def listed(predictor: Predictor, y_prob: np.ndarray, y_true: np.ndarray) -> list[dict[str, Any]]:
     """Return the length of ``not_excluded``, short and full, and what positives it has."""
     rows = []
@@ -128,6 +157,32 @@ def listed(predictor: Predictor, y_prob: np.ndarray, y_true: np.ndarray) -> list
                     "of_these_alternatives": int((y_true & is_other).sum()),
                 }
             )
+    return rows
+
+
+def long_records(y_prob: np.ndarray, y_true: np.ndarray) -> list[dict[str, Any]]:
+    """Return how often each word of the best half minute is true, by the length of a record.
+
+    The windows of a record are records of different people who all have a finding or all lack it,
+    in the frequency of the fold: their errors are independent, as those of one person are not.
+    """
+    rng, rows = np.random.default_rng(0), []
+    findings = np.flatnonzero(y_true.sum(axis=0) >= MIN_POSITIVES)
+    for length_s in LENGTHS_S:
+        n_windows, p, y = length_s // 10, [], []
+        for f in findings:
+            for is_true in (False, True):
+                pool = y_prob[y_true[:, f] == is_true, f].clip(1e-9, 1 - 1e-9)
+                for windows in rng.choice(pool, (len(pool), n_windows)):
+                    starts_s = 10.0 * np.arange(n_windows)
+                    p.append(Windows(starts_s, 10.0, windows[:, None]).overall()[0][0])
+                    y.append(is_true)
+        long_prob, long_true = np.array(p), np.array(y)
+        for word in LIKELIHOODS:
+            low, high = likelihood_range(word)
+            has_word = (long_prob >= low) & ((long_prob < high) | (high == 1))
+            rows.append({"word": word, "length_s": length_s, "from": low, "to": high})
+            rows[-1] |= share(long_true[has_word])
     return rows
 
 
@@ -185,6 +240,21 @@ def words_table(rows: Sequence[dict[str, Any]]) -> str:
     )
 
 
+def long_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Format the rows of ``long_records``: one line per word, one column per length."""
+    return markdown(
+        ("word", "range", *(f"{length_s} s" for length_s in LENGTHS_S)),
+        (
+            (
+                *(word, f"{100 * each[0]['from']:g} to {100 * each[0]['to']:g} %"),
+                *(f"{100 * r['share']:.1f} % of {r['n']:,}" if r["n"] else "none" for r in each),
+            )
+            for word in LIKELIHOODS
+            for each in [[row for row in rows if row["word"] == word]]
+        ),
+    )
+
+
 def consistency_table(rows: Sequence[dict[str, Any]]) -> str:
     """Format the rows of ``consistency``."""
 
@@ -204,6 +274,34 @@ def consistency_table(rows: Sequence[dict[str, Any]]) -> str:
         (
             (
                 *(f"`{row['rule']}`", both(row, "contradictory", 0), both(row, "per_record", 2)),
+                *(change(row, "macro_f1_min5"), change(row, "micro_f1")),
+            )
+            for row in rows
+        ),
+    )
+
+
+def confirmed_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Format the rows of ``confirmed``."""
+
+    def change(row: dict[str, Any], score: str) -> str:
+        values = [row[f"{name}/{score}"] for name in ("without", "with")]
+        values += [values[1] - values[0], *(row[f"change/{score}/{e}"] for e in ("low", "high"))]
+        return "{:.3f} to {:.3f}: {:+.4f} [{:+.4f}, {:+.4f}]".format(*values)
+
+    return markdown(
+        (
+            *("threshold rule", "reported", "of these unlikely (true)", "precision"),
+            *("sensitivity", "macro F1, 5 or more positives", "micro F1"),
+        ),
+        (
+            (
+                f"`{row['rule']}`",
+                f"{row['without/reported']} to {row['with/reported']}",
+                f"{row['without/unlikely']['n']} ({row['without/unlikely']['n_true']}) to "
+                f"{row['with/unlikely']['n']}",
+                f"{row['without/precision']['share']:.3f} to {row['with/precision']['share']:.3f}",
+                f"{row['without/sensitivity']:.3f} to {row['with/sensitivity']:.3f}",
                 *(change(row, "macro_f1_min5"), change(row, "micro_f1")),
             )
             for row in rows
@@ -258,11 +356,14 @@ def main(root: Path, out: Path, model: Path = PRETRAINED, table: Path | None = N
             "words": words(predictor, y_prob, y_true),
             "consistency": consistency(predictor, y_prob, y_true),
             "not_excluded": listed(predictor, y_prob, y_true),
+            "confirmed": confirmed(predictor, y_prob, y_true),
+            "long_records": long_records(y_prob, y_true),
         }
         evidence["folds"][name] = {"fold": fold, "n_records": len(y_true), **tables}
         parts += [f"## Fold {fold}, {name}, {len(y_true)} records"]
         parts += [words_table(tables["words"]), consistency_table(tables["consistency"])]
-        parts += [listed_table(tables["not_excluded"])]
+        parts += [confirmed_table(tables["confirmed"]), listed_table(tables["not_excluded"])]
+        parts += [long_table(tables["long_records"])]
     parts += [f"## Stated pairs, {pairs['n_records']:,} records", pairs_table(pairs)]
     out.mkdir(parents=True, exist_ok=True)
     (out / "evidence.json").write_text(json.dumps(evidence, indent=1) + "\n")

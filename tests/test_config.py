@@ -32,8 +32,8 @@ SCHEMAS = {
 SETTINGS = {
     "app": """
         device host hosts language max_files max_mb max_waiting model n_similar n_threads
-        operating_point port precision run.name run.root sensitivity source threshold_rule
-        timeout_s
+        operating_point port precision run.name run.root sensitivity show_ids similar_root source
+        threshold_rule timeout_s
     """,
     "check": """
         data.allow_missing data.allow_unreadable data.cache_dir data.codes data.fs data.held_out
@@ -46,18 +46,18 @@ SETTINGS = {
     """,
     "compare": """
         baseline data.allow_missing data.cache_dir data.n_workers data.root data.source
-        device fold n_resamples out root runs x
+        device fold n_resamples out root runs wait_s x
     """,
     "ensemble": """
         average data.allow_missing data.cache_dir data.n_workers data.root device run.name
-        run.root runs
+        run.root runs wait_s
     """,
     "evaluate": """
         batch_size data.allow_missing data.allow_unreadable data.cache_dir data.codes
         data.fs data.kind data.min_positives data.n_workers data.name data.patients
         data.ptbxl data.query data.read.fs data.read.gain data.read.leads data.read.units
         data.root data.source data.table device fold labelled_only model n_bootstrap report
-        run.name run.root
+        run.name run.root wait_s
     """,
     "export": """
         model out private repo revision run.name run.root to
@@ -65,13 +65,14 @@ SETTINGS = {
     "predict": """
         batch_size device language measurements model n_attributions n_similar not_excluded
         operating_point precision questions read.fs read.gain read.leads read.units records report
-        run.name run.root sensitivity source threshold_rule waveform.allow_flat waveform.allow_gaps
-        waveform.allow_missing_leads waveform.allow_short windows.max_hours windows.step_s
-        windows.sustained_s
+        report_language run.name run.root sensitivity show_ids source threshold_rule
+        waveform.allow_flat waveform.allow_gaps waveform.allow_missing_leads waveform.allow_short
+        windows.max_hours windows.step_s windows.sustained_s
     """,
     "ptbxl": """
         data.allow_missing data.cache_dir data.fs data.n_workers data.root download
-        n_downloads n_retries timeout_s url verify waveform.allow_flat waveform.allow_gaps
+        n_downloads n_retries timeout_s url verify wait_s waveform.allow_flat
+        waveform.allow_gaps
         waveform.allow_short waveform.duration_s waveform.fs
         waveform.high_hz waveform.low_hz
     """,
@@ -94,8 +95,8 @@ SETTINGS = {
         optim.text_lr optim.warmup optim.weight_decay precision run.name run.root
         save_every_s seed text.depth text.language text.locked text.lora_alpha
         text.lora_rank text.max_tokens text.n_heads text.name text.pool text.vocab_size
-        text.width vocabulary waveform.allow_flat waveform.allow_gaps waveform.allow_short
-        waveform.duration_s waveform.fs waveform.high_hz waveform.low_hz
+        text.width vocabulary wait_s waveform.allow_flat waveform.allow_gaps
+        waveform.allow_short waveform.duration_s waveform.fs waveform.high_hz waveform.low_hz
     """,
     "vocabulary": """
         columns language mapping names out query table

@@ -7,7 +7,9 @@ import json
 import re
 import struct
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +30,12 @@ pytest.importorskip("defusedxml", reason="needs the extra [formats]")
 pytest.importorskip("ecgdatakit", reason="needs the extra [formats]")
 
 FS = 500
+# Whose the written recordings are: no real person.
+NAME, PATIENT, EXAM = "Mustermann", "P-4711", "E-0815"
+EDF_PATIENT = edfio.Patient(code=PATIENT, sex="F", birthdate=date(1950, 5, 6), name=NAME)
+EDF_RECORDING = edfio.Recording(
+    startdate=date(2020, 1, 31), hospital_administration_code=EXAM, equipment_code="ECG-1"
+)
 
 
 def ecg(n: int = 10 * FS, fs: int = FS) -> np.ndarray:
@@ -41,17 +49,24 @@ def ecg(n: int = 10 * FS, fs: int = FS) -> np.ndarray:
     return np.rint(leads).astype(np.int16)
 
 
-def edf(uv: np.ndarray, fs: int = FS, unit: str = "uV", **header: str) -> bytes:
+def edf(uv: np.ndarray, fs: int = FS, unit: str = "uV", **header: Any) -> bytes:
     """Write an EDF file; all writers take 12 leads in uV and return the content of a file."""
     scale = {"uV": 1.0, "mV": 1e-3}[unit]
     full = (-32768 * scale, 32767 * scale)
     signals = [
         edfio.EdfSignal(
-            row * scale, fs, label=f"ECG {lead}", physical_dimension=unit, physical_range=full
+            row * scale,
+            fs,
+            label=f"ECG {lead}",
+            physical_dimension=unit,
+            physical_range=full,
+            prefiltering="HP:0.05Hz LP:150Hz N:50Hz",
         )
         for row, lead in zip(uv, LEADS, strict=True)
     ]
-    return edfio.Edf(signals, **header).to_bytes()
+    return edfio.Edf(
+        signals, **({"patient": EDF_PATIENT, "recording": EDF_RECORDING} | header)
+    ).to_bytes()
 
 
 def bdf(uv: np.ndarray, fs: int = FS) -> bytes:
@@ -91,6 +106,8 @@ def dicom_group(
         channel.ChannelSensitivityCorrectionFactor = "1"
         channel.ChannelBaseline = "100" if lead == "I" else "0"
         channel.WaveformBitsStored = 16
+        channel.FilterLowFrequency, channel.FilterHighFrequency = "0.05", "150"
+        channel.NotchFilterFrequency = "50"
         channels.append(channel)
         stored.append(row - 100 if lead == "I" else row)
     group.ChannelDefinitionSequence = channels
@@ -112,9 +129,17 @@ def dicom(
     dataset.WaveformSequence = groups or [
         dicom_group(uv[:, : len(uv.T) // 2], fs, origin="DERIVED"), dicom_group(uv, fs)
     ]  # fmt: skip
-    note = pydicom.Dataset()
+    dataset.PatientName, dataset.PatientID = f"{NAME}^Erika", PATIENT
+    dataset.PatientAge, dataset.PatientSex, dataset.PatientBirthDate = "069Y", "F", "19500506"
+    dataset.AccessionNumber, dataset.AcquisitionDateTime = EXAM, "20200131095930.5+0100"
+    dataset.Manufacturer, dataset.ManufacturerModelName = "ACME", "ECG-1"
+    dataset.DeviceSerialNumber, dataset.SoftwareVersions = "S1", "1.2"
+    note, interval, concept = (pydicom.Dataset() for _ in range(3))
     note.UnformattedTextValue = "Sinus rhythm"
-    dataset.WaveformAnnotationSequence = [note]
+    concept.CodeValue, concept.CodingSchemeDesignator = "2:15872", "MDC"
+    concept.CodeMeaning = "PR Interval"
+    interval.ConceptNameCodeSequence, interval.NumericValue = [concept], "161"
+    dataset.WaveformAnnotationSequence = [note, interval]
     dataset.file_meta = pydicom.dataset.FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax
     file = io.BytesIO()
@@ -134,6 +159,41 @@ def dicom_groups(uv: np.ndarray, fs: int = FS) -> bytes:
         groups.append(dicom_group(rows, fs, leads, byte_order=">", start_ms=0))
         groups[-1].WaveformPaddingValue = bytes(2)
     return dicom(uv, fs, groups, "9.1.2", "1.2.840.10008.1.2.2")
+
+
+AECG_HEAD = (
+    f'<id root="1.2.3" extension="{EXAM}"/>'
+    '<effectiveTime><low value="20200131095930.500+0100"/></effectiveTime>'
+    "<componentOf><timepointEvent><componentOf><subjectAssignment><subject><trialSubject>"
+    f'<id extension="{PATIENT}"/><subjectDemographicPerson><name>{NAME}</name>'
+    '<administrativeGenderCode code="F"/></subjectDemographicPerson></trialSubject></subject>'
+    "</subjectAssignment></componentOf></timepointEvent></componentOf>"
+    '<controlVariable><relatedObservation><code code="21612-7"/><value value="69" unit="a"/>'
+    "</relatedObservation></controlVariable>"
+)
+AECG_SERIES = (
+    "<author><seriesAuthor><manufacturedSeriesDevice><id extension='S1'/>"
+    "<manufacturerModelName>ECG-1</manufacturerModelName><softwareName>1.2</softwareName>"
+    "</manufacturedSeriesDevice><manufacturerOrganization><name>ACME</name>"
+    "</manufacturerOrganization></seriesAuthor></author>"
+    + "".join(
+        f'<controlVariable><controlVariable><code code="MDC_ECG_CTL_VBL_ATTR_FILTER_{kind}"/>'
+        f'<component><controlVariable><code code="MDC_ECG_CTL_VBL_ATTR_FILTER_{freq}_FREQ"/>'
+        f'<value value="{hz}" unit="Hz"/></controlVariable></component></controlVariable>'
+        "</controlVariable>"
+        for kind, freq, hz in (
+            ("HIGH_PASS", "CUTOFF", "0.05"), ("LOW_PASS", "CUTOFF", "150"), ("NOTCH", "NOTCH", "50")
+        )
+    )
+    + "<subjectOf><annotationSet>"
+    '<component><annotation><code code="MDC_ECG_TIME_PD_PR"/><value value="0.161" unit="s"/>'
+    '</annotation></component><component><annotation><code code="MDC_ECG_INTERPRETATION"/>'
+    '<component><annotation><code code="MDC_ECG_INTERPRETATION_STATEMENT"/>'
+    "<value>Sinus rhythm</value></annotation></component></annotation></component>"
+    '<component><annotation><code code="MDC_ECG_BEAT"/><component><annotation>'
+    '<code code="MDC_ECG_TIME_PD_QRS"/><value value="90" unit="ms"/></annotation></component>'
+    "</annotation></component></annotationSet></subjectOf>"
+)  # fmt: skip
 
 
 def aecg(uv: np.ndarray, fs: int = FS, head: str = "", leads: tuple[str, ...] = LEADS) -> bytes:
@@ -159,10 +219,23 @@ def aecg(uv: np.ndarray, fs: int = FS, head: str = "", leads: tuple[str, ...] = 
     return (
         f'<?xml version="1.0" encoding="UTF-8"?>{head}'
         '<AnnotatedECG xmlns="urn:hl7-org:v3" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">'
-        f'<component><series><code code="RHYTHM"/>{sequences(uv)}<derivation><derivedSeries>'
+        f"{AECG_HEAD}<component><series>{AECG_SERIES}"
+        f'<code code="RHYTHM"/>{sequences(uv)}<derivation><derivedSeries>'
         f'<code code="REPRESENTATIVE_BEAT"/>{sequences(uv[:, :10])}</derivedSeries></derivation>'
         "</series></component></AnnotatedECG>"
     ).encode()
+
+
+MUSE_HEAD = (
+    f"<PatientDemographics><PatientID>{PATIENT}</PatientID><PatientAge>69</PatientAge><AgeUnits>"
+    f"YEARS</AgeUnits><Gender>FEMALE</Gender><PatientLastName>{NAME}</PatientLastName>"
+    "</PatientDemographics><TestDemographics><AcquisitionDevice>ECG-1</AcquisitionDevice>"
+    "<AcquisitionTime>09:59:30</AcquisitionTime><AcquisitionDate>01-31-2020</AcquisitionDate>"
+    "<CartNumber>S1</CartNumber><AcquisitionSoftwareVersion>1.2</AcquisitionSoftwareVersion>"
+    f"</TestDemographics><Order><RequisitionNumber>{EXAM}</RequisitionNumber></Order>"
+    "<RestingECGMeasurements><PRInterval>161</PRInterval><TAxis>999</TAxis>"
+    "</RestingECGMeasurements>"
+)
 
 
 def muse(uv: np.ndarray, fs: int = FS, kind: str = "Rhythm", step: float = 2.0) -> bytes:
@@ -181,9 +254,10 @@ def muse(uv: np.ndarray, fs: int = FS, kind: str = "Rhythm", step: float = 2.0) 
         )
     return (
         '<?xml version="1.0" encoding="ISO-8859-1"?>\n<!DOCTYPE RestingECG SYSTEM "restecg.dtd">\n'
-        "<RestingECG><Diagnosis><DiagnosisStatement><StmtText>Sinus rhythm</StmtText>"
+        f"<RestingECG>{MUSE_HEAD}<Diagnosis><DiagnosisStatement><StmtText>Sinus rhythm</StmtText>"
         "</DiagnosisStatement></Diagnosis><Waveform><WaveformType>Median</WaveformType></Waveform>"
-        f"<Waveform><WaveformType>{kind}</WaveformType><SampleBase>{fs}</SampleBase>"
+        f"<Waveform><WaveformType>{kind}</WaveformType><HighPassFilter>5</HighPassFilter>"
+        f"<LowPassFilter>150</LowPassFilter><ACFilter>50</ACFilter><SampleBase>{fs}</SampleBase>"
         f"<SampleExponent>0</SampleExponent>{text}</Waveform></RestingECG>"
     ).encode("latin-1")
 
@@ -321,6 +395,19 @@ def json_export(uv: np.ndarray, fs: int = FS) -> bytes:
     ).encode()
 
 
+CARDIOSOFT_HEAD = (
+    "<ObservationDateTime><Hour>9</Hour><Minute>59</Minute><Second>30</Second><Day>31</Day>"
+    "<Month>1</Month><Year>2020</Year></ObservationDateTime><ClinicalInfo><DeviceInfo><Desc>ECG-1"
+    "</Desc><SoftwareVer>1.2</SoftwareVer></DeviceInfo></ClinicalInfo><PatientVisit><OrderNumber>"
+    f"{EXAM}</OrderNumber></PatientVisit><PatientInfo><PID>{PATIENT}</PID><Name><FamilyName>{NAME}"
+    '</FamilyName></Name><Age units="Years">69</Age><Gender>FEMALE</Gender></PatientInfo>'
+    '<FilterSetting><Filter50Hz>yes</Filter50Hz><LowPass units="Hz">150</LowPass></FilterSetting>'
+    "<Interpretation><Diagnosis><DiagnosisText>Sinus rhythm</DiagnosisText></Diagnosis>"
+    '</Interpretation><RestingECGMeasurements><PQInterval units="ms">161</PQInterval>'
+    "</RestingECGMeasurements>"
+)
+
+
 def cardiosoft(uv: np.ndarray, fs: int = FS) -> bytes:
     """Write a GE CardioSoft export with counts of 0.5 uV as text."""
     leads = "".join(
@@ -328,7 +415,7 @@ def cardiosoft(uv: np.ndarray, fs: int = FS) -> bytes:
         for row, lead in zip(uv, LEADS, strict=True)
     )
     return (
-        '<?xml version="1.0" encoding="ISO-8859-1"?><CardiologyXML><StripData>'
+        f'<?xml version="1.0" encoding="ISO-8859-1"?><CardiologyXML>{CARDIOSOFT_HEAD}<StripData>'
         f'<NumberOfLeads>12</NumberOfLeads><SampleRate units="Hz">{fs}</SampleRate>'
         f"<ChannelSampleCountTotal>{uv.shape[1]}</ChannelSampleCountTotal>"
         f'<Resolution units="uVperLsb">0.5</Resolution>{leads}</StripData></CardiologyXML>'
@@ -361,8 +448,16 @@ def sierra(uv: np.ndarray, fs: int = FS, compressed: bool = True, resolution: st
     return (
         '<?xml version="1.0" encoding="utf-16"?><restingecgdata xmlns="http://www3.medical.philips.'
         'com"><documentinfo><documenttype>PhilipsECG</documenttype><documentversion>1.04'
-        "</documentversion></documentinfo><dataacquisition><signalcharacteristics>"
-        f"<samplingrate>{fs}</samplingrate></signalcharacteristics></dataacquisition><waveforms>"
+        '</documentversion></documentinfo><dataacquisition date="2020-01-31" time="09:59:30">'
+        '<machine machineid="S1" detaildescription="ACME:M1:1.2">ECG-1</machine>'
+        f"<signalcharacteristics><samplingrate>{fs}</samplingrate><hipass>0.05</hipass>"
+        "<lowpass>150</lowpass></signalcharacteristics></dataacquisition>"
+        f"<patient><generalpatientdata><patientid>{PATIENT}</patientid><name><lastname>{NAME}"
+        "</lastname></name><age><years>69</years></age><sex>Female</sex></generalpatientdata>"
+        "</patient><internalmeasurements><globalmeasurements><meanprint>161</meanprint>"
+        "</globalmeasurements></internalmeasurements><interpretations><interpretation><statement>"
+        "<leftstatement>Sinus rhythm</leftstatement></statement></interpretation>"
+        "</interpretations><waveforms>"
         f'<parsedwaveforms dataencoding="Base64" {"compression=" if compressed else "x="}"XLI" '
         f'numberofleads="12" leadlabels="{" ".join(LEADS)}" samplespersecond="{fs}" '
         f'durationperchannel="{1000 * uv.shape[1] // fs}" resolution="{resolution}">'
@@ -378,7 +473,13 @@ def mortara(uv: np.ndarray, fs: int = FS) -> bytes:
         f'DATA="{base64.b64encode((2 * row).astype("<i2").tobytes()).decode()}"/>'
         for row, lead in zip(uv, LEADS, strict=True)
     )
-    return f'<ECG ACQUISITION_TIME="20200101120000">{channels}</ECG>'.encode()
+    return (
+        '<ECG ACQUISITION_TIME="20200131095930" AGE="69" AGE_UNITS="YEARS">'
+        f'<SUBJECT ID="{PATIENT}" LAST_NAME="{NAME}" GENDER="FEMALE"/>'
+        '<SOURCE TYPE="ELI" MODEL="ECG-1" LOW_PASS_FILTER="150"/><AUTOMATIC_INTERPRETATION>'
+        '<STATEMENT TEXT="Sinus rhythm"/>'
+        f"</AUTOMATIC_INTERPRETATION>{channels}</ECG>"
+    ).encode()
 
 
 def huffman(row: np.ndarray) -> bytes:
@@ -405,7 +506,13 @@ def scp(uv: np.ndarray, fs: int = FS, compressed: bool = True) -> bytes:
     data = [huffman(row) if compressed else row.tobytes() for row in rows]
     head = struct.pack("<HHBB", 500, round(1e6 / fs), 2 * compressed, 0)
     sizes = struct.pack("<12H", *map(len, data))
-    bodies = {1: b"\xff\0\0", 3: b"\x0c\x84" + leads, 6: head + sizes + b"".join(data)}
+    tags = [
+        (0, NAME.encode() + b"\0"), (2, PATIENT.encode() + b"\0"), (4, b"\x45\0\x01"), (8, b"\x02"),
+        (25, struct.pack("<HBB", 2020, 1, 31)), (26, b"\x09\x3b\x1e"), (27, b"\x05\0"),
+        (28, b"\x96\0"),
+    ]  # fmt: skip
+    patient = b"".join(struct.pack("<BH", tag, len(value)) + value for tag, value in tags)
+    bodies = {1: patient + b"\xff\0\0", 3: b"\x0c\x84" + leads, 6: head + sizes + b"".join(data)}
     if compressed:
         bodies = {1: bodies[1], 2: struct.pack("<H", 19999), 3: bodies[3], 6: bodies[6]}
 
@@ -433,6 +540,8 @@ def mfer(uv: np.ndarray, fs: int = FS) -> bytes:
         (b"\x40", b"MFR Standard 12 leads ECG"), (b"\x01", b"\x01"), (b"\x02", b"\x01\x02\x03"),
         (b"\x08", b"\x01\0"), (b"\x0b", interval), (b"\x0c", struct.pack("<Bbh", 0, -9, 500)),
         (b"\x05", b"\x0c"), (b"\x04", struct.pack("<I", uv.shape[1])), (b"\x06", b"\x01"),
+        (b"\x82", PATIENT.encode()), (b"\x81", NAME.encode()), (b"\x84", b"\x02"),
+        (b"\x85", struct.pack("<HBBBBBHH", 2020, 1, 31, 9, 59, 30, 0, 0)),
         *((b"\x3f" + bytes([i]), b"\x09\x02" + struct.pack("<H", codes[lead]))
           for i, lead in enumerate(LEADS)),
     ]  # fmt: skip
@@ -445,6 +554,8 @@ def ishne(uv: np.ndarray, fs: int = FS, codes: tuple[int, ...] = tuple(range(5, 
     n, n_samples = len(codes), uv.shape[1]
     text = bytearray(522)
     struct.pack_into("<4i", text, 10, 0, n_samples, 522, 522)
+    struct.pack_into("<40s20shhhhh", text, 68, NAME.encode(), PATIENT.encode(), 2, 0, 6, 5, 1950)
+    struct.pack_into("<9h", text, 138, 31, 1, 2020, 31, 1, 2020, 9, 59, 30)
     struct.pack_into("<h", text, 156, n)
     struct.pack_into(f"<{n}h", text, 158, *codes)
     struct.pack_into(f"<{n}h", text, 206, *[500] * n)

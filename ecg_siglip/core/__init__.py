@@ -7,6 +7,7 @@ _MODULE_OF = {
     "find_model": "run_folder",
     "find_runs": "run_folder",
     "from_yaml": "run_folder",
+    "hold": "files",
     "one_line": "files",
     "pick_device": "distributed",
     "run_command": "command_line",

@@ -27,6 +27,8 @@ CONF_DIR = next(
 
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
+# Words at the beginning of the second part of a sentence.
+CONJUNCTION = re.compile(r"(or|and|but|oder|und|aber|sondern|which|that|die|der|das)\b", re.I)
 # Types of settings in words, for errors.
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 
@@ -104,6 +106,40 @@ def _yaml_defaults(command: str) -> dict[str, Any]:
     return values | flatten(own, "")
 
 
+def _with_lone_texts(schema: type, overrides: list[str]) -> list[str]:
+    """Return overrides with each single text of a list of texts as a list of one, in quotes.
+
+    A comma does not divide it: ``questions=Is there AF, or flutter?`` is one question.
+    """
+    names = [name for name, field in setting_fields(schema) if field.metadata["texts"]]
+    changed = []
+    for override in overrides:
+        name, equals, value = override.partition("=")
+        is_text = name.lstrip("+") in names and equals and value not in ("", "null")
+        if is_text and not value.startswith(("[", "${")):
+            override = f"{name}=[{_quoted(value)}]"
+        changed.append(override)
+    return changed
+
+
+def _comma_mistake(name: str, value: str) -> str:
+    """Return an error for a list without quotes in which a comma may be within one text."""
+    inner = value[1:-1]
+    items = [item.strip() for item in inner.split(",")]
+    if not value.startswith("[") or not value.endswith("]") or re.search("[\"']", inner):
+        return ""
+    goes_on = any(CONJUNCTION.match(item) for item in items[1:])
+    has_one_mark = items[-1].endswith("?") and not all(item.endswith("?") for item in items)
+    if len(items) < 2 or not (goes_on or has_one_mark):
+        return ""
+    one = shlex.quote(f"{name}={inner}")
+    several = shlex.quote(f"{name}=[{','.join(map(_quoted, items))}]")
+    return (
+        f"{name}={value}: a comma divides a list; for the shell: {one} for one text, {several} for "
+        f"{len(items)}"
+    )
+
+
 def _list_mistake(schema: type, overrides: list[str]) -> str:
     """Return an error for a list that Hydra would not parse as one; empty if there is none."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -112,6 +148,7 @@ def _list_mistake(schema: type, overrides: list[str]) -> str:
     missing, parser = dataclasses.MISSING, OverridesParser.create()
     lists = [name for name, field in setting_fields(schema) if field.default_factory is not missing]
     item_types = {name: field.metadata["items"] for name, field in setting_fields(schema)}
+    texts = [name for name, field in setting_fields(schema) if field.metadata["texts"]]
     for text in overrides:
         name, equals, value = text.lstrip("+").partition("=")
         if not equals or name not in lists or value.startswith("${"):
@@ -120,6 +157,8 @@ def _list_mistake(schema: type, overrides: list[str]) -> str:
             if mistake := _items_mistake(item_types[name], name, text):
                 return mistake
             continue
+        if name in texts and (mistake := _comma_mistake(name, value)):
+            return mistake
         in_brackets = value.startswith("[") and value.endswith("]")
         inner = value[1:-1] if in_brackets else value
         is_one_path = in_brackets and "," in inner and os.path.exists(inner)
@@ -338,7 +377,7 @@ def run_command(command: str, schema: type, function: Callable[[Any], int | None
         with quiet_if_stdout_closes():
             print(help_page(command, schema, (function.__doc__ or "").strip().splitlines()[0]))
         return
-    overrides = sys.argv[1:]
+    overrides = sys.argv[1:] = _with_lone_texts(schema, sys.argv[1:])
     mistake = _renamed(schema, overrides) or _list_mistake(schema, overrides)
     if mistake := mistake or _override_mistake(command, schema, overrides):
         print(f"{command}: {visible(mistake)}", file=sys.stderr)

@@ -14,6 +14,7 @@ def setting(
     high: float | None = None,
     choices: tuple[str, ...] | None = None,
     items: type | None = None,
+    texts: bool = False,
 ) -> Any:
     """Make a configuration field that carries its own help text and range.
 
@@ -28,8 +29,12 @@ def setting(
         Allowed values.
     items : type, optional
         Dataclass of settings that every item of a list is.
+    texts : bool
+        The items of a list are sentences, which may contain commas: on the command line a single
+        one needs no brackets.
     """
     metadata = {"doc": doc, "low": low, "high": high, "choices": choices, "items": items}
+    metadata["texts"] = texts
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)

@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit
 import requests
 from tqdm import tqdm
 
-from ecg_siglip.core.files import sha256_of, write_file
+from ecg_siglip.core.files import flush, hold, make_folder, sha256_of, write_file
 from ecg_siglip.datasets.records import first_of
 
 SUMS = "SHA256SUMS.txt"
@@ -41,6 +41,7 @@ def download(
     n_downloads: int = 8,
     timeout_s: float = 30.0,
     n_retries: int = 5,
+    wait_s: float = 0.0,
     progress: bool = True,
     verify: bool = False,
 ) -> int:
@@ -64,6 +65,8 @@ def download(
         A connection without data for longer is closed and retried.
     n_retries : int
         Tries per file.
+    wait_s : float, s
+        How long to wait for another process that downloads to the folder.
     progress : bool
         Show a bar on stderr if that is a terminal.
     verify : bool
@@ -81,19 +84,20 @@ def download(
         If the address is not https, a file is not on the server (with its address), cannot be
         downloaded in `n_retries` tries, or repeatedly arrives with another checksum; if
         ``SHA256SUMS.txt`` does not list PTB-XL or lists a path outside of `root`; if `root` has the
-        metadata of another data set; if the disk is full or cannot be written to.
+        metadata of another data set; if the disk is full or cannot be written to; if another
+        process downloads to the folder.
     """
     root, url = Path(root), url.rstrip("/")
     _check_address(url)
     try:
-        listing, sums = _download_sums(url, timeout_s, n_retries)
-        verified = _VerifiedFiles(root, trusted=not verify)
-        _check_metadata(root, url, sums, verified)
-        root.mkdir(parents=True, exist_ok=True)
-        (root / SUMS).write_bytes(listing)
-        required = _required(sums, fs)
-        client = _Client(root, url, timeout_s, n_retries)
-        return _download_all(client, verified, required, n_downloads, progress)
+        with hold(root, wait_s, inside=True):
+            listing, sums = _download_sums(url, timeout_s, n_retries)
+            verified = _VerifiedFiles(root, trusted=not verify)
+            _check_metadata(root, url, sums, verified)
+            write_file(root / SUMS, listing)
+            required = _required(sums, fs)
+            client = _Client(root, url, timeout_s, n_retries)
+            return _download_all(client, verified, required, n_downloads, progress)
     except OSError as error:
         raise _disk_error(error, root) from error
 
@@ -251,7 +255,7 @@ class _Client:
         """Download one file; without a checksum to verify it by, always from the start."""
         path = self.root / name
         part = path.with_name(f"{path.name}.part")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         if sha256 is None:
             part.unlink(missing_ok=True)
         reason, wait_s = "", 0.0
@@ -267,6 +271,7 @@ class _Client:
             except _RetryableError as error:
                 reason, wait_s = str(error), error.wait_s
             else:
+                flush(part)
                 os.replace(part, path)
                 return
         raise ValueError(

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from ecg_siglip.core.files import one_line, remove_leftovers, replace_folder, shown, write_file
+from ecg_siglip.core.files import hold, one_line, replace_folder, shown, write_file
 from ecg_siglip.readers.preparation import prepare_record
 from ecg_siglip.readers.record import read_record
 
@@ -162,8 +162,7 @@ class WaveformCache:
         """
         if not self.path.is_dir():
             try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                with _lock(self.folder / ".lock"):
+                with hold(self.folder, math.inf, inside=True):
                     if not self.path.is_dir():
                         self._build(n_workers, progress)
             except OSError as error:
@@ -183,8 +182,6 @@ class WaveformCache:
         )
 
     def _build(self, n_workers: int | None, progress: bool) -> None:
-        # This process holds the lock, so leftovers are from builds that were killed.
-        remove_leftovers(self.folder)
         free = shutil.disk_usage(self.folder).free
         if free < self.n_bytes:
             raise self._disk_full(f"{free / 1e6:.0f} MB are free")
@@ -195,7 +192,6 @@ class WaveformCache:
                 else:
                     file.truncate(self.n_bytes)
             checksums, unreadable = self._prepare(partial / "signals.i16", n_workers, progress)
-            _fsync(partial / "signals.i16")
             index = {
                 "shape": self.shape,
                 "ecg_id": self.ecg_ids,
@@ -206,7 +202,6 @@ class WaveformCache:
             }
             text = json.dumps(index)
             (partial / "index.json").write_text(f"{text}\n{_crc32_line(text)}")
-            _fsync(partial / "index.json")
 
     def _prepare(
         self, file: Path, n_workers: int | None, progress: bool
@@ -407,24 +402,3 @@ def _n_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Hold a lock that one process at a time can hold; it is released even if that is killed."""
-    import fcntl  # not available on Windows, where only building a cache fails
-
-    with open(path, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(
-                f"waiting for another process that builds a cache in {path.parent}", file=sys.stderr
-            )
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _fsync(path: Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())

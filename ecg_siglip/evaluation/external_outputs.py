@@ -206,6 +206,7 @@ def write_report(
             fs = float(waveform["to_fs"])
             worst.append(case | {"signal": from_int16(record.signal), "fs": fs})
     report = FoldReport(
+        model_simulated=bool(run.predictor.artifact.provenance.simulated),
         title=f"{settings.run.name} on {predictions.name}",
         scores=scores,
         rows=per_finding,

@@ -257,6 +257,7 @@ def write_report(
         tables=[part.section() for part in tables],
         context=context(settings, run, data),
         rule=artifact.default_rule,
+        model_simulated=bool(artifact.provenance.simulated),
         details=finding_details(
             predictions.y_true,
             predictions.y_prob,

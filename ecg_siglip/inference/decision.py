@@ -14,6 +14,7 @@ from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.consistency import consistent, evidence, strongest_exclusion
 from ecg_siglip.metrics.decision_rules import DEFAULT_RULE
 from ecg_siglip.metrics.likelihood import LIKELIHOODS
+from ecg_siglip.metrics.operating_points import with_minimum
 from ecg_siglip.models.artifact import Artifact, Tuning
 from ecg_siglip.vocabulary.relations import critical_findings, implied_pairs
 
@@ -111,7 +112,7 @@ def make_decision(
         See ``leads.available_leads``.
     rule : str
         A threshold rule, or ``sensitivity_0.9`` or ``precision_0.8``, see
-        ``metrics.operating_points``.
+        ``metrics.operating_points``, whose ``with_minimum`` is applied.
     sensitivity : float, optional
         Not excluded is also what would be reported at this sensitivity: the full list.
 
@@ -137,7 +138,7 @@ def make_decision(
     return Decision(
         codes,
         tuple(artifact.names),
-        known[rule],
+        with_minimum(rule, known[rule]),
         tuning.thresholds[artifact.default_rule],
         assessable & ~(never & rule.startswith("sensitivity_")),
         assessable,

@@ -14,13 +14,13 @@ from ecg_siglip.core.files import one_line
 from ecg_siglip.inference.decision import Decision
 from ecg_siglip.inference.prediction import Finding, Prediction, SimilarRecord
 from ecg_siglip.inference.predictor import Predictor
-from ecg_siglip.inference.questions import interpret_question
+from ecg_siglip.inference.questions import question_about
 from ecg_siglip.inference.sliding_window import bridge_gaps, predict_windows
 from ecg_siglip.inference.timeline import Timeline, Windows, representative_window
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.models.neighbors import NOVEL, Neighbors
 from ecg_siglip.readers.limits import MAX_HOURS
-from ecg_siglip.readers.preparation import PreparedRecord
+from ecg_siglip.readers.preparation import PreparedRecord, recorded_signal
 from ecg_siglip.readers.record import Record, Source, open_record
 from ecg_siglip.signals.leads import (
     available_leads,
@@ -101,9 +101,12 @@ def predict_records(
     return [
         replace(
             prediction,
+            # Without show_ids, no object that is printed, drawn or kept has them.
+            identity=prediction.identity
+            if settings.show_ids
+            else prediction.identity.without_ids(),
             questions=[
-                interpret_question(predictor, prediction.signal, question)
-                for question in settings.questions
+                question_about(predictor, prediction, question) for question in settings.questions
             ],
         )
         for prediction in predictions
@@ -197,6 +200,10 @@ def _predict_batch(
             record.warnings,
             available=record.available,
             measurements=record.measurements,
+            recorded=record.recorded,
+            identity=record.identity,
+            device=record.device,
+            model_simulated=predictor.artifact.provenance.simulated,
         )
         is_complete = bool(record.available.all())
         predictions.append(
@@ -266,6 +273,10 @@ def predict_long_record(
         timeline=timeline,
         available=available,
         measurements=measured if settings.measurements else None,
+        recorded=recorded_signal(window, window_s),
+        identity=first_sample.identity,
+        device=first_sample.device,
+        model_simulated=predictor.artifact.provenance.simulated,
     )
     _, embedding_BD = predictor.forward(signal[None])
     is_complete = bool(available.all())

@@ -10,8 +10,12 @@ from typing import Any
 import numpy as np
 
 from ecg_siglip.core.files import UNPRINTABLE
+from ecg_siglip.core.translation import ENGLISH
+from ecg_siglip.inference.measured_questions import MeasuredQuestion
 from ecg_siglip.inference.timeline import Timeline
 from ecg_siglip.metrics.likelihood import likelihood_word
+from ecg_siglip.readers.identity import DeviceResults, Identity
+from ecg_siglip.readers.preparation import RecordedSignal
 from ecg_siglip.signals.measurements import Measurements
 from ecg_siglip.vocabulary.question_matching import Match
 
@@ -82,8 +86,27 @@ class SimilarRecord:
 
 
 @dataclass(frozen=True)
+class LackingTerm:
+    """A term of a question that the vocabulary of a model has no finding for.
+
+    Attributes
+    ----------
+    name : str
+        In the language of the question.
+    nearest : tuple of Match
+        Findings of the model that are related, but not the same.
+    text : str
+        The same as a sentence.
+    """
+
+    name: str
+    nearest: tuple[Match, ...]
+    text: str
+
+
+@dataclass(frozen=True)
 class QuestionResult:
-    """Findings that match a question, and the score of its words.
+    """Findings and measurements that a question is about, and the score of its words.
 
     Attributes
     ----------
@@ -99,6 +122,10 @@ class QuestionResult:
         Score of the words as they are written, not calibrated.
     notes : tuple of str
         Remarks that a reader of the result needs, one sentence each.
+    language : str
+        Of the question, and of names and sentences of the result.
+    measured : tuple of MeasuredQuestion
+    lacking : tuple of LackingTerm
     """
 
     question: str
@@ -106,11 +133,20 @@ class QuestionResult:
     nearest_prompts: tuple[Match, ...]
     probability: float | None
     notes: tuple[str, ...]
+    language: str = ENGLISH
+    measured: tuple[MeasuredQuestion, ...] = ()
+    lacking: tuple[LackingTerm, ...] = ()
 
     @property
     def no_match(self) -> bool:
-        """Whether the question matches no finding of the model."""
-        return not self.matches
+        """Whether the question is about nothing that is known."""
+        return not (self.matches or self.measured or self.lacking)
+
+    @property
+    def sentences(self) -> list[str]:
+        """The measurements and the terms that are lacking, one text each."""
+        texts = [each.text(self.language) for each in self.measured]
+        return texts + [term.text for term in self.lacking]
 
     @property
     def misread(self) -> bool:
@@ -129,7 +165,13 @@ class QuestionResult:
 
         return {
             "question": self.question,
+            "language": self.language,
             "matches": rows(self.matches),
+            "measurements": [each.to_dict(self.language) for each in self.measured],
+            "lacking": [
+                {"name": term.name, "text": term.text, "nearest": rows(term.nearest)}
+                for term in self.lacking
+            ],
             "no_match": self.no_match,
             "nearest_prompts": rows(self.nearest_prompts),
             "misread": self.misread,
@@ -162,8 +204,17 @@ class Prediction:
         Leads that the record has; null: all.
     questions : list of QuestionResult
         Result of each question.
+    model_simulated : bool, optional
+        Whether the model was trained on simulated ECGs only; null if it is not noted.
     measurements : Measurements, optional
         Rate, intervals, axes and amplitudes; of a long record, in the window of ``signal``.
+    recorded : RecordedSignal, optional
+        What ``signal`` was made from, to be drawn.
+    identity : Identity
+        Time, device and filters as the file states them; patient, age and sex only with
+        ``show_ids``.
+    device : DeviceResults
+        Measurements and statements of the device, as the file states them.
     """
 
     record: str
@@ -176,6 +227,10 @@ class Prediction:
     available: np.ndarray | None = None
     questions: list[QuestionResult] = field(default_factory=list)
     measurements: Measurements | None = None
+    recorded: RecordedSignal | None = None
+    identity: Identity = Identity()
+    device: DeviceResults = DeviceResults()
+    model_simulated: bool | None = None
 
     def alternatives(self, code: str) -> list[Finding]:
         """Return the findings that a finding is reported in place of, the likeliest first."""
@@ -211,8 +266,11 @@ class Prediction:
                 f.code: round(f.probability, 6) if f.assessable else None for f in self.findings
             },
             "model": model,
+            "model_simulated": self.model_simulated,
             "warnings": self.warnings,
             "novelty": None if self.novelty is None else round(self.novelty, 4),
+            **({"recording": recording} if (recording := self.identity.to_dict()) else {}),
+            **({"device": self.device.to_dict()} if self.device else {}),
             **({"measurements": self.measurements.to_dict()} if self.measurements else {}),
             **({"similar": [asdict(each) for each in self.similar]} if self.similar else {}),
             **({"questions": self._questions_json()} if self.questions else {}),
@@ -239,7 +297,10 @@ class Prediction:
         of_code, rows = {f.code: f for f in self.findings}, []
         for result in self.questions:
             row = result.to_dict()
-            for match in row["matches"]:
+            nearest = [match for term in row["lacking"] for match in term["nearest"]]
+            for match in nearest:
+                del match["closeness"]
+            for match in (*row["matches"], *nearest):
                 finding = of_code[match["code"]]
                 match["probability"] = round(finding.probability, 6) if finding.assessable else None
                 match["present"] = finding.present

@@ -10,6 +10,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -189,7 +190,7 @@ class Predictor:
         other.artifact = self.artifact.for_source(name)
         return other
 
-    def prepare(self, record: Record, **allowed: bool) -> np.ndarray:
+    def prepare(self, record: Record, **allowed: Any) -> np.ndarray:
         """Return the signal of ``prepare_record``, (12, n_samples) int16, uV."""
         return self.prepare_record(record, **allowed).signal
 
@@ -199,15 +200,17 @@ class Predictor:
         allow_short: bool = False,
         allow_flat: bool = False,
         allow_gaps: bool = False,
-        allow_missing_leads: bool = False,
+        allow_missing_leads: bool | None = False,
     ) -> PreparedRecord:
         """Prepare a record for this model.
 
         Parameters
         ----------
         record : Record
-        allow_short, allow_flat, allow_gaps, allow_missing_leads : bool
+        allow_short, allow_flat, allow_gaps : bool
             See ``preprocessing.prepare_signal``.
+        allow_missing_leads : bool, optional
+            The same; null: if the model was trained with fewer leads.
 
         Raises
         ------
@@ -219,6 +222,8 @@ class Predictor:
         spec["allow_short"] |= allow_short
         spec["allow_flat"] |= allow_flat
         spec["allow_gaps"] = allow_gaps or spec.get("allow_gaps", False)
+        if allow_missing_leads is None:
+            allow_missing_leads = bool(self.artifact.fewer_leads)
         spec["allow_missing_leads"] = allow_missing_leads
         nonflat = nonflat_leads(record.signal, record.leads) if spec["allow_flat"] else []
         leads = tuple(record.leads[i] for i in nonflat)

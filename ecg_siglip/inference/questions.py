@@ -1,25 +1,49 @@
-"""Questions in free words about one record, matched to findings and read by the text encoder."""
+"""Questions in free words about one record: findings, measurements, and the text encoder."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import torch
 
-from ecg_siglip.inference.prediction import QuestionResult
+from ecg_siglip.core.translation import ENGLISH, LANGUAGE_NAMES, Translate, translator
+from ecg_siglip.inference.measured_questions import measured_question
+from ecg_siglip.inference.prediction import LackingTerm, Prediction, QuestionResult
 from ecg_siglip.inference.predictor import Predictor
+from ecg_siglip.models.artifact import Artifact
+from ecg_siglip.signals.measurements import Measurements
 from ecg_siglip.signals.preprocessing import from_int16
+from ecg_siglip.vocabulary.measurement_questions import MeasurementQuery
+from ecg_siglip.vocabulary.other_terms import OtherTerm
+from ecg_siglip.vocabulary.plain_text import question_language
 from ecg_siglip.vocabulary.question_matching import (
     N_SHOWN,
     NEGATION,
     Match,
     check_question,
-    match_question,
+    nearest_findings,
+    question_subjects,
     without_frame,
 )
 
 
-def interpret_question(predictor: Predictor, signal: np.ndarray, question: str) -> QuestionResult:
-    """Match a question in free words to findings, and score its words for a record.
+def question_about(predictor: Predictor, prediction: Prediction, question: str) -> QuestionResult:
+    """Return the result of a question about a predicted record (as ``interpret_question``)."""
+    is_part = prediction.timeline is not None
+    return interpret_question(
+        predictor, prediction.signal, question, prediction.measurements, is_part
+    )
+
+
+def interpret_question(
+    predictor: Predictor,
+    signal: np.ndarray,
+    question: str,
+    measurements: Measurements | None = None,
+    is_part: bool = False,
+) -> QuestionResult:
+    """Match a question in free words to findings and measurements of a record, and score its words.
 
     Parameters
     ----------
@@ -28,12 +52,16 @@ def interpret_question(predictor: Predictor, signal: np.ndarray, question: str) 
         A prepared record, see ``Predictor.prepare``.
     question : str
         At most ``MAX_CHARACTERS`` long.
+    measurements : Measurements, optional
+        Of the record.
+    is_part : bool
+        The signal is a part of a longer record.
 
     Returns
     -------
     QuestionResult
-        Where the question matches findings, their calibrated probabilities in the record's
-        ``Prediction`` are the result to use.
+        In the language of the question. Where it matches findings, their calibrated probabilities
+        in the record's ``Prediction`` are the result to use.
 
     Raises
     ------
@@ -42,32 +70,97 @@ def interpret_question(predictor: Predictor, signal: np.ndarray, question: str) 
     """
     question = check_question(question)
     artifact = predictor.artifact
+    own = artifact.vocabulary.language
+    language = question_language(question, own if own in LANGUAGE_NAMES else ENGLISH)
+    _ = translator(language)
     held_out = artifact.provenance.held_out
-    matches = match_question(question, [*artifact.codes, *held_out], artifact.vocabulary)
-    held_out_match = matches[0].name if matches and matches[0].code in held_out else ""
-    if held_out_match:
+    known = [*artifact.codes, *held_out]
+    subjects = question_subjects(question, known, artifact.vocabulary, language)
+    queries = subjects.measurements
+    matches = (*subjects.findings, *_same_subject(question, queries, subjects.findings, artifact))
+    held_out_match = ""
+    if matches and matches[0].code in held_out:
+        (held_out_match,) = artifact.vocabulary.names([matches[0].code], language)
         matches = ()
-    else:
-        matches = tuple(match for match in matches if match.code not in held_out)
+    matches = tuple(match for match in matches if match.code not in held_out)
     probability, nearest_prompts = _score_words(predictor, signal, question)
+    result = QuestionResult(
+        question,
+        _named_in(language, matches, artifact),
+        nearest_prompts,
+        probability,
+        (),
+        language,
+        tuple(measured_question(query, measurements) for query in queries) if measurements else (),
+        tuple(_lacking(term, artifact, language) for term in subjects.lacking),
+    )
+    notes = _notes(result, _, held_out_match, bool(queries))
+    if queries and measurements is None:
+        notes.append(_("Rate, intervals and axes were not measured (measurements=false)."))
+    elif queries and is_part:
+        notes.append(_("Measured in the part of the record that is shown."))
+    return replace(result, notes=tuple(notes))
+
+
+def _notes(result: QuestionResult, _: Translate, held_out: str, is_measurement: bool) -> list[str]:
+    """Return remarks about a result; ``held_out`` is the finding that it is about, if it was."""
     notes = []
-    if NEGATION.search(question.casefold()):
+    if NEGATION.search(result.question.casefold()):
         notes.append(
-            "'no', 'not' and 'without' are not understood: the result is for the finding itself."
+            _("'no', 'not' and 'without' are not understood: the result is for the finding itself.")
         )
-    if held_out_match:
+    if held_out:
+        text = _(
+            "%(name)s was held out of this model's training (data.held_out): only the probability "
+            "of the words themselves is available, not calibrated."
+        )
+        notes.append(text % {"name": held_out})
+    elif result.no_match and not is_measurement:
         notes.append(
-            f"{held_out_match} was held out of this model's training (data.held_out): only the "
-            "probability of the words themselves is available, not calibrated."
+            _(
+                "Nothing that this model knows matches the question. Its words are far from all "
+                "that the model was trained on: do not rely on their probability."
+            )
         )
-    elif not matches:
-        notes.append(
-            "These words are far from all that the model was trained on: do not rely on the "
-            "probability."
-        )
-    if probability is None:
-        notes.append("This model has no text tower: questions are only matched to its findings.")
-    return QuestionResult(question, matches, nearest_prompts, probability, tuple(notes))
+    if result.probability is None:
+        notes.append(_("This model has no text tower: questions are only matched to its findings."))
+    return notes
+
+
+def _same_subject(
+    question: str,
+    queries: tuple[MeasurementQuery, ...],
+    matches: tuple[Match, ...],
+    artifact: Artifact,
+) -> list[Match]:
+    """Return the findings about the same as a measurement that are not among the matches."""
+    matched = {match.code for match in matches}
+    codes = dict.fromkeys(
+        code
+        for query in queries
+        for code in query.findings
+        if code in artifact.codes and code not in matched
+    )
+    return nearest_findings(question, [*codes], artifact.vocabulary) if codes else []
+
+
+def _named_in(language: str, matches: tuple[Match, ...], artifact: Artifact) -> tuple[Match, ...]:
+    """Return matches with the names of the findings in a language."""
+    names = artifact.vocabulary.names([match.code for match in matches], language)
+    return tuple(replace(m, name=name) for m, name in zip(matches, names, strict=True))
+
+
+def _lacking(term: OtherTerm, artifact: Artifact, language: str) -> LackingTerm:
+    """Return a term that the vocabulary lacks, with the nearest findings of the model."""
+    _ = translator(language)
+    codes = [code for code in term.nearest if code in artifact.codes]
+    nearest = _named_in(language, tuple(Match(code, "", 0.0) for code in codes), artifact)
+    name = term.name_in(language)
+    text = _("No statement for %(name)s in this model's vocabulary.") % {"name": name}
+    if nearest:
+        names = ", ".join(match.name for match in nearest)
+        text += " " + _("Nearest: %(names)s (related, not the same).") % {"names": names}
+    return LackingTerm(name, nearest, text)
 
 
 @torch.inference_mode()

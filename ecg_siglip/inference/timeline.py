@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, logit
 
+from ecg_siglip.core.translation import Translate
+
 TOLERANCE_S = 0.05  # a shorter rest at the end of a record is a rounding error
 SUSTAINED_S = 30.0
 
@@ -197,19 +199,17 @@ class Timeline:
         """Return the start of the most likely window of a finding, s."""
         return round(float(self.windows.starts_s[self.best[self.codes.index(code)]]), 3)
 
-    def note(self) -> str:
+    def note(self, _: Translate = str) -> str:
         """Return a sentence about the part of the record that is shown."""
         start = float(self.windows.starts_s[self.shown])
-        number = (
-            1
-            + int(np.sum(self.windows.starts_s < start))
-            + sum(skipped < start for skipped, _ in self.windows.skipped)
+        number = 1 + int(np.sum(self.windows.starts_s < start))
+        number += sum(at < start for at, _reason in self.windows.skipped)
+        text = _(
+            "Shown: %(start)s to %(end)s, window %(number)d of %(n)d, the one that supports the "
+            "findings of the whole record most."
         )
-        return (
-            f"Shown: {format_time(start)} to {format_time(start + self.windows.window_s)}, window "
-            f"{number} of {self.windows.n}, the one that supports the findings of the whole record "
-            "most."
-        )
+        values = {"number": number, "n": self.windows.n, "start": format_time(start)}
+        return text % (values | {"end": format_time(start + self.windows.window_s)})
 
     def stretches(self, code: str) -> list[tuple[float, float]]:
         """Return start and end of each stretch in which a finding is present, s.

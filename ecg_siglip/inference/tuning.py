@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from ecg_siglip.datasets.records import LabelledRecords
+from ecg_siglip.inference.decision import make_decision
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.decision_rules import THRESHOLD_RULES
+from ecg_siglip.metrics.multilabel import without_nan
 from ecg_siglip.metrics.operating_points import operating_thresholds
-from ecg_siglip.models.artifact import Tuning
+from ecg_siglip.metrics.validation import labels_and_predictions
+from ecg_siglip.models.artifact import Artifact, Tuning
 from ecg_siglip.signals.leads import LEAD_SETS, mask_leads
 
+# Scores of a threshold rule over all pairs of record and finding, see ``rule_scores``.
+RULE_SCORES = ("sensitivity", "precision")
 # A finding with fewer positives or negatives in a data set keeps the values of all data sets.
 MIN_OF_SOURCE = 5
 
@@ -41,6 +47,41 @@ def tune_fold(
         rule: multilabel.tune_thresholds(y_true, calibrated, rule) for rule in THRESHOLD_RULES
     }
     return calibration, thresholds, calibrated
+
+
+def rule_scores(artifact: Artifact, y_true: np.ndarray, y_prob: np.ndarray) -> dict[str, float]:
+    """Compute sensitivity and precision of every threshold rule and operating point.
+
+    Parameters
+    ----------
+    artifact : Artifact
+    y_true : ndarray of shape (n_records, n_findings), bool, or float with NaN where unknown
+    y_prob : ndarray of shape (n_records, n_findings), float in [0, 1]
+        Calibrated probabilities of records with twelve leads.
+
+    Returns
+    -------
+    dict of str to float
+        ``<rule>/micro_sensitivity`` and ``<rule>/micro_precision``, over all pairs of record and
+        finding whose label is known, of what is reported; NaN for 0 / 0.
+    """
+    scores = {}
+    tuning, available = artifact.tuning(), np.ones(12, bool)
+    for rule in tuning.thresholds | tuning.operating:
+        y_pred = make_decision(artifact, tuning, available, rule).present(y_prob)
+        positive, _, predicted = labels_and_predictions(y_true, y_pred)
+        n_right = float((positive & predicted).sum())
+        for name, n in zip(RULE_SCORES, (positive.sum(), predicted.sum()), strict=True):
+            scores[f"{rule}/micro_{name}"] = n_right / float(n) if n else float("nan")
+    return scores
+
+
+def with_rule_scores(artifact: Artifact, y_true: np.ndarray, y_prob: np.ndarray) -> Artifact:
+    """Return an artifact with the ``rule_scores`` of its tuning fold among its scores."""
+    added = without_nan(rule_scores(artifact, y_true, y_prob))
+    provenance = artifact.provenance
+    scores = {**provenance.tune_scores, **added}
+    return replace(artifact, provenance=replace(provenance, tune_scores=scores))
 
 
 def tune_fewer_leads(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ecg_siglip.metrics.likelihood import LIKELIHOODS
+
 THRESHOLD_RULES = ("fixed_0.5", "f1", "prevalence", "global", "expected_f1")
 DEFAULT_RULE = "expected_f1"  # docs/decisions/0007
 
@@ -9,3 +11,5 @@ OPERATING_POINTS = ("screening", "balanced", "confirm")
 SENSITIVITIES = (0.8, 0.9, 0.95, 0.98)
 PRECISIONS = (0.5, 0.7, 0.8, 0.9)
 SENSITIVITY, PRECISION = 0.9, 0.8  # defaults
+# An expected precision reports no finding that is less likely: docs/explanation/certainty.md.
+MIN_CONFIRMED = LIKELIHOODS["possible"]

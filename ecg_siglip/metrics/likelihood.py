@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 
+from ecg_siglip.core.translation import Translate
+
 # From this probability up, the highest first.
 LIKELIHOODS = {
     "very likely": 0.9,
@@ -44,11 +46,22 @@ def likelihood_range(word: str) -> tuple[float, float]:
     return lowest, min((other for other in LIKELIHOODS.values() if other > lowest), default=1.0)
 
 
-def scale_in_words() -> str:
-    """Return the scale as part of a sentence, for the notes of reports and pages."""
+def scale_in_words(_: Translate = str) -> str:
+    """Return the scale as part of a sentence, for the notes of reports and pages.
+
+    Examples
+    --------
+    >>> scale_in_words()
+    'very likely from 90 %, likely from 60 %, possible from 30 %, unlikely from 5 %, very unlikely \
+below'
+    """
     *words, last = LIKELIHOODS
-    parts = [f"{word} from {100 * LIKELIHOODS[word]:g} %" for word in words]
-    return ", ".join([*parts, f"{last} below"])
+    parts = [
+        _("%(word)s from %(percent)d %%")
+        % {"word": _(word), "percent": round(100 * LIKELIHOODS[word])}
+        for word in words
+    ]
+    return ", ".join([*parts, _("%(word)s below") % {"word": _(last)}])
 
 
 def percent(probability: float) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ecg_siglip.metrics.decision_rules import PRECISIONS, SENSITIVITIES
+from ecg_siglip.metrics.decision_rules import MIN_CONFIRMED, PRECISIONS, SENSITIVITIES
 from ecg_siglip.metrics.validation import labels, labels_and_predictions
 
 
@@ -69,6 +69,21 @@ def operating_thresholds(
         cut_F = sorted_NF[np.maximum(n_predicted_F - 1, 0), columns]
         thresholds[f"precision_{target:g}"] = np.where(n_predicted_F > 0, cut_F, target)
     return thresholds
+
+
+def with_minimum(rule: str, thresholds: np.ndarray) -> np.ndarray:
+    """Return the thresholds (n_findings,) of a rule; those of a precision are not below a minimum.
+
+    The expected precision is that of all predictions above the threshold together: where most of
+    them are certain, the threshold is so low that an improbable finding reaches it.
+
+    Examples
+    --------
+    >>> with_minimum("precision_0.8", np.array([0.04, 0.7])).tolist()
+    [0.3, 0.7]
+    """
+    is_precision = rule.startswith("precision_")
+    return np.maximum(thresholds, MIN_CONFIRMED) if is_precision else thresholds
 
 
 def sensitivity_and_precision(

@@ -210,7 +210,6 @@ def save_artifact(folder: Path, artifact: Artifact, card: str) -> None:
         If it cannot be written; an existing artifact is then kept.
     """
     with replace_folder(folder) as partial:
-        partial.mkdir(exist_ok=True)
         if artifact.neighbors:
             artifact.neighbors.save(partial)
         content = json.dumps(artifact.vocabulary.to_json(), indent=1, ensure_ascii=False)

@@ -26,7 +26,7 @@ TEXT_LICENCE = "The text encoder was initialized from `{}`, whose licence also a
 CARD = """---
 {head}---
 # {run}: findings of a 12-lead ECG
-
+{notice}
 **For research, not for diagnosis.** This is not a medical device; it has not been tested on
 patients.
 
@@ -129,6 +129,7 @@ def model_card(
         **vars(provenance),
         head=_head(provenance.run, columns, tuning_fold),
         name=name,
+        notice=f"\n**{provenance.origin}.**\n" if provenance.origin else "",
         n_findings=len(names),
         origin=(
             "SCP-ECG statements of PTB-XL" if vocabulary == PTBXL else f"vocabulary `{vocabulary}`"

@@ -19,8 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ecg_siglip.metrics.operating_points import with_minimum
 from ecg_siglip.models.artifact import Artifact
 from ecg_siglip.models.dual_encoder import Model
+from ecg_siglip.models.provenance import SIMULATED
 from ecg_siglip.signals.leads import LEADS
 
 MAX_DIFFERENCE = 1e-4  # of a probability, between onnxruntime and PyTorch
@@ -53,6 +55,7 @@ def metadata(artifact: Artifact) -> dict[str, str]:
     spec = artifact.waveform
     provenance = artifact.provenance.to_json()
     provenance.pop("tune_scores", None)
+    notice = f"{SIMULATED}." if artifact.provenance.simulated else ""
     content: dict[str, Any] = {
         "leads": list(LEADS),
         "units": "mV",
@@ -63,9 +66,12 @@ def metadata(artifact: Artifact) -> dict[str, str]:
         "codes": list(artifact.codes),
         "names": artifact.names,
         "thresholds": {rule: t.tolist() for rule, t in artifact.thresholds.items()},
-        "operating": {target: t.tolist() for target, t in artifact.operating.items()},
+        "operating": {
+            rule: with_minimum(rule, t).tolist() for rule, t in artifact.operating.items()
+        },
         "about": provenance,
-        "use": "For research, not for diagnosis.",
+        "simulated": artifact.provenance.simulated,
+        "use": f"For research, not for diagnosis. {notice}".strip(),
     }
     return {key: json.dumps(value, ensure_ascii=False) for key, value in content.items()}
 

@@ -15,6 +15,7 @@ import torch
 from ecg_siglip.core.command_line import PACKAGE_DIR
 
 UNKNOWN = "not noted"
+SIMULATED = "Trained on simulated ECGs: not for real ones"
 # The part of a provenance that a model derived from this one stores.
 SUMMARY = (
     *("run", "data", "held_out", "simulated", "train_folds", "tune_fold", "n_train_records"),
@@ -35,8 +36,11 @@ class Provenance:
     task : str
     held_out : list of str
         Findings that were hidden from training.
-    simulated : bool
-        Whether `simulate` has made every record of the folds.
+    simulated : bool, optional
+        Whether `simulate` has made every training record; None for models of earlier versions that
+        did not note it.
+    n_simulated_records : int
+        Number of training records that `simulate` has made.
     ecg, text : str
         Names of the encoders; text ``none`` is a supervised head.
     language : str
@@ -69,7 +73,8 @@ class Provenance:
     data: str = ""
     task: str = "all"
     held_out: list[str] = field(default_factory=list)
-    simulated: bool = False
+    simulated: bool | None = False
+    n_simulated_records: int = 0
     ecg: str = UNKNOWN
     text: str = UNKNOWN
     language: str = "en"
@@ -102,7 +107,9 @@ class Provenance:
                 content["pretrained"] = None
         if "teachers" in content:
             content["teachers"] = tuple(map(cls.from_json, content["teachers"]))
-        return cls(**content, recorded=frozenset(content))
+        recorded = frozenset(content)
+        content.setdefault("simulated", None)
+        return cls(**content, recorded=recorded)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields for JSON; of a model that was read, those that were stored."""
@@ -132,6 +139,21 @@ class Provenance:
     def has_text(self) -> bool:
         """Whether the model has a text encoder, and not only a supervised head."""
         return self.text != "none"
+
+    @property
+    def origin(self) -> str:
+        """What a user of the model must know about simulated training records; often nothing."""
+        if self.simulated is None:
+            return "It is not noted whether the model was trained on real or on simulated ECGs"
+        if self.simulated:
+            return SIMULATED
+        if not self.n_simulated_records:
+            return ""
+        share = self.n_simulated_records / max(1, self.n_train_records)
+        return (
+            f"{self.n_simulated_records:,} of {self.n_train_records:,} training ECGs are simulated "
+            f"({share:.0%})"
+        )
 
     @property
     def folds_seen(self) -> set[int]:
@@ -220,6 +242,11 @@ def merged_provenance(members: Sequence[Provenance], names: list[str]) -> Proven
     return replace(
         first,
         members=names,
+        simulated=(
+            None
+            if any(member.simulated is None for member in members)
+            else all(member.simulated for member in members)
+        ),
         teachers=tuple(unique),
         ecg=merged("ecg"),
         text=merged("text"),

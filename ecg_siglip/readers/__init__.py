@@ -3,6 +3,9 @@
 from ecg_siglip.core.lazy import lazy_names
 
 _MODULE_OF = {
+    "DeviceMeasurement": "identity",
+    "DeviceResults": "identity",
+    "Identity": "identity",
     "PreparedRecord": "preparation",
     "prepare_record": "preparation",
     "Record": "record",

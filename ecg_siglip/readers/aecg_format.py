@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from ecg_siglip.readers.channels import Channel, Stated, join_groups
+from ecg_siglip.readers.identity import DeviceResults, Identity, unless_malformed
 from ecg_siglip.readers.xml_document import parse_number, parse_samples
+from ecg_siglip.readers.xml_identity import aecg_identity, aecg_results
 
 SECONDS = {
     "s": 1.0, "sec": 1.0, "ms": 1e-3, "us": 1e-6, "\u00b5s": 1e-6, "\u03bcs": 1e-6, "ns": 1e-9,
@@ -65,7 +67,12 @@ def read_aecg(root: Any) -> Stated:
         [c._replace(start_s=float(np.nan_to_num(c.start_s - first_s))) for c in group]
         for group in groups
     ]
-    return Stated(join_groups(groups), warnings=warnings)
+    return Stated(
+        join_groups(groups),
+        warnings=warnings,
+        identity=unless_malformed(lambda: aecg_identity(root), Identity()),
+        device=unless_malformed(lambda: aecg_results(root), DeviceResults()),
+    )
 
 
 def several_recordings(groups: list[list[Channel]]) -> list[str]:

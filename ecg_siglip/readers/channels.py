@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ecg_siglip.readers.identity import DeviceResults, Identity
+
 
 class Channel(NamedTuple):
     """One channel of a file, as the file states it: a lead of the ECG or any other signal.
@@ -48,12 +50,16 @@ class Stated(NamedTuple):
     scale : str
         A gain or an offset of the samples, as ``a gain of 200``, that is not applied to them. Next
         to a unit of voltage it is not clear what they are (``selection.settled_units``).
+    identity : Identity
+    device : DeviceResults
     """
 
     channels: list[Channel]
     comments: Sequence[str] = ()
     warnings: Sequence[str] = ()
     scale: str = ""
+    identity: Identity = Identity()
+    device: DeviceResults = DeviceResults()
 
 
 def make_channels(

@@ -20,13 +20,19 @@ from typing import Any
 import numpy as np
 
 from ecg_siglip.readers.channels import Channel, Stated, import_reader
+from ecg_siglip.readers.identity import DeviceResults, Identity, unless_malformed
+from ecg_siglip.readers.library_identity import identity_of, results_of
 from ecg_siglip.readers.xml_document import parse_number
 
 MAX_LEADS = 64
 ISHNE_HEADER = 522
 MAX_ISHNE_COMMENT = 1 << 20
-# Warnings of the library about what is not used.
-OTHER_WARNINGS = re.compile(r"median|representative|typical_cycle|section 5|recordedat", re.I)
+# Warnings of the library about what is not used, or about the patient, whose data they quote.
+OTHER_WARNINGS = re.compile(
+    r"median|representative|typical_cycle|section 5|recordedat|"
+    r"birth|patient|\bage\b|\bsex\b|(?:measurement|acquisition|recording) (?:date|time)",
+    re.I,
+)
 MAX_WARNINGS = 5
 LOCK = threading.Lock()  # warnings are collected for the whole process
 PREFIX = re.compile(r"(?:[: ]*(?:MFER|SCP-ECG|ISHNE|Sierra XML):)?[: ]*")  # of its messages
@@ -79,7 +85,13 @@ def _stated(record: Any, notes: list[str], rates: float | Sequence[float]) -> St
         samples = samples * step + lead.offset if unit else samples
         channels.append(Channel(lead.label, samples, unit, rate, start / rate))
     statements = [str(text).strip() for text, _ in record.interpretation.statements]
-    return Stated(channels, [text for text in statements if text], notes)
+    return Stated(
+        channels,
+        [text for text in statements if text],
+        notes,
+        identity=unless_malformed(lambda: identity_of(record), Identity()),
+        device=unless_malformed(lambda: results_of(record), DeviceResults()),
+    )
 
 
 def read_sierra(root: Any) -> Stated:

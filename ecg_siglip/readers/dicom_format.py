@@ -9,12 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ecg_siglip.readers.channels import (
-    Channel,
-    Stated,
-    import_reader,
-    join_groups,
-)
+from ecg_siglip.readers.channels import Channel, Stated, import_reader, join_groups
+from ecg_siglip.readers.dicom_identity import read_identity, read_results
+from ecg_siglip.readers.identity import DeviceResults, Identity, unless_malformed
 from ecg_siglip.readers.selection import LATE_S, MV_PER_UNIT, is_voltage
 from ecg_siglip.signals.leads import LEAD_CODES, LEADS, lead_name
 
@@ -87,7 +84,13 @@ def read_dicom(content: bytes) -> Stated:
     channels = join_groups(_without_repeats(parts))
     if len(channels) < sum(map(len, parts)):
         warnings.append(f"{len(parts)} groups that repeat leads, of each lead the longest is read")
-    return Stated(channels, comments, warnings)
+    return Stated(
+        channels,
+        comments,
+        warnings,
+        identity=unless_malformed(lambda: read_identity(dataset), Identity()),
+        device=unless_malformed(lambda: read_results(dataset), DeviceResults()),
+    )
 
 
 def _read_dataset(content: bytes) -> tuple[Any, str]:

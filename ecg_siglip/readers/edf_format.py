@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ecg_siglip.readers.channels import Channel, Stated
+from ecg_siglip.readers.edf_identity import read_identity
+from ecg_siglip.readers.identity import Identity, unless_malformed
 
 # Name, width of the fields of a signal; each field is stored for all signals in turn.
 FIELDS = {
@@ -103,7 +105,9 @@ def read_edf(content: bytes) -> Stated:
             np.add(samples, offset, out=samples)
             fs = n / layout.duration_s if layout.duration_s else None
             channels.append(Channel(_text(layout.fields["label"][i]), samples, unit, fs))
-    return Stated(channels, warnings=warnings)
+    labels, filters = layout.fields["label"], layout.fields["filters"]
+    identity = unless_malformed(lambda: read_identity(content[:256], labels, filters), Identity())
+    return Stated(channels, warnings=warnings, identity=identity)
 
 
 def _read_layout(content: bytes) -> _Layout:

@@ -24,7 +24,7 @@ from ecg_siglip.readers import (
 from ecg_siglip.readers.channels import Stated
 from ecg_siglip.readers.isolated import run_isolated
 from ecg_siglip.readers.limits import HEAD_BYTES, MAX_BYTES, check_regular
-from ecg_siglip.readers.other_formats import ECG_SUFFIXES, Other, identify
+from ecg_siglip.readers.other_formats import ECG_SUFFIXES, PICTURE, Other, identify
 
 MAX_MESSAGE = 300  # characters of an error of a reader
 MAX_QUOTE = 100  # characters of a word of it, or between quotes
@@ -211,6 +211,15 @@ def describe_other(head: bytes, name: str) -> Other:
     if suffix == ".hea" and detect_format(head)[0] == "table":
         return WFDB_HEADER
     return identify(head, stem) or UNKNOWN._replace(is_ecg=suffix in ECG_SUFFIXES)
+
+
+def is_picture(path: Path) -> bool:
+    """Return whether a file is a picture or a document of one, by its content."""
+    try:
+        kind = identify(read_head(path))
+    except (OSError, ValueError):
+        return False
+    return kind is not None and kind.advice == PICTURE
 
 
 def run_reader(reader: Reader, content: bytes, kind: str) -> Stated:

@@ -7,6 +7,7 @@ the library finds out while it unpacks it. Others hang or crash on damaged files
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from ecg_siglip.readers import (
     xml_formats,
 )
 from ecg_siglip.readers.channels import Channel, Stated
+from ecg_siglip.readers.identity import DeviceResults, Identity
 from ecg_siglip.readers.limits import MAX_BYTES
 
 LIMIT_S = 15.0
@@ -58,7 +60,7 @@ def run_isolated(kind: bytes, content: bytes) -> Stated:
         response = HELPER.request(kind + b"\0" + content)
     except ChildProcessError as error:
         raise ValueError(f"{error}: it is damaged or too large") from error
-    message, channels, *others = json.loads(response[response.rindex(b"\n") :])
+    message, channels, identity, device, *others = json.loads(response[response.rindex(b"\n") :])
     if message:
         raise ValueError(message)
     stated, at = [], 0
@@ -66,7 +68,9 @@ def run_isolated(kind: bytes, content: bytes) -> Stated:
         samples = np.frombuffer(response, dtype, n, at)
         stated.append(Channel(name, samples, *fields))
         at += samples.nbytes
-    return Stated(stated, *others)
+    rest = dict(zip(Stated._fields[1:], others, strict=False))
+    rest |= {"identity": Identity(**identity), "device": DeviceResults.from_dict(device)}
+    return Stated(stated, **rest)
 
 
 def respond(request: bytes) -> bytes:
@@ -84,9 +88,10 @@ def respond(request: bytes) -> bytes:
         message = TOO_LARGE
     except Exception as error:  # whatever a library raises for a damaged file
         message = f"{DAMAGED} ({type(error).__name__}: {one_line(error)[:200]})"
-    channels, *others = Stated([]) if message else stated
+    channels, *others, identity, device = Stated([]) if message else stated
     fields = [[name, str(row.dtype), len(row), *rest] for name, row, *rest in channels]
-    header = json.dumps([message, fields, *others]).encode()
+    about = [asdict(identity), device.to_dict()]
+    header = json.dumps([message, fields, *about, *others]).encode()
     rows = [np.ascontiguousarray(channel.samples).data for channel in channels]
     return b"".join([*rows, b"\n", header])
 

@@ -26,6 +26,8 @@ from ecg_siglip.readers.arrays import (
 )
 from ecg_siglip.readers.channels import Stated
 from ecg_siglip.readers.columns import is_lead
+from ecg_siglip.readers.identity import DeviceResults, Identity, unless_malformed
+from ecg_siglip.readers.json_identity import read_identity, read_results
 from ecg_siglip.readers.selection import is_voltage
 from ecg_siglip.readers.statements import UNIT_KEYS, normalized_key
 from ecg_siglip.readers.text_encoding import decode
@@ -160,12 +162,15 @@ def read_document(document: Any) -> Stated | None:
         else _read_recording(item, (), name, key)
         for (item, above, key), name in zip(found, names, strict=True)
     ]
+    objects = (found[0][0], *found[0][1])
     verdict = document.get("algorithmDetermination") if isinstance(document, dict) else None
     return Stated(
         [channel for part in parts for channel in part.channels],
         [str(verdict)[:200]] if verdict else [],
         list(dict.fromkeys(warning for part in parts for warning in part.warnings)),
         next((part.scale for part in parts if part.scale), ""),
+        unless_malformed(lambda: read_identity(objects), Identity()),
+        unless_malformed(lambda: read_results(objects), DeviceResults()),
     )
 
 

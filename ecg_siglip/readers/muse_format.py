@@ -11,7 +11,9 @@ import numpy as np
 
 from ecg_siglip.readers.aecg_format import several_recordings
 from ecg_siglip.readers.channels import Channel, Stated, join_groups
+from ecg_siglip.readers.identity import DeviceResults, Identity, unless_malformed
 from ecg_siglip.readers.xml_document import parse_number
+from ecg_siglip.readers.xml_identity import muse_identity, muse_results
 
 # Leads that MUSE does not store, as sums of leads I and II (Einthoven, Goldberger).
 FROM_I_II = {"III": (-1.0, 1.0), "aVR": (-0.5, -0.5), "aVL": (1.0, -0.5), "aVF": (-0.5, 1.0)}
@@ -59,7 +61,13 @@ def read_muse(root: Any) -> Stated:
     channels = _with_limb_leads(join_groups(groups))
     statements = root.findall("Diagnosis/DiagnosisStatement/StmtText")
     comments = [statement.text.strip() for statement in statements if statement.text]
-    return Stated(channels, comments, warnings)
+    return Stated(
+        channels,
+        comments,
+        warnings,
+        identity=unless_malformed(lambda: muse_identity(root), Identity()),
+        device=unless_malformed(lambda: muse_results(root), DeviceResults()),
+    )
 
 
 def _rhythm(waveform: Any, bad_checksums: list[str]) -> list[Channel]:

@@ -11,8 +11,8 @@ import re
 from typing import NamedTuple
 
 PICTURE = (
-    "which holds no samples: export the recording itself, for example as DICOM, HL7 aECG, EDF or "
-    "CSV"
+    "which holds no samples: the waveform file is needed, for example DICOM, SCP-ECG, HL7 or MUSE "
+    "XML, EDF or CSV, as the electrocardiograph or the archive exports it"
 )
 TABLE = "save the table with the samples as CSV"
 UNPACK = "unpack it and give the files in it"

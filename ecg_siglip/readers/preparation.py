@@ -8,10 +8,26 @@ from typing import Any
 
 import numpy as np
 
+from ecg_siglip.readers.identity import DeviceResults, Identity
 from ecg_siglip.readers.record import Record
-from ecg_siglip.signals.leads import available_leads
+from ecg_siglip.signals.leads import available_leads, order_leads
 from ecg_siglip.signals.measurements import Measurements
 from ecg_siglip.signals.preprocessing import prepare_signal, to_int16
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedSignal:
+    """The part of a recording that a model sees, as the file has it: not filtered or resampled.
+
+    Attributes
+    ----------
+    signal : ndarray of shape (12, n_samples), mV
+        NaN where the file marks a sample as invalid; 0 in leads that the record does not have.
+    fs : float, Hz
+    """
+
+    signal: np.ndarray
+    fs: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +46,10 @@ class PreparedRecord:
     warnings : list of str
     measurements : Measurements, optional
         Of the recording at its own sampling rate, see ``measurements.measure_ecg``.
+    recorded : RecordedSignal, optional
+        The same part of the record, as recorded.
+    identity, device
+        As of the ``Record``.
     """
 
     record: str
@@ -38,6 +58,9 @@ class PreparedRecord:
     duration_s: float
     warnings: list[str] = field(default_factory=list)
     measurements: Measurements | None = None
+    recorded: RecordedSignal | None = None
+    identity: Identity = Identity()
+    device: DeviceResults = DeviceResults()
 
 
 def prepare_record(record: Record, spec: Mapping[str, Any]) -> PreparedRecord:
@@ -65,4 +88,15 @@ def prepare_record(record: Record, spec: Mapping[str, Any]) -> PreparedRecord:
         to_int16(signal),
         available_leads(record.leads),
         record.signal.shape[1] / record.fs,
+        recorded=recorded_signal(record, float(spec["duration_s"])),
+        identity=record.identity,
+        device=record.device,
     )
+
+
+def recorded_signal(record: Record, duration_s: float) -> RecordedSignal:
+    """Return the middle ``duration_s`` of a record, or all of a shorter one, as recorded."""
+    ordered = order_leads(record.signal, record.leads, record.name, allow_missing=True)
+    n_samples = round(duration_s * record.fs)
+    start = max(0, (ordered.shape[1] - n_samples) // 2)
+    return RecordedSignal(ordered[:, start : start + n_samples], record.fs)

@@ -26,6 +26,7 @@ from ecg_siglip.readers.file_format import (
     run_reader,
     short_message,
 )
+from ecg_siglip.readers.identity import DeviceResults, Identity
 from ecg_siglip.readers.limits import HEAD_BYTES, MAX_HOURS, check_duration, check_regular
 from ecg_siglip.readers.selection import select_leads, settled_units
 
@@ -51,6 +52,10 @@ class Record:
         Lines of the header that begin with ``#``, without it; statements of the device.
     warnings : tuple of str
         What the user should know about the recording, one sentence each.
+    identity : Identity
+        Patient, time, device and filters, as the file states them.
+    device : DeviceResults
+        Measurements and statements of the device, as the file states them.
     """
 
     name: str
@@ -59,6 +64,8 @@ class Record:
     leads: tuple[str, ...]
     comments: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    identity: Identity = Identity()
+    device: DeviceResults = DeviceResults()
 
 
 class _Given(NamedTuple):
@@ -275,7 +282,16 @@ def _make_record(name: str, stated: Stated, given: _Given) -> Record:
     chosen = select_leads(channels, given.fs, given.units, given.leads, given.gain)
     check_duration(chosen.signal.shape[1], chosen.fs, given.max_hours)
     warnings = (*stated.warnings, *chosen.warnings)
-    return Record(name, chosen.signal, chosen.fs, chosen.names, tuple(stated.comments), warnings)
+    return Record(
+        name,
+        chosen.signal,
+        chosen.fs,
+        chosen.names,
+        tuple(stated.comments),
+        warnings,
+        stated.identity,
+        stated.device,
+    )
 
 
 def _missing_file(path: Path, header: Path) -> str:

@@ -18,7 +18,9 @@ from ecg_siglip.readers.acqknowledge import with_names
 from ecg_siglip.readers.channels import Stated
 from ecg_siglip.readers.clock import TIME_NAME
 from ecg_siglip.readers.columns import Column, is_lead, read_columns, split_unit
+from ecg_siglip.readers.identity import DeviceResults, Identity, unless_malformed
 from ecg_siglip.readers.json_formats import has_lists, read_lists
+from ecg_siglip.readers.json_identity import apple_table
 from ecg_siglip.readers.long_tables import N_QUOTED, Text, only_value, split_by_lead
 from ecg_siglip.readers.selection import is_voltage
 from ecg_siglip.readers.statements import LEAD_KEYS, is_unit, normalized_key, read_statements
@@ -121,7 +123,10 @@ def read_text(content: bytes) -> Stated:
     comments = ([comment] for comment in layout.comments)
     header = read_statements([*layout.header, *comments, *settings, *more])
     stated = read_columns(columns, header, layout.comments)
-    return stated._replace(warnings=[*warnings, *stated.warnings])
+    identity, device = unless_malformed(
+        lambda: apple_table(layout.header), (Identity(), DeviceResults())
+    )
+    return stated._replace(warnings=[*warnings, *stated.warnings], identity=identity, device=device)
 
 
 def _plain(content: bytes) -> str:

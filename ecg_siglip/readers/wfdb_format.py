@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ecg_siglip.readers.channels import Channel, Stated
+from ecg_siglip.readers.identity import DeviceResults, Identity, unless_malformed
 from ecg_siglip.readers.wfdb_header import (
     BITS,
     MAX_HEADER_BYTES,
@@ -24,6 +25,7 @@ from ecg_siglip.readers.wfdb_header import (
     Signal,
     read_header,
 )
+from ecg_siglip.readers.wfdb_identity import read_identity, read_results
 from ecg_siglip.readers.wfdb_samples import MAX_BYTES, Rows, SignalFile, count_frames, read_samples
 
 # Of all segments of a record.
@@ -80,6 +82,8 @@ class WfdbRecord:
     parts : list of Part
         In the order of time; what is between them is a gap.
     comments : list of str
+    identity : Identity
+    device : DeviceResults
     """
 
     fs: float | None
@@ -87,6 +91,8 @@ class WfdbRecord:
     signals: list[Signal]
     parts: list[Part]
     comments: list[str]
+    identity: Identity = Identity()
+    device: DeviceResults = DeviceResults()
 
     def read(self, first: int, stop: int) -> Stated:
         """Read the frames from ``first`` up to but without ``stop``.
@@ -117,7 +123,7 @@ class WfdbRecord:
             Channel(signal.name, row, signal.unit, self.fs and self.fs * signal.per_frame)
             for signal, row in zip(self.signals, rows, strict=True)
         ]
-        return Stated(channels, self.comments)
+        return Stated(channels, self.comments, identity=self.identity, device=self.device)
 
     def check_sums(self) -> None:
         """Compare the checksums of all segments, before the record is read in pieces.
@@ -203,7 +209,12 @@ def open_wfdb(path: Path) -> WfdbRecord:
         raise ValueError("0 s of signal, expected some")
     if record.fs is None and any(signal.per_frame != 1 for signal in record.signals):
         raise ValueError("expected a sampling rate in a header with several samples per frame")
-    return record
+    line, comments = header.record_line, record.comments
+    return replace(
+        record,
+        identity=unless_malformed(lambda: read_identity(path, line, comments), Identity()),
+        device=unless_malformed(lambda: read_results(comments), DeviceResults()),
+    )
 
 
 class Folder:

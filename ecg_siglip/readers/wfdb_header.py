@@ -101,6 +101,8 @@ class Header(NamedTuple):
         Name and number of frames; empty in a header with signals.
     comments : list of str
         Lines that begin with ``#``, without it.
+    record_line : str
+        The first line, with one blank between fields.
     """
 
     n_signals: int
@@ -109,6 +111,7 @@ class Header(NamedTuple):
     signals: list[Signal]
     segments: list[tuple[str, int]]
     comments: list[str]
+    record_line: str = ""
 
 
 def read_header(path: Path) -> Header:
@@ -140,14 +143,14 @@ def read_header(path: Path) -> Header:
         if n_lines != n_signals:
             raise ValueError(f"the header states {n_signals} lead(s) but describes {n_lines}")
         signals = [_parse_signal_line(line) for line in lines[1:]]
-        return Header(n_signals, fs, n_frames, signals, [], comments)
+        return Header(n_signals, fs, n_frames, signals, [], comments, lines[0])
     if n_lines != n_segments:
         raise ValueError(f"the header states {n_segments} segment(s) but lists {n_lines}")
     segments = [_parse_segment_line(line) for line in lines[1:]]
     total = sum(length for _, length in segments)
     if n_frames is not None and total != n_frames:
         raise ValueError(f"the header states {n_frames} samples, its segments have {total}")
-    return Header(n_signals, fs, total, [], segments, comments)
+    return Header(n_signals, fs, total, [], segments, comments, lines[0])
 
 
 def _decode(raw: bytes) -> str:

@@ -11,7 +11,9 @@ from typing import Any
 from ecg_siglip.core.files import one_line
 from ecg_siglip.readers import aecg_format, device_formats, muse_format
 from ecg_siglip.readers.channels import Channel, Stated, join_groups
+from ecg_siglip.readers.identity import DeviceResults, Identity, unless_malformed
 from ecg_siglip.readers.xml_document import parse_number, parse_samples, parse_xml, root_name
+from ecg_siglip.readers.xml_identity import cardiosoft_identity, cardiosoft_results
 
 EXPORT = "export the ECG as DICOM, HL7 aECG, SCP-ECG or GE MUSE XML"
 # Roots of other XML in lower case: what the file is, and what would help. HTML and SVG are in
@@ -93,7 +95,11 @@ def read_cardiosoft(root: Any) -> Stated:
     groups += [] if any(groups) else map(_full_disclosure, root.findall("FullDisclosure"))
     if not any(groups):
         raise ValueError("expected samples (WaveformData), got none")
-    return Stated(join_groups([group for group in groups if group]))
+    return Stated(
+        join_groups([group for group in groups if group]),
+        identity=unless_malformed(lambda: cardiosoft_identity(root), Identity()),
+        device=unless_malformed(lambda: cardiosoft_results(root), DeviceResults()),
+    )
 
 
 def _cardiosoft_strip(strip: Any) -> list[Channel]:

@@ -6,6 +6,7 @@ calls, no display needed.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -14,45 +15,82 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
+from ecg_siglip.core.translation import ENGLISH, translator
 from ecg_siglip.signals.leads import LEADS
 
 LAYOUT = (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6"))
+MAX_S = 10.0  # of a signal
+ROW_S = 5.0  # of each lead in rows
 MM_PER_S = 25.0
 MM_PER_MV = 10.0
 MM_PER_INCH = 25.4
 MARGIN, FOOTER = 5.0, 7.0  # mm
 PULSE_WIDTH, PULSE_HEIGHT = 10.0, MM_PER_MV * 1.0  # of the calibration pulse with its space, mm
-Trace = tuple[str, int, int]  # lead, first sample, last sample
+AFTER = 5.0  # paper behind the traces, mm
+# Least distances from the top to the first row, between rows, and from the last to the bottom, mm.
+LEAST = {"standard": (15.0, 20.0, 10.0), "rows": (14.0, 15.0, 10.0)}
+MOST = 45.0
+NAME_SIZE = {"standard": 9.0, "rows": 13.0}  # of a lead, pt; rows are shown at two thirds
 
-INK, MUTED = "#1f2933", "#6b7785"
+INK, MUTED = "#1f2933", "#5f6c7a"
 PAPER, FINE, COARSE = "#fffaf8", "#f8d9d4", "#eba79e"
 TRACE = "#111418"
 TRACE_STYLE: dict[str, Any] = {"color": TRACE, "zorder": 3, "solid_joinstyle": "round"}
 MARK = (0.13, 0.45, 0.85)  # blue stands out from red paper, for the colour-blind as well
 
 
+class Paper(NamedTuple):
+    """Edges of the paper on the page, mm."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    def area(self, ax: Axes) -> Rectangle:
+        """Return the rectangle of the paper, to cut off what is drawn beyond it."""
+        corner, size = self[:2], (self.right - self.left, self.top - self.bottom)
+        return Rectangle(corner, *size, transform=ax.transData)
+
+
+class Trace(NamedTuple):
+    """A part of a lead: its first and last sample, and its name on the paper."""
+
+    lead: str
+    first: int
+    last: int
+    name: str
+
+
 def ecg_figure(
     signal: ArrayLike,
     fs: float,
     title: str = "",
-    lines: Sequence[str] | None = None,
     marked: ArrayLike | None = None,
+    layout: str = "standard",
+    content: str = "",
+    language: str = ENGLISH,
 ) -> Figure:
     """Draw a 12-lead ECG on paper, at 25 mm/s and 10 mm/mV when printed at its own size.
 
     Parameters
     ----------
     signal : array of shape (12, n_samples), mV
-        Leads in the order I, II, III, aVR, aVL, aVF, V1 to V6.
+        Leads in the order I, II, III, aVR, aVL, aVF, V1 to V6; NaN where nothing was recorded.
     fs : float, Hz
     title : str
         Bold, above the paper.
-    lines : sequence of str, optional
-        Set below the title.
     marked : array of shape (12, n_samples), 0 to 1, optional
         Strength of the mark behind each sample, as from ``record_report.mark_strength``.
+    layout : str
+        standard: four columns of 2.5 s above lead II; rows: a row per lead, for narrow screens.
+    content : str
+        What is drawn, such as "as recorded": below the paper, after speed, gain and sampling rate.
+    language : str
+        Of what is written on it, see ``core.translation``.
 
     Returns
     -------
@@ -62,51 +100,155 @@ def ecg_figure(
     Raises
     ------
     ValueError
-        If the signal has another shape, NaN or infinite samples, or ``fs`` is not above 0.
+        If the signal has another shape or infinite samples, or ``fs`` is not above 0.
+
+    Notes
+    -----
+    See ``EcgStrips``.
+    """
+    _ = translator(language)
+    strips = EcgStrips(signal, fs, marked, layout, language=language)
+    header = 8.0 if title else 0.0
+    figure, ax, paper = draw_paper(strips.width_mm, strips.spacing, header, strips.footer)
+    strips.draw(ax, paper)
+    size = NAME_SIZE[layout] - 1
+    note = ", ".join(part for part in (strips.scale(), content) if part)
+    ax.text(paper.left, paper.bottom - 4.5, note, fontsize=size, color=MUTED)
+    warning = _("For research, not for diagnosis")
+    ax.text(paper.right, 2.5, warning, fontsize=size, color=MUTED, ha="right")
+    if title:
+        bold: dict[str, Any] = {"fontsize": 12, "fontweight": "bold", "parse_math": False}
+        ax.text(paper.left, paper.top + header - 4, title, color=INK, **bold)
+    return figure
+
+
+class EcgStrips:
+    """The traces of a 12-lead ECG on paper with its grid.
+
+    Parameters
+    ----------
+    signal, fs, marked, layout, language
+        See ``ecg_figure``.
+    max_height : float, mm
+        Of the paper, at least 85 mm for the standard layout: the rows come closer, to scale.
+
+    Attributes
+    ----------
+    width_mm : float
+        Of the traces, without the pulses before them.
+    spacing : list of float, mm
+        From the top to the first row, between rows, and from the last to the bottom.
 
     Notes
     -----
     The standard layout: four columns of 2.5 s, one after the other in time, above lead II in full.
-    Each lead is centred on its median, which is close to the isoelectric line. Of a longer signal
-    the first 10 s are drawn. If the signal is shorter, each column is a quarter of its length. The
-    distance between rows depends on their traces, up to 45 mm.
+    In rows, the first 5 s of each lead and the next 5 s of II. Each trace is centred on its median,
+    which is close to the isoelectric line. Of a longer signal the first 10 s are drawn. If the
+    signal is shorter, each column is a quarter of its length. The distance between rows depends on
+    their traces, up to 45 mm; beyond the paper a trace is cut off.
     """
-    whole, marks = _checked(signal, fs, marked)
-    whole_s = whole.shape[1] / fs
-    ecg = whole[:, : round(10 * fs)]
-    n_samples = ecg.shape[1]
-    height = MM_PER_MV * (ecg - np.median(ecg, axis=1, keepdims=True))
-    rows = _rows(n_samples)
-    spacing = _row_spacing(rows, height)
-    header = 8.0 + 5.0 * len(lines or ()) if title or lines else 0.0
-    figure, ax, paper = _draw_paper(math.ceil(n_samples / fs * MM_PER_S / 5) * 5, spacing, header)
-    baseline = paper.top
-    for row, gap in zip(rows, spacing[:-1], strict=True):
-        baseline -= gap
-        _draw_pulse(ax, paper.left, baseline)
-        for lead, first, last in row:
-            i = LEADS.index(lead)
-            x = paper.left + PULSE_WIDTH + np.arange(first, last) / fs * MM_PER_S
-            y = baseline + height[i, first:last]
-            _draw_marks(ax, lead, x, y, marks[i, first:last])
-            _draw_trace(ax, lead, x, y, baseline, is_recorded=bool(ecg[i].any()))
-            if first:
-                separator = [baseline - 4, baseline + 4]
-                ax.plot([x[0]] * 2, separator, lw=0.5, **TRACE_STYLE)
-    note = f"25 mm/s    10 mm/mV    {fs:g} Hz"
-    if whole_s > n_samples / fs:
-        note += f"    first 10 s of {whole_s:g} s"
-    _draw_text(ax, paper, header, title, lines or (), note)
-    return figure
 
+    def __init__(
+        self,
+        signal: ArrayLike,
+        fs: float,
+        marked: ArrayLike | None = None,
+        layout: str = "standard",
+        max_height: float = math.inf,
+        language: str = ENGLISH,
+    ):
+        assert layout in LEAST, layout
+        whole, marks = _checked(signal, fs, marked)
+        self.fs, self.layout, self.whole_s = fs, layout, whole.shape[1] / fs
+        self.translate = translator(language)
+        self.ecg, self.marks = whole[:, : round(MAX_S * fs)], marks
+        n_samples = self.ecg.shape[1]
+        self.rows = _columns(n_samples) if layout == "standard" else _rows(n_samples, fs)
+        self.spacing = self._row_spacing(max_height)
+        longest_s = max(row[-1].last - row[0].first for row in self.rows) / fs
+        self.width_mm = 5.0 * math.ceil(longest_s * MM_PER_S / 5)
+        self.footer = FOOTER if layout == "standard" else 2 * FOOTER
 
-class _Paper(NamedTuple):
-    """Edges of the paper on the page, mm."""
+    def scale(self) -> str:
+        """Return speed, gain and sampling rate, and the part of a longer signal."""
+        text = f"{MM_PER_S:g} mm/s, {MM_PER_MV:g} mm/mV, {self.fs:g} Hz"
+        drawn_s = self.ecg.shape[1] / self.fs
+        return text + (f", 0–{drawn_s:g} s / {self.whole_s:g} s" if self.whole_s > drawn_s else "")
 
-    left: float
-    bottom: float
-    right: float
-    top: float
+    def draw(self, ax: Axes, paper: Paper) -> None:
+        """Draw pulses, traces and marks on paper."""
+        baseline = paper.top
+        for row, gap in zip(self.rows, self.spacing[:-1], strict=True):
+            baseline -= gap
+            draw_pulse(ax, paper.left, baseline)
+            for trace in row:
+                samples = np.arange(trace.first, trace.last) - row[0].first
+                x = paper.left + PULSE_WIDTH + samples / self.fs * MM_PER_S
+                self._draw_trace(ax, trace, x, baseline, paper)
+                if trace is not row[0]:
+                    separator = [baseline - 4, baseline + 4]
+                    ax.plot([x[0]] * 2, separator, lw=0.5, **TRACE_STYLE)
+
+    def _draw_trace(
+        self, ax: Axes, trace: Trace, x: NDArray, baseline: float, paper: Paper
+    ) -> None:
+        """Draw a trace with its marks and its lead's name; without a signal only the name."""
+        _, i = self.translate, LEADS.index(trace.lead)
+        part = slice(trace.first, trace.last)
+        y = baseline + self._heights(trace)
+        # A line at zero would be read as asystole.
+        known = self.ecg[i][np.isfinite(self.ecg[i])]
+        is_recorded = bool(len(known)) and np.ptp(known) > 0
+        if is_recorded:
+            _draw_marks(ax, trace.lead, x, y, self.marks[i, part])
+            (line,) = ax.plot(x, y, lw=0.9, gid=f"lead-{trace.lead}", **TRACE_STYLE)
+            line.set_clip_path(paper.area(ax))
+        ax.text(
+            x[0] + 1,
+            baseline + 6.5,
+            trace.name if is_recorded else f"{trace.name}: {_('no signal')}",
+            fontsize=NAME_SIZE[self.layout],
+            fontweight="bold",
+            color=INK,
+            zorder=4,
+            bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.8},
+        )
+
+    def _heights(self, trace: Trace) -> NDArray:
+        """Return the samples of a trace around their median, mm."""
+        values = self.ecg[LEADS.index(trace.lead), trace.first : trace.last]
+        is_recorded = np.isfinite(values)
+        middle = np.median(values[is_recorded]) if is_recorded.any() else 0.0
+        return MM_PER_MV * (values - middle)
+
+    def _row_spacing(self, max_height: float) -> list[float]:
+        """Return the distances from the top to the first row, between rows and to the bottom."""
+        ups, downs = zip(*(self._extent(row) for row in self.rows), strict=True)
+        gaps = [ups[0].max() + 3]
+        gaps += [(downs[i] + ups[i + 1]).max() + 2 for i in range(len(self.rows) - 1)]
+        gaps.append(downs[-1].max() + 3)
+        top, between, end = LEAST[self.layout]
+        least = [top] + [between] * (len(self.rows) - 1) + [end]
+        # Multiples of 5 mm: each baseline is on a line of the coarse grid.
+        spacing = [
+            float(np.clip(5 * math.ceil(gap / 5), low, MOST))
+            for gap, low in zip(gaps, least, strict=True)
+        ]
+        while sum(spacing) > max_height and spacing != least:
+            widest = int(np.argmax(np.subtract(spacing, least)))
+            spacing[widest] = max(spacing[widest] - 5, least[widest])
+        return spacing
+
+    def _extent(self, row: Sequence[Trace]) -> tuple[NDArray, NDArray]:
+        """Return how far a row goes up and down in each quarter of its width, mm."""
+        traces = row
+        if len(row) == 1:
+            ends = np.linspace(row[0].first, row[0].last, 5).round().astype(int)
+            traces = [row[0]._replace(first=a, last=b) for a, b in itertools.pairwise(ends)]
+        heights = [np.nan_to_num(self._heights(trace)) for trace in traces]
+        up = np.array([max(each.max(initial=0), 0) for each in heights])
+        up[0] = max(up[0], PULSE_HEIGHT)
+        return up, np.array([max(-each.min(initial=0), 0) for each in heights])
 
 
 def _checked(
@@ -116,9 +258,9 @@ def _checked(
     signal = np.asarray(signal, dtype=np.float64)
     if signal.ndim != 2 or signal.shape[0] != 12 or signal.shape[1] < 4:
         raise ValueError(f"signal: expected shape (12, n_samples), got {signal.shape}")
-    if not np.isfinite(signal).all():
-        bad = LEADS[int(np.argwhere(~np.isfinite(signal))[0, 0])]
-        raise ValueError(f"signal: expected finite values in mV, got NaN or infinity in lead {bad}")
+    if np.isinf(signal).any():
+        bad = LEADS[int(np.argwhere(np.isinf(signal))[0, 0])]
+        raise ValueError(f"signal: expected finite values in mV, got infinity in lead {bad}")
     if not fs > 0:
         raise ValueError(f"fs: expected a sampling rate above 0 Hz, got {fs}")
     marks = np.zeros(signal.shape) if marked is None else np.asarray(marked, dtype=np.float64)
@@ -127,33 +269,55 @@ def _checked(
     return signal, marks
 
 
-def _rows(n_samples: int) -> list[list[Trace]]:
-    """Return lead, first and last sample of each trace, row by row.
+def _columns(n_samples: int) -> list[list[Trace]]:
+    """Return the traces of the standard layout, row by row.
 
     A trace ends on the sample at which the next one starts: no time is missing between them.
     """
-    ends = np.linspace(0, n_samples, 5).round().astype(int)
-    rows: list[list[Trace]] = [
-        [(lead, ends[c], min(ends[c + 1] + 1, n_samples)) for c, lead in enumerate(row)]
+    ends = np.linspace(0, n_samples, 5).round().astype(int).tolist()
+    rows = [
+        [Trace(lead, ends[c], min(ends[c + 1] + 1, n_samples), lead) for c, lead in enumerate(row)]
         for row in LAYOUT
     ]
-    return [*rows, [("II", 0, n_samples)]]
+    return [*rows, [Trace("II", 0, n_samples, "II")]]
 
 
-def _draw_paper(
-    width_mm: float, spacing: list[float], header: float
-) -> tuple[Figure, Axes, _Paper]:
-    """Draw the paper with its grid; axes in millimetres fill the figure."""
-    width = 2 * MARGIN + PULSE_WIDTH + 5 + width_mm
+def _rows(n_samples: int, fs: float) -> list[list[Trace]]:
+    """Return the start of each lead as a row, and the rest of lead II."""
+    n_row = min(n_samples, round(ROW_S * fs))
+    rows = [[Trace(lead, 0, n_row, lead)] for lead in LEADS]
+    if n_samples - n_row > 1:
+        name = f"II  {n_row / fs:g}–{n_samples / fs:g} s"
+        rows.append([Trace("II", n_row, n_samples, name)])
+    return rows
+
+
+def draw_paper(
+    width_mm: float, spacing: Sequence[float], header: float, footer: float = FOOTER
+) -> tuple[Figure, Axes, Paper]:
+    """Draw paper with its grid in a figure of its own; axes in millimetres fill the figure."""
+    width = 2 * MARGIN + PULSE_WIDTH + AFTER + width_mm
     paper_height = 5 * math.ceil(sum(spacing) / 5)
-    height = header + paper_height + FOOTER + MARGIN
-    figure = Figure(figsize=(width / MM_PER_INCH, height / MM_PER_INCH))
+    figure, ax = page_figure(width, header + paper_height + footer + MARGIN)
+    paper = Paper(MARGIN, footer, width - MARGIN, footer + paper_height)
+    draw_grid(ax, paper)
+    return figure, ax, paper
+
+
+def page_figure(width: float, height: float, figure: Figure | None = None) -> tuple[Figure, Axes]:
+    """Return a figure of a size in mm, empty or a given one, with axes in mm that fill it."""
+    figure = figure or Figure()
+    figure.set_size_inches(width / MM_PER_INCH, height / MM_PER_INCH)
     figure.set_facecolor("white")
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set_xlim(0, width)
     ax.set_ylim(0, height)
     ax.axis("off")
-    paper = _Paper(MARGIN, FOOTER, width - MARGIN, FOOTER + paper_height)
+    return figure, ax
+
+
+def draw_grid(ax: Axes, paper: Paper) -> None:
+    """Draw the lines of ECG paper, 1 mm and 5 mm apart."""
     left, bottom, right, top = paper
     ax.fill([left, right, right, left], [bottom, bottom, top, top], color=PAPER, zorder=0, lw=0)
     for step, colour, line_width in ((1, FINE, 0.35), (5, COARSE, 0.6)):
@@ -161,13 +325,12 @@ def _draw_paper(
         y = np.arange(bottom, top + 0.5, step)
         grid = [[(v, bottom), (v, top)] for v in x] + [[(left, v), (right, v)] for v in y]
         ax.add_collection(LineCollection(grid, colors=colour, linewidths=line_width, zorder=1))
-    return figure, ax, paper
 
 
-def _draw_pulse(ax: Axes, left: float, baseline: float) -> None:
+def draw_pulse(ax: Axes, left: float, baseline: float, enlarged: float = 1.0) -> None:
     """Draw the calibration pulse of 1 mV at the start of a row."""
     x = left + np.array([1.5, 2.5, 2.5, 7.5, 7.5, 8.5])
-    y = baseline + PULSE_HEIGHT * np.array([0, 0, 1, 1, 0, 0])
+    y = baseline + enlarged * PULSE_HEIGHT * np.array([0, 0, 1, 1, 0, 0])
     ax.plot(x, y, color=TRACE, lw=0.9, zorder=3, solid_joinstyle="miter")
 
 
@@ -184,64 +347,3 @@ def _draw_marks(ax: Axes, lead: str, x: NDArray, y: NDArray, strength: NDArray) 
         gid=f"marked-{lead}",
     )
     ax.add_collection(band)
-
-
-def _draw_trace(
-    ax: Axes, lead: str, x: NDArray, y: NDArray, baseline: float, is_recorded: bool
-) -> None:
-    """Draw a trace with its lead's name; without a signal only the name."""
-    # A line at zero would be read as asystole.
-    if is_recorded:
-        ax.plot(x, y, lw=0.9, gid=f"lead-{lead}", **TRACE_STYLE)
-    ax.text(
-        x[0] + 1,
-        baseline + 6.5,
-        lead if is_recorded else f"{lead}: no signal",
-        fontsize=9,
-        fontweight="bold",
-        color=INK,
-        zorder=4,
-        bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.8},
-    )
-
-
-def _draw_text(
-    ax: Axes, paper: _Paper, header: float, title: str, lines: Sequence[str], note: str
-) -> None:
-    """Write the title and lines above the paper and the notes below it."""
-    ax.text(paper.left, 2.5, note, fontsize=8, color=MUTED)
-    warning = "Research use only, not for diagnosis"
-    ax.text(paper.right, 2.5, warning, fontsize=8, color=MUTED, ha="right")
-    line_y = paper.top + header - 4
-    if title:
-        bold: dict[str, Any] = {"fontsize": 12, "fontweight": "bold"}
-        ax.text(paper.left, line_y, title, color=INK, parse_math=False, **bold)
-    for i, line in enumerate(lines):
-        y = line_y - 5.0 * (i + bool(title))
-        ax.text(paper.left, y, line, fontsize=9, color=INK, parse_math=False)
-
-
-def _row_spacing(rows: list[list[Trace]], height: NDArray) -> list[float]:
-    """Return the distances from the top to the first row, between rows and to the bottom, mm."""
-
-    def extent(row: list[Trace]) -> tuple[NDArray, NDArray]:
-        up, down = np.zeros(4), np.zeros(4)
-        for c in range(4):
-            lead, first, last = row[c] if len(row) == 4 else row[0]
-            n = (last - first) // 4 if len(row) == 1 else last - first
-            begin = first + c * n if len(row) == 1 else first
-            trace = height[LEADS.index(lead), begin : begin + max(n, 1)]
-            up[c], down[c] = max(trace.max(), 0), max(-trace.min(), 0)
-        up[0] = max(up[0], PULSE_HEIGHT)
-        return up, down
-
-    ups, downs = zip(*(extent(row) for row in rows), strict=True)
-    gaps = [ups[0].max() + 3]
-    gaps += [(downs[i] + ups[i + 1]).max() + 2 for i in range(len(rows) - 1)]
-    gaps.append(downs[-1].max() + 3)
-    low = [15.0] + [20.0] * (len(rows) - 1) + [10.0]
-    # Multiples of 5 mm: each baseline is on a line of the coarse grid.
-    return [
-        float(np.clip(5 * math.ceil(gap / 5), least, 45))
-        for gap, least in zip(gaps, low, strict=True)
-    ]

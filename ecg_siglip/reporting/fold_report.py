@@ -144,6 +144,8 @@ class FoldReport:
         words and numbers).
     details : sequence of FindingDetails
         Of every finding, or empty: then the section of details is left out.
+    model_simulated : bool
+        The model was trained on simulated ECGs only.
 
     Raises
     ------
@@ -165,6 +167,7 @@ class FoldReport:
     rule: str = DEFAULT_RULE
     tables: Sequence[Mapping[str, Any]] = ()
     details: Sequence[FindingDetails] = ()
+    model_simulated: bool = False
 
     def __post_init__(self) -> None:
         n_true, n_prob = self.y_true.shape[1], self.y_prob.shape[1]
@@ -201,6 +204,7 @@ def write_fold_report(path: str | Path, report: FoldReport) -> None:
         figures=figures,
         cases=_cases(report),
         context=report.context,
+        model_simulated=report.model_simulated,
         tables=report.tables,
         details={details.code: details for details in report.details},
     )

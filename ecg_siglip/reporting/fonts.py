@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from contextlib import AbstractContextManager
 
@@ -25,7 +26,19 @@ FONTS = (
 def font_family() -> list[str]:
     """Return the fonts of a text: the default, then one for the letters that it does not have."""
     installed = {font.name for font in font_manager.fontManager.ttflist}
+    if not installed.intersection(FONTS):
+        installed = _found_again()
     return ["DejaVu Sans", *[name for name in FONTS if name in installed][:1]]
+
+
+def _found_again() -> set[str]:
+    """Return all installed fonts; Matplotlib's stored list lacks those installed after it."""
+    manager = font_manager.fontManager
+    known = {font.fname for font in manager.ttflist}
+    for path in sorted({*font_manager.findSystemFonts()} - known):
+        with contextlib.suppress(OSError, RuntimeError):  # a damaged font
+            manager.addfont(path)
+    return {font.name for font in manager.ttflist}
 
 
 def with_all_letters() -> AbstractContextManager[None]:

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from ecg_siglip.core.translation import ENGLISH, translations
 from ecg_siglip.metrics.likelihood import percent, scale_in_words
 
 
@@ -45,8 +46,10 @@ def format_number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}f}"
 
 
-def load_template(name: str, *folders: Path) -> Template:
+def load_template(name: str, *folders: Path, language: str = ENGLISH) -> Template:
     """Load a template; what is inserted into it is text, never markup.
+
+    Texts within ``_("...")`` and ``{% trans %}`` are translated.
 
     Parameters
     ----------
@@ -54,6 +57,8 @@ def load_template(name: str, *folders: Path) -> Template:
         File in ``reporting/templates/`` or in one of ``folders``.
     folders : Path
         Further folders, searched before that one.
+    language : str
+        Key of ``LANGUAGE_NAMES``.
     """
     environment = Environment(
         loader=FileSystemLoader([*folders, Path(__file__).with_name("templates")]),
@@ -61,8 +66,12 @@ def load_template(name: str, *folders: Path) -> Template:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
     )
+    texts = translations(language)
+    environment.install_gettext_callables(texts.gettext, texts.ngettext, newstyle=True)  # type: ignore[attr-defined]
+    environment.globals["language"] = language
     environment.filters["number"] = format_number
     environment.filters["percent"] = percent
-    environment.globals["likelihoods"] = scale_in_words()
+    environment.globals["likelihoods"] = scale_in_words(texts.gettext)
     return environment.get_template(name)

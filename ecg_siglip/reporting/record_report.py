@@ -1,33 +1,29 @@
-"""Report of one record: the ECG, its findings with their probabilities, and attributions."""
+"""What the report of one record shows: the ECG, findings, measurements and attributions."""
 
 from __future__ import annotations
 
-import textwrap
-import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from ecg_siglip.core.files import replace_file, visible
+from ecg_siglip.core.files import visible
+from ecg_siglip.core.translation import ENGLISH, Translate, translations, translator
+from ecg_siglip.inference.decision import CRITICAL, NOT_EXCLUDED
 from ecg_siglip.inference.prediction import Finding, Prediction, alternatives
 from ecg_siglip.inference.predictor import Predictor
-from ecg_siglip.metrics.likelihood import percent
+from ecg_siglip.metrics.likelihood import percent, scale_in_words
+from ecg_siglip.readers.identity import DEVICE_NAMES, DeviceResults, Identity
 from ecg_siglip.reporting.ecg_plot import ecg_figure
-from ecg_siglip.reporting.fonts import with_all_letters
-from ecg_siglip.reporting.html import inline_figure, load_template
 from ecg_siglip.signals.measurements import NAMES, PER_LEAD, UNITS, Measurement, Measurements
 from ecg_siglip.signals.preprocessing import from_int16
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-SUFFIXES = (".html", ".pdf", ".png")
-PICTURE_DPI = 110
-N_LETTERS = 140  # in a line of a printed page
-N_LISTED = 6  # findings on a printed page that are not excluded
+PRINTED = tuple(name for name in UNITS if name != "rr_sd")  # on one line
+OF_DEVICE = {"qtc": "QTc, formula not stated"}
+UNIT_TEXT = {"degrees": "°", "1/min": "/min", "ms": " ms"}
 N_SHOWN = 12  # findings with a bar, if fewer are reported or not excluded
 
 
@@ -39,9 +35,10 @@ class RecordReport:
     ----------
     record : str
     signal : ndarray of shape (12, n_samples), mV
+        As recorded, at its own sampling rate.
     fs : float, Hz
     findings : sequence of Finding
-        All that can be assessed.
+        All that can be assessed, with names in the language of the report.
     warnings : sequence of str
     marks : mapping of code to ndarray of shape (12, n_samples), 0 to 1
         Samples that support a finding, for the findings that are explained.
@@ -58,6 +55,18 @@ class RecordReport:
     measurements : Measurements, optional
     critical : collection of str
         Codes of the findings that can need treatment at once.
+    identity : Identity
+        As the file states it.
+    device : DeviceResults
+        What the device stated: it is shown separately, and never mixed with the findings.
+    model_simulated : bool
+        The model was trained on simulated ECGs only.
+    tune_scores : mapping of str to float or None
+        Sensitivity and precision of threshold rules, see ``operating_point``.
+    content : str
+        What the signal is, such as "as recorded".
+    language : str
+        See ``core.translation``.
     """
 
     record: str
@@ -73,6 +82,17 @@ class RecordReport:
     similar: Sequence[str] = ()
     measurements: Measurements | None = None
     critical: Collection[str] = ()
+    identity: Identity = Identity()
+    device: DeviceResults = DeviceResults()
+    model_simulated: bool = False
+    tune_scores: Mapping[str, float | None] = field(default_factory=dict)
+    content: str = ""
+    language: str = ENGLISH
+
+    @property
+    def title(self) -> str:
+        """Name of the record without its folders."""
+        return self.record.rpartition("/")[2] or self.record
 
     def reported(self) -> list[Finding]:
         """Return the findings that are present, the likeliest first."""
@@ -98,27 +118,101 @@ class RecordReport:
             for finding in self.findings
             if finding not in first and not finding.alternative_to
         )
+        _ = translator(self.language)
         groups = {
-            "Reported": self.reported(),
-            "Not reported, but not excluded": self.not_excluded(),
-            "Not reported": others[: max(0, N_SHOWN - len(first))],
+            _("Reported"): self.reported(),
+            _("Not reported, but not excluded"): self.not_excluded(),
+            _("Not reported"): others[: max(0, N_SHOWN - len(first))],
         }
         return [(title, findings) for title, findings in groups.items() if findings]
 
-    def measured(self) -> list[tuple[str, str, str]]:
-        """Return name, value with spread, and remark of each measurement that has no lead."""
-        if self.measurements is None:
-            return []
-        named = {name: getattr(self.measurements, name) for name in UNITS}
-        return [(NAMES[name], value_text(one), one.reason) for name, one in named.items()]
+    def measured(self) -> list[MeasuredRow]:
+        """Return the measurements that have no lead, with those of the device."""
+        _, sentence = translator(self.language), translations(self.language).sentence
+        of_device = {
+            each.name: f"{each.value:g}{UNIT_TEXT[each.unit]}" for each in self.device.measurements
+        }
+        rows = []
+        for name in UNITS if self.measurements is not None else ():
+            one: Measurement = getattr(self.measurements, name)
+            value, reason = value_text(one, _), sentence(one.reason)
+            rows.append(MeasuredRow(_(NAMES[name]), value, reason, of_device.pop(name, "")))
+        return rows + [
+            MeasuredRow(_(OF_DEVICE.get(name, DEVICE_NAMES[name])), "", "", value)
+            for name, value in of_device.items()
+        ]
+
+    def device_heading(self) -> str:
+        """Return whose statements those of the file are."""
+        _ = translator(self.language)
+        if self.device.confirmed:
+            return _("Stated in the file, confirmed by a person; not by this model")
+        return _("Stated in the file by the device; not by this model")
+
+    def identity_texts(self) -> list[str]:
+        """Return patient, time and device, as far as the file states them and they are shown."""
+        _, sentence = translator(self.language), translations(self.language).sentence
+        who = self.identity
+        labelled = {
+            _("Patient"): who.patient_id,
+            _("Record"): who.record_id,
+            _("Age"): sentence(who.age),
+            _("Sex"): _(who.sex) if who.sex else "",
+            _("Recorded"): who.recorded_at.replace("T", " "),
+            _("Device"): " ".join(filter(None, (who.device(), who.software, who.serial_number))),
+        }
+        return [f"{label}: {value}" for label, value in labelled.items() if value]
+
+    def measurement_texts(self) -> list[str]:
+        """Return name and value of each measurement, as on the print of an electrocardiograph."""
+        _ = translator(self.language)
+        texts = []
+        for name in PRINTED:
+            one: Measurement = getattr(self.measurements, name)
+            value = "–" if one.value is None else value_text(one, _, with_spread=False)
+            texts.append(f"{_(NAMES[name])} {value}")
+        if any(getattr(self.measurements, name).value is None for name in PRINTED):
+            texts.append(f"(–: {_('not measurable')})")
+        return texts
+
+    def measurement_note(self) -> str:
+        """Return how the measurements were made."""
+        assert self.measurements is not None
+        text = translator(self.language)(
+            "Measured by a program, for research, on the median of %(n)d beats. ±: standard error; "
+            "of the heart rate: interquartile range over the beats. S: the deepest Q or S. Dashed "
+            "lines: onset of P, onset and end of QRS, end of T, where they are measurable."
+        )
+        return text % {"n": self.measurements.n_beats}
+
+    def word_note(self) -> str:
+        """Return what is reported, and what the words mean."""
+        _ = translator(self.language)
+        text = _(
+            "Reported: the probability reaches the threshold of that finding, which is low for "
+            "rare findings. Not excluded: from %(listed)d %%, time-critical findings from "
+            "%(critical)d %%. The word depends on the probability alone: %(scale)s. In brackets: "
+            "the code of the finding."
+        )
+        levels = {"listed": round(100 * NOT_EXCLUDED), "critical": round(100 * CRITICAL)}
+        return text % {"scale": scale_in_words(_), **levels}
+
+    def attribution_note(self) -> str:
+        """Return what marks mean."""
+        return translator(self.language)(
+            "Blue: samples that raised the model's probability (integrated gradients). They show "
+            "what the model used, which need not be what a cardiologist would use. What is low or "
+            "missing, such as a flat T wave, cannot be marked."
+        )
 
     def measured_leads(self) -> list[tuple[str, list[str]]]:
         """Return the names of R, S and ST with their values in the leads of ``lead_names``, mV."""
         if self.measurements is None:
             return []
+        _ = translator(self.language)
         named = {name: getattr(self.measurements, name).values() for name in PER_LEAD}
         return [
-            (NAMES[name], ["–" if one.value is None else f"{one.value:.2f}" for one in values])
+            (_(NAMES[name]), ["–" if one.value is None else f"{one.value:z.2f}" for one in values])
             for name, values in named.items()
         ]
 
@@ -126,9 +220,24 @@ class RecordReport:
         """Return the leads that were measured."""
         return [] if self.measurements is None else list(self.measurements.r)
 
+    def support_text(self, code: str) -> str:
+        """Return what the marks of a finding are."""
+        name = next(finding.name for finding in self.findings if finding.code == code)
+        text = translator(self.language)("Samples that support %(name)s (%(code)s)")
+        return text % {"name": name, "code": code}
+
     def share(self, code: str) -> str:
         """Return the share of the record in which a finding is present."""
         return f"{sum(end - start for start, end in self.spans[code]) / self.duration_s:.0%}"
+
+
+class MeasuredRow(NamedTuple):
+    """A measurement: value with its spread, or why there is none, and the value of the device."""
+
+    name: str
+    value: str
+    reason: str
+    device: str
 
 
 def _likeliest_first(findings: Iterable[Finding]) -> list[Finding]:
@@ -136,7 +245,7 @@ def _likeliest_first(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def make_record_report(
-    predictor: Predictor, prediction: Prediction, codes: Sequence[str]
+    predictor: Predictor, prediction: Prediction, codes: Sequence[str], language: str = ENGLISH
 ) -> RecordReport:
     """Make the report of a prediction, with attributions of some findings.
 
@@ -146,61 +255,130 @@ def make_record_report(
     prediction : Prediction
     codes : sequence of str
         Findings whose attributions are shown; errors as ``Predictor.attribute``.
+    language : str
+        See ``core.translation``.
     """
-    fs = float(predictor.artifact.waveform["to_fs"])
+    vocabulary, _ = predictor.artifact.vocabulary, translator(language)
+    sentence = translations(language).sentence
+    spec = predictor.artifact.waveform
     attributions = predictor.attribute(prediction.signal, codes) if codes else np.empty(0)
     marks = {
-        code: mark_strength(values, fs) for code, values in zip(codes, attributions, strict=True)
+        code: mark_strength(values, float(spec["to_fs"]))
+        for code, values in zip(codes, attributions, strict=True)
     }
-    vocabulary = predictor.artifact.vocabulary
-    assessable = [f for f in prediction.findings if f.assessable]
-    signal = from_int16(prediction.signal)
+    signal, fs, content = from_int16(prediction.signal), float(spec["to_fs"]), ""
+    if prediction.recorded is not None:
+        signal, fs = prediction.recorded.signal, prediction.recorded.fs
+        marks = {code: at_samples(each, spec["to_fs"], signal, fs) for code, each in marks.items()}
+        content = as_recorded(prediction.identity, language)
+    elif spec["low_hz"]:
+        content = _("high-pass %(hz)g Hz") % {"hz": spec["low_hz"]}
+    names = vocabulary.names([f.code for f in prediction.findings], language)
+    named = [
+        replace(finding, name=name)
+        for finding, name in zip(prediction.findings, names, strict=True)
+    ]
+    assessable = [finding for finding in named if finding.assessable]
     report = RecordReport(
-        visible(prediction.record),
+        visible(Path(prediction.record).as_posix()),
         signal,
         fs,
         assessable,
-        prediction.warnings,
+        [sentence(warning) for warning in prediction.warnings],
         marks,
-        not_assessable=[f.name for f in prediction.findings if not f.assessable],
+        not_assessable=[f.name for f in named if not f.assessable],
         similar=[
-            f"{each.record or each.ecg_id} (cosine {each.cosine:.2f}): "
-            f"{', '.join(each.findings) or 'no finding'}"
+            f"{each.record or each.ecg_id} ({_('cosine similarity')} {each.cosine:.2f}): "
+            f"{', '.join(vocabulary.names(each.findings, language)) or _('no finding')}"
             for each in prediction.similar
         ],
         measurements=prediction.measurements,
         critical=[f.code for f in assessable if vocabulary.entry(f.code).critical],
+        identity=prediction.identity,
+        device=prediction.device,
+        model_simulated=bool(prediction.model_simulated),
+        tune_scores=_tune_scores(predictor, prediction),
+        content=content,
+        language=language,
     )
     if prediction.timeline:
         spans = {
             f.code: prediction.timeline.stretches(f.code) for f in prediction.findings if f.present
         }
-        note, duration_s = prediction.timeline.note(), prediction.timeline.windows.duration_s
+        note, duration_s = prediction.timeline.note(_), prediction.timeline.windows.duration_s
         report = replace(report, note=note, duration_s=duration_s, spans=spans)
     return report
 
 
-def value_text(one: Measurement, with_spread: bool = True) -> str:
+def _tune_scores(predictor: Predictor, prediction: Prediction) -> Mapping[str, float | None]:
+    """Return the scores of the tuning fold, if they are those of the thresholds that were used."""
+    is_complete = prediction.available is None or bool(prediction.available.all())
+    is_used = is_complete and predictor.artifact.source is None
+    return predictor.artifact.provenance.tune_scores if is_used else {}
+
+
+def as_recorded(identity: Identity, language: str = ENGLISH) -> str:
+    """Return that a signal is drawn as recorded, with the filters that the device applied."""
+    _ = translator(language)
+    filters = {
+        _("high-pass"): identity.high_pass,
+        _("low-pass"): identity.low_pass,
+        _("notch"): identity.notch,
+    }
+    stated = [f"{name} {value}" for name, value in filters.items() if value]
+    of_device = [_("filtered by the device:") + " " + ", ".join(stated)] if stated else []
+    return ", ".join([_("as recorded"), *of_device])
+
+
+def operating_point(
+    rule: str, language: str = ENGLISH, scores: Mapping[str, float | None] | None = None
+) -> str:
+    """Return what a threshold rule aims at, in words, or what it reached on the tuning fold.
+
+    Parameters
+    ----------
+    rule : str
+    language : str
+    scores : mapping of str to float or None, optional
+        Of the tuning fold, with ``<rule>/micro_sensitivity`` and ``<rule>/micro_precision``.
+
+    Examples
+    --------
+    >>> operating_point("sensitivity_0.9")
+    'Screening: aims to find 90 % of each finding'
+    """
+    _ = translator(language)
+    kind, _underscore, level = rule.rpartition("_")
+    aims = {
+        "sensitivity": (_("Screening"), _("aims to find %(target)s of each finding")),
+        "precision": (_("Confirm"), _("aims to be right in %(target)s of the reported findings")),
+    }
+    balanced = (_("Balanced"), _("weighs missed and false findings equally"))
+    point, aim = aims.get(kind, balanced)
+    reached = [(scores or {}).get(f"{rule}/micro_{name}") for name in ("sensitivity", "precision")]
+    if None not in reached:
+        found, right = (percent(value) for value in reached if value is not None)
+        text = _(
+            "%(point)s: on the tuning fold, it finds %(found)s of the findings, and %(right)s of "
+            "those reported are right"
+        )
+        return text % {"point": point, "found": found, "right": right}
+    return f"{point}: {aim % {'target': percent(float(level))} if kind in aims else aim}"
+
+
+def value_text(one: Measurement, _: Translate = str, with_spread: bool = True) -> str:
     """Return a measurement with its unit, or that it is not measurable."""
     if one.value is None:
-        return "not measurable"
-    unit = {"degrees": "°", "1/min": "/min"}.get(one.unit, f" {one.unit}")
+        return _("not measurable")
     spread = f" ± {one.spread:.0f}" if with_spread and one.spread is not None else ""
-    return f"{one.value:.0f}{spread}{unit}"
+    return f"{one.value:z.0f}{spread}{UNIT_TEXT[one.unit]}"
 
 
-def measurement_line(measurements: Measurements) -> str:
-    """Return the measurements on one line, as on the print of an electrocardiograph."""
-    named = {name: getattr(measurements, name) for name in UNITS}
-    text = {
-        name: "–" if one.value is None else value_text(one, with_spread=False)
-        for name, one in named.items()
-    }
-    return (
-        f"Rate {text['rate']}   PR {text['pr']}   QRS {text['qrs']}   QT {text['qt']}   "
-        f"QTc {text['qtc_bazett']} (Bazett), {text['qtc_fridericia']} (Fridericia)   "
-        f"axes P {text['p_axis']}, QRS {text['qrs_axis']}, T {text['t_axis']}"
-    )
+def at_samples(marks: np.ndarray, marks_fs: float, signal: np.ndarray, fs: float) -> np.ndarray:
+    """Return marks (12, n) at the samples of a signal that begins at the same time."""
+    times_s = np.arange(signal.shape[1]) / fs
+    known_s = np.arange(marks.shape[1]) / marks_fs
+    return np.array([np.interp(times_s, known_s, row, right=0.0) for row in marks])
 
 
 def mark_strength(attribution: np.ndarray, fs: float) -> np.ndarray:
@@ -214,148 +392,15 @@ def mark_strength(attribution: np.ndarray, fs: float) -> np.ndarray:
     return np.where(marks > 0.15, 0.75 * marks, 0.0)
 
 
-def check_report_path(path: str | Path, n_pages: int = 1) -> None:
-    """Check that a report is to be written as HTML, PDF, or a picture of its only page.
-
-    Parameters
-    ----------
-    path : str or Path
-    n_pages : int
-        Records, and attributions of their findings.
-
-    Raises
-    ------
-    ValueError
-        If the name ends in none of ``SUFFIXES``, or a picture would have several pages.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise ValueError(f"report={path}: expected a name that ends in .html, .pdf or .png")
-    if suffix == ".png" and n_pages > 1:
-        raise ValueError(
-            f"report={path}: a picture has one record and no attributions; expected a name that "
-            "ends in .html or .pdf"
-        )
-
-
-def write_record_reports(
-    path: str | Path, reports: Sequence[RecordReport], model: str, rule: str
-) -> None:
-    """Write the reports to one file, HTML, PDF or PNG by its suffix.
-
-    Parameters
-    ----------
-    path : str or Path
-        Appears whole or not at all.
-    reports : sequence of RecordReport
-    model : str
-        Model that made the predictions, with its version.
-    rule : str
-        Threshold rule by which a finding is present.
-
-    Raises
-    ------
-    ValueError
-        As ``check_report_path``.
-    OSError
-        If the file cannot be written.
-    """
-    check_report_path(path, sum(1 + len(report.marks) for report in reports))
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replace_file(path) as partial:
-        if path.suffix.lower() == ".pdf":
-            with with_all_letters():
-                _write_pdf(partial, reports, model, rule)
-        elif path.suffix.lower() == ".png":
-            with with_all_letters():
-                for report in reports:
-                    _page(report, model, rule).savefig(partial, format="png", dpi=PICTURE_DPI)
-        else:
-            partial.write_text(_html(reports, model, rule), encoding="utf-8")
-
-
-def _html(reports: Sequence[RecordReport], model: str, rule: str) -> str:
-    sections = []
-    for report in reports:
-        name_of = {finding.code: finding.name for finding in report.findings}
-        plain = ecg_figure(report.signal, report.fs)
-        attributions = [
-            {
-                "code": code,
-                "name": name_of[code],
-                "figure": inline_figure(
-                    ecg_figure(report.signal, report.fs, marked=marked),
-                    "png",
-                    f"Samples that support {name_of[code]}, marked on the ECG",
-                ),
-            }
-            for code, marked in report.marks.items()
-        ]
-        figure = inline_figure(plain, "svg", f"12-lead ECG of {report.record}")
-        sections.append({"report": report, "figure": figure, "attributions": attributions})
-    # Without the time, so that the same records give the same bytes.
-    return load_template("record_report.html.j2").render(sections=sections, model=model, rule=rule)
-
-
-def _page(report: RecordReport, model: str, rule: str) -> Figure:
-    """Return the ECG with its findings and warnings as one page."""
-    lines = _lines_of_findings(report)
-    if report.measurements is not None:
-        lines.insert(0, measurement_line(report.measurements))
-    lines += [report.note] if report.note else []
-    if report.not_assessable:
-        lines.append(f"Not assessable in these leads: {len(report.not_assessable)} findings")
-    lines += [f"Similar training ECG {one}" for one in report.similar]
-    lines += [f"Warning: {sentence}" for sentence in report.warnings]
-    lines.append(f"{model}, thresholds {rule}")
-    lines = [part for line in lines for part in _wrapped(line)]
-    return ecg_figure(report.signal, report.fs, report.record, lines)
-
-
-def _lines_of_findings(report: RecordReport) -> list[str]:
-    """Return what is reported with its likelihood, alternatives, and what is not excluded."""
-    lines = ["Reported:"] if report.reported() else ["None of the findings is reported."]
-    for finding in report.reported():
-        lines.append(f"  {finding.name} ({finding.code}): {_in_words(finding)}")
-        lines += [
-            f"     or {other.name} ({other.code}): {_in_words(other)}"
-            for other in report.alternatives(finding.code)
-        ]
-    if listed := report.not_excluded():
-        names = [
-            f"{f.name}{', time-critical,' if f.code in report.critical else ''} "
-            f"{percent(f.probability)}"
-            for f in listed[:N_LISTED]
-        ]
-        more = f"; and {len(listed) - N_LISTED} more" if len(listed) > N_LISTED else ""
-        lines.append(f"Not reported, but not excluded: {'; '.join(names)}{more}")
-    return lines
-
-
-def _wrapped(line: str) -> list[str]:
-    """Return a line in parts that fit the page; letters of other scripts are twice as wide."""
-    indent = " " * (len(line) - len(line.lstrip()))
-    is_wide = any(unicodedata.east_asian_width(letter) in "FW" for letter in line)
-    parts = textwrap.wrap(
-        line.replace(" %", "\xa0%"),
-        N_LETTERS // 2 if is_wide else N_LETTERS,
-        subsequent_indent=f"{indent}    ",
+def report_figure(
+    report: RecordReport, code: str | None = None, layout: str = "standard"
+) -> Figure:
+    """Draw the ECG of a report, with the samples marked that support a finding."""
+    return ecg_figure(
+        report.signal,
+        report.fs,
+        marked=None if code is None else report.marks[code],
+        layout=layout,
+        content=report.content,
+        language=report.language,
     )
-    return [part.replace("\xa0%", " %") for part in parts] or [line]
-
-
-def _in_words(finding: Finding) -> str:
-    return f"{finding.likelihood}, {percent(finding.probability)}"
-
-
-def _write_pdf(path: Path, reports: Sequence[RecordReport], model: str, rule: str) -> None:
-    from matplotlib.backends.backend_pdf import PdfPages
-
-    about = {"Title": "ECG findings", "Creator": "ecg_siglip", "CreationDate": None}
-    with PdfPages(path, metadata=about) as pages:
-        for report in reports:
-            pages.savefig(_page(report, model, rule))
-            for code, marked in report.marks.items():
-                title = f"{report.record}: samples that support {code}"
-                pages.savefig(ecg_figure(report.signal, report.fs, title, marked=marked))

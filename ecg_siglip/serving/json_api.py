@@ -48,7 +48,15 @@ EXAMPLE = {
             "not_excluded": ["LVH"],
             "probabilities": {"SR": 0.98, "LVH": 0.12},
             "model": "r1 (0.2.0)",
+            "model_simulated": False,
             "warnings": [],
+            "measurements": {
+                "rate": {"value": 64.2, "unit": "1/min", "spread": 2.1},
+                "pr": {"value": None, "unit": "ms",
+                       "reason": "no single P wave before the QRS complexes"},
+                "st": {"V2": {"value": 0.112, "unit": "mV", "spread": 0.004}},
+                "n_beats": 10,
+            },
             "questions": [
                 {"question": "left ventricular hypertrophy?",
                  "matches": [{"code": "LVH", "name": "Left ventricular hypertrophy",
@@ -168,7 +176,13 @@ def _add_information(app: Any, service: PredictionService) -> None:
 
     @app.get("/healthz", summary="Whether the server is running, also while it predicts")
     async def healthz() -> dict[str, Any]:
-        return {"status": "ok", "model": service.model, "waiting": service.n_waiting}
+        simulated = service.predictor.artifact.provenance.simulated
+        return {
+            "status": "ok",
+            "model": service.model,
+            "model_simulated": simulated,
+            "waiting": service.n_waiting,
+        }
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
@@ -226,7 +240,7 @@ def _request_settings(service: PredictionService) -> Callable[..., Any]:
         allow_short: Annotated[bool, setting("waveform.allow_short")] = False,
         allow_flat: Annotated[bool, setting("waveform.allow_flat")] = False,
         allow_gaps: Annotated[bool, setting("waveform.allow_gaps")] = False,
-        allow_missing_leads: Annotated[bool, setting("waveform.allow_missing_leads")] = False,
+        allow_missing_leads: Annotated[bool | None, setting("waveform.allow_missing_leads")] = None,
         step_s: Annotated[float | None, setting("windows.step_s")] = None,
         sustained_s: Annotated[float | None, setting("windows.sustained_s")] = None,
         not_excluded: Annotated[str | None, setting("not_excluded")] = None,

@@ -6,31 +6,37 @@ model is never used twice at the same time, and the thread that accepts requests
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 from ecg_siglip import config
 from ecg_siglip.core.settings import check_settings
+from ecg_siglip.core.translation import ENGLISH, translator
 from ecg_siglip.inference.pipeline import apply_decision_rule, predict_records
 from ecg_siglip.inference.prediction import Prediction, QuestionResult
 from ecg_siglip.inference.predictor import Predictor
-from ecg_siglip.inference.questions import interpret_question
+from ecg_siglip.inference.questions import question_about
 from ecg_siglip.reporting.ecg_plot import ecg_figure
+from ecg_siglip.reporting.fonts import with_all_letters
 from ecg_siglip.reporting.html import inline_figure
-from ecg_siglip.reporting.record_report import (
-    RecordReport,
-    make_record_report,
-    write_record_reports,
-)
+from ecg_siglip.reporting.median_beat_plot import median_beat_figure
+from ecg_siglip.reporting.record_report import RecordReport, make_record_report, report_figure
+from ecg_siglip.reporting.report_files import write_record_reports
+from ecg_siglip.serving.similar_records import RecordFolder, read_beginning
 from ecg_siglip.serving.uploads import PREFIX, UploadResult, hide_path, record_name, records_among
 from ecg_siglip.vocabulary.question_matching import check_question
 
 T = TypeVar("T")
+# Layouts of an ECG for wide and for narrow screens, and its inline images for both.
+LAYOUTS = {"wide": "standard", "narrow": "rows"}
+Pictures = dict[str, dict[str, str]]
 MIN_STEP_S = 2.0  # from window to window
 
 
@@ -111,6 +117,7 @@ class PredictionService:
             sensitivity=defaults.sensitivity,
             precision=defaults.precision,
             n_similar=defaults.n_similar,
+            show_ids=defaults.show_ids,
         )
         for name, value in values.items():
             if value is None or value == "" or value == []:
@@ -165,25 +172,74 @@ class PredictionService:
 
     def interpret_question(self, prediction: Prediction, question: str) -> QuestionResult:
         """Match a question to findings (errors as ``questions.interpret_question``)."""
-        return interpret_question(self.predictor, prediction.signal, question)
+        return question_about(self.predictor, prediction, question)
 
-    def make_report(self, prediction: Prediction, codes: Sequence[str] = ()) -> RecordReport:
+    def make_report(
+        self, prediction: Prediction, codes: Sequence[str] = (), language: str = ENGLISH
+    ) -> RecordReport:
         """Make the record report, with attributions of some findings (errors as
         ``Predictor.attribute``)."""
-        return make_record_report(self.predictor, prediction, codes)
+        return make_record_report(self.predictor, prediction, codes, language)
 
-    def draw_ecg(self, prediction: Prediction, code: str | None) -> dict[str, str]:
-        """Draw the ECG as an inline image, with the samples marked that support a finding."""
-        report = self.make_report(prediction, [code] if code else [])
-        marked = report.marks[code] if code else None
-        figure = ecg_figure(report.signal, report.fs, marked=marked)
-        return inline_figure(figure, "png", f"12-lead ECG of {prediction.record}")
+    def draw_ecg(self, prediction: Prediction, code: str | None, language: str) -> Pictures:
+        """Draw the ECG, with the samples marked that support a finding."""
+        report = self.make_report(prediction, [code] if code else [], language)
+        alt = translator(language)("12-lead ECG of %(record)s") % {"record": report.record}
+        with with_all_letters():
+            return {
+                name: inline_figure(report_figure(report, code, layout), "png", alt)
+                for name, layout in LAYOUTS.items()
+            }
+
+    def draw_median_beat(self, prediction: Prediction, language: str) -> dict[str, str] | None:
+        """Draw the beat that was measured as an inline image; None if nothing was."""
+        measured, _ = prediction.measurements, translator(language)
+        if measured is None or measured.beat is None:
+            return None
+        alt = _("Median beat of each lead with the marks of its intervals")
+        with with_all_letters():
+            return inline_figure(median_beat_figure(measured.beat, language=language), "png", alt)
+
+    @cached_property
+    def training_records(self) -> RecordFolder | None:
+        """The training records in ``similar_root``; None if it is not set."""
+        root = self.settings.similar_root
+        return None if root is None else RecordFolder(Path(root))
+
+    def draw_similar(self, prediction: Prediction, language: str) -> dict[str, Pictures]:
+        """Draw the similar training ECGs that are in ``similar_root``, by name."""
+        folder, alt = self.training_records, translator(language)("12-lead ECG of %(record)s")
+        figures: dict[str, Pictures] = {}
+        for each in prediction.similar:
+            path = folder.path(each.record) if folder else None
+            if path is None:
+                continue
+            # A record may be deleted or damaged in the meantime.
+            with contextlib.suppress(OSError, ValueError), with_all_letters():
+                signal, fs = read_beginning(path)
+                figures[each.record] = {
+                    name: inline_figure(
+                        ecg_figure(signal, fs, layout=layout, language=language),
+                        "png",
+                        alt % {"record": each.record},
+                    )
+                    for name, layout in LAYOUTS.items()
+                }
+        return figures
 
     def render_report(
-        self, prediction: Prediction, codes: Sequence[str], suffix: str, rule: str
+        self,
+        prediction: Prediction,
+        codes: Sequence[str],
+        suffix: str,
+        rule: str,
+        language: str = ENGLISH,
     ) -> bytes:
         """Return the record report as a file, ``.html`` or ``.pdf`` (errors as ``make_report``)."""
         with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
-            path = Path(folder) / f"report{suffix}"
-            write_record_reports(path, [self.make_report(prediction, codes)], self.model, rule)
+            path, report = (
+                Path(folder) / f"report{suffix}",
+                self.make_report(prediction, codes, language),
+            )
+            write_record_reports(path, [report], self.model, rule)
             return path.read_bytes()

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ecg_siglip import config
+from ecg_siglip.core.translation import LANGUAGE_NAMES
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -20,13 +21,14 @@ EVERYWHERE = ("0.0.0.0", "::")
 API_PATHS = r"/predict|/healthz|/openapi\.json|/docs"
 # Paths of Gradio that the page needs. All others (files, proxies, recordings) are refused: the
 # server sends no file to anyone.
+LANGUAGE = f"(?:/(?:{'|'.join(LANGUAGE_NAMES)}))?"  # of the page
 PAGE_PATHS = (
-    r"/|/config/?|/theme\.css|/favicon\.ico|/manifest\.json|/robots\.txt|/(assets|static|svelte)/.*|"
+    r"/?|/config/?|/theme\.css|/favicon\.ico|/manifest\.json|/robots\.txt|/(assets|static|svelte)/.*|"
     r"/gradio_api/(upload|upload_progress|run/predict|heartbeat/\w+|startup-events|reset/?|"
     r"app_id/?|info/?)"
 )
 SILENT_S = 30.0  # a body is abandoned if no part of it arrives for longer
-ALLOWED = re.compile(f"(?:{API_PATHS}|{PAGE_PATHS})")
+ALLOWED = re.compile(f"(?:{API_PATHS}|{LANGUAGE}(?:{PAGE_PATHS}))")
 # Whatever Gradio or a file name contains: the browser loads nothing from other servers.
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
@@ -119,7 +121,7 @@ class RequestGuard:
         if origin is not None and _netloc(origin) != headers.get(b"host"):
             return 403, "request from a page of another origin"
         if not ALLOWED.fullmatch(scope["path"]):
-            return (403 if scope["path"].startswith("/gradio_api/") else 404), "not found"
+            return (403 if "/gradio_api/" in scope["path"] else 404), "not found"
         length = headers.get(b"content-length", "0")
         if not length.isdecimal() or int(length) > self.max_bytes:
             return 413, self._limit()
@@ -137,7 +139,7 @@ def _response_headers(message: dict[str, Any], path: str) -> list[tuple[bytes, b
         for name, value in message.get("headers", [])
         if name.lower() not in replaced and not name.lower().startswith(b"access-control-")
     ]
-    is_static = re.match("/(assets|static)/", path)
+    is_static = re.match(f"{LANGUAGE}/(assets|static)/", path)
     return headers + [h for h in HEADERS if not (is_static and h[0] == b"cache-control")]
 
 

@@ -15,9 +15,12 @@ from ecg_siglip.core.files import one_line
 from ecg_siglip.inference.prediction import Prediction
 from ecg_siglip.readers.folders import named_files
 from ecg_siglip.readers.record import WFDB_SUFFIXES
+from ecg_siglip.signals.measurements import COLUMNS
 
 PREFIX = "ecg_siglip_"  # of every temporary folder
 MAX_NAME = 150  # bytes of a file's name
+# Columns that the table has if one of its records has a value; the last only with show_ids.
+IDENTITY = ("recorded_at", "device", "patient_id")
 
 
 @dataclass(frozen=True)
@@ -113,19 +116,24 @@ def record_name(path: Path) -> str:
 
 
 def to_csv(upload: UploadResult) -> str:
-    """Return predictions and errors as CSV: one row per record, one column per finding.
+    """Return predictions and errors as CSV: one row per record.
 
     Notes
     -----
-    Text that a spreadsheet would take for a formula gets a leading apostrophe.
+    One column per measurement, empty where it is not measurable, and one per finding. Text that a
+    spreadsheet would take for a formula gets a leading apostrophe.
     """
     predictions = upload.predictions
     codes = [finding.code for finding in predictions[0].findings] if predictions else []
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     head = ["record", "findings", "not_excluded", "not_assessable", "warnings", "error"]
-    writer.writerow([*head, *(f"probability/{code}" for code in codes)])
-    for prediction in predictions:
+    stated = [_identity_row(prediction) for prediction in predictions]
+    of_identity = [name for name in IDENTITY if any(row[name] for row in stated)]
+    head += of_identity
+    columns = COLUMNS if any(prediction.measurements for prediction in predictions) else ()
+    writer.writerow([*head, *columns, *(f"probability/{code}" for code in codes)])
+    for prediction, row_of_identity in zip(predictions, stated, strict=True):
         texts = [
             prediction.record,
             " ".join(f.code for f in prediction.findings if f.present),
@@ -133,13 +141,23 @@ def to_csv(upload: UploadResult) -> str:
             " ".join(f.code for f in prediction.findings if not f.assessable),
             "; ".join(prediction.warnings),
             "",
+            *(row_of_identity[name] for name in of_identity),
         ]
         values = [f"{f.probability:.6f}" if f.assessable else "" for f in prediction.findings]
-        writer.writerow([*map(_no_formula, texts), *values])
+        row = prediction.measurements.to_row() if prediction.measurements else {}
+        writer.writerow([*map(_no_formula, texts), *map(row.get, columns), *values])
     for record, error in upload.errors:
-        texts = [record, "", "", "", "", error]
-        writer.writerow([*map(_no_formula, texts), *[""] * len(codes)])
+        texts = [record, "", "", "", "", error, *[""] * len(of_identity)]
+        writer.writerow([*map(_no_formula, texts), *[""] * (len(columns) + len(codes))])
     return out.getvalue()
+
+
+def _identity_row(prediction: Prediction) -> dict[str, str]:
+    """Return what is stated of the columns ``IDENTITY``."""
+    identity = prediction.identity
+    return dict(
+        zip(IDENTITY, (identity.recorded_at, identity.device(), identity.patient_id), strict=True)
+    )
 
 
 def _no_formula(text: str) -> str:

@@ -7,20 +7,29 @@ import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ecg_siglip import config
 from ecg_siglip.core.files import one_line
+from ecg_siglip.core.translation import ENGLISH, LANGUAGE_NAMES, translations, translator
 from ecg_siglip.inference.pipeline import threshold_rule
 from ecg_siglip.inference.prediction import Prediction
+from ecg_siglip.metrics.decision_rules import OPERATING_POINTS
+from ecg_siglip.readers.file_format import is_picture
 from ecg_siglip.reporting.html import load_template
-from ecg_siglip.serving.json_api import split_leads
+from ecg_siglip.reporting.record_report import RecordReport, operating_point, value_text
+from ecg_siglip.serving.file_settings import (
+    decision_settings,
+    request_settings,
+    with_field_names,
+)
 from ecg_siglip.serving.prediction_service import PredictionService, QueueFull
 from ecg_siglip.serving.uploads import PREFIX, UploadResult, save_uploads, to_csv
-from ecg_siglip.vocabulary.question_matching import N_SHOWN
+from ecg_siglip.signals.measurements import UNITS
+from ecg_siglip.vocabulary.question_matching import N_SHOWN, Match
 
 TEMPLATES = Path(__file__).with_name("templates")
 # Findings that every ECG has or lacks: not the first choice of a finding to explain.
@@ -52,8 +61,10 @@ class EcgView:
     Attributes
     ----------
     prediction : Prediction
-    ecg, findings : str
-        HTML of the recording and of its findings.
+    summary, ecg, findings, measurements, similar : str
+        HTML of the parts of the page.
+    can_draw_similar : bool
+        The similar training ECGs can be shown as pictures.
     choices : list of (label, code)
         Findings that can be explained, the likeliest first; the empty code stands for none.
     explained : str
@@ -61,8 +72,12 @@ class EcgView:
     """
 
     prediction: Prediction
+    summary: str
     ecg: str
     findings: str
+    measurements: str
+    similar: str
+    can_draw_similar: bool
     choices: list[tuple[str, str]]
     explained: str
 
@@ -90,6 +105,8 @@ class WebHandlers:
     Parameters
     ----------
     service : PredictionService
+    language : str
+        Of the page, key of ``LANGUAGE_NAMES``.
 
     Attributes
     ----------
@@ -99,44 +116,62 @@ class WebHandlers:
     Notes
     -----
     Uploads are deleted after they are predicted. Only the ``Prediction`` of a record is kept, in
-    the memory of its session.
+    the memory of its session, with the names of the findings in the language of the page.
     """
 
-    def __init__(self, service: PredictionService):
-        self.service = service
-        self.html: Any = load_template("web_page.html.j2", TEMPLATES).module
+    def __init__(self, service: PredictionService, language: str = ENGLISH):
+        self.service, self.language = service, language
+        self.translate = translator(language)
+        self.sentence = translations(language).sentence
+        self.html: Any = load_template("web_page.html.j2", TEMPLATES, language=language).module
+        artifact = service.predictor.artifact
+        names = artifact.vocabulary.names(artifact.codes, language)
+        self.names = dict(zip(artifact.codes, names, strict=True))
 
     def head(self) -> str:
-        """Return the title with the name of the model."""
-        n_records = self.service.predictor.artifact.provenance.n_train_records
-        return str(self.html.head(self.service.model, n_records))
+        """Return the title with the name of the model and the links to other languages."""
+        provenance = self.service.predictor.artifact.provenance
+        return str(self.html.head(self.service.model, provenance, LANGUAGE_NAMES))
+
+    def point_choices(self) -> list[tuple[str, str]]:
+        """Return the operating points, each in words, and by name."""
+        return [(self._point_in_words(point), point) for point in OPERATING_POINTS]
+
+    def _point_in_words(self, point: str) -> str:
+        """Return an operating point with its scores on the tuning fold, or else its target."""
+        artifact = self.service.predictor.artifact
+        rule = threshold_rule(self.service.settings_for({"operating_point": point}))
+        scores = {} if artifact.source else artifact.provenance.tune_scores
+        return operating_point(rule, self.language, scores)
 
     def predict_one(
-        self, paths: Sequence[str], point: str, *file_settings: Any
+        self, paths: Sequence[str], point: str, is_full: bool, *file_settings: Any
     ) -> EcgView | Problem:
-        """Predict the one ECG of an upload (``file_settings`` as ``request_settings``)."""
+        """Predict the one ECG of an upload (inputs as ``request_settings``)."""
+        _ = self.translate
         try:
-            settings = request_settings(self.service, point, *file_settings)
+            settings = request_settings(self.service, point, is_full, *file_settings)
             upload = read_upload(self.service, paths, settings)
             n_records = len(upload.predictions) + len(upload.errors)
             if n_records != 1:
-                raise ValueError(f"{n_records} records; expected one here, see the tab for many")
+                text = _("%(n)d records; this tab reads one: use the other tab for several")
+                raise ValueError(text % {"n": n_records})
             if upload.errors:
                 raise ValueError(upload.errors[0][1])
         except EXPECTED_ERRORS as error:
-            return self._problem(error)
+            return self._problem(error, paths)
         try:
-            view = self._view(upload.predictions[0], point)
+            view = self._view(self._named(upload.predictions[0]), settings)
         except EXPECTED_ERRORS as error:
             return replace(self._problem(error), was_read=True)
         remove_uploads(paths)
         return view
 
-    def decide(self, prediction: Prediction, point: str) -> Decision | Problem:
-        """Decide again at another operating point."""
-        settings = self.service.settings_for({"operating_point": point})
+    def decide(self, prediction: Prediction, point: str, is_full: bool) -> Decision | Problem:
+        """Decide again at another operating point, or with the other list of what is possible."""
+        settings = self.service.settings_for(decision_settings(point, is_full))
         try:
-            prediction = self.service.decide(prediction, settings)
+            prediction = self._named(self.service.decide(prediction, settings))
             return Decision(prediction, self._findings(prediction, threshold_rule(settings)))
         except EXPECTED_ERRORS as error:
             return self._problem(error)
@@ -144,11 +179,17 @@ class WebHandlers:
     def explain(self, prediction: Prediction, code: str) -> str | Problem:
         """Draw the ECG with the samples marked that support a finding; an empty code marks none."""
         try:
-            figure = self._run(lambda: self.service.draw_ecg(prediction, code or None))
+            return self._ecg(prediction, code)
         except EXPECTED_ERRORS as error:
             return self._problem(error)
-        name = next((f.name for f in prediction.findings if f.code == code), "")
-        return str(self.html.ecg(prediction, figure, name))
+
+    def draw_similar(self, prediction: Prediction) -> str | Problem:
+        """Draw the similar training ECGs."""
+        try:
+            figures = self._run(lambda: self.service.draw_similar(prediction, self.language))
+        except EXPECTED_ERRORS as error:
+            return self._problem(error)
+        return self._similar(prediction, figures)
 
     def interpret_question(self, prediction: Prediction, question: str) -> str:
         """Show the findings that match a question in free words."""
@@ -156,56 +197,129 @@ class WebHandlers:
             return ""
         try:
             result = self._run(lambda: self.service.interpret_question(prediction, question))
-            report = self._run(lambda: self.service.make_report(prediction))
+            report = self._run(lambda: self._report(prediction))
         except EXPECTED_ERRORS as error:
             return self._problem(error).html
         by_code = {finding.code: finding for finding in report.findings}
-        matching = [by_code[m.code] for m in result.matches if m.code in by_code]
-        matching.sort(key=lambda finding: -finding.probability)
-        rows = replace(report, findings=matching[:N_SHOWN]) if matching else None
+
+        def rows(matches: Iterable[Match]) -> Any:
+            """Return the findings, in the language of the question, the likeliest first."""
+            found = [
+                replace(by_code[match.code], name=match.name)
+                for match in matches
+                if match.code in by_code
+            ]
+            found.sort(key=lambda finding: -finding.probability)
+            return replace(report, findings=found[: 2 * N_SHOWN]) if found else None
+
+        nearest = rows(match for term in result.lacking for match in term.nearest)
         not_assessable = [m.name for m in result.matches if m.code not in by_code]
-        return str(self.html.question(result, rows, len(matching) > 1, not_assessable))
+        found = rows(result.matches)
+        return str(self.html.question(result, found, nearest, not_assessable, self.names))
 
     def download_report(self, prediction: Prediction, code: str, point: str, suffix: str) -> str:
         """Return the record report as a download, ``.html`` or ``.pdf``."""
         rule = threshold_rule(self.service.settings_for({"operating_point": point}))
         codes = [code] if code else []
-        content = self._run(lambda: self.service.render_report(prediction, codes, suffix, rule))
+        content = self._run(
+            lambda: self.service.render_report(prediction, codes, suffix, rule, self.language)
+        )
         name = f"{Path(prediction.record).stem}{suffix}"
         return download_source(name, MIME_TYPES[suffix], content)
 
     def predict_many(
-        self, paths: Sequence[str], point: str, *file_settings: Any
+        self, paths: Sequence[str], point: str, is_full: bool, *file_settings: Any
     ) -> Table | Problem:
-        """Predict all ECGs of an upload (``file_settings`` as ``request_settings``)."""
+        """Predict all ECGs of an upload (inputs as ``request_settings``)."""
         try:
-            settings = request_settings(self.service, point, *file_settings)
+            settings = request_settings(self.service, point, is_full, *file_settings)
             upload = read_upload(self.service, paths, settings)
         except EXPECTED_ERRORS as error:
-            return self._problem(error)
-        remove_uploads(paths)
+            return self._problem(error, paths)
+        finally:
+            remove_uploads(paths)
         csv = download_source("findings.csv", "text/csv", to_csv(upload).encode("utf-8-sig"))
-        return Table(str(self.html.many(upload)), csv, len(upload.predictions))
+        named = [self._named(prediction) for prediction in upload.predictions]
+        errors = [
+            (record, with_field_names(error, self.translate)) for record, error in upload.errors
+        ]
+        html = str(self.html.many(UploadResult(named, errors), self.sentence))
+        return Table(html, csv, len(upload.predictions))
 
     def _run(self, task: Callable[[], Any]) -> Any:
         return run_in_turn(self.service, task)
 
-    def _problem(self, error: Exception) -> Problem:
-        return Problem(str(self.html.error([one_line(error)])))
+    def _report(self, prediction: Prediction) -> RecordReport:
+        return self.service.make_report(prediction, language=self.language)
 
-    def _view(self, prediction: Prediction, point: str) -> EcgView:
-        figure = self._run(lambda: self.service.draw_ecg(prediction, None))
-        rule = threshold_rule(self.service.settings_for({"operating_point": point}))
-        findings = self._findings(prediction, rule)
+    def _named(self, prediction: Prediction) -> Prediction:
+        """Return a prediction with the names of its findings in the language of the page."""
+        findings = [replace(each, name=self.names[each.code]) for each in prediction.findings]
+        return replace(prediction, findings=findings)
+
+    def _problem(self, error: Exception, paths: Sequence[str] = ()) -> Problem:
+        """Return an error as HTML; of a picture among the files, what is needed instead."""
+        message = with_field_names(one_line(error), self.translate)
+        pictures = [Path(path).name for path in paths if is_picture(Path(path))]
+        return Problem(str(self.html.error(message, pictures, self.sentence)))
+
+    def _view(self, prediction: Prediction, settings: config.PredictConfig) -> EcgView:
+        _ = self.translate
         ordered = sorted(prediction.findings, key=lambda f: (not f.present, -f.probability))
-        choices = [("nothing", ""), *((f"{f.name} ({f.code})", f.code) for f in ordered)]
+        choices = [(_("nothing"), "")] + [(f"{f.name} ({f.code})", f.code) for f in ordered]
         explained = [f.code for f in ordered if f.present and f.code not in NOT_EXPLAINED_FIRST]
-        ecg = str(self.html.ecg(prediction, figure, ""))
-        return EcgView(prediction, ecg, findings, choices, (explained or [""])[0])
+        report = self._run(lambda: self._report(prediction))
+        beat = self._run(lambda: self.service.draw_median_beat(prediction, self.language))
+        return EcgView(
+            prediction,
+            str(self.html.summary(prediction, report, self._strip(prediction), self.sentence)),
+            self._ecg(prediction, ""),
+            self._findings(prediction, threshold_rule(settings)),
+            str(self.html.measurements(report, beat)),
+            self._similar(prediction, {}),
+            bool(prediction.similar) and self.service.settings.similar_root is not None,
+            choices,
+            (explained or [""])[0],
+        )
+
+    def _strip(self, prediction: Prediction) -> list[tuple[str, str]]:
+        """Return the measurements of the first line: name, and value with unit."""
+        _ = self.translate
+        measured = prediction.measurements
+        if measured is None:
+            return []
+        values = {
+            name: "–" if one.value is None else value_text(one, _, with_spread=False)
+            for name, one in ((name, getattr(measured, name)) for name in UNITS)
+        }
+        axes = " / ".join(values[f"{wave}_axis"] for wave in ("p", "qrs", "t"))
+        return [
+            (_("Heart rate"), values["rate"]),
+            (_("PR"), values["pr"]),
+            (_("QRS duration"), values["qrs"]),
+            (_("QT"), values["qt"]),
+            (_("QTc (Bazett)"), values["qtc_bazett"]),
+            (_("QTc (Fridericia)"), values["qtc_fridericia"]),
+            (_("Axes P / QRS / T"), axes),
+        ]
+
+    def _ecg(self, prediction: Prediction, code: str) -> str:
+        figures = self._run(lambda: self.service.draw_ecg(prediction, code or None, self.language))
+        note = self._report(prediction).attribution_note()
+        return str(self.html.ecg(figures, self.names.get(code, ""), note))
+
+    def _similar(self, prediction: Prediction, figures: dict[str, Any]) -> str:
+        can_show = self.service.settings.similar_root is not None
+        rows = [
+            replace(each, findings=[self.names[code] for code in each.findings])
+            for each in prediction.similar
+        ]
+        return str(self.html.similar(rows, figures, can_show))
 
     def _findings(self, prediction: Prediction, rule: str) -> str:
-        report = self._run(lambda: self.service.make_report(prediction))
-        return str(self.html.findings(report, rule, self.service.model))
+        report = self._run(lambda: self._report(prediction))
+        point = operating_point(rule, self.language, report.tune_scores)
+        return str(self.html.findings(report, point))
 
 
 def run_in_turn(service: PredictionService, task: Callable[[], Any]) -> Any:
@@ -224,51 +338,6 @@ def run_in_turn(service: PredictionService, task: Callable[[], Any]) -> Any:
         raise QueueFull(
             f"no result within {service.settings.timeout_s:g} s; please try again"
         ) from error
-
-
-def request_settings(
-    service: PredictionService,
-    point: str,
-    fs: str,
-    units: str,
-    gain: str,
-    leads: str,
-    allow_short: bool,
-    allow_flat: bool,
-    allow_gaps: bool,
-    allow_missing_leads: bool,
-    sustained_s: str,
-) -> config.PredictConfig:
-    """Return the settings of ``predict`` from the fields of the page (errors as
-    ``PredictionService.settings_for``)."""
-    return service.settings_for(
-        {
-            "operating_point": point,
-            "read.fs": parse_number("read.fs", fs),
-            "read.units": units,
-            "read.gain": parse_number("read.gain", gain),
-            "read.leads": split_leads(leads),
-            "waveform.allow_short": allow_short,
-            "waveform.allow_flat": allow_flat,
-            "waveform.allow_gaps": allow_gaps,
-            "waveform.allow_missing_leads": allow_missing_leads,
-            "windows.sustained_s": parse_number("windows.sustained_s", sustained_s),
-        }
-    )
-
-
-def parse_number(setting: str, text: str) -> float | None:
-    """Return the number in a text field, None if it is empty.
-
-    Raises
-    ------
-    ValueError
-        If it contains something else, naming the setting.
-    """
-    try:
-        return float(text) if text.strip() else None
-    except ValueError as error:
-        raise ValueError(f"{setting}={text[:20]}: expected a number") from error
 
 
 def read_upload(

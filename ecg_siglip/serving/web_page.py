@@ -8,10 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ecg_siglip.core.translation import ENGLISH
 from ecg_siglip.inference.prediction import Prediction
-from ecg_siglip.metrics.decision_rules import OPERATING_POINTS
 from ecg_siglip.reporting.html import load_template
+from ecg_siglip.serving.file_settings import SETTINGS, field_names
 from ecg_siglip.serving.json_api import make_api
+from ecg_siglip.serving.page_language import PATHS, PageLanguages
 from ecg_siglip.serving.prediction_service import PredictionService
 from ecg_siglip.serving.request_guard import RequestGuard, allowed_hosts
 from ecg_siglip.serving.web_handlers import TEMPLATES, Problem, WebHandlers
@@ -27,22 +29,32 @@ DOWNLOAD = """(content) => {
   const link = document.createElement("a");
   link.href = source; link.download = name; link.click();
 }"""
+# The focus goes to the result or the error, so that the keyboard and a screen reader are there. The
+# elements may appear a moment after the event.
+FOCUS = """() => {
+  const targets = "#problem .error, #many .error, #many h2, #result-title";
+  const find = () => [...document.querySelectorAll(targets)].find((each) => each.offsetParent);
+  const started = Date.now();
+  const move = () => find() ? find().focus() : Date.now() - started < 2000 && setTimeout(move, 50);
+  setTimeout(move, 50);
+}"""
 # Each event is one request and one response. Gradio's queue would send results by a stream that is
 # opened and closed around each event, and an event that comes just as it closes can be lost. The
 # prediction service limits how many requests wait and for how long.
 EVENT: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal", "queue": False}
 
 
-def page(service: PredictionService) -> Any:
-    """Build the page as Gradio's Blocks, not yet mounted."""
+def page(service: PredictionService, language: str = ENGLISH) -> Any:
+    """Build the page in one language as Gradio's Blocks, not yet mounted."""
     import gradio as gr
 
-    handlers = WebHandlers(service)
-    with gr.Blocks(title="ECG findings", analytics_enabled=False) as blocks:
+    handlers = WebHandlers(service, language)
+    _ = handlers.translate
+    with gr.Blocks(title=_("ECG findings"), analytics_enabled=False) as blocks:
         gr.HTML(handlers.head())
-        with gr.Tab("One ECG"):
+        with gr.Tab(_("One ECG")):
             one = OneEcgTab(handlers)
-        with gr.Tab("Many, as CSV"):
+        with gr.Tab(_("Many, as CSV")):
             many = ManyEcgsTab(handlers)
         one.wire_events()
         many.wire_events()
@@ -67,61 +79,84 @@ class OneEcgTab:
     def __init__(self, handlers: WebHandlers):
         import gradio as gr
 
-        self.handlers = handlers
+        self.handlers, _ = handlers, handlers.translate
         self.state = gr.State(None, time_to_live=3600)
-        with gr.Row():
+        # Files that could not be read, for a second try with other settings: the upload field itself
+        # is always ready for the next ones.
+        self.unread = gr.State([], time_to_live=KEPT_S)
+        with gr.Row(elem_classes="inputs"):
             self.files = gr.File(
-                label="Files of one ECG", file_count="multiple", height=140, scale=3
+                label=_("Files of one ECG"), file_count="multiple", height=150, scale=2
             )
-            with gr.Column(scale=2, min_width=280):
-                self.point = gr.Radio(
-                    OPERATING_POINTS,
-                    value=handlers.service.settings.operating_point,
-                    label="Screening misses few findings, confirm reports only certain ones",
-                )
-                self.file_settings = _file_settings(gr)
-        self.problem = gr.HTML(visible=False)
-        self.again = gr.Button("Read again", visible=False, variant="primary")
+            with gr.Column(scale=3, min_width=280):
+                self.point, self.is_full = _decision_settings(gr, handlers)
+                self.file_settings = _file_settings(gr, handlers)
+        self.problem = gr.HTML(visible=False, elem_id="problem")
+        self.again = gr.Button(_("Read again"), visible=False, variant="primary")
         self.hint = gr.HTML(str(handlers.html.hint()))
         with gr.Column(visible=False, elem_id="result") as self.result:
+            self.summary = gr.HTML(elem_id="summary")
             self.ecg = gr.HTML(elem_id="ecg")
+            self._build_actions(gr)
             with gr.Row():
                 with gr.Column(scale=3, min_width=320):
                     self.findings = gr.HTML(elem_id="findings")
+                    self._build_questions(gr)
+                    self.similar = gr.HTML(elem_id="similar")
+                    self.show_similar = gr.Button(
+                        _("Show the similar ECGs"), visible=False, size="md"
+                    )
                 with gr.Column(scale=2, min_width=300):
-                    self._build_side(gr)
+                    self.measurements = gr.HTML(elem_id="measurements")
 
-    def _build_side(self, gr: Any) -> None:
-        """Build the column with attributions, questions and downloads."""
-        self.explained = gr.Dropdown(
-            [("nothing", "")], value="", label="Mark the samples that support", elem_id="why"
-        )
+    def _build_actions(self, gr: Any) -> None:
+        """Build the choice of a finding to explain, and the downloads."""
+        _ = self.handlers.translate
+        with gr.Row(elem_id="actions"):
+            self.explained = gr.Dropdown(
+                [(_("nothing"), "")],
+                value="",
+                label=_("Mark the samples that support"),
+                elem_id="why",
+                scale=3,
+                min_width=300,
+            )
+            self.as_html = gr.Button(_("Record report (HTML)"), size="md", min_width=140)
+            self.as_pdf = gr.Button(_("Record report (PDF)"), size="md", min_width=140)
+        self.download = gr.Textbox(visible="hidden")
+
+    def _build_questions(self, gr: Any) -> None:
+        """Build the field for questions."""
+        _ = self.handlers.translate
         with gr.Group():
             self.question = gr.Textbox(
-                label="Question in words",
-                placeholder="is there a left bundle branch block?",
+                label=_("Question in words"),
+                placeholder=_("is there a left bundle branch block?"),
                 elem_id="question",
                 max_length=300,
-                submit_btn=True,
+                submit_btn=_("Send"),
             )
         self.question_result = gr.HTML(elem_id="question-result")
-        with gr.Row():
-            self.as_html = gr.Button("Record report (HTML)", size="md", min_width=120)
-            self.as_pdf = gr.Button("Record report (PDF)", size="md", min_width=120)
-        self.download = gr.Textbox(visible="hidden")
 
     def wire_events(self) -> None:
         """Connect the components to the handlers."""
-        inputs = [self.files, self.point, *self.file_settings]
-        outputs = [self.files, self.state, self.ecg, self.findings, self.explained]
+        inputs = [self.point, self.is_full, *self.file_settings]
+        outputs = [self.files, self.unread, self.state]
+        outputs += [self.summary, self.ecg, self.findings, self.explained]
+        outputs += [self.measurements, self.similar, self.show_similar]
         outputs += [self.question_result, self.question]
         outputs += [self.problem, self.again, self.hint, self.result]
         explain = (self.explain, [self.state, self.explained], [self.ecg, self.problem])
-        for event in (self.files.upload, self.again.click):
-            event(self.predict, inputs, outputs, **EVENT).then(*explain, **EVENT)
+        for event, files in ((self.files.upload, self.files), (self.again.click, self.unread)):
+            shown = event(self.predict, [files, *inputs], outputs, **EVENT)
+            shown.then(None, None, None, js=FOCUS).then(*explain, **EVENT)
         outputs = [self.state, self.findings, self.problem]
-        self.point.input(self.decide, [self.state, self.point], outputs, **EVENT)
+        inputs = [self.state, self.point, self.is_full]
+        for changed in (self.point.input, self.is_full.input):
+            changed(self.decide, inputs, outputs, **EVENT)
         self.explained.input(*explain, **EVENT)
+        outputs = [self.similar, self.show_similar, self.problem]
+        self.show_similar.click(self.draw_similar, self.state, outputs, **EVENT)
         inputs = [self.state, self.question]
         self.question.submit(self.interpret_question, inputs, self.question_result, **EVENT)
         inputs = [self.state, self.explained, self.point]
@@ -130,15 +165,16 @@ class OneEcgTab:
                 None, self.download, None, js=DOWNLOAD
             )
 
-    def predict(self, paths: list[str], point: str, *file_settings: Any) -> Any:
+    def predict(self, paths: list[str], point: str, is_full: bool, *file_settings: Any) -> Any:
         """Show the prediction of the uploaded ECG, or the reason why there is none."""
         import gradio as gr
 
         if not paths:
             return gr.skip()
-        view = self.handlers.predict_one(paths, point, *file_settings)
+        view = self.handlers.predict_one(paths, point, is_full, *file_settings)
         if isinstance(view, Problem):
-            updates = self._show(view) | {self.again: gr.update(visible=True)}
+            updates = self._show(view) | {self.files: None, self.unread: paths}
+            updates |= {self.again: gr.update(visible=True)}
             if view.was_read:
                 return updates
             return updates | {
@@ -148,9 +184,14 @@ class OneEcgTab:
             }
         return {
             self.files: None,
+            self.unread: [],
             self.state: view.prediction,
+            self.summary: view.summary,
             self.ecg: view.ecg,
             self.findings: view.findings,
+            self.measurements: view.measurements,
+            self.similar: view.similar,
+            self.show_similar: gr.update(visible=view.can_draw_similar),
             self.explained: gr.update(choices=view.choices, value=view.explained),
             self.question_result: "",
             self.question: "",
@@ -160,13 +201,13 @@ class OneEcgTab:
             self.result: gr.update(visible=True),
         }
 
-    def decide(self, prediction: Prediction | None, point: str) -> Any:
+    def decide(self, prediction: Prediction | None, point: str, is_full: bool) -> Any:
         """Show the findings of the same ECG at another operating point."""
         import gradio as gr
 
         if prediction is None:
             return gr.skip()
-        decision = self.handlers.decide(prediction, point)
+        decision = self.handlers.decide(prediction, point, is_full)
         if isinstance(decision, Problem):
             return self._show(decision)
         return {
@@ -183,6 +224,17 @@ class OneEcgTab:
             return gr.skip()
         ecg = self.handlers.explain(prediction, code)
         return self._show(ecg) if isinstance(ecg, Problem) else {self.ecg: ecg}
+
+    def draw_similar(self, prediction: Prediction | None) -> Any:
+        """Show the similar training ECGs as pictures."""
+        import gradio as gr
+
+        if prediction is None:
+            return gr.skip()
+        similar = self.handlers.draw_similar(prediction)
+        if isinstance(similar, Problem):
+            return self._show(similar)
+        return {self.similar: similar, self.show_similar: gr.update(visible=False)}
 
     def interpret_question(self, prediction: Prediction | None, question: str) -> str:
         """Show the findings that match a question."""
@@ -216,38 +268,43 @@ class ManyEcgsTab:
         import gradio as gr
 
         self.handlers, settings = handlers, handlers.service.settings
-        self.files = gr.File(
-            label=f"Files of many ECGs, up to {settings.max_files}",
-            file_count="multiple",
-            height=140,
-            elem_id="many-files",
-        )
-        with gr.Row():
-            self.point = gr.Radio(
-                OPERATING_POINTS, value=settings.operating_point, label="Operating point"
+        _ = handlers.translate
+        with gr.Row(elem_classes="inputs"):
+            self.files = gr.File(
+                label=_("Files of many ECGs, up to %(n)d") % {"n": settings.max_files},
+                file_count="multiple",
+                height=150,
+                scale=2,
+                elem_id="many-files",
             )
-            with gr.Column():
-                self.file_settings = _file_settings(gr)
+            with gr.Column(scale=3, min_width=280):
+                self.point, self.is_full = _decision_settings(gr, handlers)
+                self.file_settings = _file_settings(gr, handlers)
         self.table = gr.HTML(elem_id="many")
-        self.csv = gr.Button("Findings as CSV", visible=False, variant="primary")
+        self.csv = gr.Button(_("Findings as CSV"), visible=False, variant="primary")
         self.download = gr.Textbox(visible="hidden")
 
     def wire_events(self) -> None:
         """Connect the components to the handlers."""
-        inputs = [self.files, self.point, *self.file_settings]
+        inputs = [self.files, self.point, self.is_full, *self.file_settings]
         outputs = [self.files, self.table, self.download, self.csv]
-        self.files.upload(self.predict, inputs, outputs, **EVENT)
+        shown = self.files.upload(self.predict, inputs, outputs, **EVENT)
+        shown.then(None, None, None, js=FOCUS)
         self.csv.click(None, self.download, None, js=DOWNLOAD)
 
-    def predict(self, paths: list[str], point: str, *file_settings: Any) -> Any:
+    def predict(self, paths: list[str], point: str, is_full: bool, *file_settings: Any) -> Any:
         """Show the predictions of the uploaded ECGs as a table."""
         import gradio as gr
 
         if not paths:
             return gr.skip()
-        table = self.handlers.predict_many(paths, point, *file_settings)
+        table = self.handlers.predict_many(paths, point, is_full, *file_settings)
         if isinstance(table, Problem):
-            return {self.table: table.html, self.csv: gr.update(visible=False)}
+            return {
+                self.files: None,
+                self.table: table.html,
+                self.csv: gr.update(visible=False),
+            }
         return {
             self.files: None,
             self.table: table.html,
@@ -256,42 +313,36 @@ class ManyEcgsTab:
         }
 
 
-def _file_settings(gr: Any) -> list[Any]:
-    """Build the fields for what a file does not state, in the order of ``request_settings``."""
-    with gr.Accordion("Values that the file does not state, and accepted defects", open=False):
+def _decision_settings(gr: Any, handlers: WebHandlers) -> tuple[Any, Any]:
+    """Build the choice of the operating point, and of the full list of what is not excluded."""
+    _ = handlers.translate
+    point = gr.Radio(
+        handlers.point_choices(),
+        value=handlers.service.settings.operating_point,
+        label=_("Operating point"),
+    )
+    is_full = gr.Checkbox(False, label=_("List everything that is not excluded"))
+    return point, is_full
+
+
+def _file_settings(gr: Any, handlers: WebHandlers) -> list[Any]:
+    """Build the fields for what a file does not state, in the order of ``SETTINGS``."""
+    _ = handlers.translate
+    as_in_file, names = _("as in the file"), field_names(_)
+    units = [(as_in_file, ""), "nV", "uV", "mV", "V"]
+
+    def text(setting: str, placeholder: str = as_in_file) -> Any:
+        return gr.Textbox("", label=names[setting], placeholder=placeholder, min_width=150)
+
+    with gr.Accordion(_("Values that the file does not state, and accepted defects"), open=False):
         with gr.Row():
-            fs = gr.Textbox(
-                "",
-                label="Sampling rate, Hz (read.fs)",
-                placeholder="as in the file",
-                min_width=130,
-            )
-            units = gr.Dropdown(
-                [("as in the file", ""), "nV", "uV", "mV", "V"],
-                value="",
-                label="Units (read.units)",
-                min_width=130,
-            )
-            gain = gr.Textbox(
-                "",
-                label="Counts per mV (read.gain)",
-                placeholder="as in the file",
-                min_width=130,
-            )
-        leads = gr.Textbox("", label="Leads (read.leads)", placeholder="I, II, III, aVR, ...")
-        allow_short = gr.Checkbox(False, label="Pad a record that is too short")
-        allow_flat = gr.Checkbox(False, label="Accept a lead without any signal")
-        allow_gaps = gr.Checkbox(False, label="Interpolate a few invalid samples")
-        allow_missing_leads = gr.Checkbox(
-            False, label="Accept missing leads, if the model was trained for that"
-        )
-        sustained_s = gr.Textbox(
-            "",
-            label="Shortest duration of a finding in a long record, s (windows.sustained_s)",
-            placeholder="30",
-        )
-    allowed = [allow_short, allow_flat, allow_gaps, allow_missing_leads]
-    return [fs, units, gain, leads, *allowed, sustained_s]
+            fs = text("read.fs")
+            unit = gr.Dropdown(units, value="", label=names["read.units"], min_width=150)
+            gain = text("read.gain")
+        leads = text("read.leads", "I, II, III, aVR, ...")
+        allowed = [gr.Checkbox(False, label=names[name]) for name in SETTINGS if ".allow_" in name]
+        sustained_s = text("windows.sustained_s", "30")
+    return [fs, unit, gain, leads, *allowed, sustained_s]
 
 
 def _only_uploads(drop: Any) -> None:
@@ -335,25 +386,28 @@ def build(service: PredictionService, uploads: Path) -> Any:
         raise ValueError(
             f"app needs the package {error.name}: pip install 'ecg_siglip[app]'"
         ) from error
-    html: Any = load_template("web_page.html.j2", TEMPLATES).module
+    css: Any = load_template("web_page.html.j2", TEMPLATES).module
     sans = ("system-ui", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif")
-    mounted = gr.mount_gradio_app(
-        make_api(service),
-        page(service),
-        path="/",
-        footer_links=[],
-        run_history=False,
-        show_error=False,
-        ssr_mode=False,
-        pwa=False,
-        enable_monitoring=False,
-        max_file_size=int(settings.max_mb * 1e6),
-        theme=gr.themes.Base(
-            primary_hue="blue", font=sans, font_mono=("ui-monospace", "Consolas", "monospace")
-        ),
-        css=str(html.css()),
-    )
-    return RequestGuard(mounted, hosts, int(settings.max_mb * 1e6))
+    api = make_api(service)
+    # The shortest path last: it matches every other one.
+    for language, path in sorted(PATHS.items(), key=lambda item: -len(item[1])):
+        gr.mount_gradio_app(
+            api,
+            page(service, language),
+            path=path,
+            footer_links=[],
+            run_history=False,
+            show_error=False,
+            ssr_mode=False,
+            pwa=False,
+            enable_monitoring=False,
+            max_file_size=int(settings.max_mb * 1e6),
+            theme=gr.themes.Base(
+                primary_hue="blue", font=sans, font_mono=("ui-monospace", "Consolas", "monospace")
+            ),
+            css=str(css.css()),
+        )
+    return RequestGuard(PageLanguages(api), hosts, int(settings.max_mb * 1e6))
 
 
 def open_socket(host: str, port: int) -> socket.socket:

@@ -9,6 +9,7 @@ _MODULE_OF = {
     "from_int16": "preprocessing",
     "Measurement": "measurements",
     "Measurements": "measurements",
+    "MedianBeat": "median_beats",
     "lead_name": "leads",
     "measure_ecg": "measurements",
     "order_leads": "leads",

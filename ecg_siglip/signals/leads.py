@@ -318,11 +318,16 @@ def lead_warnings(names: Sequence[str], record: str = "", states_leads: bool = T
         warnings.append(f"leads {', '.join(computed)} computed from the other limb leads")
     if missing and names:
         leads = f"lead{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
-        lead_set = LEAD_SET_TITLES[nearest_lead_set(available, record)]
+        lead_set, _, _ = LEAD_SET_TITLES[nearest_lead_set(available, record)].partition(", or")
         assessed = (
             "findings that need other leads are not assessed"
             if states_leads
             else "all findings are assessed, since the vocabulary does not state their leads"
         )
         warnings.append(f"without {leads}: calibrated for {lead_set}; {assessed}")
+        if others := [name for name in names if lead_name(name) not in LEADS]:
+            warnings.append(
+                f"not used, since their names are not those of leads: {_shown(others)}; if they "
+                "are, name them with read.leads=[...]"
+            )
     return warnings

@@ -5,18 +5,21 @@ For research. Each measurement has a spread, or the reason why it is not measura
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ecg_siglip.signals import wave_bounds
+from ecg_siglip.signals.beat_measurements import BeatReading, p_reason, read_beat
 from ecg_siglip.signals.gaps import interpolate_gaps, recorded_span
 from ecg_siglip.signals.leads import LEADS, available_leads, order_leads
 from ecg_siglip.signals.median_beats import (
     FS,
+    MIN_BEATS,
     Beats,
+    MedianBeat,
     cut_beats,
     find_qrs,
     median_beat,
@@ -28,21 +31,11 @@ from ecg_siglip.signals.preprocessing import FLAT_MV
 MIN_S, MAX_S = 2.0, 60.0  # length of what is measured
 MAX_GAP_SHARE = 0.3  # of a lead that is measured
 LONG_GAP_S = 0.06  # in all leads; there may be a QRS complex in it
-MIN_BEATS = 2  # alike, for a median beat
 MIN_ALIKE = 0.3  # of all beats
 N_HALVES = 12
 MIN_QRS_MS = 40.0
 MAX_FAILED = 0.25  # of the halves
 NOISY_LEAD = 3.0  # times the noise of the other leads
-ST_S = 0.06  # after the end of QRS
-LEVEL_S = 0.016  # before the onset of QRS: the level from which amplitudes are measured
-P_SPREAD = 0.22  # of the size of the P wave from beat to beat, of its mean
-P_MV = 0.02  # the smallest P wave, from peak to peak in the lead with most of it
-T_MV = 0.06
-MAX_P_RATE = 135.0  # 1/min; above it P is on the T wave before
-FAST_RATE = 100.0  # 1/min; above it a P wave without axis may be a wave of flutter
-SINUS_P_AXIS = (-30.0, 100.0)
-P_S, HALF_P_S = 0.12, 0.05  # of a P wave, and from its peak to its end at least
 # Larger standard deviations over halves of the beats: not measurable.
 MAX_SPREAD = {"pr": 12.0, "qrs": 10.0, "qt": 15.0, "axis": 15.0, "r": 0.15, "s": 0.15, "st": 0.05}
 UNITS = {
@@ -50,12 +43,21 @@ UNITS = {
     "qtc_fridericia": "ms", "p_axis": "degrees", "qrs_axis": "degrees", "t_axis": "degrees",
 }  # fmt: skip
 PER_LEAD = ("r", "s", "st")
+# Marks of the median beat, and the measurements of which one has to be measurable.
+MARKED = {
+    "p_onset": ("pr",), "qrs_onset": ("pr", "qrs", "qt"), "qrs_end": ("qrs",), "t_end": ("qt",),
+}  # fmt: skip
 NAMES = {
     "rate": "Heart rate", "rr_sd": "RR variability (SD)", "pr": "PR", "qrs": "QRS duration",
     "qt": "QT", "qtc_bazett": "QTc (Bazett)", "qtc_fridericia": "QTc (Fridericia)",
     "p_axis": "P axis", "qrs_axis": "QRS axis", "t_axis": "T axis",
     "r": "R", "s": "S", "st": "ST at J + 60 ms",
 }  # fmt: skip
+# Of a table with a row per recording.
+COLUMNS = (
+    *(f"{name} [{unit}]" for name, unit in UNITS.items()),
+    *(f"{name} {lead} [mV]" for name in PER_LEAD for lead in LEADS),
+)
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,8 @@ class Measurements:
         before the onset of QRS.
     n_beats : int
         Beats in the median beat.
+    beat : MedianBeat, optional
+        What was measured, with the marks of what is measurable; None if nothing is. Not in JSON.
     """
 
     rate: Measurement
@@ -118,6 +122,7 @@ class Measurements:
     s: Mapping[str, Measurement] = field(default_factory=dict)
     st: Mapping[str, Measurement] = field(default_factory=dict)
     n_beats: int = 0
+    beat: MedianBeat | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the measurements as a JSON object, rounded to what is meaningful."""
@@ -126,26 +131,33 @@ class Measurements:
             content[name] = {lead: _json(each) for lead, each in getattr(self, name).items()}
         return content | {"n_beats": self.n_beats}
 
+    def to_row(self) -> dict[str, float | None]:
+        """Return the values by ``COLUMNS``, rounded as in JSON; None if it is not measurable."""
+        row = {f"{name} [{unit}]": _rounded(getattr(self, name)) for name, unit in UNITS.items()}
+        row |= {
+            f"{name} {lead} [mV]": _rounded(one)
+            for name in PER_LEAD
+            for lead, one in getattr(self, name).items()
+        }
+        return {column: row.get(column) for column in COLUMNS}
+
+
+def _digits(one: Measurement) -> int:
+    return 3 if one.unit == "mV" else 1 if one.unit == "1/min" else 0
+
+
+def _rounded(one: Measurement) -> float | None:
+    return None if one.value is None else round(one.value, _digits(one) or None)
+
 
 def _json(one: Measurement) -> dict[str, Any]:
-    digits = 3 if one.unit == "mV" else 1 if one.unit == "1/min" else 0
+    digits = _digits(one)
     if one.value is None:
         return {"value": None, "unit": one.unit, "reason": one.reason}
-
-    def rounded(value: float) -> float:
-        return round(value, digits) if digits else round(value)
-
-    content: dict[str, Any] = {"value": rounded(one.value), "unit": one.unit}
+    content: dict[str, Any] = {"value": _rounded(one), "unit": one.unit}
     if one.spread is not None:
         content["spread"] = round(one.spread, max(digits, 1))
     return content
-
-
-class _Wave(NamedTuple):
-    """What is read off a median beat: values by name, and reasons of those that are missing."""
-
-    values: dict[str, float]
-    reasons: dict[str, str]
 
 
 def measure_ecg(signal: np.ndarray, fs: float, leads: Sequence[str]) -> Measurements:
@@ -202,10 +214,11 @@ def _nothing(reason: str) -> Measurements:
 def _assemble(
     single: Mapping[str, Measurement],
     per_lead: Mapping[str, Mapping[str, Measurement]] | None = None,
-    n_beats: int = 0,
+    beat: MedianBeat | None = None,
 ) -> Measurements:
     """Return measurements by name, and by name and lead."""
-    content: dict[str, Any] = {**single, **(per_lead or {}), "n_beats": n_beats}
+    n_beats = beat.n_beats if beat else 0
+    content: dict[str, Any] = {**single, **(per_lead or {}), "n_beats": n_beats, "beat": beat}
     return Measurements(**content)
 
 
@@ -224,13 +237,13 @@ def _measure(signal: np.ndarray, is_gap: np.ndarray, names: Sequence[str]) -> Me
     quiet = _quiet_leads(beats.cut)
     width_s = wave_bounds.noise_width(median_beat(beats.cut)[quiet])
 
-    def read(cut: np.ndarray) -> _Wave:
-        return _read_beat(cut, quiet, width_s, names, rr_s)
+    def read(cut: np.ndarray) -> BeatReading:
+        return read_beat(cut, quiet, width_s, names, rr_s)
 
     whole = read(beats.cut)
     if whole.values.get("qrs", MIN_QRS_MS) < MIN_QRS_MS:
         return _nothing("pulses that are narrower than a QRS complex")
-    if reason := _p_reason(beats.cut, whole, rr_s):
+    if reason := p_reason(beats.cut, whole, rr_s):
         for name in ("pr", "p_axis"):
             whole.values.pop(name, None)
             whole.reasons[name] = reason
@@ -245,7 +258,14 @@ def _measure(signal: np.ndarray, is_gap: np.ndarray, names: Sequence[str]) -> Me
         name: {lead: _with_spread(f"{name} {lead}", whole, halves, "mV") for lead in names}
         for name in PER_LEAD
     }
-    return _assemble({**rhythm, **single}, per_lead, n_alike)
+    shown = median_beat(beats.cut)
+    marks = {
+        name: float(at) / FS
+        for name, at in whole.marks.items()
+        if any(single[each].value is not None for each in MARKED[name])
+    }
+    beat = MedianBeat(tuple(names), shown, FS, marks, n_alike)
+    return _assemble({**rhythm, **single}, per_lead, beat)
 
 
 def _rhythm(beats: Beats, is_gap: np.ndarray) -> dict[str, Measurement]:
@@ -283,129 +303,8 @@ def _halves(items: np.ndarray) -> list[np.ndarray]:
     return [items[rng.permutation(len(items))[:size]] for _ in range(N_HALVES)]
 
 
-def _read_beat(
-    cut: np.ndarray, quiet: np.ndarray, width_s: float, names: Sequence[str], rr_s: float
-) -> _Wave:
-    """Read intervals, axes and amplitudes off the median of beats."""
-    beat = median_beat(cut)
-    values: dict[str, float] = {}
-    reasons: dict[str, str] = {}
-    bounds = wave_bounds.qrs_bounds(beat[quiet], width_s)
-    if bounds is None:
-        return _Wave(values, {"": "the QRS complex has no clear onset or end"})
-    onset, end = bounds
-    values["qrs"] = 1000 * (end - onset) / FS
-    first = round(onset)
-    level = np.nanmean(beat[:, first - round(LEVEL_S * FS) : first + 1], axis=1, keepdims=True)
-    beat = beat - level
-    qrs = beat[:, first : round(end) + 1]
-    at_st = round(end + ST_S * FS)
-    st = beat[:, at_st - 2 : at_st + 3].mean(axis=1)
-    for row, lead in enumerate(names):
-        values[f"r {lead}"] = _highest_peak(qrs[row])
-        values[f"s {lead}"] = -_highest_peak(-qrs[row])
-        values[f"st {lead}"] = float(st[row])
-    axis = _axis(names)
-    if axis is None:
-        no_limbs = "limb leads are missing"
-        reasons |= dict.fromkeys(("p_axis", "qrs_axis", "t_axis"), no_limbs)
-    else:
-        values["qrs_axis"] = axis(qrs.sum(axis=1))
-    _add_t_and_p(beat, quiet, (onset, end), rr_s, axis, values, reasons)
-    if len(names) < 3 and "II" not in names:
-        for name in ("pr", "p_axis"):
-            values.pop(name, None)
-            reasons[name] = "lead II, or three leads, are needed"
-    return _Wave({name: value for name, value in values.items() if np.isfinite(value)}, reasons)
-
-
-def _highest_peak(wave: np.ndarray) -> float:
-    """Return the highest local maximum of a wave above 0; at its end it may only pass to ST."""
-    inner = wave[1:-1]
-    tops = inner[(inner >= wave[:-2]) & (inner > wave[2:])]
-    return max(float(tops.max()), 0.0) if len(tops) else 0.0
-
-
-def _add_t_and_p(
-    beat: np.ndarray,
-    quiet: np.ndarray,
-    qrs: tuple[float, float],
-    rr_s: float,
-    axis: Callable[[np.ndarray], float] | None,
-    values: dict[str, float],
-    reasons: dict[str, str],
-) -> None:
-    """Add QT, PR and the axes of T and P, or the reasons why they are not measurable."""
-    onset, end = qrs
-    latest = onset + FS * min(0.62 * np.sqrt(rr_s), rr_s - 0.1)
-    t_wave = wave_bounds.t_bounds(beat[quiet], end, latest)
-    if t_wave is None or t_wave[2] < T_MV:
-        t_wave = None
-        reasons |= {"qt": "no T wave with a clear end", "t_axis": "no clear T wave"}
-    else:
-        values["qt"] = 1000 * (t_wave[1] - onset) / FS
-        if axis is not None:
-            at = round(t_wave[0])
-            values["t_axis"] = axis(beat[:, at - 5 : at + 6].mean(axis=1))
-    if (t_wave is None and rr_s < 0.6) or rr_s < 60 / MAX_P_RATE:
-        reasons |= dict.fromkeys(("pr", "p_axis"), "the P wave cannot be separated from the T wave")
-        return
-    earliest = max(0.0, t_wave[1] - rr_s * FS) if t_wave else 0.0
-    p_wave = wave_bounds.p_bounds(beat[quiet], onset, earliest)
-    if p_wave is None:
-        reasons |= dict.fromkeys(("pr", "p_axis"), "no single P wave before the QRS complexes")
-        return
-    values["pr"] = 1000 * (onset - p_wave[0]) / FS
-    first = max(round(p_wave[0]), 0)
-    last = min(round(p_wave[1] + max(p_wave[1] - p_wave[0], HALF_P_S * FS)), round(onset) - 2)
-    if axis is not None and last - first > 10:
-        part = beat[:, first:last]
-        line = np.linspace(part[:, 0], part[:, -1], part.shape[1], axis=1)
-        values["p_axis"] = axis((part - line).sum(axis=1))
-
-
-def _axis(names: Sequence[str]) -> Callable[[np.ndarray], float] | None:
-    """Return a function from sizes in the leads to degrees; None without I and aVF."""
-    if not {"I", "aVF"} <= set(names):
-        return None
-    one, foot = names.index("I"), names.index("aVF")
-
-    def axis(sizes: np.ndarray) -> float:
-        return float(np.degrees(np.arctan2(2 / np.sqrt(3) * sizes[foot], sizes[one])))
-
-    return axis
-
-
-def _p_reason(cut: np.ndarray, whole: _Wave, rr_s: float) -> str:
-    """Return why the P waves of the median beat are none of the single beats; empty if they are."""
-    if "pr" not in whole.values:
-        return ""
-    onset = wave_bounds.CENTER  # the QRS complex begins before it
-    beat = median_beat(cut)
-    bounds = wave_bounds.qrs_bounds(beat)
-    onset = round(bounds[0]) if bounds else onset
-    part = slice(max(onset - round(whole.values["pr"] * FS / 1000) - 5, 0), onset)
-    template = beat[:, part] - beat[:, part].mean(axis=1, keepdims=True)
-    single = cut[:, :, part]
-    single = single[np.isfinite(single).all(axis=(1, 2))]
-    if len(single) < MIN_BEATS or not np.ptp(template, axis=1).max() >= P_MV:
-        return "no P wave before each QRS complex"
-    single = single - single.mean(axis=2, keepdims=True)
-    sizes = (single * template).sum(axis=(1, 2)) / float(np.square(template).sum())
-    if sizes.std() > P_SPREAD:
-        return "no constant P wave before each QRS complex: atrial fibrillation, AV block or noise"
-    if wave_bounds.has_copy(beat, slice(part.start, min(part.start + round(P_S * FS), onset))):
-        return "waves like the P wave elsewhere, too: atrial flutter, or a T wave"
-    axis = whole.values.get("p_axis")
-    if axis is None and rr_s < 60 / FAST_RATE:
-        return "fast, and without the axis of P: sinus rhythm or flutter"
-    if axis is not None and not SINUS_P_AXIS[0] <= axis <= SINUS_P_AXIS[1]:
-        return f"no P wave of a sinus rhythm (axis {axis:.0f} degrees): flutter or another origin"
-    return ""
-
-
 def _with_spread(
-    name: str, whole: _Wave, halves: Sequence[Mapping[str, float]], unit: str
+    name: str, whole: BeatReading, halves: Sequence[Mapping[str, float]], unit: str
 ) -> Measurement:
     """Return a measurement with its standard deviation over the halves, if that is small enough."""
     if name not in whole.values:

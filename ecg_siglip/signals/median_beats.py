@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 FS = 500.0  # Hz, of all signals in this module
+MIN_BEATS = 2  # alike, for a median beat
 BEFORE_S, AFTER_S = 0.45, 0.75  # of a beat, around the centre of its QRS complex
 EDGE = 20  # samples at the ends of a recording in which no QRS complex is looked for
 REFRACTORY_S = 0.24
@@ -36,13 +38,34 @@ class Beats:
     cut : ndarray of shape (n_usual, n_leads, n_samples), mV
         The usual beats without baseline; NaN outside of the recording, in gaps, and where the beats
         before and after are.
-    rr_s : ndarray of shape (n_usual,), s
-        Interval before each usual beat; NaN for the first beat of a recording.
     """
 
     at: np.ndarray
     cut: np.ndarray
-    rr_s: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class MedianBeat:
+    """The median of the usual beats of a recording, and where its waves begin and end.
+
+    Attributes
+    ----------
+    leads : tuple of str
+    signal : ndarray of shape (n_leads, n_samples), mV
+        From 0.45 s before the centre of the QRS complex to 0.75 s after it, without baseline; NaN
+        where the beats before and after are.
+    fs : float, Hz
+    marks : dict of str to float, s from the first sample
+        ``p_onset``, ``qrs_onset``, ``qrs_end`` and ``t_end``, as far as they are measurable.
+    n_beats : int
+        Of which it is the median.
+    """
+
+    leads: tuple[str, ...]
+    signal: np.ndarray
+    fs: float
+    marks: Mapping[str, float]
+    n_beats: int
 
 
 def activity(signal: np.ndarray) -> np.ndarray:
@@ -200,8 +223,7 @@ def cut_beats(signal: np.ndarray, is_gap: np.ndarray, at: np.ndarray) -> Beats:
             cut[row][:, times < previous[i] - at[i] + 0.12 * FS] = np.nan
         if i in following:
             cut[row][:, times > following[i] - at[i] - 0.08 * FS] = np.nan
-    rr_s = np.array([(at[i] - previous[i]) / FS if i in previous else np.nan for i in usual])
-    return Beats(np.sort(at), cut, rr_s)
+    return Beats(np.sort(at), cut)
 
 
 def _long(is_gap: np.ndarray) -> np.ndarray:

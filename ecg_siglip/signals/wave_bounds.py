@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ecg_siglip.signals.median_beats import BEFORE_S, FS
@@ -23,27 +21,6 @@ REPEATED_S, REPEATED = 0.15, 0.7  # distance and height of another wave like the
 FLUTTER_S, COPY = (0.17, 0.28), 0.8  # cycle of flutter, and correlation of its waves
 COPY_SIZE = (0.4, 2.5)
 P_RISE_S = 0.13  # from onset to peak at most
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """Times in a median beat, samples from its start, with fractions.
-
-    Attributes
-    ----------
-    onset, end : float
-        Of QRS.
-    t_peak, t_end : float or None
-    p_onset, p_peak, p_end : float or None
-    """
-
-    onset: float
-    end: float
-    t_peak: float | None = None
-    t_end: float | None = None
-    p_onset: float | None = None
-    p_peak: float | None = None
-    p_end: float | None = None
 
 
 def slope_of(beat: np.ndarray) -> np.ndarray:

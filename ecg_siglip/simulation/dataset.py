@@ -8,7 +8,6 @@ ecg_id): the same seed gives the same bytes for any number of processes.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -20,12 +19,14 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from ecg_siglip import __version__
 from ecg_siglip.core.files import replace_folder
 from ecg_siglip.signals.preprocessing import resample, to_int16
 from ecg_siglip.simulation import finding_rules
 from ecg_siglip.simulation.co_occurrence import draw_together
 from ecg_siglip.simulation.electrode_noise import FS, with_faults
 from ecg_siglip.simulation.heart import Heart
+from ecg_siglip.simulation.marker import is_made_by, write_marker
 from ecg_siglip.simulation.measurements import axis_degrees, qrs_of
 from ecg_siglip.simulation.patients import draw_findings, draw_patients
 from ecg_siglip.simulation.ptbxl_layout import database, file_name, statements, write_wfdb
@@ -148,7 +149,7 @@ def simulate_dataset(
     Parameters
     ----------
     root : path
-        Must not exist, or be an empty folder.
+        Must not exist, or be an empty folder, or have what this call would write.
     n_records : int
     seed : int
         The same seed gives the same bytes.
@@ -172,8 +173,13 @@ def simulate_dataset(
     ValueError
         If the folder is not empty.
     """
+    made_by = dict(
+        n_records=n_records, seed=seed, difficulty=difficulty, balance=balance,
+        records500=records500, version=__version__,
+    )  # fmt: skip
+    if is_made_by(Path(root), made_by):
+        return Path(root)
     root = check_new_folder(root)
-    root.parent.mkdir(parents=True, exist_ok=True)
     people = draw_patients(n_records, seed)
     if difficulty == "realistic":
         people["patient_id"] += FIRST_PATIENT
@@ -182,8 +188,7 @@ def simulate_dataset(
         rows = _write_records(fixed, people, n_workers, progress)
         database(people, rows, seed).to_csv(partial / "ptbxl_database.csv")
         statements().to_csv(partial / "scp_statements.csv")
-        made_by = dict(n_records=n_records, seed=seed, difficulty=difficulty, balance=balance)
-        (partial / "simulation.json").write_text(json.dumps(made_by) + "\n", encoding="utf-8")
+        write_marker(partial, **made_by)
     return root
 
 
@@ -196,6 +201,8 @@ def check_new_folder(root: str | Path) -> Path:
         If it is not empty, or a file.
     """
     root = Path(root)
+    if os.path.ismount(root):
+        raise ValueError(f"{root} cannot be replaced; expected a new folder in it")
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise ValueError(f"{root} is not empty; expected a new folder, nothing was written")
     return root

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ecg_siglip import __version__
 from ecg_siglip.core.files import replace_folder
 from ecg_siglip.simulation.dataset import (
     DURATION_S,
@@ -32,6 +33,7 @@ from ecg_siglip.simulation.hospital_labels import (
     measure,
     own_findings,
 )
+from ecg_siglip.simulation.marker import is_made_by, write_marker
 from ecg_siglip.simulation.patients import draw_patients
 from ecg_siglip.simulation.rhythms import draw_strip, simulate_ecg
 
@@ -123,7 +125,7 @@ def simulate_hospital(
     Parameters
     ----------
     root : path
-        Must not exist, or be an empty folder.
+        Must not exist, or be an empty folder, or have what this call would write.
     n_records, seed, n_workers, progress
         See ``dataset.simulate_dataset``.
 
@@ -143,9 +145,11 @@ def simulate_hospital(
     What a department does not assess is unknown, so labels are not missing at random: most normal
     ECGs are from check-ups, and emergencies do not assess hypertrophy.
     """
+    made_by = dict(layout="table", n_records=n_records, seed=seed, version=__version__)
+    if is_made_by(Path(root), made_by):
+        return Path(root)
     root = check_new_folder(root)
     check_writers()
-    root.parent.mkdir(parents=True, exist_ok=True)
     people = draw_patients(n_records, seed)
     patients = [f"P{number}" for number in people["patient_id"]]
     columns = (range(1, n_records + 1), patients, people["age"], people["is_woman"])
@@ -162,4 +166,5 @@ def simulate_hospital(
                 [("code", "name"), *((entry.code, entry.name) for entry in vocabulary.entries)]
             )
         (partial / VOCABULARY).write_bytes(VOCABULARY_FILE.read_bytes())
+        write_marker(partial, **made_by)
     return root

@@ -6,7 +6,7 @@ mean. ``evaluate``, ``predict`` and ``compare`` treat the ensemble like any othe
 
 from __future__ import annotations
 
-import shutil
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +16,19 @@ import torch
 
 from ecg_siglip import __version__, config
 from ecg_siglip.core.distributed import pick_device
-from ecg_siglip.core.files import write_file
+from ecg_siglip.core.files import hold, write_file
 from ecg_siglip.core.run_folder import find_runs, from_yaml, to_yaml
 from ecg_siglip.datasets.duplicates import sketch_rows
 from ecg_siglip.datasets.held_out import hide_findings
 from ecg_siglip.datasets.loading import load_evaluation_data
 from ecg_siglip.datasets.signal_rows import SignalRows
 from ecg_siglip.inference.predictor import forward
-from ecg_siglip.inference.tuning import tune_fewer_leads, tune_fold, tune_sources
+from ecg_siglip.inference.tuning import (
+    tune_fewer_leads,
+    tune_fold,
+    tune_sources,
+    with_rule_scores,
+)
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.multilabel import without_nan
 from ecg_siglip.metrics.operating_points import operating_thresholds
@@ -125,7 +130,8 @@ def join_runs(settings: config.EnsembleConfig) -> None:
     Raises
     ------
     ValueError
-        If there are fewer than two runs, a run of the name exists, or the runs do not fit together.
+        If there are fewer than two runs, another run of the name exists, or the runs do not fit
+        together.
     """
     root = Path(settings.run.root)
     names = find_runs(root, settings.runs)
@@ -133,9 +139,18 @@ def join_runs(settings: config.EnsembleConfig) -> None:
     if len(names) < 2:
         raise ValueError(f"runs: {', '.join(names) or 'none'}; expected two or more")
     run = root / settings.run.name
-    if run.exists():
-        raise ValueError(f"{run} exists; expected another run.name")
-    members = members_of(root, names)
+    with hold(run, settings.wait_s, inside=True):
+        has_model = (run / "model").is_dir()
+        others = [path for path in run.iterdir() if not path.name.startswith(".")]
+        # An ensemble that was interrupted has its configuration, if anything.
+        if not has_model and others not in ([], [run / "config.yaml"]):
+            raise ValueError(f"{run} exists; expected another run.name")
+        _join_in(run, names, settings, has_model)
+
+
+def _join_in(run: Path, names: list[str], settings: config.EnsembleConfig, is_joined: bool) -> None:
+    """Join runs in a folder of which this process holds the lock."""
+    members = members_of(run.parent, names)
     if settings.average == "weights":
         _check_same_start(members)
     trained, artifacts = members[0][0], [artifact for _, artifact in members]
@@ -144,19 +159,32 @@ def join_runs(settings: config.EnsembleConfig) -> None:
         run=settings.run.name,
         version=__version__,
     )
+    if is_joined:
+        if not _is_same(load_artifact(run / "model"), provenance, settings.average):
+            raise ValueError(f"{run} exists; expected another run.name")
+        print(f"{run} is complete; its model is in {run / 'model'}")
+        return
     artifact, scores = _join(artifacts, trained, provenance, settings)
     trained.run = settings.run
-    run.mkdir(parents=True)
     try:
         write_file(run / "config.yaml", to_yaml(trained).encode())
         card = artifact.card()
         save_artifact(run / "model", artifact, card)
     except BaseException:
-        shutil.rmtree(run, ignore_errors=True)  # created by this call, and useless if incomplete
+        (run / "config.yaml").unlink(missing_ok=True)  # useless alone
         raise
     print(f"tuning fold {trained.data.tune_fold} (optimistically biased: thresholds tuned on it):")
     print(headline(scores))
     print(f"wrote {run / 'model'}/ of {len(names)} members: {', '.join(names)}")
+
+
+def _is_same(stored: Artifact, provenance: Provenance, average: str) -> bool:
+    """Return whether an ensemble has these members, as they are now, averaged in this way."""
+    ours, theirs = (
+        json.loads(json.dumps(each.to_json())) | {"version": "", "tune_scores": {}}
+        for each in (provenance, stored.provenance)
+    )
+    return ours == theirs and isinstance(stored.model, Ensemble) == (average == "logits")
 
 
 def _join(
@@ -222,4 +250,4 @@ def _join(
         sources=sources,
         neighbors=neighbors,
     )
-    return artifact, scores
+    return with_rule_scores(artifact, y_true, calibrated), scores

@@ -12,7 +12,12 @@ from ecg_siglip.datasets import ptbxl
 from ecg_siglip.datasets.duplicates import sketch_rows
 from ecg_siglip.datasets.records import LabelledRecords, first_of
 from ecg_siglip.datasets.signal_rows import SignalRows
-from ecg_siglip.inference.tuning import tune_fewer_leads, tune_fold, tune_sources
+from ecg_siglip.inference.tuning import (
+    tune_fewer_leads,
+    tune_fold,
+    tune_sources,
+    with_rule_scores,
+)
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.multilabel import without_nan
 from ecg_siglip.metrics.operating_points import operating_thresholds
@@ -70,6 +75,7 @@ def save_artifact_for_run(training: Trainer, loaded: LabelledRecords, run: Path)
             sources=sources,
             neighbors=_neighbors(training, tune_rows) if settings.keep_embeddings else None,
         )
+        artifact = with_rule_scores(artifact, y_tune, calibrated)
         save_artifact(run / "model", artifact, artifact.card())
     if settings.data.tune_per_source and (rest := {*loaded.sources} - {*sources}):
         print(
@@ -80,6 +86,8 @@ def save_artifact_for_run(training: Trainer, loaded: LabelledRecords, run: Path)
         f"\ntuning fold {settings.data.tune_fold} (optimistically biased: thresholds tuned on it):"
     )
     print(headline(scores))
+    if provenance.origin:
+        print(f"note: {provenance.origin}")
     print(
         f"wrote {run / 'model'}/ ({training.seconds / 60:.1f} minutes of training); next:\n"
         f"python -m ecg_siglip.evaluate run.name={settings.run.name} fold=..."
@@ -91,14 +99,15 @@ def _provenance(
 ) -> Provenance:
     """Return the provenance of the best weights, with their scores on the tuning fold."""
     settings, data = training.settings, training.data
-    used = loaded.fold(*settings.data.train_folds, settings.data.tune_fold)
+    is_simulated = loaded.is_simulated[data.train_rows]
     return Provenance(
         run=settings.run.name,
         version=__version__,
         data=loaded.version,
         task=settings.data.task,
         held_out=settings.data.held_out,
-        simulated=bool(loaded.is_simulated[used].all()),
+        simulated=bool(is_simulated.all()),
+        n_simulated_records=int(is_simulated.sum()),
         ecg=settings.ecg.name,
         text=settings.text.name,
         language=settings.text.language or loaded.vocabulary.language,

@@ -9,16 +9,43 @@ import torch
 
 from ecg_siglip import config
 from ecg_siglip.core.distributed import Distributed, pick_device
-from ecg_siglip.core.files import remove_leftovers, write_file
+from ecg_siglip.core.files import make_folder, one_line, write_file
 from ecg_siglip.core.run_folder import find_runs, to_yaml
 from ecg_siglip.datasets.held_out import leave_out_unknown
 from ecg_siglip.datasets.loading import load_training_data
 from ecg_siglip.datasets.records import LabelledRecords
+from ecg_siglip.models.artifact import load_artifact
 from ecg_siglip.training.data import TrainingData
 from ecg_siglip.training.distillation import soft_labels
 from ecg_siglip.training.state import load_state
 from ecg_siglip.training.targets import parse_terms
 from ecg_siglip.training.trainer import Trainer
+
+
+def is_complete(run: Path) -> bool:
+    """Return whether a run has a model, which then has to load and to be that of ``state.pt``.
+
+    Raises
+    ------
+    ValueError
+        If the model does not load, or is of another training than the state.
+    """
+    folder, state_file = run / "model", run / "state.pt"
+    if not folder.is_dir():
+        return False
+    again = f"delete {folder} and repeat the command to make it again"
+    try:
+        artifact = load_artifact(folder)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{folder}: does not load: {one_line(error)}; {again}") from error
+    if state_file.exists():  # an ensemble has none, nor has a run of which it was deleted
+        best = load_state(state_file)["best"].get("epoch")
+        if best != artifact.provenance.best_epoch:
+            raise ValueError(
+                f"{folder}: its best epoch is {artifact.provenance.best_epoch}, that of "
+                f"{state_file.name} is {best}; expected both of one training; {again}"
+            )
+    return True
 
 
 def prepare_run(settings: config.TrainConfig, run: Path) -> tuple[Trainer, LabelledRecords]:
@@ -67,7 +94,7 @@ def prepare_run(settings: config.TrainConfig, run: Path) -> tuple[Trainer, Label
     distributed.wait()
     if distributed.is_first:
         make_run_folder(settings, run)
-        print(describe_run(trainer))
+        print(describe_run(trainer, int(loaded.is_simulated[data.train_rows].sum())))
     return trainer, loaded
 
 
@@ -84,18 +111,25 @@ def load_on_all(settings: config.TrainConfig, distributed: Distributed) -> Label
 
 
 def make_run_folder(settings: config.TrainConfig, run: Path) -> None:
-    """Make the folder of a run with its configuration, and remove unfinished files in it."""
-    run.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(run)
+    """Make the folder of a run with its configuration."""
+    make_folder(run)
     write_file(run / "config.yaml", to_yaml(settings).encode())
 
 
-def describe_run(trainer: Trainer) -> str:
-    """Return name, data, objective, size, device and progress of a run on one line."""
+def describe_run(trainer: Trainer, n_simulated: int = 0) -> str:
+    """Return name, data, objective, size, device and progress of a run on one line.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    n_simulated : int
+        Training records that are simulated.
+    """
     data = trainer.data
     n_parameters = sum(p.numel() for p in trainer.model.parameters()) / 1e6
+    simulated = f" ({n_simulated} simulated)" if n_simulated else ""
     parts = [
-        f"{trainer.settings.run.name}: {len(data.train_rows)} records",
+        f"{trainer.settings.run.name}: {len(data.train_rows)} records{simulated}",
         f"{len(data.codes)} findings",
         " + ".join(term.name for term in trainer.terms),
         f"{n_parameters:.2f} M parameters",

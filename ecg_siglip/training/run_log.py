@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ecg_siglip.core.files import flush
 from ecg_siglip.metrics.multilabel import without_nan
 
 
@@ -40,6 +41,7 @@ class RunLog:
         with open(self.path, "a") as file:
             print(json.dumps(without_nan(line)), file=file, flush=True)
             self.n_bytes = file.tell()
+            os.fsync(file.fileno())  # the state that is saved next refers to this line
         for name, value in line.items():
             if not isinstance(value, str):
                 self.board.add_scalar(name, value, line["epoch"])
@@ -47,6 +49,7 @@ class RunLog:
     def close(self) -> None:
         """Close the files of TensorBoard."""
         self.board.close()
+        flush(self.path.parent / "tensorboard")
 
 
 def print_epoch(line: Mapping[str, float | str], n_epochs: int) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+# A prompt begins with the name of its finding; a comma outside brackets ends the name.
+NAME_OF_PROMPT = re.compile(r"(?:[(（][^)）]*[)）]|[^,、，(（])+")
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class Entry:
         Further wordings, for questions only.
     critical : bool
         The finding can need treatment at once, see ``inference.decision``.
+    names : mapping of str to str
+        Short names by language, in addition to ``name``.
     """
 
     code: str
@@ -46,6 +52,28 @@ class Entry:
     implies: tuple[str, ...] = ()
     synonyms: tuple[str, ...] = ()
     critical: bool = False
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def name_in(self, language: str) -> str:
+        """Return the short name in a language.
+
+        Without a stated name in it, that is the beginning of its first prompt, up to a comma;
+        without such a prompt, ``name``.
+
+        Examples
+        --------
+        >>> prompts = {"de": ("linksanteriorer Hemiblock (LAH), überdrehter Linkstyp",)}
+        >>> Entry("LAFB", "Left anterior fascicular block", prompts).name_in("de")
+        'Linksanteriorer Hemiblock (LAH)'
+        """
+        if language in self.names:
+            return self.names[language]
+        prompt = next(iter(self.prompts.get(language, ())), "")
+        start = NAME_OF_PROMPT.match(prompt)
+        if start is None:
+            return self.name
+        name = start[0].strip()
+        return name[:1].upper() + name[1:]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 from ecg_siglip.core.files import shown
 
 LISTS = ("snomed", "groups", "leads", "excludes", "implies", "synonyms")
-ENTRY_KEYS = ("code", "name", "prompts", *LISTS, "critical", "comment", "count")
+ENTRY_KEYS = ("code", "name", "names", "prompts", *LISTS, "critical", "comment", "count")
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 MAX_DEPTH = 20
 # CSV columns whose names differ from the keys of an entry.
@@ -129,27 +129,32 @@ def parse_csv(text: str, where: str) -> Node:
 
 
 def _column(name: str, i: int, where: str) -> str:
-    """Return the name of a column as the key of an entry: prompt, prompt_ja, group, ..."""
+    """Return the name of a column as the key of an entry: prompt_ja, name_ja, groups, ..."""
     name = name.strip().lower()
     key = COLUMNS.get(name, name)
-    prompt, _, language = key.partition("_")
-    if key in ENTRY_KEYS and key != "prompts":
+    if key in ENTRY_KEYS and key not in ("names", "prompts"):
         return key
-    if prompt in ("prompt", "prompts") and (not language or LANGUAGE.fullmatch(language)):
+    text, _, language = key.partition("_")
+    if text in ("prompt", "prompts") and (not language or LANGUAGE.fullmatch(language)):
         return f"prompt_{language}"
-    expected = "code, name, prompt, prompt_ja, snomed, group, leads, excludes, implies, critical"
-    raise line_error(where, 1, f"column {i + 1}, {shown(name)!r}: expected {expected}")
+    if text == "name" and LANGUAGE.fullmatch(language):
+        return key
+    expected = "code, name, name_ja, prompt, prompt_ja, snomed, group, leads, excludes, implies"
+    raise line_error(where, 1, f"column {i + 1}, {shown(name)!r}: expected {expected}, critical")
 
 
 def _node_of_row(cells: dict[str, str], line: int) -> Node:
     entry: dict[str, Node] = {}
-    prompts: dict[str, Node] = {}
+    by_language: dict[str, dict[str, Node]] = {"names": {}, "prompts": {}}
     for key, cell in cells.items():
         items = [Node(item, line) for item in cell.split(";") if item.strip()]
-        if key.startswith("prompt_") and items:
-            prompts[key.removeprefix("prompt_")] = Node(items, line)
+        text, _, language = key.partition("_")
+        if text == "prompt" and items:
+            by_language["prompts"][language] = Node(items, line)
+        elif language and text == "name" and items:
+            by_language["names"][language] = Node(cell, line)
         elif key in LISTS:
             entry[key] = Node(items, line)
-        elif not key.startswith("prompt_"):
+        elif text not in ("prompt", "name") or key == "name":
             entry[key] = Node(cell, line)
-    return Node({**entry, "prompts": Node(prompts, line)} if prompts else entry, line)
+    return Node(entry | {key: Node(each, line) for key, each in by_language.items() if each}, line)

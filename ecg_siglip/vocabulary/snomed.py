@@ -99,7 +99,7 @@ def table(vocabulary: Vocabulary) -> dict[int, Code]:
         By SNOMED CT code: first those of ``snomed.csv``, in its order. A code that one entry of
         another vocabulary than PTB-XL's has is ``exact``; one of several entries is ``broader``.
     """
-    codes = _challenge_codes()
+    codes = challenge_codes()
     if vocabulary.name == PTBXL:
         return codes
     known = {
@@ -119,7 +119,7 @@ def table(vocabulary: Vocabulary) -> dict[int, Code]:
 
 
 @functools.cache
-def _challenge_codes() -> dict[int, Code]:
+def challenge_codes() -> dict[int, Code]:
     """Return the codes of ``snomed.csv``.
 
     Notes

@@ -101,8 +101,8 @@ class Vocabulary:
         hint = did_you_mean(code, self.by_code, "no known code is like it")
         return f"unknown code {code!r}: expected one of vocabulary={self.name}; {hint}"
 
-    def names(self, codes: Iterable[str]) -> list[str]:
-        """Return the short name of each finding.
+    def names(self, codes: Iterable[str], language: str | None = None) -> list[str]:
+        """Return the short name of each finding, see ``Entry.name_in`` for other languages.
 
         Raises
         ------
@@ -112,10 +112,12 @@ class Vocabulary:
         Examples
         --------
         >>> from ecg_siglip.vocabulary import ptbxl
-        >>> ptbxl().names(["AFLT"])
-        ['Atrial flutter']
+        >>> ptbxl().names(["AFLT"]), ptbxl().names(["AFLT"], "de")
+        (['Atrial flutter'], ['Vorhofflattern'])
         """
-        return [self.entry(code).name for code in codes]
+        own = language in (None, self.language)
+        entries = map(self.entry, codes)
+        return [each.name if own else each.name_in(str(language)) for each in entries]
 
     def prompts(self, codes: Iterable[str], language: str | None = None) -> list[str]:
         """Return the prompt of each finding, worded as a cardiologist would write it.

@@ -197,6 +197,16 @@ class Reader:
             prompts[key or language] = self.texts(texts, what)
         return prompts
 
+    def names(self, node: Node | None, what: str) -> dict[str, str]:
+        """Return short names by language."""
+        names = {}
+        for language, text in self.table(node, what).items():
+            if not LANGUAGE.fullmatch(language):
+                message = f"{what}: expected a language such as en or ja, got {shown(language)}"
+                raise self.error(text.line, message)
+            names[language] = self.text(text, f"{what} in {language}")
+        return names
+
     # The vocabulary.
 
     def vocabulary(self, root: Node, name: str) -> Vocabulary:
@@ -253,6 +263,7 @@ class Reader:
             message = f"code {shown(code)}: has another meaning in a table; expected another code"
             raise self.error(values["code"].line, message)
         name = self.text(values["name"], f"name of {code}")
+        names = self.names(values.get("names"), f"names of {code}")
         prompts = self.prompts(values.get("prompts"), f"prompts of {code}", language)
         checks = {"snomed": snomed_code, "leads": lead_group, "groups": group_name}
         lists = {
@@ -260,7 +271,8 @@ class Reader:
             for key in LISTS
         }
         critical = self.is_true(values.get("critical"), f"critical of {code}")
-        return Entry(code, name, {language: (name,), **prompts}, **lists, critical=critical)
+        prompts = {language: (name,), **prompts}
+        return Entry(code, name, prompts, **lists, critical=critical, names=names)
 
     def _distinct(self, nodes: list[Node], entries: list[Entry]) -> dict[str, int]:
         """Check that codes, names and prompts differ; return the line of each code."""

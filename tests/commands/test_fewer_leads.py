@@ -77,11 +77,7 @@ def with_leads(path, folder, leads):
 def test_eight_leads_get_the_prediction_of_twelve(predict_json, path, tmp_path):
     _, (whole,), _ = predict_json(path)
     eight = with_leads(path, tmp_path, ["V1", "V2", "V3", "V4", "V5", "V6", "II", "I"])
-    code, predictions, errors = predict_json(eight)
-    assert (code, predictions) == (1, [])
-    assert "missing III, aVR, aVL, aVF" in errors[0]
-    assert "waveform.allow_missing_leads=true" in errors[0]
-    code, (prediction,), errors = predict_json(eight, **{"waveform.allow_missing_leads": True})
+    code, (prediction,), errors = predict_json(eight)
     assert (code, errors) == (0, [])
     assert prediction["not_assessable"] == []
     # A lead in whole uV differs by up to half a uV from the one computed from two others.
@@ -90,12 +86,20 @@ def test_eight_leads_get_the_prediction_of_twelve(predict_json, path, tmp_path):
     assert "leads III, aVR, aVL, aVF computed from the other limb leads" in prediction["warnings"]
 
 
+def test_missing_leads_are_refused_if_the_setting_is_false(predict_json, path, tmp_path):
+    eight = with_leads(path, tmp_path, ["V1", "V2", "V3", "V4", "V5", "V6", "II", "I"])
+    code, predictions, errors = predict_json(eight, **{"waveform.allow_missing_leads": False})
+    assert (code, predictions) == (1, [])
+    assert "missing III, aVR, aVL, aVF" in errors[0]
+    assert "waveform.allow_missing_leads=true" in errors[0]
+
+
 @pytest.mark.parametrize("leads", [("I", "II"), ("I", "II", "V2"), ("II",), ("I",)])
 def test_findings_that_are_not_assessable_are_neither_present_nor_absent(
     predict_json, path, tmp_path, few, leads
 ):
-    settings = {"waveform.allow_missing_leads": True, "operating_point": "screening"}
-    code, (prediction,), errors = predict_json(with_leads(path, tmp_path, leads), **settings)
+    few_leads = with_leads(path, tmp_path, leads)
+    code, (prediction,), errors = predict_json(few_leads, operating_point="screening")
     assert (code, errors) == (0, [])
     codes = list(prediction["probabilities"])
     not_assessed = set(prediction["not_assessable"])
@@ -115,8 +119,7 @@ def test_findings_that_are_not_assessable_are_neither_present_nor_absent(
 def test_leads_that_models_are_not_trained_on_alone_are_refused(
     predict_json, path, tmp_path, leads
 ):
-    settings = {"waveform.allow_missing_leads": True}
-    code, predictions, errors = predict_json(with_leads(path, tmp_path, leads), **settings)
+    code, predictions, errors = predict_json(with_leads(path, tmp_path, leads))
     assert (code, predictions) == (1, [])
     assert "expected at least lead I or II" in errors[0]
 
@@ -133,7 +136,7 @@ def test_a_flat_lead_counts_as_missing(predict_json, path, tmp_path, few, traine
     allowed = {"waveform.allow_flat": True}
     _, (flat,), _ = predict_json(tmp_path / "flat", **allowed)
     limb = with_leads(path, tmp_path, LIMB)
-    _, (absent,), _ = predict_json(limb, **{"waveform.allow_missing_leads": True})
+    _, (absent,), _ = predict_json(limb)
     assert flat["probabilities"] == absent["probabilities"]
     assert flat["not_assessable"] == absent["not_assessable"]
     # A model of twelve leads predicts the findings that are assessable.
@@ -157,11 +160,25 @@ def test_the_calibration_is_that_of_the_lead_set(few, path, tmp_path):
 
 def test_a_model_of_twelve_leads_refuses_fewer(predict_json, path, tmp_path, trained):
     limb = with_leads(path, tmp_path, LIMB)
+    code, predictions, errors = predict_json(limb, run=trained)
+    assert (code, predictions) == (1, [])
+    assert "missing V1, V2, V3, V4, V5, V6" in errors[0]
     settings = {"waveform.allow_missing_leads": True, "run": trained}
     code, predictions, errors = predict_json(limb, **settings)
     assert (code, predictions) == (1, [])
     assert "for all 12 leads only" in errors[0]
     assert "augment.fewer_leads" in errors[0]
+
+
+def test_a_model_of_twelve_leads_computes_missing_ones_if_allowed(
+    predict_json, path, tmp_path, trained
+):
+    eight = with_leads(path, tmp_path, ["I", "II", *LEADS[6:]])
+    code, _, errors = predict_json(eight, run=trained)
+    assert code == 1 and "waveform.allow_missing_leads=true" in errors[0]
+    settings = {"waveform.allow_missing_leads": True, "run": trained}
+    code, (prediction,), _ = predict_json(eight, **settings)
+    assert code == 0 and prediction["not_assessable"] == []
 
 
 def test_a_report_of_fewer_leads(few, simulated):
@@ -187,7 +204,7 @@ def test_the_report_of_a_model_of_twelve_leads_does_not_mention_fewer(evaluated)
 def test_a_missing_lead_is_not_drawn_as_a_flat_line(predict_json, path, tmp_path):
     report = tmp_path / "report.html"
     limb = with_leads(path, tmp_path, LIMB)
-    predict_json(limb, **{"waveform.allow_missing_leads": True, "report": str(report)})
+    predict_json(limb, report=str(report))
     figure = ecg_figure(np.where(np.arange(12)[:, None] < 6, np.ones((12, 1000)), 0), 100)
     lead_ids = {line.get_gid() for line in figure.axes[0].lines}
     assert "lead-aVF" in lead_ids

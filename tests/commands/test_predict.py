@@ -20,6 +20,7 @@ from ecg_siglip.datasets import ptbxl
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.likelihood import likelihood_word
+from ecg_siglip.models.provenance import SIMULATED
 from ecg_siglip.predict import predict, print_lines
 from ecg_siglip.readers.folders import expand_paths
 from ecg_siglip.readers.record import read_record
@@ -41,6 +42,8 @@ def run_predict(trained, capsys):
         code = predict(settings)
         out, err = capsys.readouterr()
         lines = err.splitlines()
+        # The model of the tests was trained on simulated ECGs, and the first line states it.
+        assert lines.pop(0).endswith(SIMULATED)
         is_summary = [re.match(r"predict: \d+ predicted", line) is not None for line in lines]
         assert sum(is_summary) <= 1
         run.summary = "".join(itertools.compress(lines, is_summary))
@@ -92,7 +95,8 @@ def test_findings_are_those_above_their_threshold_in_descending_order(run_predic
     probabilities = [finding["probability"] for finding in prediction["findings"]]
     assert probabilities == sorted(probabilities, reverse=True)
     keys = {"record", "findings", "not_excluded", "not_assessable", "probabilities", "model"}
-    keys |= {"warnings", "novelty", "measurements"}
+    keys |= {"model_simulated", "warnings", "novelty", "measurements"}
+    keys |= {"recording"}  # by the table of PTB-XL
     assert set(prediction) == keys
 
 
@@ -104,6 +108,8 @@ def test_screening_reaches_more_than_confirming_and_words_are_the_same(run_predi
         _, (prediction,), _ = run_predict(path, operating_point=point, sensitivity=0.95)
         present, others = codes_and_alternatives(prediction)
         reached[point] = present | others
+        if point == "confirm":
+            assert all(finding["probability"] >= 0.3 for finding in prediction["findings"])
         p = prediction["probabilities"]
         thresholds = zip(codes, limits[rule], strict=True)
         above = {c for c, t in thresholds if p[c] >= round(t, 6)}
@@ -410,7 +416,8 @@ def test_the_command_line_prints_json_and_exits_1_on_a_bad_record(trained, path)
     )
     assert result.returncode == 1
     assert json.loads(result.stdout)["record"] == str(path)
-    error, summary = result.stderr.splitlines()
+    origin, error, summary = result.stderr.splitlines()
+    assert origin.endswith(SIMULATED)
     assert error.startswith("predict: record nowhere: ")
     assert summary == "predict: 1 predicted, 1 unreadable"
 

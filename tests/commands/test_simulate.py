@@ -18,6 +18,22 @@ def test_it_writes_the_requested_records(tmp_path, monkeypatch, capsys):
     assert len(list(root.glob("records500/*/*.dat"))) == 12
 
 
+@pytest.mark.parametrize("layout", ["ptbxl", "table"])
+def test_the_same_command_again_leaves_the_data_as_they_are(tmp_path, monkeypatch, capsys, layout):
+    pytest.importorskip("pydicom", reason="needs the extra [formats]")
+    arguments = [f"layout={layout}", f"data.root={tmp_path / 'd'}", "n_records=12", "n_workers=1"]
+    monkeypatch.setattr(sys, "argv", ["simulate", *arguments])
+    simulate.main()
+    before = (tmp_path / "d" / "simulation.json").stat()
+    simulate.main()
+    assert "complete: 12 records" in capsys.readouterr().out
+    assert (tmp_path / "d" / "simulation.json").stat() == before
+    monkeypatch.setattr(sys, "argv", ["simulate", *arguments, "seed=1"])
+    with pytest.raises(SystemExit):
+        simulate.main()
+    assert "is not empty" in capsys.readouterr().err
+
+
 def test_a_folder_in_use_is_an_error_on_one_line(tmp_path, monkeypatch, capsys):
     (tmp_path / "notes").write_text("mine")
     monkeypatch.setattr(sys, "argv", ["simulate", f"data.root={tmp_path}", "n_records=12"])
@@ -36,7 +52,7 @@ def test_a_hospital_is_written_with_its_table_and_vocabulary(tmp_path, monkeypat
     assert f"wrote 12 records, {root / 'ecgs.csv'}" in capsys.readouterr().out
     assert len(pd.read_csv(root / "ecgs.csv")) == 12
     assert {path.name for path in root.iterdir()} == {
-        "ecgs", "ecgs.csv", "codes.csv", "findings.yaml",
+        "ecgs", "ecgs.csv", "codes.csv", "findings.yaml", "simulation.json",
     }  # fmt: skip
 
 

@@ -82,11 +82,7 @@ def test_an_interrupted_command_ends_with_130(monkeypatch, capsys):
     ("override", "value"),
     [
         ("records=a/00001_lr", ["a/00001_lr"]),
-        ("questions=LBBB?", ["LBBB?"]),
-        ("questions=Gibt es, für Sie, einen Block?", ["Gibt es, für Sie, einen Block?"]),
         ("questions=[左脚ブロック,AF]", ["左脚ブロック", "AF"]),
-        ("questions=the patient's LBBB (old)!", ["the patient's LBBB (old)!"]),
-        ("questions=is it [LBBB]?", ["is it [LBBB]?"]),
         ("records=", []),
         ("records=null", []),
         ("records=[1].csv", ["[1].csv"]),
@@ -106,6 +102,45 @@ def test_a_mistyped_list_is_shown_correctly_quoted(run, capsys, override, value)
     (corrected,) = shlex.split(error.partition("for the shell: ")[2])
     settings = run("predict", config.PredictConfig, "run.name=r", corrected)
     assert getattr(settings, override.split("=")[0]) == value
+
+
+@pytest.mark.parametrize(
+    ("override", "questions"),
+    [
+        ("questions=LBBB?", ["LBBB?"]),
+        ("questions=Is there AF, or flutter?", ["Is there AF, or flutter?"]),
+        ('questions="Is there AF, or flutter?"', ["Is there AF, or flutter?"]),
+        ("questions=Gibt es, für Sie, einen Block?", ["Gibt es, für Sie, einen Block?"]),
+        ("questions=心房細動、または心房粗動ですか？", ["心房細動、または心房粗動ですか？"]),
+        ("questions=the patient's LBBB (old)!", ["the patient's LBBB (old)!"]),
+        ('questions=a "wide" QRS > 120 ms, or ${x}?', ['a "wide" QRS > 120 ms, or ${x}?']),
+        ("questions=is it [LBBB]?", ["is it [LBBB]?"]),
+        ("questions=QRS = 120 ms?", ["QRS = 120 ms?"]),
+        ('questions=["AF, or flutter?","LBBB?"]', ["AF, or flutter?", "LBBB?"]),
+        ("questions=[AF?, LBBB?]", ["AF?", "LBBB?"]),
+        ("questions=[AF,LBBB]", ["AF", "LBBB"]),
+    ],
+)
+def test_a_single_question_needs_no_brackets(run, override, questions):
+    assert run("predict", config.PredictConfig, "run.name=r", override).questions == questions
+
+
+@pytest.mark.parametrize(
+    "inner", ["Is there AF, or flutter?", "AF, flutter?", "gibt es Flimmern, oder Flattern"]
+)
+def test_a_comma_in_a_question_without_quotes_is_not_guessed(run, capsys, inner):
+    override = f"questions=[{inner}]"
+    with pytest.raises(SystemExit):
+        run("predict", config.PredictConfig, "run.name=r", override)
+    error = capsys.readouterr().err
+    assert f"predict: {override}: a comma divides a list" in error
+    words = [word for word in shlex.split(error.replace(", '", " '")) if "questions=" in word]
+    one, two = words[1:] if len(words) > 2 else words
+    questions = [
+        run("predict", config.PredictConfig, "run.name=r", corrected).questions
+        for corrected in (one, two)
+    ]
+    assert questions == [[inner], [part.strip() for part in inner.split(",")]]
 
 
 def test_one_name_with_a_comma_is_not_two_names(run, capsys, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import TINY, beats, configured
+from writers import ecg, muse
 
 from ecg_siglip import config
 from ecg_siglip.metrics.decision_rules import THRESHOLD_RULES
@@ -93,6 +94,8 @@ def fields(value, path: str = "") -> list[tuple[str, object]]:
         name = f"{path}<code>" if by_code else f"{path}{key}"
         if path == "measurements." and isinstance(item, dict):
             name = f"{path}<name>"
+        elif path in ("recording.device.", "recording.filters."):
+            name = f"{path}<field>"
         elif path == "measurements.<name>." and isinstance(item, dict):
             name = f"{path}<lead>"
         if isinstance(item, list):
@@ -121,7 +124,9 @@ def test_the_json_of_predictions_has_the_fields_of_the_page(full_run, trained, s
     np.savez(
         tmp_path / "two.npz", signal=beats()[:2], fs=100, units="mV", leads=np.array(["I", "II"])
     )
-    questions = ["left bundle branch block?", "anterior infarction?", "pizza"]
+    (tmp_path / "muse.xml").write_bytes(muse(ecg()))
+    questions = ["left bundle branch block?", "anterior infarction?", "pizza", "STEMI?"]
+    questions += ["QTc prolonged?", "PR?", "QRS > 120 ms?", "ST in V4 in mV?", "R in V2?"]
     outputs = [
         *predict(trained, [short], n_similar=2, questions=questions),
         *predict(trained, [tmp_path / "long.npz"], questions=questions[:1]),
@@ -132,6 +137,7 @@ def test_the_json_of_predictions_has_the_fields_of_the_page(full_run, trained, s
             **{"waveform.allow_missing_leads": True},
         ),
         *predict(full_run, [short], operating_point="balanced"),
+        *predict(trained, [tmp_path / "muse.xml"], show_ids=True),
     ]
     declared = {field.path: field for field in reference.JSON_FIELDS}
     seen: dict[str, list[object]] = {}

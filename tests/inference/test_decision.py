@@ -1,9 +1,11 @@
 """What is reported is consistent; what is possible besides is named, and short."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from ecg_siglip.inference.decision import CRITICAL, NOT_EXCLUDED
+from ecg_siglip.inference.decision import CRITICAL, NOT_EXCLUDED, make_decision
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.metrics.consistency import contradictory
 from ecg_siglip.metrics.likelihood import likelihood_word
@@ -49,6 +51,21 @@ def test_what_is_not_reported_although_it_reaches_its_threshold_is_an_alternativ
                 winner = codes.index(finding.alternative_to)
                 assert finding.alternative_to in present and decision.exclusive[i, winner]
             assert finding.present + bool(finding.alternative_to) + finding.not_excluded <= 1
+
+
+def test_a_precision_reports_nothing_that_is_unlikely(predictor):
+    low = np.full(len(predictor.artifact.codes), 0.02)
+    artifact = replace(predictor.artifact, operating={"precision_0.8": low, "sensitivity_0.9": low})
+    available = np.ones(12, bool)
+
+    def present(rule, y_prob):
+        decision = make_decision(artifact, artifact.tuning(), available, rule)
+        return decision.present(y_prob)
+
+    y_prob = drawn(predictor)
+    assert present("precision_0.8", y_prob).any()
+    assert y_prob[present("precision_0.8", y_prob)].min() >= 0.3
+    assert y_prob[present("sensitivity_0.9", y_prob)].min() < 0.3
 
 
 @pytest.mark.parametrize("rule", RULES)

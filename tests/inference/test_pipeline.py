@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import wfdb
 from helpers import rewritten
+from writers import EXAM, NAME, PATIENT, dicom, ecg, muse, write
 
 from ecg_siglip import config
 from ecg_siglip.datasets import ptbxl
@@ -151,3 +152,45 @@ def test_a_record_whose_only_lead_with_a_signal_is_v6_fails_alone(predictor, pat
     )
     assert len(predictions) == 1
     assert errors == ["record v6: leads V6: expected at least lead I or II"]
+
+
+@pytest.mark.parametrize("show_ids", [False, True])
+def test_ids_are_in_a_prediction_only_where_they_are_wanted(predictor, paths, tmp_path, show_ids):
+    files = [write(tmp_path, dicom(ecg(13 * 500)), "dcm"), write(tmp_path, muse(ecg()), "muse.xml")]
+    settings = config.PredictConfig(show_ids=show_ids)
+    errors = []
+    predictions = predict_records(
+        predictor, [*files, paths[0]], settings, lambda *error: errors.append(error)
+    )
+    assert not errors
+    assert predictions[0].timeline is not None  # a long record
+    for prediction in predictions[:2]:
+        text = prediction.to_json("m")
+        content = json.loads(text)
+        assert content["recording"]["recorded_at"].startswith("2020-01-31T09:59:30")
+        assert content["recording"]["filters"]["high_pass"] == "0.05 Hz"
+        assert content["device"] == {
+            "measurements": [{"name": "pr", "value": 161.0, "unit": "ms"}],
+            "statements": ["Sinus rhythm"],
+            "confirmed": False,
+        }
+        assert NAME not in text
+        for secret in (PATIENT, EXAM, "69 years", "female", '"S1"'):
+            assert (secret in text) == show_ids
+        assert (PATIENT in str(prediction)) == show_ids
+        assert {"patient_id", "age"} <= set(content["recording"]) or not show_ids
+    # In the layout of PTB-XL, with its table.
+    recording = json.loads(predictions[2].to_json("m")).get("recording", {})
+    assert ("patient_id" in recording) == show_ids
+
+
+def test_an_error_does_not_quote_ids(predictor, tmp_path):
+    content = dicom(ecg())
+    # A sampling rate that is no number.
+    path = write(tmp_path, content.replace(b"DS\x04\x00500 ", b"DS\x04\x00abc "), "dcm")
+    errors = []
+    predict_records(
+        predictor, [path], config.PredictConfig(show_ids=True), lambda *error: errors.append(error)
+    )
+    assert len(errors) == 1
+    assert not any(secret in str(errors) for secret in (PATIENT, EXAM, NAME))

@@ -10,6 +10,8 @@ from helpers import TINY, configured
 from ecg_siglip import config
 from ecg_siglip.inference.predictor import Predictor, probabilities
 from ecg_siglip.inference.questions import interpret_question
+from ecg_siglip.signals.leads import LEADS
+from ecg_siglip.signals.measurements import measure_ecg
 from ecg_siglip.vocabulary.question_matching import MAX_CHARACTERS
 
 
@@ -35,11 +37,45 @@ def test_a_prompt_as_a_question_gets_the_probability_of_its_finding(predictor, s
 def test_notes_report_unknown_words_and_negations(predictor, signal):
     unknown = interpret_question(predictor, signal, "pizza")
     assert unknown.no_match and re.search("far from all", " ".join(unknown.notes))
-    for words in ("no atrial fibrillation", "kein Vorhofflimmern", "心房細動なし"):
+    for words, note in (
+        ("no atrial fibrillation", "not understood"),
+        ("kein Vorhofflimmern", "nicht verstanden"),
+        ("心房細動なし", "解釈されません"),
+    ):
         result = interpret_question(predictor, signal, words)
         assert result.matches[0].code == "AFIB"
-        assert "not understood" in result.notes[0]
+        assert note in result.notes[0]
     assert json.loads(json.dumps(unknown.to_dict()))["no_match"] is True
+
+
+def test_a_term_that_the_vocabulary_lacks_is_named_with_the_nearest_findings(predictor, signal):
+    result = interpret_question(predictor, signal, "Liegt ein STEMI vor?")
+    (term,) = result.lacking
+    assert result.matches == () and not result.no_match and result.language == "de"
+    assert term.nearest[0].code == "STE_" and term.nearest[0].name in term.text
+    assert "Das Vokabular dieses Modells hat keinen Befund für: ST-Hebungsinfarkt" in term.text
+    assert "verwandt, nicht dasselbe" in term.text and result.notes == ()
+    (row,) = json.loads(json.dumps(result.to_dict()))["lacking"]
+    assert row["name"] == term.name and row["nearest"][0]["code"] == "STE_"
+
+
+def test_measurements_are_given_with_the_findings_about_the_same(predictor, signal):
+    measured = measure_ecg(signal / 1000, 100, LEADS)
+    result = interpret_question(predictor, signal, "QTc延長はありますか", measured)
+    assert result.language == "ja" and result.matches[0].code == "LNGQT"
+    assert result.matches[0].name == predictor.artifact.vocabulary.names(["LNGQT"], "ja")[0]
+    (query,) = result.measured
+    assert [value.name for value in query.values] == ["qtc_bazett", "qtc_fridericia"]
+    value = interpret_question(predictor, signal, "what is the heart rate?", measured)
+    assert not value.no_match and {match.code for match in value.matches} >= {"STACH", "SBRAD"}
+
+
+def test_without_measurements_or_of_a_part_a_note_states_it(predictor, signal):
+    result = interpret_question(predictor, signal, "QRS > 120 ms?")
+    assert result.measured == () and "measurements=false" in result.notes[0]
+    measured = measure_ecg(signal / 1000, 100, LEADS)
+    result = interpret_question(predictor, signal, "QRS > 120 ms?", measured, is_part=True)
+    assert result.notes == ("Measured in the part of the record that is shown.",)
 
 
 def test_a_held_out_finding_is_not_matched_to_a_similar_one(simulated, tmp_path, signal):
@@ -63,7 +99,7 @@ def test_a_model_without_text_still_matches_its_findings(simulated, tmp_path, si
     base |= {"text.name": "none", "optim.n_epochs": 1, "data.n_workers": 1}
     train(configured(config.TrainConfig, TINY | base))
     result = interpret_question(
-        Predictor.load(tmp_path / "none" / "model", "cpu"), signal, "Vorhofflimmern?"
+        Predictor.load(tmp_path / "none" / "model", "cpu"), signal, "atrial fibrillation?"
     )
     assert [match.code for match in result.matches] == ["AFIB"]
     assert result.probability is None and result.nearest_prompts == ()

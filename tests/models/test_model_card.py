@@ -74,3 +74,20 @@ def test_the_layout_of_ptbxl_is_named_only_for_data_that_have_it():
 def test_every_finding_is_listed():
     for code, name in NAMES.items():
         assert f"- `{code}`: {name}" in card()
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"simulated": True}, "**Trained on simulated ECGs: not for real ones.**"),
+        (
+            {"n_train_records": 40, "n_simulated_records": 10},
+            "10 of 40 training ECGs are simulated",
+        ),
+        ({"simulated": None}, "It is not noted whether"),
+    ],
+)
+def test_simulated_training_ecgs_are_stated_before_anything_else(fields, expected):
+    body = card(**fields).partition("# small: ")[2]
+    assert body.index(expected) < body.index("For research")
+    assert expected not in card()

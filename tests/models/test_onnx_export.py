@@ -46,6 +46,7 @@ def test_its_metadata_have_what_prediction_needs(exported, trained):
     assert metadata["leads"][:4] == ["I", "II", "III", "aVR"]
     assert (metadata["fs"], metadata["n_samples"], metadata["units"]) == (100, 1000, "mV")
     assert metadata["codes"] == stored["codes"]
+    assert metadata["simulated"] is True and "not for real ones" in metadata["use"]
     assert len(metadata["names"]) == len(metadata["codes"])
     assert metadata["thresholds"] == stored["thresholds"]
     assert metadata["about"]["train_folds"] == [1, 2, 3, 4, 5, 6, 7, 8]

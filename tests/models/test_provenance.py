@@ -7,6 +7,7 @@ import torch
 
 from ecg_siglip.models import provenance
 from ecg_siglip.models.provenance import (
+    SIMULATED,
     Provenance,
     describe_commit,
     describe_machine,
@@ -83,3 +84,30 @@ def test_an_installed_package_has_no_commit(monkeypatch, tmp_path):
     assert describe_commit() == "release"
     (tmp_path / "site-packages" / ".git").mkdir(parents=True)
     assert describe_commit() == "unknown"  # no repository in it
+
+
+def test_origin_names_simulated_training_records():
+    assert Provenance("r").origin == ""
+    assert Provenance("r", simulated=True).origin == SIMULATED
+    mixed = Provenance("r", n_train_records=400, n_simulated_records=100)
+    assert "100 of 400" in mixed.origin and "25%" in mixed.origin
+
+
+def test_earlier_models_did_not_note_whether_their_records_are_simulated():
+    stored = {"run": "old", "data": "d"}
+    earlier = Provenance.from_json(stored)
+    assert earlier.simulated is None and "not noted" in earlier.origin
+    assert earlier.to_json() == stored
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"), [((True, True), True), ((True, None), None), ((False, False), False)]
+)
+def test_an_ensemble_is_simulated_if_all_members_are(members, expected):
+    parts = [Provenance("r", simulated=each) for each in members]
+    assert merged_provenance(parts, ["a", "b"]).simulated is expected
+
+
+def test_a_model_that_started_from_simulated_ecgs_but_learned_real_ones_is_not_simulated():
+    real = Provenance("r", pretrained=Provenance("p", simulated=True))
+    assert not Provenance.from_json(real.to_json()).simulated and not real.origin

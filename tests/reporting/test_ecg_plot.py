@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from helpers import step_signal as signal
 
-from ecg_siglip.reporting.ecg_plot import ecg_figure
+from ecg_siglip.reporting.ecg_plot import EcgStrips, ecg_figure
+from ecg_siglip.signals.leads import LEADS
 
 
 def traces(figure, lead):
@@ -32,7 +33,7 @@ def test_a_second_is_25_mm_and_a_millivolt_10_mm_on_paper(fs):
 
 
 def test_the_twelve_leads_are_in_four_columns_of_2_5_s_one_after_the_other():
-    x = np.full((12, 1000), 0.1)
+    x = np.tile(np.linspace(0, 0.1, 1000), (12, 1))
     figure = ecg_figure(x, 100)
     starts = {}
     for column in (
@@ -57,7 +58,7 @@ def test_the_twelve_leads_are_in_four_columns_of_2_5_s_one_after_the_other():
     ("bad", "message"),
     [
         (np.zeros((11, 100)), r"\(12, n_samples\)"),
-        (np.full((12, 100), np.nan), "lead I"),
+        (np.full((12, 100), np.inf), "infinity in lead I"),
     ],
 )
 def test_a_signal_that_cannot_be_drawn_is_refused(bad, message):
@@ -86,13 +87,60 @@ def test_a_lead_without_signal_has_no_trace():
     assert "V2: no signal" in texts(figure)
 
 
+def test_a_gap_in_the_recording_is_a_gap_on_paper():
+    signal = np.random.default_rng(0).normal(size=(12, 1000))
+    signal[:, 600:650] = np.nan  # in the columns of V1 to V3
+    signal[11] = np.nan
+    figure = ecg_figure(signal, 100)
+    (v1,) = traces(figure, "V1")
+    assert np.isnan(v1.get_ydata()).sum() == 50 and np.isfinite(v1.get_ydata()).sum() == 201
+    assert not traces(figure, "V6") and "V6: no signal" in texts(figure)
+
+
 def test_of_a_long_signal_the_first_10_s_are_drawn_with_a_note():
-    figure = ecg_figure(np.random.default_rng(0).normal(size=(12, 3000)), 100, "Record 7", ["NORM"])
+    signal = np.random.default_rng(0).normal(size=(12, 3000))
+    figure = ecg_figure(signal, 100, "Record 7", content="as recorded")
     rhythm = max(traces(figure, "II"), key=lambda line: len(line.get_xdata()))
     assert len(rhythm.get_xdata()) == 1000
-    written = texts(figure)
-    assert "25 mm/s    10 mm/mV    100 Hz    first 10 s of 30 s" in written
-    assert {"Record 7", "NORM"} <= set(written)
+    note = "25 mm/s, 10 mm/mV, 100 Hz, 0–10 s / 30 s, as recorded"
+    assert {note, "Record 7", "For research, not for diagnosis"} <= set(texts(figure))
+
+
+def test_what_is_written_is_in_the_language():
+    figure = ecg_figure(signal(), 100, language="de")
+    assert {"V1: kein Signal", "Für die Forschung, nicht für die Diagnose"} <= set(texts(figure))
+
+
+def test_rows_show_5_s_of_each_lead_and_the_rest_of_lead_ii_to_scale():
+    figure = ecg_figure(signal(5000, 500), 500, layout="rows")
+    assert figure.get_figwidth() * 25.4 == pytest.approx(150, abs=1)
+    labels = [text for text in texts(figure) if text in LEADS or "II  5–10 s" in text]
+    assert len(labels) == 2  # the other leads of this signal are flat
+    first, rest = sorted(traces(figure, "II"), key=lambda line: -line.get_ydata().mean())
+    assert (len(first.get_xdata()), len(rest.get_xdata())) == (2500, 2500)
+    full = np.random.default_rng(0).normal(0, 0.3, (12, 5000))
+    figure = ecg_figure(full, 500, layout="rows")
+    assert all(len(traces(figure, lead)) == 1 + (lead == "II") for lead in LEADS)
+    along_x, along_y = unit_mm(figure)
+    assert (along_x, along_y) == (pytest.approx(1), pytest.approx(1))
+    (v3,) = traces(figure, "V3")
+    assert np.ptp(v3.get_xdata()) == pytest.approx(25 * 5, abs=0.1)
+    assert v3.get_ydata() - v3.get_ydata().mean() == pytest.approx(
+        10 * (full[8, :2500] - full[8, :2500].mean())
+    )
+
+
+def test_rows_come_closer_on_a_page_that_is_too_small_and_nothing_is_drawn_beyond_the_paper():
+    tall = np.random.default_rng(0).normal(0, 2, (12, 1000))
+    strips = EcgStrips(tall, 100)
+    assert sum(strips.spacing) > 120
+    strips = EcgStrips(tall, 100, max_height=120)
+    assert sum(strips.spacing) <= 120
+    assert sum(EcgStrips(tall, 100, max_height=1).spacing) == 85
+    figure = ecg_figure(tall, 100)
+    for lead in LEADS:
+        (line, *_) = traces(figure, lead)
+        assert line.get_clip_box().height < figure.bbox.height - 10, lead
 
 
 def texts(figure):

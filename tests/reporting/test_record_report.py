@@ -15,13 +15,10 @@ from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.reporting.record_report import (
     N_SHOWN,
     RecordReport,
-    _lines_of_findings,
-    _wrapped,
     make_record_report,
     mark_strength,
-    measurement_line,
-    write_record_reports,
 )
+from ecg_siglip.reporting.report_files import write_record_reports
 from ecg_siglip.signals.leads import LEADS
 from ecg_siglip.signals.measurements import measure_ecg
 
@@ -42,7 +39,7 @@ def test_the_page_has_all_parts_and_no_external_ones(example, tmp_path):
         tmp_path / "deep" / "out.html", [example, example], "r1 (0.2.0)", "expected_f1"
     )
     page = (tmp_path / "deep" / "out.html").read_text("utf-8")
-    assert page.count("<h1>a/00001_lr</h1>") == 2
+    assert page.count("<h1>00001_lr</h1>") == 2
     assert page.count('class="bar present"') == 2 * 10
     assert page.count('class="bar') == 2 * N_SHOWN
     for text in ("noise in V3", "r1 (0.2.0)", "Samples that support", "not for diagnosis", "72 %"):
@@ -61,8 +58,8 @@ def test_measurements_are_shown_with_their_spread_or_reason(example, tmp_path):
     assert "60 ± 0/min" in page
     assert measured.pr.value is None and measured.pr.reason in page
     assert page.count('<th scope="col">V6</th>') == 1
-    line = measurement_line(measured)
-    assert line.startswith("Rate 60/min   PR –   QRS ") and "(Bazett)" in line
+    line = report.measurement_texts()
+    assert line[:2] == ["Heart rate 60/min", "PR –"]
     write_record_reports(tmp_path / "out.pdf", [report], "r1 (0.2.0)", "expected_f1")
 
 
@@ -108,17 +105,6 @@ def test_word_and_report_are_two_things_and_no_probability_is_zero(example, tmp_
     ):
         assert part in text, part
     assert "0.00" not in text and text.count("time-critical") == 1
-    assert _lines_of_findings(report) == [
-        "Reported:",
-        "  Complete block (C): likely, 70 %",
-        "     or Incomplete block (B): possible, 40 %",
-        "  Third degree AV block (A): very unlikely, < 1 %",
-        "Not reported, but not excluded: Long QT interval, time-critical, 2 %; Sinus rhythm 10 %",
-    ]
-    long = f"Warning: {' '.join(['electrodes of the arms exchanged'] * 12)}"
-    parts = _wrapped(long)
-    assert len(parts) == 3 and max(map(len, parts)) <= 140
-    assert " ".join(part.strip() for part in parts) == long
 
 
 def test_a_record_name_is_not_read_as_a_formula(example, tmp_path):
@@ -148,7 +134,7 @@ def test_the_same_records_give_the_same_bytes(example, tmp_path, suffix):
 def test_only_html_and_pdf_are_written_and_no_partial_file(example, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"report=.*out\.doc: expected a name that ends in \.html"):
         write_record_reports(tmp_path / "out.doc", [example], "m", "f1")
-    monkeypatch.setattr("ecg_siglip.reporting.record_report.inline_figure", lambda *args: 1 / 0)
+    monkeypatch.setattr("ecg_siglip.reporting.report_files.inline_figure", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_record_reports(tmp_path / "out.html", [example], "m", "f1")
     assert list(tmp_path.iterdir()) == []
@@ -177,7 +163,7 @@ def test_findings_not_assessable_and_similar_ecgs_are_listed(tmp_path):
     write_record_reports(tmp_path / "report.html", [report], "m", "f1")
     page = (tmp_path / "report.html").read_text()
     assert (
-        "Not assessable in these leads</b>, neither present nor absent: Anterior infarction" in page
+        "Not assessable in these leads, neither present nor absent</b>: Anterior infarction" in page
     )
     assert "<li>7: AFIB</li>" in page
     plain = RecordReport("r1", np.ones((12, 1000)), 100.0, [])
@@ -214,3 +200,13 @@ def test_the_report_of_a_prediction_has_its_findings_and_attributions(trained, s
     assert [finding.code for finding in report.findings] == [finding.code for finding in others]
     assert set(report.marks) == {code} and report.marks[code].shape == (12, 1000)
     assert report.note == "" and not report.spans
+
+
+def test_reports_of_a_model_of_simulated_ecgs_carry_a_red_notice(example, tmp_path):
+    simulated = dataclasses.replace(example, model_simulated=True)
+    for name, report, n in (("real", example, 0), ("simulated", simulated, 1)):
+        write_record_reports(tmp_path / f"{name}.html", [report], "r1 (0.2.0)", "expected_f1")
+        page = (tmp_path / f"{name}.html").read_text("utf-8")
+        assert page.count('class="simulated" role="alert"') == n
+        assert page.count("Trained on simulated ECGs: not for real ones") == n
+    write_record_reports(tmp_path / "simulated.pdf", [simulated], "r1 (0.2.0)", "expected_f1")

@@ -9,6 +9,7 @@ import pytest
 
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.inference.prediction import Finding, Prediction
+from ecg_siglip.readers.identity import Identity
 from ecg_siglip.serving.uploads import (
     UploadResult,
     hide_path,
@@ -18,6 +19,7 @@ from ecg_siglip.serving.uploads import (
     save_uploads,
     to_csv,
 )
+from ecg_siglip.signals.measurements import measure_ecg
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +123,36 @@ def test_the_table_has_one_row_per_record_and_no_formula():
     }
     assert [row["error"] for row in rows[1:]] == ["'@error", "unreadable"]
     assert to_csv(UploadResult([], [("a", "no")])).startswith("record,")
+
+
+def test_the_table_has_a_column_with_unit_for_each_measurement():
+    times = np.arange(5000) / 500
+    pulses = np.exp(-0.5 * (((times % 1.0) - 0.5) / 0.012) ** 2)
+    measured = measure_ecg(pulses[None], 500, ["II"])
+    predictions = [
+        Prediction(name, np.zeros((12, 10), np.int16), [], [], measurements=measurements)
+        for name, measurements in (("one", measured), ("none", None))
+    ]
+    one, none, bad = csv.DictReader(io.StringIO(to_csv(UploadResult(predictions, [("bad", "no")]))))
+    content = measured.to_dict()
+    assert float(one["rate [1/min]"]) == content["rate"]["value"] == 60.0
+    assert float(one["r II [mV]"]) == content["r"]["II"]["value"]
+    assert one["qrs_axis [degrees]"] == "" == one["st V5 [mV]"]  # not measurable; no such lead
+    assert {f"qtc_bazett [{content['qtc_bazett']['unit']}]", "s aVR [mV]"} <= set(one)
+    for row in (none, bad):
+        assert {value for column, value in row.items() if "[" in column} == {""}
+
+
+def test_the_table_has_time_and_device_where_a_record_states_them():
+    def rows(*identities: Identity) -> list[dict[str, str]]:
+        signal = np.zeros((12, 10), np.int16)
+        predictions = [Prediction("a", signal, [], [], identity=each) for each in identities]
+        text = to_csv(UploadResult(predictions, [("b.csv", "unreadable")]))
+        return list(csv.DictReader(io.StringIO(text)))
+
+    stated = Identity("=1", recorded_at="2020-01-31T09:59:30", manufacturer="ACME", model="M")
+    first, second, error = rows(stated.without_ids(), Identity())
+    assert (first["recorded_at"], first["device"]) == ("2020-01-31T09:59:30", "ACME M")
+    assert (second["recorded_at"], error["device"], error["error"]) == ("", "", "unreadable")
+    assert "patient_id" not in first
+    assert rows(stated)[0]["patient_id"] == "'=1"  # as any text, no formula

@@ -13,6 +13,8 @@ import pytest
 from ecg_siglip import config
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.inference.predictor import Predictor
+from ecg_siglip.metrics.likelihood import percent
+from ecg_siglip.serving.file_settings import request_settings
 from ecg_siglip.serving.prediction_service import PredictionService, QueueFull
 from ecg_siglip.serving.web_handlers import (
     NOT_EXPLAINED_FIRST,
@@ -21,8 +23,6 @@ from ecg_siglip.serving.web_handlers import (
     Problem,
     Table,
     WebHandlers,
-    parse_number,
-    request_settings,
     run_in_turn,
     sweep,
 )
@@ -69,15 +69,15 @@ def view(handlers, simulated, tmp_path_factory):
     for end in (".hea", ".dat"):
         folder = tmp_path_factory.mktemp("upload")
         paths.append(shutil.copy(record.with_suffix(end), folder))
-    view = handlers.predict_one(paths, "screening", *FILE_SETTINGS)
+    view = handlers.predict_one(paths, "screening", False, *FILE_SETTINGS)
     assert isinstance(view, EcgView)
     return view
 
 
 def test_one_ecg_is_predicted_and_its_upload_deleted(handlers, store):
     paths = store(0)
-    view = handlers.predict_one(paths, "balanced", *FILE_SETTINGS)
-    assert view.prediction.record in view.ecg
+    view = handlers.predict_one(paths, "balanced", False, *FILE_SETTINGS)
+    assert view.prediction.record in view.summary
     assert 'src="data:image/png' in view.ecg
     present = [f for f in view.prediction.findings if f.present]
     assert view.findings.count('class="bar present"') == len(present)
@@ -97,20 +97,30 @@ def test_the_likeliest_specific_finding_is_explained_first(view):
 @pytest.mark.parametrize(
     ("records", "others", "file_settings", "message"),
     [
-        ((0, 1), {}, FILE_SETTINGS, "2 records; expected one here"),
+        ((0, 1), {}, FILE_SETTINGS, "2 records; this tab reads one"),
         ((), {"bad": b"hello"}, FILE_SETTINGS, "record bad"),
         ((0, 1, 2, 3), {}, FILE_SETTINGS, "8 files; expected 6 at most"),
-        ((0,), {}, ("fast", *FILE_SETTINGS[1:]), "read.fs=fast: expected a number"),
-        ((0,), {}, ("1", *FILE_SETTINGS[1:]), "read.fs=1"),
-        ((0,), {}, ("", "", "200", *FILE_SETTINGS[3:]), "contradicts read.gain=200"),
-        ((0,), {}, ("", "", "many", *FILE_SETTINGS[3:]), "read.gain=many: expected a number"),
+        (
+            (0,),
+            {},
+            ("fast", *FILE_SETTINGS[1:]),
+            "(Hz)” = fast: expected a number",
+        ),
+        ((0,), {}, ("1", *FILE_SETTINGS[1:]), "“Sampling rate of the file (Hz)” = 1"),
+        ((0,), {}, ("", "", "200", *FILE_SETTINGS[3:]), "contradicts “Counts per millivolt” = 200"),
+        (
+            (0,),
+            {},
+            ("", "", "many", *FILE_SETTINGS[3:]),
+            "millivolt” = many: expected a number",
+        ),
     ],
 )
 def test_an_error_is_shown_and_the_upload_stays(
     handlers, store, records, others, file_settings, message
 ):
     paths = store(*records, **others)
-    problem = handlers.predict_one(paths, "balanced", *file_settings)
+    problem = handlers.predict_one(paths, "balanced", False, *file_settings)
     assert isinstance(problem, Problem) and not problem.was_read
     assert message in problem.html and 'role="alert"' in problem.html
     assert all(Path(path).exists() for path in paths)
@@ -118,14 +128,15 @@ def test_an_error_is_shown_and_the_upload_stays(
 
 def test_every_field_of_the_page_is_a_setting(handlers):
     fields = ("250", "", "200", "I, II", True, True, True, True, "60")
-    settings = request_settings(handlers.service, "confirm", *fields)
+    settings = request_settings(handlers.service, "confirm", True, *fields)
     assert (settings.read.fs, settings.read.gain, settings.read.leads) == (250, 200, ["I", "II"])
     assert all(vars(settings.waveform).values())
     assert (settings.windows.sustained_s, settings.operating_point) == (60, "confirm")
+    assert settings.not_excluded == "full"
 
 
 def test_deleted_uploads_are_reported(handlers, tmp_path):
-    problem = handlers.predict_one([str(tmp_path / "a.csv")], "balanced", *FILE_SETTINGS)
+    problem = handlers.predict_one([str(tmp_path / "a.csv")], "balanced", False, *FILE_SETTINGS)
     assert "deleted in the meantime" in problem.html
 
 
@@ -134,17 +145,58 @@ def test_an_ecg_that_cannot_be_drawn_was_read(handlers, store, monkeypatch):
         raise QueueFull("no result within 1 s")
 
     monkeypatch.setattr(handlers.service, "draw_ecg", fail)
-    problem = handlers.predict_one(store(0), "balanced", *FILE_SETTINGS)
+    problem = handlers.predict_one(store(0), "balanced", False, *FILE_SETTINGS)
     assert problem.was_read and "no result within 1 s" in problem.html
 
 
 def test_another_operating_point_changes_the_findings(handlers, view):
-    decision = handlers.decide(view.prediction, "confirm")
+    decision = handlers.decide(view.prediction, "confirm", False)
     assert isinstance(decision, Decision)
     screened = {f.code for f in view.prediction.findings if f.present}
     confirmed = {f.code for f in decision.prediction.findings if f.present}
     assert confirmed < screened
-    assert "precision_0.8" in decision.findings and "sensitivity_0.9" in view.findings
+    assert "Operating point: Confirm" in decision.findings
+    assert "Operating point: Screening" in view.findings
+
+
+def test_operating_points_have_their_scores_on_the_tuning_fold(handlers):
+    scores = handlers.service.predictor.artifact.provenance.tune_scores
+    rules = {"screening": "sensitivity_0.9", "balanced": "expected_f1", "confirm": "precision_0.8"}
+    choices = {point: text for text, point in handlers.point_choices()}
+    assert choices.keys() == rules.keys()
+    for point, rule in rules.items():
+        values = [scores[f"{rule}/micro_{name}"] for name in ("sensitivity", "precision")]
+        if None in values:  # nothing is reported: no precision
+            assert "tuning fold" not in choices[point]
+        else:
+            assert all(percent(value) in choices[point] for value in values)
+
+
+def test_a_page_in_another_language_has_its_texts_and_names(handlers, store):
+    german = WebHandlers(handlers.service, "de")
+    view = german.predict_one(store(0), "screening", True, *FILE_SETTINGS)
+    assert "Befunde" in view.findings and "Herzfrequenz" in view.summary
+    names = {finding.code: finding.name for finding in view.prediction.findings}
+    assert names["SR"] == "Sinusrhythmus" and ("Sinusrhythmus (SR)", "SR") in view.choices
+    problem = german.predict_one(store(bad=b"hello"), "balanced", False, *FILE_SETTINGS)
+    assert "Es gibt kein Ergebnis." in problem.html and 'lang="en"' in problem.html
+
+
+def test_a_picture_is_named_by_its_content(handlers, store):
+    paths = store(scan=b"%PDF-1.7 a scan of a print")
+    problem = handlers.predict_one(paths, "balanced", False, *FILE_SETTINGS)
+    assert "scan.csv: this is a picture or a document" in problem.html
+    assert "The waveform file is needed" in problem.html
+
+
+def test_similar_ecgs_are_drawn_where_their_folder_is_known(handlers, view, simulated):
+    assert "similar_root=FOLDER" in view.similar and not view.can_draw_similar
+    service = PredictionService(
+        handlers.service.predictor, config.AppConfig(similar_root=str(simulated))
+    )
+    drawn = WebHandlers(service).draw_similar(view.prediction)
+    assert drawn.count("<img") == len(view.prediction.similar) > 0
+    service.close()
 
 
 def test_a_finding_is_explained_on_the_ecg(handlers, view):
@@ -157,7 +209,7 @@ def test_a_finding_is_explained_on_the_ecg(handlers, view):
 
 def test_a_question_shows_its_findings_and_notes(handlers, view):
     html = handlers.interpret_question(view.prediction, "Linksschenkelblock?")
-    assert "Complete left bundle branch block" in html and "not calibrated" in html
+    assert "Kompletter Linksschenkelblock" in html and "not calibrated" in html
     html = handlers.interpret_question(view.prediction, "pizza <b>")
     assert "far from all" in html and "pizza &lt;b&gt;" in html
     assert handlers.interpret_question(view.prediction, "  ") == ""
@@ -178,14 +230,14 @@ def test_the_record_report_is_a_download(handlers, view, suffix, kind, start):
 
 def test_many_ecgs_become_a_table_and_a_csv(handlers, store):
     paths = store(0, 1, bad=b"hello")
-    table = handlers.predict_many(paths, "balanced", *FILE_SETTINGS)
+    table = handlers.predict_many(paths, "balanced", False, *FILE_SETTINGS)
     assert isinstance(table, Table) and table.n_predictions == 2
     assert "2 read" in table.html and "1 not" in table.html
     content = base64.b64decode(table.csv.split(",")[1]).decode("utf-8-sig")
     rows = list(csv.DictReader(io.StringIO(content)))
     assert [bool(row["error"]) for row in rows] == [False, False, True]
     assert not any(Path(path).exists() for path in paths)
-    problem = handlers.predict_many(store(0, 1, 2, 3), "balanced", *FILE_SETTINGS)
+    problem = handlers.predict_many(store(0, 1, 2, 3), "balanced", False, *FILE_SETTINGS)
     assert isinstance(problem, Problem) and "8 files" in problem.html
 
 
@@ -197,13 +249,6 @@ def test_a_task_that_takes_too_long_is_given_up(handlers, monkeypatch):
             run_in_turn(handlers.service, lambda: gate.wait(20))
     finally:
         gate.set()
-
-
-def test_a_number_is_read_from_a_text_field():
-    assert parse_number("read.fs", " 500 ") == 500.0
-    assert parse_number("read.fs", "  ") is None
-    with pytest.raises(ValueError, match=r"read\.fs=fast: expected a number"):
-        parse_number("read.fs", "fast")
 
 
 def test_old_uploads_are_swept(tmp_path):

@@ -188,6 +188,12 @@ def test_masked_leads_are_zero_and_the_others_unchanged(name: str):
     np.testing.assert_array_equal(masked[:, in_set], signals[:, in_set])
 
 
+def test_channels_that_are_not_used_are_named_only_if_leads_are_missing():
+    *_, others = lead_warnings(["I", "II", "C1", "ECG7", "PLETH"])
+    assert others.startswith("not used") and "C1, ECG7, PLETH" in others
+    assert lead_warnings([*LEADS, "PLETH"]) == []
+
+
 def test_warnings_name_computed_and_missing_leads():
     assert lead_warnings(LEADS) == []
     assert lead_warnings([]) == []

@@ -201,6 +201,18 @@ def test_the_measurements_are_json_with_value_or_reason():
     assert content["r"]["V5"]["unit"] == "mV"
 
 
+def test_the_median_beat_has_the_marks_of_what_is_measurable():
+    measured = measure_ecg(simulated("SR")[0], FS, LEADS)
+    marks, beat = measured.beat.marks, measured.beat
+    assert beat.leads == LEADS and beat.signal.shape[0] == 12 and beat.n_beats == measured.n_beats
+    onset = marks["qrs_onset"]
+    assert 1000 * (onset - marks["p_onset"]) == pytest.approx(measured.pr.value)
+    assert 1000 * (marks["qrs_end"] - onset) == pytest.approx(measured.qrs.value)
+    assert 1000 * (marks["t_end"] - onset) == pytest.approx(measured.qt.value)
+    assert "p_onset" not in measure_ecg(simulated("AFIB")[0], FS, LEADS).beat.marks
+    assert "beat" not in measured.to_dict()
+
+
 def test_errors_state_what_was_expected():
     with pytest.raises(ValueError, match="sampling rate above 0 Hz, got 0"):
         measure_ecg(np.zeros((12, 100)), 0, LEADS)

@@ -56,7 +56,6 @@ def test_beats_are_cut_without_baseline_and_without_their_neighbours():
         moving, np.zeros(moving.shape, bool), median_beats.find_qrs(moving)
     )
     assert len(beats.cut) == len(at)
-    assert np.nanmedian(beats.rr_s) == pytest.approx(0.8, abs=0.01)
     beat = median_beats.median_beat(beats.cut)
     center = round(median_beats.BEFORE_S * FS)
     assert beat[0, center - 4 : center + 5].max() == pytest.approx(1.0, abs=0.05)

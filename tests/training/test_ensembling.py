@@ -84,9 +84,34 @@ def test_runs_of_different_starts_are_not_averaged(runs, tmp_path):
     assert not (runs / "mean").exists()
 
 
-def test_an_existing_run_is_not_overwritten(runs):
-    with pytest.raises(ValueError, match="both exists"):
-        join_runs(ensemble_config(runs))
+def test_the_same_command_again_leaves_the_ensemble_as_it_is(runs, capsys):
+    before = (runs / "both" / "model" / "config.json").stat()
+    join_runs(ensemble_config(runs))
+    assert "both is complete" in capsys.readouterr().out
+    assert (runs / "both" / "model" / "config.json").stat() == before
+
+
+def test_an_interrupted_ensemble_is_made_again(runs, tmp_path):
+    root = tmp_path / "runs"
+    shutil.copytree(runs, root)
+    stored = (root / "both" / "model" / "config.json").read_bytes()
+    shutil.rmtree(root / "both" / "model")
+    shutil.rmtree(root / "both" / "evaluate", ignore_errors=True)
+    (root / "both" / ".model.0123456789ab.tmp").mkdir()
+    join_runs(ensemble_config(root))
+    assert (root / "both" / "model" / "config.json").read_bytes() == stored
+    assert {path.name for path in (root / "both").iterdir()} == {"config.yaml", "model"}
+
+
+def test_another_run_of_the_name_is_not_overwritten(runs, tmp_path):
+    root = tmp_path / "runs"
+    shutil.copytree(runs, root)
+    shutil.copytree(root / "small_s0", root / "small_s2")
+    with pytest.raises(ValueError, match="both exists"):  # of other members
+        join_runs(ensemble_config(root, runs=["small_s0", "small_s1", "small_s2"]))
+    shutil.rmtree(root / "small_s2" / "model")
+    with pytest.raises(ValueError, match="small_s2 exists"):  # not finished
+        join_runs(ensemble_config(root, **{"run.name": "small_s2"}))
 
 
 def test_members_that_do_not_fit_together_are_refused(runs, tmp_path):

@@ -10,7 +10,8 @@ from ecg_siglip import config
 from ecg_siglip.core.distributed import pick_device
 from ecg_siglip.core.run_folder import from_yaml
 from ecg_siglip.training import run as run_module
-from ecg_siglip.training.run import describe_run, make_run_folder, prepare_run
+from ecg_siglip.training.run import describe_run, is_complete, prepare_run
+from ecg_siglip.training.state import load_state, save_state
 
 
 def test_a_new_run_has_its_folder_and_configuration(train_config, capsys):
@@ -51,10 +52,17 @@ def test_an_unknown_teacher_is_reported_before_the_data_are_read(train_config, m
         prepare_run(settings, Path(settings.run.root) / "r")
 
 
-def test_unfinished_files_of_a_killed_process_are_removed(train_config, tmp_path):
+def test_a_run_is_complete_if_its_model_loads_and_is_that_of_its_state(trained, tmp_path):
     run = tmp_path / "run"
-    (run / ".model.77.tmp").mkdir(parents=True)
-    (run / ".state.pt.77.tmp").write_bytes(b"half")
-    (run / "log.jsonl").touch()
-    make_run_folder(train_config(), run)
-    assert {path.name for path in run.iterdir()} == {"config.yaml", "log.jsonl"}
+    shutil.copytree(trained, run)
+    assert is_complete(run)
+    state = load_state(run / "state.pt")
+    save_state(run / "state.pt", state | {"best": state["best"] | {"epoch": 77}})
+    with pytest.raises(ValueError, match=r"best epoch is \d, .*state.pt is 77.*delete.*model"):
+        is_complete(run)
+    save_state(run / "state.pt", state)
+    (run / "model" / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"model: does not load: .*; delete .*model and repeat"):
+        is_complete(run)
+    shutil.rmtree(run / "model")
+    assert not is_complete(run)

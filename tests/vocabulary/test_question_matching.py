@@ -36,7 +36,7 @@ QUESTIONS = {
     "PACE": "pacemaker|Schrittmacher|ペースメーカー調律",
     "INVT": "T wave inversion|陰性T波",
     "WPW": "delta wave|WPW?",
-    "2AVB": "2:1 block|Mobitz II?",
+    "2AVB": "2:1 block|Mobitz?",
     "PAC": "PACs|any PACs?",
     "SVTAC": "SVT",
 }
@@ -61,7 +61,7 @@ def test_questions_about_other_subjects_match_no_finding(words):
     assert match_question(words, ALL, VOCABULARY) == ()
 
 
-@pytest.mark.parametrize("words", ["heart attack?", "NSTEMI", "Herzinfarkt", "心筋梗塞"])
+@pytest.mark.parametrize("words", ["heart attack?", "infarct", "Herzinfarkt", "心筋梗塞"])
 def test_a_class_matches_all_of_its_findings(words):
     matches = {match.code for match in match_question(words, ALL, VOCABULARY)}
     assert {"IMI", "AMI", "LMI"} <= matches

@@ -65,7 +65,7 @@ def test_a_name_suggests_its_counterpart_in_three_languages(name, code):
     assert suggest(name).ptbxl[0].code == code
 
 
-@pytest.mark.parametrize("name", ["R波増高不良", "基線動揺", "pizza", "X17", "", "--"])
+@pytest.mark.parametrize("name", ["基線動揺", "pizza", "X17", "", "--"])
 def test_a_name_that_ptbxl_does_not_have_suggests_nothing(name):
     assert suggest(name).ptbxl == ()
     assert suggest(name).snomed is None

@@ -318,3 +318,31 @@ def test_a_code_with_another_meaning_in_tables_is_refused(tmp_path, code):
     (tmp_path / "v.csv").write_text(f"code,name\nAF,x\n{code},y\n")
     with pytest.raises(ValueError, match="line 3: code .* has another meaning in a table"):
         load_vocabulary(tmp_path / "v.csv")
+
+
+def test_names_in_other_languages_from_yaml_csv_and_prompts(tmp_path):
+    (tmp_path / "own.yaml").write_text(
+        "language: en\n"
+        "findings:\n"
+        "  - {code: AF, name: atrial fibrillation, names: {de: Vorhofflimmern, ja: 心房細動}}\n"
+        "  - {code: SR, name: sinus rhythm, prompts: {de: 'sinusrhythmus (SR, neu), P vor QRS'}}\n",
+        encoding="utf-8",
+    )
+    vocabulary = load_vocabulary(tmp_path / "own.yaml")
+    assert vocabulary.names(["AF", "SR"], "de") == ["Vorhofflimmern", "Sinusrhythmus (SR, neu)"]
+    assert vocabulary.names(["AF", "SR"], "ja") == ["心房細動", "sinus rhythm"]
+    assert vocabulary.names(["AF", "SR"]) == ["atrial fibrillation", "sinus rhythm"]
+    again = vocabulary_from_json(vocabulary.to_json(), "vocabulary.json")
+    assert again.names(["AF"], "ja") == ["心房細動"]
+    (tmp_path / "own.csv").write_text(
+        "code,name,name_de\nAF,atrial fibrillation,Vorhofflimmern\nSR,sinus rhythm,\n",
+        encoding="utf-8",
+    )
+    table = load_vocabulary(tmp_path / "own.csv")
+    assert table.names(["AF", "SR"], "de") == ["Vorhofflimmern", "sinus rhythm"]
+
+
+def test_names_of_no_language_are_refused(tmp_path):
+    (tmp_path / "own.yaml").write_text("findings:\n  - {code: A, name: a, names: {German: b}}\n")
+    with pytest.raises(ValueError, match="line 2: names of A: expected a language"):
+        load_vocabulary(tmp_path / "own.yaml")

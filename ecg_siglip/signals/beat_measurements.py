@@ -1,0 +1,174 @@
+"""Intervals, axes and amplitudes of one median beat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ecg_siglip.signals import wave_bounds
+from ecg_siglip.signals.median_beats import FS, MIN_BEATS, median_beat
+
+ST_S = 0.06  # after the end of QRS
+LEVEL_S = 0.016  # before the onset of QRS: the level from which amplitudes are measured
+P_SPREAD = 0.22  # of the size of the P wave from beat to beat, of its mean
+P_MV = 0.02  # the smallest P wave, from peak to peak in the lead with most of it
+T_MV = 0.06
+MAX_P_RATE = 135.0  # 1/min; above it P is on the T wave before
+FAST_RATE = 100.0  # 1/min; above it a P wave without axis may be a wave of flutter
+SINUS_P_AXIS = (-30.0, 100.0)
+P_S, HALF_P_S = 0.12, 0.05  # of a P wave, and from its peak to its end at least
+
+
+class BeatReading(NamedTuple):
+    """What is read off a median beat.
+
+    Attributes
+    ----------
+    values : dict of str to float
+        By name, and for each lead by name and lead (``r V5``).
+    reasons : dict of str to str
+        Why values are missing; of all of them under the empty name.
+    marks : dict of str to float
+        Samples of the beat at which waves begin and end: ``p_onset``, ``qrs_onset``, ``qrs_end``
+        and ``t_end``.
+    """
+
+    values: dict[str, float]
+    reasons: dict[str, str]
+    marks: dict[str, float]
+
+
+def read_beat(
+    cut: np.ndarray, quiet: np.ndarray, width_s: float, names: Sequence[str], rr_s: float
+) -> BeatReading:
+    """Read intervals, axes and amplitudes off the median of beats.
+
+    Parameters
+    ----------
+    cut : ndarray of shape (n_beats, n_leads, n_samples), mV
+        See ``median_beats.Beats``.
+    quiet : ndarray of shape (n_leads,), bool
+        Leads in which the waves are found.
+    width_s : float, s
+        See ``wave_bounds.noise_width``.
+    names : sequence of str, length n_leads
+    rr_s : float, s
+        Mean interval between beats.
+    """
+    beat = median_beat(cut)
+    reading = BeatReading({}, {}, {})
+    values, reasons, marks = reading
+    bounds = wave_bounds.qrs_bounds(beat[quiet], width_s)
+    if bounds is None:
+        reasons[""] = "the QRS complex has no clear onset or end"
+        return reading
+    onset, end = marks["qrs_onset"], marks["qrs_end"] = bounds
+    values["qrs"] = 1000 * (end - onset) / FS
+    first = round(onset)
+    level = np.nanmean(beat[:, first - round(LEVEL_S * FS) : first + 1], axis=1, keepdims=True)
+    beat = beat - level
+    qrs = beat[:, first : round(end) + 1]
+    at_st = round(end + ST_S * FS)
+    st = beat[:, at_st - 2 : at_st + 3].mean(axis=1)
+    for row, lead in enumerate(names):
+        values[f"r {lead}"] = _highest_peak(qrs[row])
+        values[f"s {lead}"] = -_highest_peak(-qrs[row])
+        values[f"st {lead}"] = float(st[row])
+    axis = _axis(names)
+    if axis is None:
+        no_limbs = "limb leads are missing"
+        reasons |= dict.fromkeys(("p_axis", "qrs_axis", "t_axis"), no_limbs)
+    else:
+        values["qrs_axis"] = axis(qrs.sum(axis=1))
+    _add_t_and_p(beat, quiet, rr_s, axis, reading)
+    if len(names) < 3 and "II" not in names:
+        for name in ("pr", "p_axis"):
+            values.pop(name, None)
+            reasons[name] = "lead II, or three leads, are needed"
+    return reading._replace(values={name: x for name, x in values.items() if np.isfinite(x)})
+
+
+def _highest_peak(wave: np.ndarray) -> float:
+    """Return the highest local maximum of a wave above 0; at its end it may only pass to ST."""
+    inner = wave[1:-1]
+    tops = inner[(inner >= wave[:-2]) & (inner > wave[2:])]
+    return max(float(tops.max()), 0.0) if len(tops) else 0.0
+
+
+def _add_t_and_p(
+    beat: np.ndarray,
+    quiet: np.ndarray,
+    rr_s: float,
+    axis: Callable[[np.ndarray], float] | None,
+    reading: BeatReading,
+) -> None:
+    """Add QT, PR and the axes of T and P, or the reasons why they are not measurable."""
+    values, reasons, marks = reading
+    onset, end = marks["qrs_onset"], marks["qrs_end"]
+    latest = onset + FS * min(0.62 * np.sqrt(rr_s), rr_s - 0.1)
+    t_wave = wave_bounds.t_bounds(beat[quiet], end, latest)
+    if t_wave is None or t_wave[2] < T_MV:
+        t_wave = None
+        reasons |= {"qt": "no T wave with a clear end", "t_axis": "no clear T wave"}
+    else:
+        marks["t_end"] = t_wave[1]
+        values["qt"] = 1000 * (t_wave[1] - onset) / FS
+        if axis is not None:
+            at = round(t_wave[0])
+            values["t_axis"] = axis(beat[:, at - 5 : at + 6].mean(axis=1))
+    if (t_wave is None and rr_s < 0.6) or rr_s < 60 / MAX_P_RATE:
+        reasons |= dict.fromkeys(("pr", "p_axis"), "the P wave cannot be separated from the T wave")
+        return
+    earliest = max(0.0, t_wave[1] - rr_s * FS) if t_wave else 0.0
+    p_wave = wave_bounds.p_bounds(beat[quiet], onset, earliest)
+    if p_wave is None:
+        reasons |= dict.fromkeys(("pr", "p_axis"), "no single P wave before the QRS complexes")
+        return
+    marks["p_onset"] = p_wave[0]
+    values["pr"] = 1000 * (onset - p_wave[0]) / FS
+    first = max(round(p_wave[0]), 0)
+    last = min(round(p_wave[1] + max(p_wave[1] - p_wave[0], HALF_P_S * FS)), round(onset) - 2)
+    if axis is not None and last - first > 10:
+        part = beat[:, first:last]
+        line = np.linspace(part[:, 0], part[:, -1], part.shape[1], axis=1)
+        values["p_axis"] = axis((part - line).sum(axis=1))
+
+
+def _axis(names: Sequence[str]) -> Callable[[np.ndarray], float] | None:
+    """Return a function from sizes in the leads to degrees; None without I and aVF."""
+    if not {"I", "aVF"} <= set(names):
+        return None
+    one, foot = names.index("I"), names.index("aVF")
+
+    def axis(sizes: np.ndarray) -> float:
+        return float(np.degrees(np.arctan2(2 / np.sqrt(3) * sizes[foot], sizes[one])))
+
+    return axis
+
+
+def p_reason(cut: np.ndarray, whole: BeatReading, rr_s: float) -> str:
+    """Return why the P waves of the median beat are none of the single beats; empty if they are."""
+    if "pr" not in whole.values:
+        return ""
+    beat = median_beat(cut)
+    onset = round(whole.marks["qrs_onset"])
+    part = slice(max(round(whole.marks["p_onset"]) - 5, 0), onset)
+    template = beat[:, part] - beat[:, part].mean(axis=1, keepdims=True)
+    single = cut[:, :, part]
+    single = single[np.isfinite(single).all(axis=(1, 2))]
+    if len(single) < MIN_BEATS or not np.ptp(template, axis=1).max() >= P_MV:
+        return "no P wave before each QRS complex"
+    single = single - single.mean(axis=2, keepdims=True)
+    sizes = (single * template).sum(axis=(1, 2)) / float(np.square(template).sum())
+    if sizes.std() > P_SPREAD:
+        return "no constant P wave before each QRS complex: atrial fibrillation, AV block or noise"
+    if wave_bounds.has_copy(beat, slice(part.start, min(part.start + round(P_S * FS), onset))):
+        return "waves like the P wave elsewhere, too: atrial flutter, or a T wave"
+    axis = whole.values.get("p_axis")
+    if axis is None and rr_s < 60 / FAST_RATE:
+        return "fast, and without the axis of P: sinus rhythm or flutter"
+    if axis is not None and not SINUS_P_AXIS[0] <= axis <= SINUS_P_AXIS[1]:
+        return f"no P wave of a sinus rhythm (axis {axis:.0f} degrees): flutter or another origin"
+    return ""

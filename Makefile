@@ -35,9 +35,11 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
-SHOW = $(BIN)/python -c 'import json, sys; result = json.load(open(sys.argv[1])); \
+SHOW = $(BIN)/python -c 'import json, sys; from ecg_siglip.metrics.likelihood import percent; \
+  result = json.load(open(sys.argv[1])); \
   print(result["record"], "" if result["findings"] else "(no finding is present)"); \
-  [print("  {probability:.2f}  {name} ({code})".format(**f)) for f in result["findings"]]'
+  [print("  {:13} {:>6}  {} ({})".format(f["likelihood"], percent(f["probability"]), f["name"], \
+    f["code"])) for f in result["findings"]]'
 
 demo: $(READY) ## simulate ECGs, train, evaluate, predict one record; under 5 minutes
 	@test ! -f ecg_siglip/pretrained/config.json || { mkdir -p runs; \

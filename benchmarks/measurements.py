@@ -1,9 +1,10 @@
 """Errors of the measurements of an ECG: against simulated ECGs, PTB-XL and devices.
 
-    python benchmarks/measurements.py DATA_ROOT [CASES]
+    python benchmarks/measurements.py DATA_ROOT [CASES] [--ludb LUDB]
 
-DATA_ROOT is a PTB-XL with records at 100 Hz (its axes are compared), CASES a folder of DICOM files
-with measurements of devices.
+DATA_ROOT is a PTB-XL with records at 100 Hz (its axes are compared), CASES a folder of files of any
+format that state measurements of devices, LUDB the Lobachevsky University database (its annotations
+are compared; it has not been tried, since it was not available).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import copy
 import time
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import measure
@@ -54,11 +55,7 @@ SHOWN = ("rate", "rr_sd", "pr", "qrs", "qt", "p_axis", "qrs_axis", "t_axis")
 # Range of the axis by PTB-XL's classes, degrees.
 AXIS = {"MID": (-30, 90), "LAD": (-90, 0), "ALAD": (-90, -30), "RAD": (90, 150), "ARAD": (90, 180)}
 MARGIN = 10  # degrees
-# DICOM: meaning of the concept, by our names.
-DEVICE = {
-    "PR Interval": "pr", "QRS Duration": "qrs", "QT Interval": "qt", "P Axis": "p_axis",
-    "QRS Axis": "qrs_axis", "T Axis": "t_axis", "RR Interval": "rate",
-}  # fmt: skip
+DEVICE = ("rate", "pr", "qrs", "qt", "p_axis", "qrs_axis", "t_axis")
 Sample = tuple[np.ndarray, TrueMeasurements]
 
 
@@ -170,33 +167,82 @@ def ptbxl_axes(root: Path, n: int) -> list[dict[str, object]]:
     return rows
 
 
-def device_values(path: Path) -> dict[str, float]:
-    """Return the measurements that a DICOM file states, by our names."""
-    import pydicom
-
-    stated: dict[str, float] = {}
-    for item in pydicom.dcmread(path).get("WaveformAnnotationSequence", []):
-        concepts = item.get("ConceptNameCodeSequence")
-        name = DEVICE.get(concepts[0].CodeMeaning) if concepts else None
-        if name and "NumericValue" in item:
-            value = float(np.ravel(item.NumericValue)[0])
-            stated[name] = 60_000 / value if name == "rate" else value
-    return stated
-
-
 def devices(folder: Path) -> list[dict[str, object]]:
-    """Compare the measurements with those of devices in DICOM files."""
+    """Compare the measurements with those of devices that the files of a folder state."""
     rows: list[dict[str, object]] = []
-    for path in sorted(folder.rglob("*.dcm")):
-        stated = device_values(path)
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        try:
+            one = read_record(path)
+        except ValueError:
+            continue
+        stated = {each.name: each.value for each in one.device.measurements}
+        if "rr" in stated:
+            stated.setdefault("rate", 60_000 / stated["rr"])
         if not stated:
             continue
-        one = read_record(path)
         measured: Measurements = measure_ecg(one.signal, one.fs, one.leads)
-        for name, value in stated.items():
+        for name in DEVICE:
+            if name in stated:
+                ours = getattr(measured, name)
+                row = {"file": path.name, "measurement": name, "device": round(stated[name], 1)}
+                value = None if ours.value is None else round(ours.value, 1)
+                rows.append(row | {"ours": value, "reason": ours.reason})
+    return rows
+
+
+def annotated_values(
+    samples: np.ndarray, symbols: Sequence[str], fs: float
+) -> dict[str, list[float]]:
+    """Return the intervals of each annotated beat, as in LUDB: ``(``, ``p``, ``)``, ``N``, ``t``.
+
+    Parameters
+    ----------
+    samples : ndarray of int64
+        Times of the annotations of one lead, in order, as of ``wfdb.rdann``.
+    symbols : sequence of str
+        Their symbols: ``(`` and ``)`` are onset and end of the wave between them.
+    fs : float, Hz
+
+    Returns
+    -------
+    dict of str to list of float, ms
+        ``pr``, ``qrs`` and ``qt``. A wave without onset or end, or in another order, is left out.
+    """
+    waves: list[tuple[str, float, float]] = []
+    for i in range(1, len(symbols) - 1):
+        if symbols[i - 1] == "(" and symbols[i + 1] == ")":
+            waves.append((symbols[i], float(samples[i - 1]), float(samples[i + 1])))
+    found: dict[str, list[float]] = {"pr": [], "qrs": [], "qt": []}
+    for i, (symbol, onset, end) in enumerate(waves):
+        if symbol != "N":
+            continue
+        found["qrs"].append(1000 * (end - onset) / fs)
+        if i and waves[i - 1][0] == "p":
+            found["pr"].append(1000 * (onset - waves[i - 1][1]) / fs)
+        if i + 1 < len(waves) and waves[i + 1][0] == "t":
+            found["qt"].append(1000 * (waves[i + 1][2] - onset) / fs)
+    return found
+
+
+def ludb(folder: Path) -> list[dict[str, object]]:
+    """Compare the intervals with the annotations of LUDB, medians over leads and beats."""
+    import wfdb
+
+    rows: list[dict[str, object]] = []
+    for header in sorted(folder.rglob("*.hea")):
+        one = read_record(header)
+        measured = measure_ecg(one.signal, one.fs, one.leads)
+        stated: defaultdict[str, list[float]] = defaultdict(list)
+        for lead in LEADS:
+            path = header.with_suffix(f".{lead.lower()}")
+            if path.exists():
+                marks = wfdb.rdann(str(header.with_suffix("")), lead.lower())
+                for name, values in annotated_values(marks.sample, marks.symbol, one.fs).items():
+                    stated[name] += values
+        for name, values in stated.items():
             ours = getattr(measured, name).value
-            row = {"file": path.name, "measurement": name, "device": round(value, 1)}
-            rows.append(row | {"ours": None if ours is None else round(ours, 1)})
+            if values and ours is not None:
+                rows.append({"measurement": name, "difference": ours - float(np.median(values))})
     return rows
 
 
@@ -209,7 +255,8 @@ def show(title: str, rows: list[dict[str, object]]) -> list[dict[str, object]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("root", type=Path, help="PTB-XL with records at 100 Hz")
-    parser.add_argument("cases", type=Path, nargs="?", help="folder with DICOM files")
+    parser.add_argument("cases", type=Path, nargs="?", help="folder with files of devices")
+    parser.add_argument("--ludb", type=Path, help="folder of LUDB")
     parser.add_argument("-n", type=int, default=200, help="simulated records per table")
     arguments = parser.parse_args()
     n = arguments.n
@@ -226,6 +273,10 @@ def main() -> None:
     rows += show("axis in PTB-XL, folds 1-8", ptbxl_axes(arguments.root, 5 * n))
     if arguments.cases:
         rows += show("devices", devices(arguments.cases))
+    if arguments.ludb:
+        differences = pd.DataFrame(ludb(arguments.ludb)).groupby("measurement")["difference"]
+        table = differences.describe().reset_index().to_dict("records")
+        rows += show("LUDB", [{str(key): value for key, value in row.items()} for row in table])
     measure.save("measurements", rows)
 
 

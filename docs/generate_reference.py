@@ -169,8 +169,16 @@ JSON_FIELDS = (
         "novelty",
         "number or null",
         ALWAYS,
-        "Share of the tuning fold that is closer to its nearest training ECG than this record is; "
-        "null with fewer than 12 leads, or if the model holds no training records.",
+        "Share of the tuning fold that is more like the training ECGs than this record is "
+        "([what it finds](../how-to/similar-ecgs.md)); null with fewer than 12 leads, or if the "
+        "model holds no training records.",
+    ),
+    Field(
+        "novelty_parts.<part>",
+        "number",
+        "with `novelty`",
+        "The same in each part alone: `embedding`, `frequencies`, `leads`; `embedding` only for "
+        "models of earlier versions.",
     ),
     Field(
         "recording.recorded_at",

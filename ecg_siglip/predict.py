@@ -20,7 +20,7 @@ from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.readers.folders import OTHER, Found, expand_paths
 from ecg_siglip.vocabulary.question_matching import check_question
 
-MAX_REPORTS = 200  # record reports in one file: each is half a megabyte
+MAX_REPORTS = 200  # record reports in one file: each is a megabyte
 
 
 def check_report(settings: config.PredictConfig, n_records: int) -> None:

@@ -3,12 +3,14 @@
     python results/default_model.py halve runs/default_model    # before it is evaluated
     python results/default_model.py card runs/default_model ecg_siglip/pretrained 'COMMAND'
     python results/default_model.py hash ecg_siglip/pretrained    # after a file was changed
+    python results/default_model.py novelty runs/default_model ecg_siglip/pretrained
 
 ``halve`` stores the matrices of the run's model as float16, so that ``evaluate`` scores the very
 weights that are published; models compute with float32. ``card`` copies the model, with the
 settings of its training, and writes its card, ``default_model_card.md`` with the scores of
 ``evaluate``. ``hash`` writes the hashes of the files of a model to its ``config.json`` again;
-the other files stay as they are.
+the other files stay as they are. ``novelty`` adds the novelty score to a model of an earlier
+version, from the data of its run; nothing else of the model changes.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import json
 import os
 import re
 import sys
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +32,10 @@ from safetensors.torch import load_file, save
 
 from ecg_siglip import config
 from ecg_siglip.core.files import replace_folder, write_file
-from ecg_siglip.core.run_folder import to_yaml
+from ecg_siglip.core.run_folder import from_yaml, to_yaml
+from ecg_siglip.datasets.loading import load_training_data
+from ecg_siglip.datasets.signal_rows import SignalRows
+from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.models.artifact import Artifact, load_artifact
 from ecg_siglip.models.model_files import CARD as CARD_FILE
 from ecg_siglip.models.model_files import (
@@ -39,6 +46,8 @@ from ecg_siglip.models.model_files import (
     read_json,
     write_config,
 )
+from ecg_siglip.models.model_files import NEIGHBORS as FILE
+from ecg_siglip.models.novelty import NoveltyScore, statistics_of
 
 MAX_MB = 12
 RARE = 20  # a finding with fewer training records is listed as rare
@@ -216,6 +225,45 @@ def write_package(run: Path, out: Path, command: str) -> int:
     return size
 
 
+def add_novelty(run: Path, out: Path) -> int:
+    """Add the novelty score to the model in a folder; return the bytes of its file.
+
+    Parameters
+    ----------
+    run : Path
+        Its run, whose ``config.yaml`` names the data.
+    out : Path
+        Folder of the model.
+
+    Raises
+    ------
+    ValueError
+        If the data are not those that the model was trained on.
+    """
+    settings, artifact = from_yaml(config.TrainConfig, run / "config.yaml"), load_artifact(out)
+    data = load_training_data(settings, progress=True)
+    tune_rows = data.fold(settings.data.tune_fold)
+    neighbors = artifact.neighbors
+    if neighbors is None or data.version != artifact.provenance.data:
+        raise ValueError(f"{out}: expected a model with the training records of {data.version}")
+    row_of = {name: row for row, name in enumerate(data.record_names)}
+    rows = np.array([row_of[neighbors.name(i)] for i in range(len(neighbors.ecg_id))])
+    predictor = Predictor(artifact)
+    _, tune_MD = predictor.forward(SignalRows.of(data.signals, tune_rows), progress=True)
+    _, cosines = neighbors.nearest(tune_MD, 1)
+    score = NoveltyScore.fit(
+        statistics_of(data.signals, data.fs, rows),
+        statistics_of(data.signals, data.fs, tune_rows),
+        1 - cosines[:, 0],
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        replace(neighbors, novelty_score=score).save(Path(folder))
+        content = (Path(folder) / FILE).read_bytes()
+    write_file(out / FILE, content)
+    renew_hashes(out)
+    return len(content)
+
+
 def main() -> None:
     try:
         match sys.argv[1:]:
@@ -225,6 +273,8 @@ def main() -> None:
             case ["hash", folder]:
                 renew_hashes(Path(folder))
                 print(f"wrote {folder}/{CONFIG}")
+            case ["novelty", run, out]:
+                print(f"{out}/{FILE}: {add_novelty(Path(run), Path(out)) / 1e6:.2f} MB")
             case ["card", run, out, command]:
                 print(f"wrote {out} ({write_package(Path(run), Path(out), command) / 1e6:.1f} MB)")
             case _:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from ecg_siglip.inference.questions import question_about
 from ecg_siglip.inference.sliding_window import bridge_gaps, predict_windows
 from ecg_siglip.inference.timeline import Timeline, Windows, representative_window
 from ecg_siglip.metrics import multilabel
-from ecg_siglip.models.neighbors import NOVEL, Neighbors
+from ecg_siglip.models.neighbors import Neighbors
+from ecg_siglip.models.novelty import NOVEL, PARTS
 from ecg_siglip.readers.limits import MAX_HOURS
 from ecg_siglip.readers.preparation import PreparedRecord, recorded_signal
 from ecg_siglip.readers.record import Record, Source, open_record
@@ -321,15 +323,33 @@ def add_neighbors(
         )
         for row, cosine in zip(rows[0, :k], cosines[0, :k], strict=True)
     ]
-    novelty = float(training.novelty_from_cosine(cosines[:, 0])[0])
+    fs = float(predictor.artifact.waveform["to_fs"])
+    scored = training.novelty(cosines[:1, 0], prediction.signal[None], fs)
+    novelty = float(scored.value[0])
+    parts = {name: float(value[0]) for name, value in scored.parts.items()}
     warnings = prediction.warnings
     if novelty > NOVEL:
-        warning = (
-            "unlike the ECGs that the model learned from: farther from the nearest of them than "
-            f"{100 * NOVEL:g} % of the tuning records"
-        )
-        warnings = [*warnings, warning]
-    return replace(prediction, similar=similar, novelty=novelty, warnings=warnings)
+        warnings = [*warnings, novelty_warning(novelty, parts)]
+    return replace(
+        prediction, similar=similar, novelty=novelty, novelty_parts=parts, warnings=warnings
+    )
+
+
+def novelty_warning(novelty: float, parts: Mapping[str, float]) -> str:
+    """Return the warning that a record is unlike the training ECGs, and in what most.
+
+    Parameters
+    ----------
+    novelty : float in [0, 1]
+    parts : mapping of str to float
+        Novelty in each part, by ``novelty.PARTS``.
+    """
+    part = max(PARTS, key=lambda name: parts.get(name, 0.0))
+    percent = math.floor(1000 * novelty) / 10
+    return (
+        f"unlike the training ECGs {PARTS[part]}: {percent:g} % of the tuning ECGs are nearer to "
+        "them"
+    )
 
 
 def findings_of_neighbor(training: Neighbors, row: int, codes: Sequence[str]) -> list[str]:

@@ -194,8 +194,10 @@ class Prediction:
         All findings, in the model's order.
     warnings : list of str
     novelty : float in [0, 1], optional
-        See ``Neighbors.novelty_from_cosine``; null if a lead is missing or the model was saved
+        See ``novelty.Novelty``; null if a lead is missing or the model was saved
         without its training records.
+    novelty_parts : dict of str to float in [0, 1]
+        Novelty in each of ``novelty.PARTS``; empty without novelty.
     similar : list of SimilarRecord
         Training ECGs, the most similar first, as many as were requested.
     timeline : timeline.Timeline, optional
@@ -231,6 +233,7 @@ class Prediction:
     identity: Identity = Identity()
     device: DeviceResults = DeviceResults()
     model_simulated: bool | None = None
+    novelty_parts: dict[str, float] = field(default_factory=dict)
 
     def alternatives(self, code: str) -> list[Finding]:
         """Return the findings that a finding is reported in place of, the likeliest first."""
@@ -269,6 +272,7 @@ class Prediction:
             "model_simulated": self.model_simulated,
             "warnings": self.warnings,
             "novelty": None if self.novelty is None else round(self.novelty, 4),
+            "novelty_parts": {name: round(value, 4) for name, value in self.novelty_parts.items()},
             **({"recording": recording} if (recording := self.identity.to_dict()) else {}),
             **({"device": self.device.to_dict()} if self.device else {}),
             **({"measurements": self.measurements.to_dict()} if self.measurements else {}),

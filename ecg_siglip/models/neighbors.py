@@ -15,7 +15,9 @@ import numpy as np
 
 from ecg_siglip.models.model_files import NEIGHBORS as FILE
 from ecg_siglip.models.model_files import explain_damage
+from ecg_siglip.models.novelty import Novelty, NoveltyScore, share_below
 
+Statistics = tuple[np.ndarray, np.ndarray]
 # Least cosine of the sketches of one ECG. Of 7 million pairs of PTB-XL none has 0.7.
 SAME_ECG = 0.93
 DISTINCTIVE = 1 << 32  # least ecg_id that names one record everywhere: hashes of names are above
@@ -31,7 +33,6 @@ ARRAYS = {
     "tune_sketch": ("int8", 2),
     "names": ("uint8", 1),
 }
-NOVEL = 0.99  # novelty above which a record is reported as unlike the training records
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +53,8 @@ class Neighbors:
         ``datasets.duplicates.sketch``, by which an ECG is recognized whatever its name.
     names : tuple of str, optional
         Names of the training records; None: ``ecg_id``.
-
-    Notes
-    -----
-    Out-of-distribution detection by nearest neighbours: Sun et al. 2022, arXiv:2204.06507.
+    novelty_score : NoveltyScore, optional
+        Of embedding and signal; None for models of earlier versions: of the embedding alone.
     """
 
     embedding_ND: np.ndarray
@@ -65,6 +64,7 @@ class Neighbors:
     sketch_NS: np.ndarray | None = None
     tune_sketch_MS: np.ndarray | None = None
     names: tuple[str, ...] | None = None
+    novelty_score: NoveltyScore | None = None
 
     @classmethod
     def from_embeddings(
@@ -75,6 +75,7 @@ class Neighbors:
         tune_MD: np.ndarray,
         sketches: tuple[np.ndarray, np.ndarray] | None = None,
         names: Sequence[str] | None = None,
+        statistics: tuple[Statistics, Statistics] | None = None,
     ) -> Neighbors:
         """Make the neighbors from embeddings of any norm.
 
@@ -90,17 +91,21 @@ class Neighbors:
             Of the training records and of the tuning fold, unit norm.
         names : sequence of str, optional
             Of the training records.
+        statistics : (Statistics, Statistics), optional
+            What ``novelty.statistics_of`` returns of the training records and of the tuning fold.
         """
         untuned = cls(unit(train_ND).astype(np.float16), ecg_id, labels_NF, np.empty(0, np.float32))
         _, cosines = untuned.nearest(tune_MD, 1)
+        distance = 1 - cosines[:, 0]
         return cls(
             untuned.embedding_ND,
             ecg_id,
             labels_NF,
-            np.sort(1 - cosines[:, 0]),
+            np.sort(distance),
             _as_int8(sketches[0]) if sketches else None,
             _as_int8(sketches[1]) if sketches else None,
             None if names is None else tuple(names),
+            NoveltyScore.fit(*statistics, distance) if statistics else None,
         )
 
     def nearest(self, embedding_BD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -168,19 +173,29 @@ class Neighbors:
     def _bank_ND(self) -> np.ndarray:
         return self.embedding_ND.astype(np.float32)
 
-    def novelty(self, embedding_BD: np.ndarray) -> np.ndarray:
-        """Compute the novelty of each record, (B,) in [0, 1].
-
-        The novelty is the share of the tuning fold that is nearer to its nearest training record:
-        about 0.5 for a usual record, almost 1 for one that is unlike all training records.
-        """
-        _, cosines = self.nearest(embedding_BD, 1)
-        return self.novelty_from_cosine(cosines[:, 0])
-
     def novelty_from_cosine(self, cosine_B: np.ndarray) -> np.ndarray:
-        """Compute the novelty from the cosine to the nearest training record, (B,)."""
-        n_nearer = np.searchsorted(self.tune_distance, 1 - cosine_B, side="left")
-        return n_nearer / len(self.tune_distance)
+        """Compute the novelty in the embedding from the cosine to the nearest training record.
+
+        It is the share of the tuning fold that is nearer to its nearest training record, (B,) in
+        [0, 1].
+        """
+        return share_below(self.tune_distance, 1 - cosine_B)
+
+    def novelty(self, cosine_B: np.ndarray, signals: np.ndarray, fs: float) -> Novelty:
+        """Compute the novelty of records.
+
+        Parameters
+        ----------
+        cosine_B : ndarray of shape (B,)
+            To the nearest training record.
+        signals : ndarray of shape (B, 12, n_samples), int16, uV
+            Prepared signals.
+        fs : float, Hz
+        """
+        if self.novelty_score is not None:
+            return self.novelty_score(1 - cosine_B, signals, fs)
+        value_B = self.novelty_from_cosine(cosine_B)
+        return Novelty(value_B, {"embedding": value_B})
 
     def save(self, folder: Path) -> None:
         """Write ``neighbours.safetensors``, with eight findings per byte."""
@@ -197,6 +212,8 @@ class Neighbors:
         if self.names is not None:
             text = "\0".join(self.names).encode("utf-8", "surrogatepass")
             content["names"] = np.frombuffer(text, np.uint8)
+        if self.novelty_score is not None:
+            content |= self.novelty_score.to_arrays()
         (folder / FILE).write_bytes(save(content))
 
     @classmethod
@@ -247,6 +264,7 @@ class Neighbors:
                 content.get("sketch"),
                 content.get("tune_sketch"),
                 names,
+                NoveltyScore.from_arrays(content),
             )
 
 

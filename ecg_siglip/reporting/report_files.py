@@ -108,33 +108,38 @@ def _write_pdf(path: Path, reports: Sequence[RecordReport], about: str) -> None:
 def _html(reports: Sequence[RecordReport], model: str, rule: str) -> str:
     sections = []
     for report in reports:
-        figures = {
-            layout: inline_figure(
-                report_figure(report, layout=layout),
-                "svg",
-                translator(report.language)("12-lead ECG of %(record)s") % {"record": report.title},
-            )
-            for layout in ("standard", "rows")
-        }
-        _, measured = translator(report.language), report.measurements
-        beat = None
-        if measured is not None and measured.beat is not None:
-            alt = _("Median beat of each lead with the marks of its intervals")
-            figure = median_beat_figure(measured.beat, language=report.language)
-            beat = inline_figure(figure, "svg", alt)
+        _ = translator(report.language)
+        alt = _("12-lead ECG of %(record)s") % {"record": report.title}
         attributions = [
             {
                 "title": report.support_text(code),
-                "figure": inline_figure(
-                    report_figure(report, code), "png", report.support_text(code)
-                ),
+                "figures": _figures(report, "png", report.support_text(code), code),
             }
             for code in report.marks
         ]
-        section = {"report": report, "figures": figures, "beat": beat}
-        sections.append({**section, "attributions": attributions})
+        section = {"report": report, "figures": _figures(report, "svg", alt)}
+        sections.append({**section, "beat": _beat(report), "attributions": attributions})
     language = reports[0].language
     # Without the time, so that the same records give the same bytes.
     return load_template("record_report.html.j2", language=language).render(
         sections=sections, model=model, rule=rule
     )
+
+
+def _figures(
+    report: RecordReport, kind: str, alt: str, code: str | None = None
+) -> dict[str, dict[str, str]]:
+    """Return the ECG as inline images for wide and for narrow screens, by layout."""
+    return {
+        layout: inline_figure(report_figure(report, code, layout), kind, alt)
+        for layout in ("standard", "rows")
+    }
+
+
+def _beat(report: RecordReport) -> dict[str, str] | None:
+    """Return the median beats as an inline image; None if there is none."""
+    if report.measurements is None or report.measurements.beat is None:
+        return None
+    figure = median_beat_figure(report.measurements.beat, language=report.language)
+    alt = translator(report.language)("Median beat of each lead with the marks of its intervals")
+    return inline_figure(figure, "svg", alt)

@@ -130,8 +130,8 @@ def to_csv(upload: UploadResult) -> str:
     head = ["record", "findings", "not_excluded", "not_assessable", "warnings", "error"]
     stated = [_identity_row(prediction) for prediction in predictions]
     of_identity = [name for name in IDENTITY if any(row[name] for row in stated)]
-    head += of_identity
     columns = COLUMNS if any(prediction.measurements for prediction in predictions) else ()
+    head += of_identity
     writer.writerow([*head, *columns, *(f"probability/{code}" for code in codes)])
     for prediction, row_of_identity in zip(predictions, stated, strict=True):
         texts = [

@@ -81,8 +81,8 @@ class OneEcgTab:
 
         self.handlers, _ = handlers, handlers.translate
         self.state = gr.State(None, time_to_live=3600)
-        # Files that could not be read, for a second try with other settings: the upload field itself
-        # is always ready for the next ones.
+        # Files that could not be read, for a second try with other settings; the upload field is
+        # ready for other ones.
         self.unread = gr.State([], time_to_live=KEPT_S)
         with gr.Row(elem_classes="inputs"):
             self.files = gr.File(

@@ -17,7 +17,7 @@ P_MV = 0.02  # the smallest P wave, from peak to peak in the lead with most of i
 T_MV = 0.06
 MAX_P_RATE = 135.0  # 1/min; above it P is on the T wave before
 FAST_RATE = 100.0  # 1/min; above it a P wave without axis may be a wave of flutter
-SINUS_P_AXIS = (-30.0, 100.0)
+SINUS_P_AXIS = (-30.0, 95.0)
 P_S, HALF_P_S = 0.12, 0.05  # of a P wave, and from its peak to its end at least
 
 

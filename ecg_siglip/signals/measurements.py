@@ -25,6 +25,7 @@ from ecg_siglip.signals.median_beats import (
     median_beat,
     to_fs,
     without_hum,
+    without_spikes,
 )
 from ecg_siglip.signals.preprocessing import FLAT_MV
 
@@ -201,7 +202,7 @@ def measure_ecg(signal: np.ndarray, fs: float, leads: Sequence[str]) -> Measurem
     filled, is_gap = filled[usable, span], is_gap[usable, span]
     if filled.shape[1] < MIN_S * fs:
         return _nothing(f"less than {MIN_S:g} s of signal")
-    at_fs = without_hum(to_fs(filled, fs))
+    at_fs = without_hum(without_spikes(to_fs(filled, fs)))
     rows = np.minimum((np.arange(at_fs.shape[1]) * fs / FS).astype(int), is_gap.shape[1] - 1)
     return _measure(at_fs, is_gap[:, rows], names)
 

@@ -7,22 +7,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ecg_siglip.signals.gaps import interpolate_gaps
+
 FS = 500.0  # Hz, of all signals in this module
 MIN_BEATS = 2  # alike, for a median beat
 BEFORE_S, AFTER_S = 0.45, 0.75  # of a beat, around the centre of its QRS complex
-EDGE = 20  # samples at the ends of a recording in which no QRS complex is looked for
+EDGE, WHOLE_S = (
+    20,
+    0.16,
+)  # samples, s; from an end to a peak of the activity, to a whole QRS complex
 REFRACTORY_S = 0.24
 PEAK = 0.36  # of the usual peak of the activity: the lowest peak of a QRS complex
 # A peak so soon after another, s, and smaller or less steep than these shares of it, is a T wave.
 T_SHARE = ((0.36, (0.75, 0.42)), (0.50, (0.70, 0.36)))
-FIRST_RR = 0.8  # of the usual interval
-CLEAR = 3.8  # peak of the activity of a QRS complex, times the usual activity
+TWICE_S, TWICE_RR = 0.32, 0.45  # so soon after a peak, s and of the usual interval, is no beat
+CLEAR, QUIET_PERCENT = 4.2, 30  # peak of the activity of a QRS complex, times the activity between
 FAST = 0.25  # slope of a QRS complex, of its largest
 LARGE = 0.6  # of the beats of the largest group
 ALIKE = 0.80  # correlation of beats with their median, around the QRS complex
 HUM_HZ, HUM_WIDTH_HZ = (50.0, 60.0, 100.0, 120.0), 0.6
 HUM = 8.0  # power of hum, times that of the frequencies next to it
 SHORT_GAP_S = 0.02  # interpolated; a beat is used nevertheless
+SPIKE_WIDTH, SPIKE_MV = 7, 0.4  # samples; difference from their median, RMS over leads
 HALF_QRS_S = 0.09
 SHIFT_S = 0.04  # the longest correction of the time of a beat
 
@@ -105,17 +111,17 @@ def find_qrs(signal: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of int64
-        Their centres, in order; empty if nothing stands out.
+        Their centres, in order, without those at an end of the recording; empty if nothing stands
+        out.
     """
     size = activity(signal)
     n_part = min(len(size), round(1.5 * FS))
     parts = size[: len(size) // n_part * n_part].reshape(-1, n_part)
     usual = float(np.median(parts.max(axis=1)))
-    if not usual > CLEAR * float(np.median(size)):
+    if not usual > CLEAR * float(np.percentile(size, QUIET_PERCENT)):
         return np.zeros(0, np.int64)
     inner = size[1:-1]
     is_peak = (inner >= size[:-2]) & (inner > size[2:]) & (inner > PEAK * usual)
-    # At an end of the recording a part of a QRS complex has its peak elsewhere.
     is_peak[:EDGE] = is_peak[-EDGE:] = False
     peaks = np.flatnonzero(is_peak) + 1
     beats: list[int] = []
@@ -123,7 +129,10 @@ def find_qrs(signal: np.ndarray) -> np.ndarray:
         if all(abs(peak - other) > REFRACTORY_S * FS for other in beats):
             beats.append(peak)
     at = np.sort(np.array(beats, np.int64))
-    return _without_t_waves(at, size, _weighted_slope(signal, 5))
+    at = _without_t_waves(at, size, _weighted_slope(signal, 5))
+    # A QRS complex that is cut off has its peak elsewhere: its interval would be wrong.
+    edge = round(WHOLE_S * FS)
+    return at[(at >= edge) & (at < len(size) - edge)]
 
 
 def _without_t_waves(at: np.ndarray, size: np.ndarray, slope: np.ndarray) -> np.ndarray:
@@ -139,9 +148,13 @@ def _without_t_waves(at: np.ndarray, size: np.ndarray, slope: np.ndarray) -> np.
         if not is_small and steep[i] >= shares[1] * steep[previous]:
             kept.append(i)
     at = at[kept]
+    # Two peaks of one wide premature beat, or its steep T wave.
+    interval = np.diff(at, prepend=-len(size)) / FS
+    usual_s = float(np.median(interval[1:])) if len(at) > 3 else 0.0
+    at = at[interval > min(TWICE_S, TWICE_RR * usual_s)]
     # The T wave of a beat before the beginning.
-    if len(at) > 3 and size[at[0]] < T_SHARE[0][1][0] * np.median(size[at]):
-        at = at[1:] if at[1] - at[0] < FIRST_RR * np.median(np.diff(at)) else at
+    if len(at) > 3 and at[0] < T_SHARE[-1][0] * FS:
+        at = at[1:] if size[at[0]] < T_SHARE[0][1][0] * np.median(size[at]) else at
     return at
 
 
@@ -185,6 +198,30 @@ def without_hum(signal: np.ndarray) -> np.ndarray:
             spectrum[:, inside] = 0
             found = True
     return np.asarray(np.fft.irfft(spectrum, n, axis=1) + line) if found else signal
+
+
+def without_spikes(signal: np.ndarray) -> np.ndarray:
+    """Replace pacing spikes by straight lines.
+
+    Parameters
+    ----------
+    signal : ndarray of shape (n_leads, n_samples), mV, at ``FS``
+
+    Notes
+    -----
+    A spike is what differs from the median of the samples around it, in all leads together; QRS
+    complexes are wider. At low sampling rates, or after a low-pass filter, spikes are as wide as
+    these and stay.
+    """
+    half = SPIKE_WIDTH // 2
+    padded = np.pad(signal, ((0, 0), (half, half)), mode="edge")
+    around = np.lib.stride_tricks.sliding_window_view(padded, SPIKE_WIDTH, axis=1)
+    size = np.sqrt(np.square(signal - np.median(around, axis=2)).mean(axis=0))
+    is_spike = size > SPIKE_MV
+    if not is_spike.any():
+        return signal
+    is_spike = np.convolve(is_spike, np.ones(2 * half + 1), "same") > 0
+    return interpolate_gaps(np.where(is_spike, np.nan, signal))
 
 
 def cut_beats(signal: np.ndarray, is_gap: np.ndarray, at: np.ndarray) -> Beats:

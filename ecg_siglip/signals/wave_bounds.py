@@ -7,20 +7,24 @@ import numpy as np
 from ecg_siglip.signals.median_beats import BEFORE_S, FS
 
 CENTER = round(BEFORE_S * FS)
-MAX_HALF_QRS_S = 0.16  # from the centre of QRS to its onset or end
+MAX_HALF_QRS_S = 0.22  # from the centre of QRS to its onset or end
 EDGE_S = 0.010  # slopes stay below the limit for so long outside of QRS
 SLOPE_MV_S = 8.0  # lowest limit of the slopes of twelve leads together, mV/s
 NOISE_FACTOR = 2.2  # of the slopes outside of QRS
 SHARE = 0.062  # of the largest slope
+# The last forces of a QRS complex longer than this are slow, as in right bundle branch block.
+LONG_QRS_S, LONG_SHARE = 0.11, 0.042
 WIDTHS_S = (0.0, 0.008, 0.012, 0.016, 0.02, 0.026)
 FAST, BRIDGE_S = 0.15, 0.05  # slopes of the QRS complex, of the largest, and gaps between them
 T_AFTER_S = 0.05  # after the end of QRS
+T_RISE = 0.15  # from the ST segment to the peak, of its height; below, it is the ST segment itself
 T_DESCENT_S = 0.16  # after the peak
 MAX_PR_S, MIN_PR_S = 0.34, 0.05
 REPEATED_S, REPEATED = 0.15, 0.7  # distance and height of another wave like the P wave
 FLUTTER_S, COPY = (0.17, 0.28), 0.8  # cycle of flutter, and correlation of its waves
 COPY_SIZE = (0.4, 2.5)
 P_RISE_S = 0.13  # from onset to peak at most
+NOTCH = 0.25  # size of all leads at the onset, of that at the peak of P: more is within the P wave
 
 
 def slope_of(beat: np.ndarray) -> np.ndarray:
@@ -75,10 +79,18 @@ def qrs_bounds(beat: np.ndarray, width_s: float = 0.0) -> tuple[float, float] | 
     tuple of float, samples, or None
         None if the slopes do not become small on both sides.
     """
-    half, edge = round(MAX_HALF_QRS_S * FS), round(EDGE_S * FS)
     around, noise = _slope_and_noise(_smooth(beat, width_s))
-    limit = max(SLOPE_MV_S * np.sqrt(len(beat) / 12), NOISE_FACTOR * noise)
-    limit = max(limit, SHARE * float(np.nanmax(around)))
+    lowest = max(SLOPE_MV_S * np.sqrt(len(beat) / 12), NOISE_FACTOR * noise)
+    top = float(np.nanmax(around))
+    bounds = _small_around(around, max(lowest, SHARE * top))
+    if bounds and bounds[1] - bounds[0] > LONG_QRS_S * FS:
+        bounds = _small_around(around, max(lowest, LONG_SHARE * top)) or bounds
+    return bounds
+
+
+def _small_around(around: np.ndarray, limit: float) -> tuple[float, float] | None:
+    """Return where the slopes around the QRS complex stay below a limit, before and after it."""
+    half, edge = round(MAX_HALF_QRS_S * FS), round(EDGE_S * FS)
     is_small = around < limit
     # Of each sample: whether it and those before (after) it for EDGE_S are small.
     runs = np.convolve(is_small, np.ones(edge), "valid") > edge - 0.5
@@ -152,7 +164,7 @@ def t_bounds(beat: np.ndarray, end: float, last: float) -> tuple[float, float, f
     smooth = _smooth(beat[:, first:last], 0.02)
     t_wave = main_component(smooth)
     peak = _last_top(t_wave, 0.5)
-    if peak is None:
+    if peak is None or t_wave[peak] - t_wave[: peak + 1].min() < T_RISE * t_wave[peak]:
         return None
     descent = np.diff(t_wave[peak : peak + round(T_DESCENT_S * FS)])
     if not len(descent) or descent.min() >= 0:
@@ -193,6 +205,18 @@ def p_bounds(beat: np.ndarray, onset: float, first: float) -> tuple[float, float
     peak = _last_top(wave[: len(wave) - 4], 0.5)
     if peak is None or _is_repeated(wave, peak):
         return None
+    p_onset = _rise_onset(wave, peak)
+    size = np.sqrt(np.square(part - level).sum(axis=0))
+    if p_onset is not None and size[round(max(p_onset, 0))] > NOTCH * size[peak]:
+        # Within a notched P wave, whose first part has another direction.
+        p_onset = _rise_onset(size, peak)
+    if p_onset is None:
+        return None
+    return float(first + p_onset), float(first + peak), float(last)
+
+
+def _rise_onset(wave: np.ndarray, peak: int) -> float | None:
+    """Return where the tangent at the first steep rise to a peak begins; None without a rise."""
     left = max(peak - round(P_RISE_S * FS), 0)
     base_at = left + int(wave[left : peak + 1].argmin())
     base = wave[base_at]
@@ -204,8 +228,7 @@ def p_bounds(beat: np.ndarray, onset: float, first: float) -> tuple[float, float
     while steep + 1 < len(rise) and rise[steep + 1] > rise[steep]:
         steep += 1
     value = wave[base_at + steep : base_at + steep + 2].mean() - base
-    p_onset = base_at + steep + 0.5 - value / rise[steep]
-    return float(first + p_onset), float(first + peak), float(last)
+    return base_at + steep + 0.5 - float(value / rise[steep])
 
 
 def _last_top(wave: np.ndarray, share: float) -> int | None:

@@ -25,6 +25,7 @@ from ecg_siglip.simulation.rhythms import Strip
 FS = 2000.0  # of the waves that are measured, Hz
 QRS_MV, P_MV = 0.02, 0.01  # a wave is present where a lead has more
 T_MV = 0.05  # a T wave that is smaller in every lead has no end
+WHOLE_S = 0.16  # from an end of the recording to the middle of a QRS complex that counts
 ST_S = 0.06  # after the end of QRS
 P_CONDUCTED = ("sinus", "wandering")
 
@@ -64,12 +65,14 @@ def true_measurements(heart: Heart, strip: Strip) -> TrueMeasurements:
 
     Notes
     -----
+    Rate and RR: of the QRS complexes whose middle is 0.16 s or more from the ends of the record.
     Onset and end of P and QRS: where the first or last lead has 0.01 mV of P, or 0.02 mV of QRS.
     End of T: where the tangent at its steepest descent reaches zero. Intervals and amplitudes are
     those of the conducted beats.
     """
-    starts = [start for kind, start, _ in strip.spans if kind.endswith("QRS")]
-    onsets = np.sort([time for time in starts if 0 <= time < strip.duration])
+    spans = [span for span in strip.spans if span[0].endswith("QRS")]
+    last = strip.duration - WHOLE_S
+    onsets = np.sort([start for _, start, end in spans if WHOLE_S <= (start + end) / 2 <= last])
     values: dict[str, float] = {}
     if len(onsets) > 1:
         rr_ms = 1000 * np.diff(onsets)

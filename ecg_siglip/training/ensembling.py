@@ -36,6 +36,7 @@ from ecg_siglip.metrics.summary import headline
 from ecg_siglip.models.artifact import Artifact, Tuning, load_artifact, save_artifact
 from ecg_siglip.models.dual_encoder import EcgTextModel, Ensemble, Model
 from ecg_siglip.models.neighbors import Neighbors
+from ecg_siglip.models.novelty import statistics_of
 from ecg_siglip.models.provenance import Provenance, merged_provenance
 from ecg_siglip.training.sampling import select_share
 from ecg_siglip.vocabulary.vocabulary import check_same_codes
@@ -226,6 +227,10 @@ def _join(
             tune_MD,
             (sketch_rows(data.signals, train_rows), sketch_rows(data.signals, rows)),
             None if data.names is None else [data.names[row] for row in train_rows],
+            (
+                statistics_of(data.signals, data.fs, train_rows),
+                statistics_of(data.signals, data.fs, rows),
+            ),
         )
     scores = multilabel.scores(y_true, calibrated, thresholds, n_bootstrap=0)
     operating = operating_thresholds(calibrated, y_true)

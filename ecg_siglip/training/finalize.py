@@ -24,6 +24,7 @@ from ecg_siglip.metrics.operating_points import operating_thresholds
 from ecg_siglip.metrics.summary import headline
 from ecg_siglip.models.artifact import Artifact, Tuning, save_artifact
 from ecg_siglip.models.neighbors import Neighbors
+from ecg_siglip.models.novelty import statistics_of
 from ecg_siglip.models.provenance import Provenance, describe_commit, describe_machine
 from ecg_siglip.training.state import weights_of
 from ecg_siglip.training.trainer import Trainer
@@ -140,7 +141,7 @@ def _provenance(
 def _neighbors(training: Trainer, tune_rows: np.ndarray) -> Neighbors:
     """Return the embeddings of the training records, with the current weights."""
     data, rows = training.data, training.data.train_rows
-    signals = data.reader.mapped
+    signals, fs = data.reader.mapped, float(training.settings.waveform.fs)
     _, train_ND = training.forward(SignalRows.of(signals, rows))
     _, tune_MD = training.forward(SignalRows.of(signals, tune_rows))
     return Neighbors.from_embeddings(
@@ -150,6 +151,7 @@ def _neighbors(training: Trainer, tune_rows: np.ndarray) -> Neighbors:
         tune_MD,
         (sketch_rows(signals, rows), sketch_rows(signals, tune_rows)),
         None if data.names is None else [data.names[row] for row in rows],
+        (statistics_of(signals, fs, rows), statistics_of(signals, fs, tune_rows)),
     )
 
 

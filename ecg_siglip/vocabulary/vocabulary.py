@@ -443,10 +443,9 @@ def check_same_codes(expected: Iterable[str], got: Iterable[str], where: str) ->
         return
     missing = [code for code in expected if code not in got]
     unknown = [code for code in got if code not in expected]
-    difference = "in another order" if not missing and not unknown else ""
-    difference += f"without {', '.join(missing[:5])} " if missing else ""
+    difference = f"without {', '.join(missing[:5])} " if missing else ""
     difference += f"with {', '.join(unknown[:5])}" if unknown else ""
+    difference = difference.strip() or "in another order"
     raise ValueError(
-        f"{where}: another vocabulary: {len(got)} findings {difference.strip()}; "
-        f"expected {len(expected)}"
+        f"{where}: another vocabulary: {len(got)} findings {difference}; expected {len(expected)}"
     )

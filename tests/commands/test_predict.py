@@ -95,7 +95,7 @@ def test_findings_are_those_above_their_threshold_in_descending_order(run_predic
     probabilities = [finding["probability"] for finding in prediction["findings"]]
     assert probabilities == sorted(probabilities, reverse=True)
     keys = {"record", "findings", "not_excluded", "not_assessable", "probabilities", "model"}
-    keys |= {"model_simulated", "warnings", "novelty", "measurements"}
+    keys |= {"model_simulated", "warnings", "novelty", "novelty_parts", "measurements"}
     keys |= {"recording"}  # by the table of PTB-XL
     assert set(prediction) == keys
 

@@ -2,21 +2,23 @@
 
 import json
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from helpers import as_earlier, configured
 
 from ecg_siglip.config import PredictConfig
+from ecg_siglip.core.translation import LANGUAGE_NAMES, translations
 from ecg_siglip.datasets import ptbxl
-from ecg_siglip.inference.pipeline import predict_records
+from ecg_siglip.inference.pipeline import novelty_warning, predict_records
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.models.artifact import load_artifact
 from ecg_siglip.models.model_files import NEIGHBORS as FILE
-from ecg_siglip.models.neighbors import NOVEL, Neighbors, unit
+from ecg_siglip.models.neighbors import Neighbors, unit
+from ecg_siglip.models.novelty import NOVEL, PARTS
 from ecg_siglip.predict import predict
 from ecg_siglip.readers.record import read_record
+from ecg_siglip.signals.leads import LEADS
 
 
 @pytest.fixture
@@ -56,12 +58,23 @@ def test_the_norm_of_a_query_has_no_effect(cloud):
         np.testing.assert_allclose(one, scaled, atol=1e-6)
 
 
-def test_novelty_is_a_share_of_the_tuning_fold(cloud):
+def test_novelty_in_the_embedding_is_a_share_of_the_tuning_fold(cloud):
     rng = np.random.default_rng(2)
     usual = np.array([1.0, 0, 0, 0]) + rng.normal(0, 0.2, (400, 4))
-    assert abs(cloud.novelty(usual).mean() - 0.5) < 0.12
-    assert cloud.novelty(-usual).min() > NOVEL
-    assert cloud.novelty(cloud.embedding_ND[:5]).max() < 0.1
+
+    def novelty(embedding_BD: np.ndarray) -> np.ndarray:
+        return cloud.novelty_from_cosine(cloud.nearest(embedding_BD, 1)[1][:, 0])
+
+    assert abs(novelty(usual).mean() - 0.5) < 0.12
+    assert novelty(-usual).min() > NOVEL
+    assert novelty(cloud.embedding_ND[:5]).max() < 0.1
+
+
+def test_a_model_of_an_earlier_version_has_the_novelty_of_the_embedding(cloud):
+    cosine = np.array([0.99, -1.0])
+    novelty = cloud.novelty(cosine, np.zeros((2, 12, 1000), np.int16), 100.0)
+    np.testing.assert_array_equal(novelty.value, cloud.novelty_from_cosine(cosine))
+    assert set(novelty.parts) == {"embedding"}
 
 
 @pytest.mark.parametrize("n_findings", [1, 8, 11])
@@ -142,19 +155,41 @@ def test_a_prediction_has_similar_ecgs_with_their_findings(trained, simulated, c
     assert plain["novelty"] == prediction["novelty"]
 
 
-def test_a_record_unlike_the_training_records_has_a_warning(trained, simulated, capsys):
-    # With a tuning fold very near to the training records, any record is unlike them.
+def test_a_record_unlike_the_training_records_has_a_warning_that_states_in_what(
+    trained, simulated, tmp_path
+):
     predictor = Predictor.load(trained / "model", "cpu")
-    neighbors = predictor.artifact.neighbors
-    near = replace(neighbors, tune_distance=np.full(200, -1.0, np.float32))
-    predictor.artifact = replace(predictor.artifact, neighbors=near)
-    path = simulated / ptbxl.read_metadata(simulated)["filename_lr"].iloc[0]
-    settings = configured(PredictConfig, {"run.name": "r", "records": [str(path)]})
-    (prediction,) = predict_records(predictor, [path], settings)
-    assert prediction.novelty == 1.0
-    assert any(
-        "unlike the ECGs that the model learned from" in line for line in prediction.warnings
-    )
+    record = read_record(simulated / ptbxl.read_metadata(simulated)["filename_lr"].iloc[0])
+    noise = np.random.default_rng(0).normal(0, 0.5, (12, record.signal.shape[1]))
+    lines = {}
+    for name, signal in (("usual", record.signal), ("noise", record.signal + noise)):
+        np.savetxt(
+            tmp_path / f"{name}.csv", signal.T, delimiter=",", header=",".join(LEADS), comments=""
+        )
+        base = {
+            "run.name": "r",
+            "records": [str(tmp_path)],
+            "read.fs": record.fs,
+            "read.units": "mV",
+        }
+        settings = configured(PredictConfig, base)
+        (lines[name],) = predict_records(predictor, [tmp_path / f"{name}.csv"], settings)
+    assert lines["usual"].novelty < NOVEL < lines["noise"].novelty
+    assert set(lines["noise"].novelty_parts) == set(PARTS)
+    (warning,) = (each for each in lines["noise"].warnings if "unlike the training ECGs" in each)
+    assert PARTS["frequencies"] in warning and "100 % of the tuning ECGs" in warning
+    assert not any("unlike" in each for each in lines["usual"].warnings)
+
+
+def test_a_warning_names_the_part_that_is_most_novel_in_every_language():
+    parts = {"frequencies": 0.999, "leads": 0.4, "embedding": 0.995}
+    text = novelty_warning(0.9966, parts)
+    assert PARTS["frequencies"] in text and "99.6 % of the tuning ECGs" in text
+    assert PARTS["leads"] in novelty_warning(1.0, {"leads": 1.0, "embedding": 1.0})
+    assert PARTS["embedding"] in novelty_warning(1.0, {"embedding": 1.0})
+    for language in set(LANGUAGE_NAMES) - {"en"}:
+        other = translations(language).sentence(text)
+        assert other != text and "99.6" in other and PARTS["frequencies"] not in other
 
 
 def test_a_model_saved_without_them_is_loaded(trained, tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers import beats
 
-from ecg_siglip.readers.preparation import prepare_record
+from ecg_siglip.readers.preparation import prepare_record, recorded_signal
 from ecg_siglip.readers.record import Record
 from ecg_siglip.signals.leads import LEADS, available_leads
 from ecg_siglip.signals.preprocessing import from_int16, prepare_signal
@@ -35,3 +35,15 @@ def test_errors_name_the_record():
         prepare_record(record(1500), SPEC)
     with pytest.raises(ValueError, match="^record r7: .*missing V6"):
         prepare_record(record(leads=LEADS[:-1]), SPEC)
+
+
+def test_the_part_that_the_model_sees_is_kept_as_recorded():
+    whole = record()
+    whole.signal[:, 3000:3010] = np.nan  # a gap stays a gap
+    kept = recorded_signal(whole, 10.0)
+    assert (kept.fs, kept.signal.shape) == (500.0, (12, 5000))
+    np.testing.assert_array_equal(kept.signal, whole.signal[:, 500:5500])
+    few = recorded_signal(record(2000, ("I", "II")), 10.0)
+    assert few.signal.shape == (12, 2000), "shorter: all of it, without padding"
+    np.testing.assert_allclose(few.signal[2], few.signal[1] - few.signal[0], atol=1e-6)
+    assert not few.signal[6:].any()

@@ -78,6 +78,15 @@ def test_premature_ventricular_beats_are_counted_and_not_measured():
     assert measured.qrs.value == pytest.approx(true.values["qrs"], abs=12)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_paced_beats_are_measured_without_their_spikes(seed):
+    signal, true = simulated("PACE", seed=seed)
+    measured = measure_ecg(signal, FS, LEADS)
+    assert measured.qrs.value == pytest.approx(true.values["qrs"], abs=12)
+    assert measured.qt.value == pytest.approx(true.values["qt"], abs=20)
+    assert measured.r["V5"].value == pytest.approx(true.r[LEADS.index("V5")], abs=0.1)
+
+
 @pytest.mark.parametrize("fs", [100, 250, 257, 1000])
 def test_the_sampling_rate_hardly_changes_the_measurements(fs):
     signal, _ = simulated("SR")

@@ -61,3 +61,14 @@ def test_beats_are_cut_without_baseline_and_without_their_neighbours():
     assert beat[0, center - 4 : center + 5].max() == pytest.approx(1.0, abs=0.05)
     assert np.abs(beat[0, center - 60 : center - 30]).max() < 0.03
     assert np.isnan(beats.cut[3][:, -1]).all()  # the next QRS complex
+
+
+def test_pacing_spikes_are_removed_and_qrs_complexes_are_not():
+    times = np.arange(2000) / FS
+    qrs = np.exp(-0.5 * (((times % 0.8) - 0.4) / 0.008) ** 2)
+    signal = np.outer([1.0, -2.0, 1.5], qrs)
+    paced = signal.copy()
+    for at in range(180, 2000, 400):
+        paced[:, at : at + 2] += np.array([[1.5], [-2.0], [1.0]])
+    np.testing.assert_array_equal(median_beats.without_spikes(signal), signal)
+    np.testing.assert_allclose(median_beats.without_spikes(paced), signal, atol=0.1)

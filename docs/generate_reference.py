@@ -474,18 +474,19 @@ RUN_FILES = (
     Output(
         "log.jsonl",
         TRAIN,
-        "One JSON object per epoch: loss, learning rate, and scores on the tuning fold.",
+        "One JSON object per epoch: loss, learning rate, scores on the tuning fold, and the "
+        "SHA-256 of the averaged weights.",
     ),
     Output("tensorboard/", TRAIN, "The same for TensorBoard: `tensorboard --logdir runs`."),
-    Output("state.pt", TRAIN, "Training state, to resume an interrupted run."),
+    Output("state.pt", TRAIN, "Training state, to resume an interrupted run, with its SHA-256."),
     Output("model/", TRAIN, "The model with all that a prediction needs."),
     Output("model/model.safetensors", TRAIN, "Weights of both encoders, logit scale and bias."),
     Output(
         "model/config.json",
         TRAIN,
-        "Architecture, findings and prompts in order, preparation of the signals, calibration, "
-        "thresholds of every rule, and provenance (`about`): run, data, folds, scores on the "
-        "tuning fold.",
+        "Format number, SHA-256 of each file, architecture, findings and prompts in order, "
+        "preparation of the signals, calibration, thresholds of every rule, and provenance "
+        "(`about`): run, data, folds, scores on the tuning fold.",
     ),
     Output(
         "model/text/", TRAIN, "Tokenizer of the text encoder, and its configuration if it has one."

@@ -701,6 +701,10 @@ class PtbxlConfig:
     )
     n_retries: int = setting(5, "Attempts per file.", 1, 100)
     download: bool = setting(True, "Download missing files; false: only check and cache.")
+    verify: bool = setting(
+        False,
+        "Compute the SHA-256 of every file again, also of those that were verified before.",
+    )
     wait_s: float = same_setting(Lock, "wait_s")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from ecg_siglip import config
 from ecg_siglip.core.command_line import run_command
 from ecg_siglip.datasets import ptbxl
-from ecg_siglip.datasets.download import download
+from ecg_siglip.datasets.download import download, verify_files
 
 
 def prepare_ptbxl(settings: config.PtbxlConfig) -> None:
@@ -25,9 +25,12 @@ def prepare_ptbxl(settings: config.PtbxlConfig) -> None:
             n_downloads=settings.n_downloads,
             timeout_s=settings.timeout_s,
             n_retries=settings.n_retries,
+            verify=settings.verify,
             wait_s=settings.wait_s,
         )
         print(f"downloaded {n_fetched} files to {data.root}, all files match SHA256SUMS.txt")
+    elif settings.verify:
+        print(f"{verify_files(data.root, data.fs)} files in {data.root} match SHA256SUMS.txt")
     loaded = ptbxl.load_ptbxl(
         data.root,
         fs=data.fs,

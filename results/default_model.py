@@ -2,13 +2,15 @@
 
     python results/default_model.py halve runs/default_model    # before it is evaluated
     python results/default_model.py card runs/default_model ecg_siglip/pretrained 'COMMAND'
+    python results/default_model.py hash ecg_siglip/pretrained    # after a file was changed
     python results/default_model.py novelty runs/default_model ecg_siglip/pretrained
 
 ``halve`` stores the matrices of the run's model as float16, so that ``evaluate`` scores the very
 weights that are published; models compute with float32. ``card`` copies the model, with the
 settings of its training, and writes its card, ``default_model_card.md`` with the scores of
-``evaluate``. ``novelty`` adds the novelty score to a model of an earlier version, from the data of
-its run; nothing else of the model changes.
+``evaluate``. ``hash`` writes the hashes of the files of a model to its ``config.json`` again;
+the other files stay as they are. ``novelty`` adds the novelty score to a model of an earlier
+version, from the data of its run; nothing else of the model changes.
 """
 
 from __future__ import annotations
@@ -35,9 +37,16 @@ from ecg_siglip.datasets.loading import load_training_data
 from ecg_siglip.datasets.signal_rows import SignalRows
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.models.artifact import Artifact, load_artifact
-from ecg_siglip.models.dual_encoder import CONFIG, WEIGHTS
-from ecg_siglip.models.hub import PARTS
-from ecg_siglip.models.neighbors import FILE
+from ecg_siglip.models.model_files import CARD as CARD_FILE
+from ecg_siglip.models.model_files import (
+    CONFIG,
+    PARTS,
+    SETTINGS,
+    WEIGHTS,
+    read_json,
+    write_config,
+)
+from ecg_siglip.models.model_files import NEIGHBORS as FILE
 from ecg_siglip.models.novelty import NoveltyScore, statistics_of
 
 MAX_MB = 12
@@ -76,7 +85,19 @@ def halve(run: Path) -> tuple[int, int]:
         if not torch.isfinite(value).all():
             raise ValueError(f"{name}: expected weights below 65504, the largest float16")
     write_file(path, save(weights))
+    renew_hashes(run / "model")
     return before, path.stat().st_size
+
+
+def renew_hashes(folder: Path) -> None:
+    """Write ``config.json`` again, with the hashes of the files as they are now.
+
+    The rest of its content stays the same. A model of the package has it on one line.
+    """
+    content = read_json(folder / CONFIG, str(folder / CONFIG))
+    indent = 1 if (folder / CONFIG).read_bytes().count(b"\n") else None
+    write_config(folder, content, indent)
+    load_artifact(folder)
 
 
 def markdown(rows: list[list[str]]) -> str:
@@ -194,10 +215,10 @@ def write_package(run: Path, out: Path, command: str) -> int:
         for part in PARTS:
             for path in (run / "model").glob(part):
                 (partial / path.relative_to(run / "model")).write_bytes(path.read_bytes())
-        config = json.loads((partial / CONFIG).read_text(encoding="utf-8"))
-        (partial / CONFIG).write_text(json.dumps(config, ensure_ascii=False), encoding="utf-8")
-        (partial / "config.yaml").write_text(to_yaml(settings), encoding="utf-8")
-        (partial / "README.md").write_text(text, encoding="utf-8")
+        (partial / SETTINGS).write_bytes(to_yaml(settings).encode("utf-8"))
+        (partial / CARD_FILE).write_text(text, encoding="utf-8")
+        content = read_json(run / "model" / CONFIG, str(run / "model" / CONFIG))
+        write_config(partial, content, indent=None)
         size = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
         if size > MAX_MB * 1e6:
             raise ValueError(f"{out}: {size / 1e6:.1f} MB; expected {MAX_MB} MB at most")
@@ -239,6 +260,7 @@ def add_novelty(run: Path, out: Path) -> int:
         replace(neighbors, novelty_score=score).save(Path(folder))
         content = (Path(folder) / FILE).read_bytes()
     write_file(out / FILE, content)
+    renew_hashes(out)
     return len(content)
 
 
@@ -248,6 +270,9 @@ def main() -> None:
             case ["halve", run]:
                 before, after = halve(Path(run))
                 print(f"{run}/model: weights {before / 1e6:.1f} MB -> {after / 1e6:.1f} MB")
+            case ["hash", folder]:
+                renew_hashes(Path(folder))
+                print(f"wrote {folder}/{CONFIG}")
             case ["novelty", run, out]:
                 print(f"{out}/{FILE}: {add_novelty(Path(run), Path(out)) / 1e6:.2f} MB")
             case ["card", run, out, command]:

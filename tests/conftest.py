@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers import SHARED, TINY, configured
+from helpers import SHARED, TINY, change_config, configured
 
 
 def shared(name: str) -> Path:
@@ -117,6 +117,7 @@ def packaged(trained_in_all_languages, tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "default_model"
     shutil.copytree(trained_in_all_languages / "model", folder)
     shutil.copy(trained_in_all_languages / "config.yaml", folder)
+    change_config(folder, lambda content: None)  # its hash
     monkeypatch.setattr(run_folder, "PRETRAINED", folder)
     monkeypatch.setattr(run_folder, "NAMED", set())
     return folder
@@ -151,7 +152,7 @@ def tiny_qwen3(tmp_path_factory) -> Path:
     import torch
 
     transformers = pytest.importorskip("transformers", reason="needs the extra [hf]")
-    from ecg_siglip.models.text_encoders import PAD, train_tokenizer
+    from ecg_siglip.models.tokenizer import PAD, train_tokenizer
 
     folder = tmp_path_factory.mktemp("qwen3")
     trained_tokenizer = train_tokenizer(["sinus rhythm", "linksschenkelblock"] * 3, 300)

@@ -1,7 +1,10 @@
 """Helpers of several tests: the path of real ECGs, small configurations, small ECGs."""
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,6 +39,26 @@ def configured(schema: type, settings: dict[str, object]):
     for name, value in settings.items():
         OmegaConf.update(base, name, value)
     return OmegaConf.to_object(base)
+
+
+def change_config(folder: Path, change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+    """Change `config.json` of a saved model, as if it had been saved so; return its content."""
+    from ecg_siglip.models.model_files import SEAL, write_config
+
+    content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    content = {key: value for key, value in content.items() if key not in SEAL}
+    change(content)
+    write_config(folder, content)
+    return content
+
+
+def as_earlier(folder: Path) -> None:
+    """Remove format and hashes from a saved model: one of an earlier version has none."""
+    from ecg_siglip.models.model_files import SEAL
+
+    for path in [folder / "config.json", *folder.glob("member*/config.json")]:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps({k: v for k, v in content.items() if k not in SEAL}))
 
 
 def with_unknown(data: LabelledRecords, share: float = 0.3, seed: int = 0) -> LabelledRecords:

@@ -71,7 +71,8 @@ SETTINGS = {
     """,
     "ptbxl": """
         data.allow_missing data.cache_dir data.fs data.n_workers data.root download
-        n_downloads n_retries timeout_s url wait_s waveform.allow_flat waveform.allow_gaps
+        n_downloads n_retries timeout_s url verify wait_s waveform.allow_flat
+        waveform.allow_gaps
         waveform.allow_short waveform.duration_s waveform.fs
         waveform.high_hz waveform.low_hz
     """,

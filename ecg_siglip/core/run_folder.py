@@ -142,15 +142,15 @@ def describe_default(folder: Path) -> str:
     ValueError
         If its ``config.json`` is damaged.
     """
+    import yaml
+
     try:
         about = json.loads((folder / "config.json").read_text(encoding="utf-8"))["about"]
         words = f"{about['version']}, trained on {about['n_train_records']:,} ECGs"
         if (folder / "config.yaml").is_file():
-            import yaml
-
             data = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["data"]
             words += f" of {', '.join(each['name'] for each in data['sources'] or [data])}"
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError, OSError, yaml.YAMLError) as error:
         raise ValueError(f"model {folder}: damaged: {one_line(error)}") from error
     return words
 

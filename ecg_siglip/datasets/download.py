@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import concurrent.futures
 import errno
-import hashlib
 import ipaddress
 import os
 import re
 import tempfile
 import threading
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, urlsplit
 
 import requests
 from tqdm import tqdm
 
-from ecg_siglip.core.files import flush, hold, make_folder, write_file
+from ecg_siglip.core.files import flush, hold, make_folder, sha256_of, write_file
+from ecg_siglip.datasets.records import first_of
 
 SUMS = "SHA256SUMS.txt"
 VERIFIED = ".verified"
@@ -42,6 +43,7 @@ def download(
     n_retries: int = 5,
     wait_s: float = 0.0,
     progress: bool = True,
+    verify: bool = False,
 ) -> int:
     """Download the metadata and the records of one sampling rate, and verify them.
 
@@ -67,6 +69,9 @@ def download(
         How long to wait for another process that downloads to the folder.
     progress : bool
         Show a bar on stderr if that is a terminal.
+    verify : bool
+        Compute the SHA-256 of every file again. By default a file is not read again if its size
+        and modification time are those of its last verification.
 
     Returns
     -------
@@ -87,18 +92,60 @@ def download(
     try:
         with hold(root, wait_s, inside=True):
             listing, sums = _download_sums(url, timeout_s, n_retries)
-            verified = _VerifiedFiles(root)
+            verified = _VerifiedFiles(root, trusted=not verify)
             _check_metadata(root, url, sums, verified)
             write_file(root / SUMS, listing)
-            required = {
-                name: sha256
-                for name, sha256 in sums.items()
-                if name in METADATA or name in OTHERS or name.startswith(FOLDERS[fs])
-            }
+            required = _required(sums, fs)
             client = _Client(root, url, timeout_s, n_retries)
             return _download_all(client, verified, required, n_downloads, progress)
     except OSError as error:
         raise _disk_error(error, root) from error
+
+
+def verify_files(root: str | os.PathLike[str], fs: int) -> int:
+    """Compute the SHA-256 of every file that is on disk, without a connection.
+
+    Parameters
+    ----------
+    root : path
+        Folder with ``SHA256SUMS.txt``, as ``download`` stores it.
+    fs : {100, 500}, Hz
+
+    Returns
+    -------
+    int
+        Number of files; those that are not on disk do not count.
+
+    Raises
+    ------
+    ValueError
+        If there is no ``SHA256SUMS.txt``, or if files differ from it, naming them.
+    """
+    root = Path(root)
+    if not (root / SUMS).is_file():
+        raise ValueError(
+            f"{root / SUMS}: is missing, so that no file can be verified; expected download=true"
+        )
+    sums = parse_sums((root / SUMS).read_bytes(), str(root / SUMS))
+    verified = _VerifiedFiles(root, trusted=False)
+    present = {n: sha256 for n, sha256 in _required(sums, fs).items() if (root / n).exists()}
+    wrong = [name for name, sha256 in present.items() if not verified.is_right(name, sha256)]
+    verified.save()
+    if wrong:
+        raise ValueError(
+            f"{root}: {len(wrong)} of {len(present)} files differ from {SUMS}: {first_of(wrong)}; "
+            "run with download=true to download them again"
+        )
+    return len(present)
+
+
+def _required(sums: dict[str, str], fs: int) -> dict[str, str]:
+    """Return the hashes of the metadata and of the records of one sampling rate."""
+    return {
+        name: sha256
+        for name, sha256 in sums.items()
+        if name in METADATA or name in OTHERS or name.startswith(FOLDERS[fs])
+    }
 
 
 def _download_sums(url: str, timeout_s: float, n_retries: int) -> tuple[bytes, dict[str, str]]:
@@ -312,10 +359,20 @@ def _download_all(
 
 
 class _VerifiedFiles:
-    """Size and modification time of each verified file, so that each file is hashed once."""
+    """Size and modification time of each verified file, so that each file is hashed once.
 
-    def __init__(self, root: Path) -> None:
-        self.root, self.path = root, root / VERIFIED
+    A line of ``.verified`` has the name of a file, a tab, its SHA-256, size (bytes), modification
+    time (ns) and when it was verified (UTC).
+
+    Parameters
+    ----------
+    root : Path
+    trusted : bool
+        Whether files that were verified before are not read again.
+    """
+
+    def __init__(self, root: Path, trusted: bool = True) -> None:
+        self.root, self.path, self.trusted = root, root / VERIFIED, trusted
         self.stamps: dict[str, str] = {}
         if self.path.is_file():
             for line in self.path.read_text(errors="replace").splitlines():
@@ -335,29 +392,28 @@ class _VerifiedFiles:
         stamp = self._stamp(name, sha256)
         if stamp is None:
             return False
-        if self.stamps.get(name) == stamp:
+        if self.trusted and self.stamps.get(name, "").split()[:3] == stamp.split():
             return True
         if sha256_of(self.root / name) != sha256:
+            self.stamps.pop(name, None)
             return False
-        self.stamps[name] = stamp
+        self._note(name, stamp)
         return True
 
     def add(self, name: str, sha256: str) -> None:
         """Record that a file was just verified."""
         stamp = self._stamp(name, sha256)
         assert stamp is not None
-        self.stamps[name] = stamp
+        self._note(name, stamp)
+
+    def _note(self, name: str, stamp: str) -> None:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self.stamps[name] = f"{stamp} {now}"
 
     def save(self) -> None:
         """Write ``.verified``."""
         lines = (f"{name}\t{stamp}\n" for name, stamp in self.stamps.items())
         write_file(self.path, "".join(lines))
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _retry_after(response: requests.Response) -> float:

@@ -20,6 +20,9 @@ itself (all weights 1).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -42,7 +45,7 @@ MIN_POSITIVES = 5  # of a finding in the fold, for the _min5 means
 BLOCK = 1 << 22  # numbers in memory at once while a ranking is resampled
 
 
-def without_nan(scores: dict[str, float]) -> dict[str, float | None]:
+def without_nan(scores: Mapping[str, Any]) -> dict[str, Any]:
     """Return the scores with null for NaN, which JSON does not have."""
     return {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in scores.items()}
 

@@ -13,15 +13,29 @@ import numpy as np
 
 from ecg_siglip.core.files import replace_folder
 from ecg_siglip.metrics.decision_rules import DEFAULT_RULE
-from ecg_siglip.models.dual_encoder import Model, find_model_folder, load_model
+from ecg_siglip.models.dual_encoder import (
+    Ensemble,
+    Model,
+    build_model,
+    find_model_folder,
+)
 from ecg_siglip.models.model_card import model_card
+from ecg_siglip.models.model_files import (
+    CARD,
+    CONFIG,
+    NEIGHBORS,
+    VOCABULARY,
+    explain_damage,
+    read_config,
+    read_json,
+)
+from ecg_siglip.models.model_schema import check_artifact, check_prompts
 from ecg_siglip.models.neighbors import Neighbors
 from ecg_siglip.models.provenance import Provenance
+from ecg_siglip.models.text_encoders import LinearHead
 from ecg_siglip.vocabulary.relations import with_relations_of
 from ecg_siglip.vocabulary.vocabulary import Vocabulary
 from ecg_siglip.vocabulary.vocabulary_file import PTBXL, ptbxl, vocabulary_from_json
-
-VOCABULARY = "vocabulary.json"
 
 
 @dataclass(frozen=True)
@@ -90,6 +104,9 @@ class Artifact:
         Embeddings of the training records; None for models saved without them.
     source : str, optional
         Data set whose calibration and thresholds these are; None: all of the training.
+    is_verified : bool
+        Whether all files were compared with the hashes in ``config.json``; False for a model that
+        was not loaded, or saved by a version without hashes.
     """
 
     model: Model
@@ -105,6 +122,7 @@ class Artifact:
     sources: dict[str, dict[str, Tuning]] = field(default_factory=dict)
     neighbors: Neighbors | None = None
     source: str | None = None
+    is_verified: bool = False
 
     @property
     def title(self) -> str:
@@ -192,6 +210,12 @@ def save_artifact(folder: Path, artifact: Artifact, card: str) -> None:
         If it cannot be written; an existing artifact is then kept.
     """
     with replace_folder(folder) as partial:
+        if artifact.neighbors:
+            artifact.neighbors.save(partial)
+        content = json.dumps(artifact.vocabulary.to_json(), indent=1, ensure_ascii=False)
+        (partial / VOCABULARY).write_bytes(content.encode("utf-8"))
+        (partial / CARD).write_text(card, encoding="utf-8")
+        # Last, since ``config.json`` has the hashes of the other files.
         artifact.model.save_pretrained(
             partial,
             codes=list(artifact.codes),
@@ -206,11 +230,6 @@ def save_artifact(folder: Path, artifact: Artifact, card: str) -> None:
             ),
             about=artifact.provenance.to_json(),
         )
-        if artifact.neighbors:
-            artifact.neighbors.save(partial)
-        content = json.dumps(artifact.vocabulary.to_json(), indent=1, ensure_ascii=False)
-        (partial / VOCABULARY).write_text(content, encoding="utf-8")
-        (partial / "README.md").write_text(card, encoding="utf-8")
 
 
 def load_artifact(name: str | Path) -> Artifact:
@@ -219,31 +238,37 @@ def load_artifact(name: str | Path) -> Artifact:
     Raises
     ------
     ValueError
-        If it does not exist or is incomplete, or its findings are not in its vocabulary.
+        If it does not exist or is incomplete, a file is not the one that was saved, a value is out
+        of its range, or its findings are not in its vocabulary.
     """
     folder = find_model_folder(name)
-    model = load_model(folder)
-    config = model.config
-    try:
-        codes = tuple(config["codes"])
-        artifact = Artifact(
-            model=model,
-            codes=codes,
-            prompts=list(config["prompts"]),
-            waveform={"version": 1, **config["waveform"]},  # earlier models state no version
-            **vars(Tuning.from_json(config)),
-            provenance=Provenance.from_json(config["about"]),
-            vocabulary=_load_vocabulary(folder, name),
-            fewer_leads=_tunings_from_json(config.get("fewer_leads", {})),
-            sources={
-                name: _tunings_from_json(values)
-                for name, values in config.get("sources", {}).items()
-            },
-            neighbors=Neighbors.load(folder, len(codes)),
-        )
-    except KeyError as error:
-        raise ValueError(f"model {name}: config.json lacks {error}; a bare model?") from error
-    _check_sizes(artifact, str(name))
+    content, is_verified = read_config(folder, name)
+    with explain_damage(f"model {name}: {CONFIG}"):
+        check_artifact(content)
+    codes = tuple(content["codes"])
+    vocabulary = _load_vocabulary(folder, name)
+    with explain_damage(f"model {name}"):
+        vocabulary.names(codes)
+        check_prompts(codes, content["prompts"], vocabulary)
+        neighbors = Neighbors.load(folder, len(codes))
+    artifact = Artifact(
+        model=build_model(folder, name, content),
+        codes=codes,
+        prompts=list(content["prompts"]),
+        waveform={"version": 1, **content["waveform"]},  # earlier models state no version
+        **vars(Tuning.from_json(content)),
+        provenance=Provenance.from_json(content["about"]),
+        vocabulary=vocabulary,
+        fewer_leads=_tunings_from_json(content.get("fewer_leads", {})),
+        sources={
+            source: _tunings_from_json(values)
+            for source, values in content.get("sources", {}).items()
+        },
+        neighbors=neighbors,
+        is_verified=is_verified,
+    )
+    with explain_damage(f"model {name}"):
+        _check_parts(artifact)
     return artifact
 
 
@@ -263,33 +288,23 @@ def _load_vocabulary(folder: Path, name: str | Path) -> Vocabulary:
     path = folder / VOCABULARY
     if not path.exists():
         return ptbxl()
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"model {name}: {VOCABULARY} is damaged: {error}") from error
-    stored = vocabulary_from_json(values, f"model {name}: {VOCABULARY}")
+    where = f"model {name}: {VOCABULARY}"
+    stored = vocabulary_from_json(read_json(path, where), where)
     return with_relations_of(stored, ptbxl()) if stored.name == PTBXL else stored
 
 
-def _check_sizes(artifact: Artifact, name: str) -> None:
-    """Check that all codes are known and that every array has one value per code."""
-    codes = artifact.codes
-    artifact.vocabulary.names(codes)
-    sizes = {"prompts": len(artifact.prompts)}
-    tunings = {"": artifact.tuning(), **artifact.fewer_leads}
-    for source, by_leads in artifact.sources.items():
-        if "12" not in by_leads:
-            raise ValueError(f"model {name}: {source} lacks the tuning of all 12 leads")
-        tunings |= {f"{source} {leads}": tuning for leads, tuning in by_leads.items()}
-    for leads, tuning in tunings.items():
-        sizes[f"{leads} calibration".strip()] = len(tuning.calibration)
-        sizes |= {f"{leads} thresholds/{k}".strip(): len(t) for k, t in tuning.thresholds.items()}
-        sizes |= {f"{leads} operating/{k}".strip(): len(t) for k, t in tuning.operating.items()}
-    for part, size in sizes.items():
-        if size != len(codes):
-            raise ValueError(
-                f"model {name}: {size} {part}, expected one for each of {len(codes)} codes"
-            )
+def _check_parts(artifact: Artifact) -> None:
+    """Check that text encoder, embeddings of training records and findings belong together."""
+    model, neighbors = artifact.model, artifact.neighbors
+    members = model.members if isinstance(model, Ensemble) else [model]
+    for text in (member.text for member in members):
+        if isinstance(text, LinearHead) and list(text.texts) != artifact.prompts:
+            raise ValueError(f"text/table.json has other texts than the prompts of {CONFIG}")
+    if neighbors and neighbors.embedding_ND.shape[1] != model.n_dims:
+        raise ValueError(
+            f"{NEIGHBORS}: embeddings of {neighbors.embedding_ND.shape[1]} dimensions; expected "
+            f"{model.n_dims}, as the model has"
+        )
 
 
 def push_to_hub(

@@ -5,9 +5,8 @@ Shape letters: B records, L leads (12), S samples, T texts, N tokens, D embeddin
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecg_siglip.models.ecg_encoders import BatchNorm, ecg_encoder
+from ecg_siglip.models.model_files import (
+    CONFIG,
+    WEIGHTS,
+    explain_damage,
+    read_config,
+    write_config,
+)
+from ecg_siglip.models.model_schema import check_encoders, check_members
 from ecg_siglip.models.text_encoders import LinearHead, TextEncoder, load_text_encoder
-
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
 class EcgTextModel(nn.Module):
@@ -64,6 +69,11 @@ class EcgTextModel(nn.Module):
     def device(self) -> torch.device:
         """Device of the weights."""
         return self.logit_bias.device
+
+    @property
+    def n_dims(self) -> int:
+        """D of the embeddings."""
+        return self.text.n_features if self.is_linear else int(self.config["embed_dim"])
 
     def encode_ecg(self, signal_BLS: Tensor) -> Tensor:
         """Embed signals in mV at the model's sampling rate: (B, D) float32, unit norm."""
@@ -117,7 +127,7 @@ class EcgTextModel(nn.Module):
         # Not by safetensors' own function, whose error for a full disk is no OSError.
         weights = save({k: v.contiguous() for k, v in self.state_dict().items()})
         (folder / WEIGHTS).write_bytes(weights)
-        _write_config(folder, self.config | extra)
+        write_config(folder, self.config | extra)
 
     @classmethod
     def from_pretrained(cls, name: str | Path) -> EcgTextModel:
@@ -136,27 +146,32 @@ class EcgTextModel(nn.Module):
             or does not fit the rest.
         """
         folder = find_model_folder(name)
-        return cls._from_folder(folder, name)
+        content, _ = read_config(folder, name)
+        return cls._from_folder(folder, name, content)
 
     @classmethod
-    def _from_folder(cls, folder: Path, name: str | Path) -> EcgTextModel:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        for part in (CONFIG, WEIGHTS, "text"):
-            if not (folder / part).exists():
+    def _from_folder(cls, folder: Path, name: str | Path, config: dict[str, Any]) -> EcgTextModel:
+        """Build the model of a configuration and load its weights."""
+        for part, is_there in (
+            (WEIGHTS, (folder / WEIGHTS).is_file()),
+            ("text", (folder / "text").is_dir()),
+        ):
+            if not is_there:
                 raise ValueError(f"model {name}: {part} is missing")
-        config = _read_config(folder, name)
-        try:
+        with explain_damage(f"model {name}: {CONFIG}"):
+            check_encoders(config)
+
+        def build() -> EcgTextModel:
             text_settings = {k: v for k, v in config["text"].items() if k != "vocab_size"}
-            model = cls(config, load_text_encoder(folder=folder / "text", **text_settings))
-            weights = load_file(folder / WEIGHTS)
-        except (json.JSONDecodeError, SafetensorError, KeyError, TypeError) as error:
-            raise ValueError(f"model {name}: damaged: {error}") from error
-        try:
+            return cls(config, load_text_encoder(folder=folder / "text", **text_settings))
+
+        with explain_damage(f"model {name}"):
+            # First without memory: the weights have the sizes of the configuration.
+            with torch.device("meta"):
+                expected = build().state_dict()
+            weights = _load_weights(folder / WEIGHTS, expected)
+            model = build()
             model.load_state_dict(weights)
-        except RuntimeError as error:
-            raise ValueError(f"model {name}: weights and config.json differ: {error}") from error
         return model.eval()
 
 
@@ -186,6 +201,11 @@ class Ensemble(nn.Module):
         """Device of the weights."""
         return self._members()[0].device
 
+    @property
+    def n_dims(self) -> int:
+        """D of the embeddings."""
+        return sum(member.n_dims for member in self._members())
+
     def encode_ecg(self, signal_BLS: Tensor) -> Tensor:
         """Embed signals in mV at the model's sampling rate: (B, D of all members) float32."""
         n = len(self.members)
@@ -206,7 +226,7 @@ class Ensemble(nn.Module):
         folder = Path(folder)
         for i, member in enumerate(self._members()):
             member.save_pretrained(folder / f"member{i}")
-        _write_config(folder, self.config | extra)
+        write_config(folder, self.config | extra)
 
 
 Model = EcgTextModel | Ensemble
@@ -227,31 +247,68 @@ def load_model(name: str | Path) -> Model:
         As ``EcgTextModel.from_pretrained``.
     """
     folder = find_model_folder(name)
-    if not (folder / CONFIG).exists():
-        raise ValueError(f"model {name}: {CONFIG} is missing")
-    config = _read_config(folder, name)
+    content, _ = read_config(folder, name)
+    return build_model(folder, name, content)
+
+
+def build_model(folder: Path, name: str | Path, config: dict[str, Any]) -> Model:
+    """Build the model or ensemble of a folder and load its weights, see ``load_model``.
+
+    Parameters
+    ----------
+    folder : Path
+    name : path or str
+        Name of the model, for messages.
+    config : dict
+        As ``model_files.read_config`` returned it.
+    """
     if "members" not in config:
-        return EcgTextModel._from_folder(folder, name)
-    if not isinstance(config["members"], int) or config["members"] < 1:
-        raise ValueError(f"model {name}: damaged: members {config['members']!r}")
-    folders = [folder / f"member{i}" for i in range(config["members"])]
-    ensemble = Ensemble([EcgTextModel._from_folder(part, part) for part in folders])
+        return EcgTextModel._from_folder(folder, name, config)
+    with explain_damage(f"model {name}: {CONFIG}"):
+        n_members = check_members(config["members"])
+    members = []
+    for i in range(n_members):
+        part = f"{name}/member{i}"
+        content, _ = read_config(folder / f"member{i}", part)
+        members.append(EcgTextModel._from_folder(folder / f"member{i}", part, content))
+    ensemble = Ensemble(members)
     ensemble.config = config
     return ensemble.eval()
 
 
-def _read_config(folder: Path, name: str | Path) -> dict[str, Any]:
-    try:
-        config = json.loads((folder / CONFIG).read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"model {name}: damaged: {error}") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"model {name}: damaged: {CONFIG} is not a JSON object")
-    return config
+def _load_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Load weights, after a check of their names and shapes.
 
+    Raises
+    ------
+    ValueError
+        If they are not those that are expected, or not finite.
+    """
+    from safetensors import safe_open
 
-def _write_config(folder: Path, config: dict[str, Any]) -> None:
-    (folder / CONFIG).write_text(json.dumps(config, indent=1, ensure_ascii=False))
+    with explain_damage(f"{path.name}: damaged"), safe_open(path, framework="pt") as file:
+        names = list(file.keys())
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+        differing = sorted(
+            name
+            for name in {*shapes, *expected}
+            if name not in expected or shapes.get(name) != tuple(expected[name].shape)
+        )
+        if differing:
+            first = differing[0]
+            ours = tuple(expected[first].shape) if first in expected else "none"
+            raise ValueError(
+                f"weights and config.json differ: {first} has shape {shapes.get(first, 'none')}, "
+                f"expected {ours}"
+            )
+        weights = {name: file.get_tensor(name) for name in shapes}
+        for name, values in weights.items():
+            if values.is_floating_point() != expected[name].is_floating_point():
+                raise ValueError(f"{name} has the type {values.dtype}")
+            # A sum is faster than a look at each, and not finite if one of them is not.
+            if values.is_floating_point() and not values.sum(dtype=torch.float64).isfinite():
+                raise ValueError(f"{name} has values that are not finite")
+    return weights
 
 
 def find_model_folder(name: str | Path) -> Path:

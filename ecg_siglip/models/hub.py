@@ -22,16 +22,18 @@ from huggingface_hub.errors import (
 )
 
 from ecg_siglip.core.files import one_line
+from ecg_siglip.models.model_files import CARD, CONFIG, PARTS, TEXT_FILES
 
-PARTS = (
-    *("README.md", "config.json", "vocabulary.json", "model.safetensors"),
-    *("neighbours.safetensors", "text/*"),
-)
-FILES = [*PARTS, *(f"member*/{part}" for part in PARTS)]
-# ``text/`` has files of many names; those that could run code when read are excluded.
-PICKLES = [
-    f"*.{suffix}" for suffix in ("bin", "pt", "pth", "pkl", "pickle", "ckpt", "joblib", "py")
+# Explicit names: what is not listed is neither downloaded nor uploaded.
+OWN_FILES = (CARD, CONFIG, *PARTS)
+FILES = [*OWN_FILES, *(f"member*/{file}" for file in OWN_FILES)]
+FORMER_FILES = [*FILES, "text/*", "member*/text/*"]  # of an earlier model, deleted by an upload
+# Of a text encoder that a training starts from: no weights in pickles, no code.
+ENCODER_FILES = [
+    *TEXT_FILES,
+    *("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"),
 ]
+NOT_ENCODER = ["*/*"]  # a pattern matches a file in any folder: those in folders are left out
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
 # The hub's errors are derived from those of the HTTP library that it uses, whichever that is.
 NO_CONNECTION: tuple[type[BaseException], ...] = (*HfHubHTTPError.__bases__, OSError)
@@ -58,8 +60,35 @@ def download(name: str) -> Path:
     """
     repo, _, revision = name.partition("@")
     with _explain_errors(f"model {name}: no such folder, and not on the hub", repo):
+        folder = snapshot_download(repo, revision=revision or None, allow_patterns=FILES)
+    return Path(folder)
+
+
+def download_encoder(name: str) -> Path:
+    """Return the folder with a pretrained text encoder of the hub, see ``ENCODER_FILES``.
+
+    Parameters
+    ----------
+    name : str
+        ``owner/name``, or ``owner/name@revision``.
+
+    Raises
+    ------
+    ValueError
+        As ``download``; or if the repository has no weights as safetensors.
+    """
+    repo, _, revision = name.partition("@")
+    with _explain_errors(f"text.name={name}: no such folder, and not on the hub", repo):
         folder = snapshot_download(
-            repo, revision=revision or None, allow_patterns=FILES, ignore_patterns=PICKLES
+            repo,
+            revision=revision or None,
+            allow_patterns=ENCODER_FILES,
+            ignore_patterns=NOT_ENCODER,
+        )
+    if not any(Path(folder).glob("*.safetensors")):
+        raise ValueError(
+            f"text.name={name}: has no weights as safetensors, and pickled weights are not read; "
+            "expected a repository or a revision with them, text.name=owner/name@revision"
         )
     return Path(folder)
 
@@ -105,8 +134,7 @@ def upload(
             commit_message=message,
             revision=revision,
             allow_patterns=FILES,
-            ignore_patterns=PICKLES,
-            delete_patterns=FILES,  # files of an earlier model that this one lacks
+            delete_patterns=FORMER_FILES,  # files of an earlier model that this one lacks
         )
     return str(commit.commit_url)
 

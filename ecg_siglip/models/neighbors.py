@@ -13,15 +13,26 @@ from pathlib import Path
 
 import numpy as np
 
+from ecg_siglip.models.model_files import NEIGHBORS as FILE
+from ecg_siglip.models.model_files import explain_damage
 from ecg_siglip.models.novelty import Novelty, NoveltyScore, share_below
 
 Statistics = tuple[np.ndarray, np.ndarray]
-FILE = "neighbours.safetensors"
 # Least cosine of the sketches of one ECG. Of 7 million pairs of PTB-XL none has 0.7.
 SAME_ECG = 0.93
 DISTINCTIVE = 1 << 32  # least ecg_id that names one record everywhere: hashes of names are above
 N_COMPARE = 4096  # sketches compared at a time
 N_PAIRS = 1 << 24  # pairs of records whose cosines are in memory at a time
+# Type and dimensions of the arrays in the file.
+ARRAYS = {
+    "embedding": ("float16", 2),
+    "ecg_id": ("int64", 1),
+    "labels": ("uint8", 2),
+    "tune_distance": ("float32", 1),
+    "sketch": ("int8", 2),
+    "tune_sketch": ("int8", 2),
+    "names": ("uint8", 1),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,19 +225,30 @@ class Neighbors:
         ValueError
             If it is damaged.
         """
-        from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
-        if not (folder / FILE).exists():
+        path = folder / FILE
+        if not path.exists():
             return None
-        try:
-            content = load_file(folder / FILE)
+        with explain_damage(f"{path}: damaged"):
+            if not path.is_file():
+                raise ValueError("expected a file")
+            content = load_file(path)
+            for key, (kind, n_dims) in ARRAYS.items():
+                if key in content and (content[key].dtype != kind or content[key].ndim != n_dims):
+                    raise ValueError(
+                        f"{key}: expected {kind} of {n_dims} dimensions, got {content[key].dtype} "
+                        f"of {content[key].ndim}"
+                    )
             sizes = {len(content[key]) for key in ("embedding", "ecg_id", "labels")}
             if len(sizes) > 1 or not content["tune_distance"].size:
                 raise ValueError(f"{sorted(sizes)} records; expected equally many")
-            labels = np.unpackbits(content["labels"], axis=1, count=n_findings).astype(bool)
+            for key in ("embedding", "tune_distance"):
+                if not np.isfinite(content[key]).all():
+                    raise ValueError(f"{key}: expected finite numbers")
             if content["labels"].shape[1] != -(-n_findings // 8):
                 raise ValueError(f"labels of another number of findings than {n_findings}")
+            labels = np.unpackbits(content["labels"], axis=1, count=n_findings).astype(bool)
             names = None
             if "names" in content:
                 text = content["names"].tobytes().decode("utf-8", "surrogatepass")
@@ -244,8 +266,6 @@ class Neighbors:
                 names,
                 NoveltyScore.from_arrays(content),
             )
-        except (SafetensorError, KeyError, ValueError, OSError) as error:
-            raise ValueError(f"{folder / FILE}: damaged: {error}") from error
 
 
 def _as_int8(sketch_NS: np.ndarray) -> np.ndarray:

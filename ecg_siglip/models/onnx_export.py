@@ -122,6 +122,9 @@ def to_onnx(artifact: Artifact) -> bytes:
         )
     assert program is not None
     proto = program.model_proto
+    _remove_origin(proto.graph)
+    for function in proto.functions:
+        _remove_origin(function)
     onnx.helper.set_model_props(proto, metadata(artifact))
     content: bytes = proto.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -135,6 +138,22 @@ def to_onnx(artifact: Artifact) -> bytes:
                 f"{MAX_DIFFERENCE:.0e} at most; nothing is written"
             )
     return content
+
+
+def _remove_origin(graph: Any) -> None:
+    """Remove what the exporter notes about the code: it has paths of the machine."""
+    kinds = ("node", "initializer", "input", "output", "value_info")
+    parts = [part for kind in kinds for part in getattr(graph, kind, ())]
+    for part in (graph, *parts):
+        for field in ("metadata_props", "doc_string"):
+            # Inputs and outputs of a function are names.
+            if not isinstance(part, str) and field in part.DESCRIPTOR.fields_by_name:
+                part.ClearField(field)
+        for attribute in getattr(part, "attribute", ()):
+            if not isinstance(attribute, str):
+                own = [attribute.g] if attribute.HasField("g") else []
+                for inner in (*own, *attribute.graphs):
+                    _remove_origin(inner)
 
 
 @contextlib.contextmanager

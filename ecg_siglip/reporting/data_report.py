@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,6 @@ def write_data_report(path: str | Path, check: Mapping[str, Any]) -> None:
         figures["durations"] = (_bars(files["duration_s"], "length, s"), "Lengths")
     page = load_template("data_report.html.j2").render(
         title="Data check",
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         check=check,
         records=check["records"],
         files=files,

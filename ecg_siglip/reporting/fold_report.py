@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +193,6 @@ def write_fold_report(path: str | Path, report: FoldReport) -> None:
         figures = _figures(report)
     page = load_template("fold_report.html.j2").render(
         title=report.title,
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         headline=_headline(report.scores, report.rule),
         scores=report.scores,
         rows=[

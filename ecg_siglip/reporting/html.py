@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from ecg_siglip.core.translation import ENGLISH, translations
@@ -16,10 +17,14 @@ from ecg_siglip.metrics.likelihood import percent, scale_in_words
 
 
 def inline_figure(figure: Figure, kind: str, alt: str) -> dict[str, str]:
-    """Return a figure as an inline image: svg keeps its size in mm, png is small for charts."""
+    """Return a figure as an inline image: svg keeps its size in mm, png is small for charts.
+
+    The same figure gives the same bytes.
+    """
     buffer = io.BytesIO()
     if kind == "svg":
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        with rc_context({"svg.hashsalt": alt}):
+            figure.savefig(buffer, format="svg", metadata={"Date": None})
     else:
         figure.savefig(buffer, format="png", dpi=150, transparent=True)
     mime = {"svg": "image/svg+xml", "png": "image/png"}[kind]

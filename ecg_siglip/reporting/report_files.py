@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -120,10 +119,10 @@ def _html(reports: Sequence[RecordReport], model: str, rule: str) -> str:
         ]
         section = {"report": report, "figures": _figures(report, "svg", alt)}
         sections.append({**section, "beat": _beat(report), "attributions": attributions})
-    written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     language = reports[0].language
+    # Without the time, so that the same records give the same bytes.
     return load_template("record_report.html.j2", language=language).render(
-        sections=sections, model=model, rule=rule, written=written
+        sections=sections, model=model, rule=rule
     )
 
 

@@ -112,7 +112,7 @@ class TrainingData:
         self.to_device = self.reader.to_device
         self.terms = parse_terms(settings.objective.terms)
         self.ecg_id, self.strat_fold, self.codes = data.ecg_id, data.strat_fold, data.codes
-        self.version, self.names = data.version, data.names
+        self.version, self.names, self.patient_id = data.version, data.names, data.patient_id
         self.reports = usable_reports(data, settings.data.reports)
         self.vocabulary = data.vocabulary
         language = settings.text.language or data.vocabulary.language

@@ -156,7 +156,8 @@ def new_model(settings: config.TrainConfig, data: TrainingData, terms: list[Term
     ecg_locked, text_locked = ecg_settings.pop("locked"), text_settings.pop("locked")
     ecg_settings.pop("weights")
     text_settings.pop("language")
-    texts = [data.reports[row] for row in data.train_rows]
+    reports = [(data.reports[row], int(data.patient_id[row])) for row in data.train_rows]
+    texts: list[str] = []
     for language in data.vocabulary.languages:
         for prompts in data.vocabulary.wordings(data.codes, language):
             texts += prompts
@@ -175,7 +176,7 @@ def new_model(settings: config.TrainConfig, data: TrainingData, terms: list[Term
         with torch.no_grad():
             text.bias.copy_(data.prior_logits())
     else:
-        text = text_encoder(texts=texts, **text_settings)
+        text = text_encoder(texts=texts, reports=reports, **text_settings)
     model = EcgTextModel(model_config, text)
     if text_locked:
         model.text.requires_grad_(False)

@@ -30,19 +30,21 @@ class RunLog:
     def __init__(self, run: Path, n_bytes: int = 0, epoch: int = 0):
         from torch.utils.tensorboard import SummaryWriter
 
-        self.path, self.n_bytes = run / "log.jsonl", n_bytes
+        self.path = run / "log.jsonl"
         self.path.touch()
-        os.truncate(self.path, min(n_bytes, self.path.stat().st_size))
+        self.n_bytes = min(n_bytes, self.path.stat().st_size)  # less after a power cut
+        os.truncate(self.path, self.n_bytes)
         self.board = SummaryWriter(str(run / "tensorboard"), purge_step=epoch + 1)
 
-    def write(self, line: Mapping[str, float]) -> None:
+    def write(self, line: Mapping[str, float | str]) -> None:
         """Append the numbers of an epoch, with its number as ``epoch``."""
         with open(self.path, "a") as file:
-            print(json.dumps(without_nan(dict(line))), file=file, flush=True)
+            print(json.dumps(without_nan(line)), file=file, flush=True)
             self.n_bytes = file.tell()
             os.fsync(file.fileno())  # the state that is saved next refers to this line
         for name, value in line.items():
-            self.board.add_scalar(name, value, line["epoch"])
+            if not isinstance(value, str):
+                self.board.add_scalar(name, value, line["epoch"])
 
     def close(self) -> None:
         """Close the files of TensorBoard."""
@@ -50,7 +52,7 @@ class RunLog:
         flush(self.path.parent / "tensorboard")
 
 
-def print_epoch(line: Mapping[str, float], n_epochs: int) -> None:
+def print_epoch(line: Mapping[str, float | str], n_epochs: int) -> None:
     """Print the main numbers of an epoch above a progress bar."""
     scores = "  ".join(
         f"{name} {line[name]:.3f}" for name in ("macro_auroc", "macro_auprc", "micro_f1")

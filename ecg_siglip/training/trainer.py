@@ -20,11 +20,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ecg_siglip import config
-from ecg_siglip.core.files import one_line
 from ecg_siglip.datasets.signal_rows import SignalRows
 from ecg_siglip.inference.predictor import forward
 from ecg_siglip.metrics.summary import epoch_scores
 from ecg_siglip.models.dual_encoder import EcgTextModel
+from ecg_siglip.training import state as states
 from ecg_siglip.training.data import Batch, TextTerm, TrainingData
 from ecg_siglip.training.initialization import initial_model, load_encoder, new_optimizer
 from ecg_siglip.training.losses import gather_rows, pair_loss, ring_pair_loss
@@ -291,17 +291,17 @@ class Trainer:
         averaged, current = list(self.averaged.values()), list(self.current.values())
         torch._foreach_lerp_(averaged, current, 1 - decay)
 
-    def end_epoch(self) -> dict[str, float]:
+    def end_epoch(self) -> dict[str, float | str]:
         """Complete an epoch and return its numbers; the first process adds the scores.
 
         Returns
         -------
-        dict of str to float
+        dict of str to float or str
             ``epoch`` (from 1), ``loss`` (mean over the steps), ``lr``, ``logit_scale`` and
-            ``logit_bias``; on the first process also the scores on the tuning fold and
-            ``seconds``.
+            ``logit_bias``; on the first process also the scores on the tuning fold, ``seconds``
+            and the SHA-256 of the averaged weights.
         """
-        line = {
+        line: dict[str, float | str] = {
             "epoch": self.epoch + 1,
             "loss": torch.stack(self.losses).mean().item(),
             "lr": self.optimizer.param_groups[0]["lr"],
@@ -310,6 +310,7 @@ class Trainer:
         }
         if self.distributed.is_first:
             line |= self.tune_scores() | {"seconds": self.seconds}
+            line["weights_sha256"] = states.hash_of_tensors(self.averaged)
         self.epoch, self.step, self.losses = self.epoch + 1, 0, []
         return line
 
@@ -385,6 +386,7 @@ class Trainer:
             "codes": list(self.data.codes),
             "data": self.data.version,
             "prompts": self.data.banks.prompts,
+            "tokenizer": states.tokenizer_hash(self.model),
             "model": self.model.state_dict(),
             "averaged": self.averaged,
             "optimizer": self.optimizer.state_dict(),
@@ -413,6 +415,7 @@ class Trainer:
         ValueError
             If the state is of other findings, data, teachers or another model.
         """
+        states.check_content(path, state)
         check_same_codes(self.data.codes, state["codes"], where=str(path))
         if state["data"] != self.data.version:
             raise ValueError(
@@ -429,11 +432,7 @@ class Trainer:
             raise ValueError(
                 f"{path}: begun with other teachers ({began}, as they were); take another run.name"
             )
-        try:
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, ValueError) as error:
-            raise ValueError(f"{path}: does not fit the model: {one_line(error)}") from error
+        states.load_into(path, state, self.model, self.optimizer, self.averaged)
         self.texts.refresh()
         device = self.data.device
         self.averaged = {name: w.to(device) for name, w in state["averaged"].items()}

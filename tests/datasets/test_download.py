@@ -1,16 +1,18 @@
 """Download from a local server that disconnects, stalls and sends wrong bytes."""
 
 import hashlib
+import os
 import resource
 import threading
 from collections import defaultdict
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 
 from ecg_siglip.datasets import download as download_module
-from ecg_siglip.datasets.download import N_BLOCK, SUMS, VERIFIED, download, parse_sums
+from ecg_siglip.datasets.download import N_BLOCK, SUMS, VERIFIED, download, parse_sums, verify_files
 
 BIG = "records100/00000/00001_lr.dat"
 FILES = {
@@ -158,6 +160,40 @@ def test_a_changed_or_missing_file_is_downloaded_again(run_download):
     (run_download.root / "LICENSE.txt").unlink()
     assert run_download() == 2
     assert on_disk(run_download.root) == {name: FILES[name] for name in REQUIRED}
+
+
+def change_without_a_trace(path):
+    """Change a byte of a file; size and modification time stay."""
+    stat = path.stat()
+    path.write_bytes(b"\0" + path.read_bytes()[1:])
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def test_verified_files_are_read_again_on_request_only(run_download):
+    run_download()
+    root = run_download.root
+    change_without_a_trace(root / BIG)
+    assert run_download() == 0
+    assert run_download(verify=True) == 1
+    assert on_disk(root) == {name: FILES[name] for name in REQUIRED}
+    stamps = dict(line.split("\t") for line in (root / VERIFIED).read_text().splitlines())
+    assert set(stamps) == set(REQUIRED)
+    for stamp in stamps.values():
+        verified_at = datetime.fromisoformat(stamp.split()[3])
+        assert abs((datetime.now(UTC) - verified_at).total_seconds()) < 600
+
+
+def test_files_are_verified_without_a_connection(server, run_download):
+    run_download()
+    server.requests.clear()
+    assert verify_files(run_download.root, 100) == len(REQUIRED)
+    change_without_a_trace(run_download.root / BIG)
+    with pytest.raises(ValueError, match=f"1 of 6 files differ from {SUMS}: {BIG}; run with"):
+        verify_files(run_download.root, 100)
+    assert server.requests == []
+    (run_download.root / SUMS).unlink()
+    with pytest.raises(ValueError, match="is missing, so that no file can be verified"):
+        verify_files(run_download.root, 100)
 
 
 @pytest.mark.parametrize("fault", ["disconnects", "stalls"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import write_challenge_record
+from helpers import change_config, write_challenge_record
 
 from ecg_siglip import config
 from ecg_siglip.core.run_folder import from_yaml
@@ -149,10 +149,8 @@ def test_records_of_the_training_folds_are_left_out(evaluate, simulated, tmp_pat
 
 def test_a_model_without_the_default_rule_is_reported_by_its_former_default(evaluate, hospitals):
     folder = evaluate(hospitals)
-    path = folder.parents[1] / "model" / "config.json"
-    content = json.loads(path.read_text())
-    del content["thresholds"]["expected_f1"]
-    path.write_text(json.dumps(content))
+    folder = folder.parents[1] / "model"
+    change_config(folder, lambda content: content["thresholds"].pop("expected_f1"))
     page = evaluate(hospitals, report=True, **{"data.min_positives": 3}) / "north" / "report.html"
     assert "threshold rule <b>prevalence</b>" in page.read_text()
 

@@ -7,12 +7,14 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import change_config
 
 from ecg_siglip import evaluate
 from ecg_siglip.config import EvaluateConfig, RunConfig
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.evaluation.fold import evaluate_fold, predict_command
 from ecg_siglip.metrics import multilabel
+from ecg_siglip.models.model_files import NEIGHBORS
 
 RULES = ("fixed_0.5", "f1", "prevalence", "global", "expected_f1")
 
@@ -58,6 +60,17 @@ def test_the_scores_are_those_of_the_predictions_and_the_stored_thresholds(evalu
         assert scores[f"{rule}/micro_f1"] == pytest.approx(multilabel.micro_f1(y_true, y_pred))
 
 
+def test_the_same_model_and_records_give_the_same_bytes(run_copy, fold_settings):
+    contents = []
+    for _ in range(2):
+        evaluate_fold(fold_settings(report=True, n_bootstrap=20))
+        files = sorted((run_copy / "evaluate" / "fold10").iterdir())
+        contents.append({path.name: path.read_bytes() for path in files if path.is_file()})
+    assert {"report.html", "metrics.json", "findings.csv", "predictions.parquet"} <= {*contents[0]}
+    for name, content in contents[0].items():
+        assert contents[1][name] == content, name
+
+
 def test_thresholds_and_probabilities_do_not_depend_on_the_labels_of_the_fold(
     run_copy, evaluated, simulated, fold_settings, tmp_path
 ):
@@ -93,17 +106,17 @@ def test_a_failed_report_leaves_no_partial_folder(run_copy, fold_settings, monke
 
 
 def test_a_model_of_another_vocabulary_is_refused(run_copy, fold_settings):
-    path = run_copy / "model" / "config.json"
-    stored = json.loads(path.read_text())
-    for key in ("codes", "prompts", "calibration"):
-        stored[key].pop()
-    for kind in ("thresholds", "operating"):
-        stored[kind] = {rule: values[:-1] for rule, values in stored[kind].items()}
-    path.write_text(json.dumps(stored))
+    def shorten(stored):
+        for key in ("codes", "prompts", "calibration"):
+            stored[key].pop()
+        for kind in ("thresholds", "operating"):
+            stored[kind] = {rule: values[:-1] for rule, values in stored[kind].items()}
+
+    (run_copy / "model" / NEIGHBORS).unlink()
+    change_config(run_copy / "model", shorten)
     with pytest.raises(ValueError, match="another vocabulary"):
         evaluate_fold(fold_settings())
-    stored["codes"][0] = "NOPE"
-    path.write_text(json.dumps(stored))
+    change_config(run_copy / "model", lambda stored: stored["codes"].__setitem__(0, "NOPE"))
     with pytest.raises(ValueError, match="NOPE"):
         evaluate_fold(fold_settings())
 
@@ -142,10 +155,8 @@ def test_every_f1_is_printed_with_its_rule(fold_settings, capsys):
 def test_a_model_without_the_default_rule_is_reported_by_its_former_default(
     run_copy, fold_settings
 ):
-    path = run_copy / "model" / "config.json"
-    content = json.loads(path.read_text())
-    del content["thresholds"]["expected_f1"]
-    path.write_text(json.dumps(content))
+    folder = run_copy / "model"
+    change_config(folder, lambda content: content["thresholds"].pop("expected_f1"))
     evaluate_fold(fold_settings(report=True))
     page = (run_copy / "evaluate" / "fold10" / "report.html").read_text()
     assert "threshold rule <b>prevalence</b>" in page

@@ -1,12 +1,12 @@
 """Artifact: saved and loaded without change, whole or not at all; damage is an error."""
 
 import errno
-import json
 import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers import change_config
 
 from ecg_siglip.models.artifact import Tuning, load_artifact, save_artifact
 
@@ -15,13 +15,6 @@ from ecg_siglip.models.artifact import Tuning, load_artifact, save_artifact
 def folder(trained, tmp_path):
     """A copy of a trained model, to damage."""
     return shutil.copytree(trained / "model", tmp_path / "model")
-
-
-def change_config(folder, change):
-    path = folder / "config.json"
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
 
 
 def test_an_artifact_is_loaded_as_it_was_saved(trained, tmp_path):
@@ -71,7 +64,7 @@ def test_each_set_of_leads_has_its_own_tuning(trained, tmp_path):
 @pytest.mark.parametrize("key", ["codes", "prompts", "waveform", "calibration", "about"])
 def test_a_model_without_a_part_of_the_artifact_is_refused(folder, key):
     change_config(folder, lambda content: content.pop(key))
-    with pytest.raises(ValueError, match=f"config.json lacks '{key}'"):
+    with pytest.raises(ValueError, match=f"config.json: lacks '{key}'"):
         load_artifact(folder)
 
 

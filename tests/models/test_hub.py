@@ -25,6 +25,7 @@ from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.models import hub
 from ecg_siglip.models.artifact import load_artifact
 from ecg_siglip.models.dual_encoder import EcgTextModel
+from ecg_siglip.models.text_encoders import text_encoder
 
 TOKEN = "hf_test"
 
@@ -407,3 +408,50 @@ def test_the_command_line_pushes_and_predicts(server, evaluated, simulated):
 def test_a_path_is_not_a_name_of_the_hub(server):
     with pytest.raises(ValueError, match=r"not on the hub: expected owner/name, got '\.\./up/x'"):
         hub.download("../up/x")
+
+
+def publish(server, folder, name, **added):
+    """Put the files of a folder into a repository of the server."""
+    content = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    repo = {"private": False, "branches": {}, "commits": {}}
+    server.store["repos"][name] = repo
+    commit(repo, "main", content | added)
+
+
+ENCODER = {"width": 16, "depth": 1, "n_heads": 2, "max_tokens": 16, "pool": "mean", "vocab_size": 0}
+
+
+def test_of_a_text_encoder_only_the_needed_files_are_downloaded(server, tiny_bert):
+    others = {"pytorch_model.bin": b"\x80", "modeling.py": b"x", "onnx/config.json": b"{}"}
+    publish(server, tiny_bert, "lab/bert", **others)
+    encoder = text_encoder("lab/bert", [], **ENCODER)
+    assert encoder.n_features == 16
+    downloaded = set(server.store["downloaded"])
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= downloaded
+    assert downloaded <= {path.name for path in tiny_bert.iterdir()}
+
+
+def test_a_text_encoder_of_pickled_weights_is_refused(server, tiny_bert):
+    publish(server, tiny_bert, "lab/pickled", **{"pytorch_model.bin": b"\x80"})
+    files(server, "lab/pickled").pop("model.safetensors")
+    with pytest.raises(ValueError, match=r"lab/pickled: has no weights as safetensors"):
+        text_encoder("lab/pickled", [], **ENCODER)
+    assert "pytorch_model.bin" not in server.store["downloaded"]
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
+def test_code_of_a_repository_is_refused_without_a_question(server, tiny_bert, monkeypatch, file):
+    def wait_for_a_reply(*_):
+        raise AssertionError("expected no question")
+
+    monkeypatch.setattr("builtins.input", wait_for_a_reply)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    publish(server, tiny_bert, "lab/code", **{"modeling.py": b"raise SystemExit"})
+    content = json.loads(files(server, "lab/code")[file]) | {
+        "auto_map": {"AutoModel": "modeling.Model", "AutoConfig": "modeling.Config"},
+        "model_type": "unknown",
+    }
+    files(server, "lab/code")[file] = json.dumps(content).encode()
+    with pytest.raises(ValueError, match=rf"text\.name=lab/code: .*{file} has auto_map"):
+        text_encoder("lab/code", [], **ENCODER)
+    assert "modeling.py" not in server.store["downloaded"]

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers import configured
+from helpers import as_earlier, configured
 
 from ecg_siglip.config import PredictConfig
 from ecg_siglip.core.translation import LANGUAGE_NAMES, translations
@@ -13,7 +13,8 @@ from ecg_siglip.datasets import ptbxl
 from ecg_siglip.inference.pipeline import novelty_warning, predict_records
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.models.artifact import load_artifact
-from ecg_siglip.models.neighbors import FILE, Neighbors, unit
+from ecg_siglip.models.model_files import NEIGHBORS as FILE
+from ecg_siglip.models.neighbors import Neighbors, unit
 from ecg_siglip.models.novelty import NOVEL, PARTS
 from ecg_siglip.predict import predict
 from ecg_siglip.readers.record import read_record
@@ -194,6 +195,9 @@ def test_a_warning_names_the_part_that_is_most_novel_in_every_language():
 def test_a_model_saved_without_them_is_loaded(trained, tmp_path):
     shutil.copytree(trained / "model", tmp_path / "model")
     (tmp_path / "model" / FILE).unlink()
+    with pytest.raises(ValueError, match=f"{FILE} is missing"):
+        load_artifact(tmp_path / "model")
+    as_earlier(tmp_path / "model")
     assert load_artifact(tmp_path / "model").neighbors is None
 
 

@@ -1,6 +1,7 @@
 """The ONNX file predicts as the model does, for any number of records, and has its metadata."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from helpers import configured
 
 from ecg_siglip import config
+from ecg_siglip.core.command_line import PACKAGE_DIR
 from ecg_siglip.export import export
 from ecg_siglip.inference.predictor import Predictor
 
@@ -15,11 +17,16 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra [export
 
 
 @pytest.fixture(scope="module")
-def exported(trained, tmp_path_factory):
+def exported_file(trained, tmp_path_factory):
     out = tmp_path_factory.mktemp("onnx") / "deep" / "m.onnx"
     base = {"run.name": trained.name, "run.root": str(trained.parent), "out": str(out)}
     export(configured(config.ExportConfig, base))
-    return onnxruntime.InferenceSession(out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def exported(exported_file):
+    return onnxruntime.InferenceSession(exported_file)
 
 
 @pytest.mark.parametrize("n", [1, 2, 17])
@@ -43,6 +50,13 @@ def test_its_metadata_have_what_prediction_needs(exported, trained):
     assert len(metadata["names"]) == len(metadata["codes"])
     assert metadata["thresholds"] == stored["thresholds"]
     assert metadata["about"]["train_folds"] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_it_has_no_path_of_the_machine_and_no_note_of_the_code(exported_file):
+    content = exported_file.read_bytes()
+    assert str(PACKAGE_DIR).encode() not in content
+    assert not re.search(rb"[\w.-]+/[\w.-]+/[\w.-]+\.py|stack_trace|site-packages", content)
+    assert not re.search(rb"(^|[^\w.])/(home|root|usr|opt|tmp|work|Users|private|var)/", content)
 
 
 def test_a_missing_setting_or_package_is_an_error_that_names_it(trained, monkeypatch, unpackaged):

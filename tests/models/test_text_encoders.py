@@ -1,5 +1,8 @@
 """Text encoders: one vector per text, saved and loaded without change; nothing is downloaded."""
 
+import json
+import shutil
+
 import pytest
 import torch
 
@@ -9,8 +12,8 @@ from ecg_siglip.models.text_encoders import (
     load_text_encoder,
     pool_tokens,
     text_encoder,
-    train_tokenizer,
 )
+from ecg_siglip.models.tokenizer import train_tokenizer
 
 TEXTS = ["sinus rhythm", "linksschenkelblock, verdacht auf myokardschaden", "心房細動", ""]
 SMALL = {"width": 32, "depth": 1, "n_heads": 2, "max_tokens": 24, "pool": "mean"}
@@ -127,6 +130,32 @@ def test_a_folder_without_an_encoder_is_an_error(tmp_path):
     pytest.importorskip("transformers", reason="needs the extra [hf]")
     with pytest.raises(ValueError, match=r"text\.name=.*no encoder"):
         text_encoder(str(tmp_path), [], vocab_size=0, **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value", "problem"),
+    [
+        ("config.json", "auto_map", {"AutoModel": "code.Model"}, "config.json has auto_map"),
+        ("tokenizer_config.json", "auto_map", {}, "tokenizer_config.json has auto_map"),
+        ("config.json", "num_hidden_layers", 10**9, "num_hidden_layers=1000000000: expected"),
+        ("config.json", "hidden_size", 10**12, "hidden_size=1000000000000: expected"),
+        ("config.json", "model_type", "unknown", "unknown"),
+        ("config.json", "hidden_act", 7, ""),
+        ("tokenizer.json", "model", None, ""),
+    ],
+)
+def test_a_damaged_hugging_face_encoder_is_refused_in_one_line(
+    tiny_bert, tmp_path, file, key, value, problem
+):
+    shutil.copytree(tiny_bert, tmp_path / "bert")
+    content = json.loads((tmp_path / "bert" / file).read_text())
+    (tmp_path / "bert" / file).write_text(json.dumps(content | {key: value}))
+    folder = str(tmp_path / "bert")
+    with pytest.raises(ValueError, match=rf"^text\.name=.*{problem}") as caught:
+        text_encoder(folder, [], vocab_size=0, **SMALL)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match=problem):
+        load_text_encoder(folder, tmp_path / "bert", **SMALL)
 
 
 def test_a_linear_head_accepts_its_own_prompts_only(tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import time
 
 import numpy as np
 import pytest
@@ -211,3 +212,14 @@ def test_each_language_is_printed_with_all_of_its_letters(example, tmp_path, lan
     write_record_reports(
         tmp_path / "out.png", [dataclasses.replace(report, marks={})], "m", "precision_0.8"
     )
+
+
+@pytest.mark.parametrize("suffix", ["html", "pdf", "png"])
+def test_the_same_records_give_the_same_bytes(example, tmp_path, suffix):
+    example = dataclasses.replace(example, marks={}) if suffix == "png" else example
+    contents = []
+    for name in ("one", "two"):
+        write_record_reports(tmp_path / f"{name}.{suffix}", [example], "r1 (0.2.0)", "expected_f1")
+        contents.append((tmp_path / f"{name}.{suffix}").read_bytes())
+        time.sleep(1.1)  # times in a PDF have seconds
+    assert contents[0] == contents[1]

@@ -6,11 +6,12 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from helpers import change_config
 
 from ecg_siglip.core.run_folder import to_yaml
 from ecg_siglip.datasets.loading import load_training_data
 from ecg_siglip.inference.predictor import Predictor
-from ecg_siglip.models.neighbors import FILE
+from ecg_siglip.models.model_files import NEIGHBORS as FILE
 from ecg_siglip.models.provenance import Provenance
 from ecg_siglip.train import train
 from ecg_siglip.training.data import TrainingData
@@ -29,11 +30,10 @@ def teachers(trained, tmp_path_factory):
     root = tmp_path_factory.mktemp("teachers")
     for name, folds in FOLDS.items():
         shutil.copytree(trained, root / name)
-        path = root / name / "model" / "config.json"
-        stored = json.loads(path.read_text())
-        stored["about"] |= {"run": name, "train_folds": folds, "tune_fold": 7}
-        path.write_text(json.dumps(stored))
-        (path.parent / FILE).unlink()  # it has the training records of the other folds
+        folder = root / name / "model"
+        (folder / FILE).unlink()  # it has the training records of the other folds
+        about = {"run": name, "train_folds": folds, "tune_fold": 7}
+        change_config(folder, lambda stored, about=about: stored["about"].update(about))
     return root
 
 
@@ -63,17 +63,18 @@ def test_the_mean_is_over_the_teachers_that_have_not_seen_the_record(
     student_config, teachers, tmp_path
 ):
     root = shutil.copytree(teachers, tmp_path / "two")
-    path = root / "b" / "model" / "config.json"
-    stored = json.loads(path.read_text())
-    stored["about"]["train_folds"] = FOLDS["a"]  # a and b are used for 5 and 6, c for 1 and 2
-    stored["calibration"] = (np.array(stored["calibration"]) * [1.0, 0.5]).tolist()
-    path.write_text(json.dumps(stored))
+
+    def change(stored):
+        stored["about"]["train_folds"] = FOLDS["a"]  # a and b are used for 5 and 6, c for 1 and 2
+        stored["calibration"] = (np.array(stored["calibration"]) * [1.0, 0.5]).tolist()
+
+    change_config(root / "b" / "model", change)
     settings = student_config(**{"run.root": str(root), "objective.teacher_share": 1.0})
     data = load_training_data(settings, progress=False)
     with pytest.raises(ValueError, match="every one was trained or tuned on fold 3"):
         soft_labels(data, settings)
-    stored["about"]["train_folds"] = [1, 2]  # b is used for 3 and 4 as well
-    path.write_text(json.dumps(stored))
+    of_two = {"train_folds": [1, 2]}  # b is used for 3 and 4 as well
+    change_config(root / "b" / "model", lambda stored: stored["about"].update(of_two))
     labels, _ = soft_labels(data, settings)
     for folds, names in (([1, 2], "c"), ([3, 4], "b"), ([5, 6], "ab")):
         rows = data.fold(*folds)
@@ -94,10 +95,9 @@ def test_a_teacher_with_other_data_folds_or_signals_is_refused(student_config, t
     shutil.rmtree(root / "c" / "model")
     with pytest.raises(ValueError, match="c/model: expected a finished run"):
         soft_labels(data, student_config(**{"run.root": str(root)}))
-    path = root / "a" / "model" / "config.json"
-    stored = json.loads(path.read_text())
-    stored["about"]["data"] += "0"
-    path.write_text(json.dumps(stored))
+    about = json.loads((root / "a" / "model" / "config.json").read_text())["about"]
+    changed = {"data": about["data"] + "0"}
+    change_config(root / "a" / "model", lambda stored: stored["about"].update(changed))
     with pytest.raises(ValueError, match="a: was trained on other records"):
         soft_labels(data, student_config(**{"run.root": str(root)}))
     with pytest.raises(ValueError, match="a: has signals with other settings"):

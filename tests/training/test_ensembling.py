@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import TINY, configured
+from helpers import TINY, change_config, configured
 
 from ecg_siglip import config
 from ecg_siglip.evaluation.fold import evaluate_fold
@@ -122,9 +122,10 @@ def test_members_that_do_not_fit_together_are_refused(runs, tmp_path):
         join_runs(ensemble_config(root, **settings, runs=["small_s0"]))
     with pytest.raises(ValueError, match="both: is an ensemble"):
         join_runs(ensemble_config(root, **settings, runs=["small_s0", "both"]))
-    path = root / "small_s1" / "model" / "config.json"
-    content = json.loads(path.read_text())
-    path.write_text(json.dumps(content | {"prompts": content["prompts"][::-1]}))
+    change_config(
+        root / "small_s1" / "model",
+        lambda content: content["prompts"].__setitem__(0, "another prompt"),
+    )
     with pytest.raises(ValueError, match="small_s1: prompts differs from small_s0"):
         join_runs(ensemble_config(root, **settings))
     shutil.rmtree(root / "small_s1" / "model")

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from helpers import change_config
 from safetensors.torch import load_file
 
 from ecg_siglip.datasets.loading import load_training_data
@@ -50,10 +51,11 @@ def test_an_encoder_that_has_seen_the_tuning_fold_is_refused(trained, train_conf
 
 def test_data_with_missing_records_are_recognized_as_the_same_data(trained, train_config, tmp_path):
     shutil.copytree(trained / "model", tmp_path / "fewer")
-    path = tmp_path / "fewer" / "config.json"
-    stored = json.loads(path.read_text())
-    stored["about"]["data"] = stored["about"]["data"].replace("150 records", "149 records")
-    path.write_text(json.dumps(stored))
+
+    def fewer(stored):
+        stored["about"]["data"] = stored["about"]["data"].replace("150 records", "149 records")
+
+    change_config(tmp_path / "fewer", fewer)
     folds = {"data.train_folds": [1, 2, 3], "data.tune_fold": 4}
     with pytest.raises(ValueError, match=r"small has seen fold 4 of the same records"):
         make_trainer(train_config(**folds)).start_from(str(tmp_path / "fewer"))
@@ -61,10 +63,7 @@ def test_data_with_missing_records_are_recognized_as_the_same_data(trained, trai
 
 def test_the_folds_of_all_earlier_encoders_are_checked(trained, train_config, tmp_path):
     def change_provenance(name, **changed):
-        config_json = tmp_path / name / "config.json"
-        stored = json.loads(config_json.read_text())
-        stored["about"] |= changed
-        config_json.write_text(json.dumps(stored))
+        stored = change_config(tmp_path / name, lambda stored: stored["about"].update(changed))
         return stored["about"]
 
     shutil.copytree(trained / "model", tmp_path / "first")

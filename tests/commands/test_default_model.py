@@ -29,7 +29,7 @@ def test_predict_uses_it(packaged, record, tmp_path, monkeypatch, capsys):
     main(predict, monkeypatch, f"records=[{record}]", "device=cpu")
     printed = capsys.readouterr()
     assert printed.err.startswith(f"predict: {NAMED}")
-    assert printed.err.count("\n") == 1
+    assert printed.err.count("\n") == 2  # this one was trained on simulated ECGs
     first = json.loads(printed.out)
     main(predict, monkeypatch, "model=default", f"records=[{record}]", "device=cpu")
     assert json.loads(capsys.readouterr().out) == first

@@ -4,13 +4,15 @@
     python results/default_model.py card runs/default_model ecg_siglip/pretrained 'COMMAND'
     python results/default_model.py hash ecg_siglip/pretrained    # after a file was changed
     python results/default_model.py novelty runs/default_model ecg_siglip/pretrained
+    python results/default_model.py points runs/default_model ecg_siglip/pretrained
 
 ``halve`` stores the matrices of the run's model as float16, so that ``evaluate`` scores the very
 weights that are published; models compute with float32. ``card`` copies the model, with the
 settings of its training, and writes its card, ``default_model_card.md`` with the scores of
 ``evaluate``. ``hash`` writes the hashes of the files of a model to its ``config.json`` again;
 the other files stay as they are. ``novelty`` adds the novelty score to a model of an earlier
-version, from the data of its run; nothing else of the model changes.
+version, from the data of its run; nothing else of the model changes. So does ``points`` with the
+sensitivity and precision of its operating points on the tuning fold.
 """
 
 from __future__ import annotations
@@ -34,8 +36,11 @@ from ecg_siglip import config
 from ecg_siglip.core.files import replace_folder, write_file
 from ecg_siglip.core.run_folder import from_yaml, to_yaml
 from ecg_siglip.datasets.loading import load_training_data
+from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.datasets.signal_rows import SignalRows
 from ecg_siglip.inference.predictor import Predictor
+from ecg_siglip.inference.tuning import rule_scores
+from ecg_siglip.metrics import multilabel
 from ecg_siglip.models.artifact import Artifact, load_artifact
 from ecg_siglip.models.model_files import CARD as CARD_FILE
 from ecg_siglip.models.model_files import (
@@ -95,9 +100,13 @@ def renew_hashes(folder: Path) -> None:
     The rest of its content stays the same. A model of the package has it on one line.
     """
     content = read_json(folder / CONFIG, str(folder / CONFIG))
-    indent = 1 if (folder / CONFIG).read_bytes().count(b"\n") else None
-    write_config(folder, content, indent)
+    write_config(folder, content, _indent(folder))
     load_artifact(folder)
+
+
+def _indent(folder: Path) -> int | None:
+    """Return the indent of ``config.json`` in a folder."""
+    return 1 if (folder / CONFIG).read_bytes().count(b"\n") else None
 
 
 def markdown(rows: list[list[str]]) -> str:
@@ -225,6 +234,40 @@ def write_package(run: Path, out: Path, command: str) -> int:
     return size
 
 
+def _with_data(run: Path, out: Path) -> tuple[Artifact, LabelledRecords, np.ndarray]:
+    """Return the model in a folder, the data of its run, and the rows of the tuning fold.
+
+    Raises
+    ------
+    ValueError
+        If the data are not those that the model was trained on.
+    """
+    settings, artifact = from_yaml(config.TrainConfig, run / "config.yaml"), load_artifact(out)
+    data = load_training_data(settings, progress=True)
+    if data.version != artifact.provenance.data:
+        raise ValueError(f"{out}: expected a model that was trained on {data.version}")
+    return artifact, data, data.fold(settings.data.tune_fold)
+
+
+def add_points(run: Path, out: Path) -> dict[str, float | None]:
+    """Add sensitivity and precision of the operating points to the model in a folder; return them.
+
+    Raises
+    ------
+    ValueError
+        If the data are not those that the model was trained on.
+    """
+    artifact, data, tune_rows = _with_data(run, out)
+    raw, _ = Predictor(artifact).forward(SignalRows.of(data.signals, tune_rows), progress=True)
+    y_prob = multilabel.calibrate(raw, artifact.calibration)
+    scores = multilabel.without_nan(rule_scores(artifact, data.labels(tune_rows), y_prob))
+    content = read_json(out / CONFIG, str(out / CONFIG))
+    content["about"]["tune_scores"] |= scores
+    write_config(out, content, _indent(out))
+    load_artifact(out)
+    return scores
+
+
 def add_novelty(run: Path, out: Path) -> int:
     """Add the novelty score to the model in a folder; return the bytes of its file.
 
@@ -240,12 +283,10 @@ def add_novelty(run: Path, out: Path) -> int:
     ValueError
         If the data are not those that the model was trained on.
     """
-    settings, artifact = from_yaml(config.TrainConfig, run / "config.yaml"), load_artifact(out)
-    data = load_training_data(settings, progress=True)
-    tune_rows = data.fold(settings.data.tune_fold)
+    artifact, data, tune_rows = _with_data(run, out)
     neighbors = artifact.neighbors
-    if neighbors is None or data.version != artifact.provenance.data:
-        raise ValueError(f"{out}: expected a model with the training records of {data.version}")
+    if neighbors is None:
+        raise ValueError(f"{out}: expected a model with its training records")
     row_of = {name: row for row, name in enumerate(data.record_names)}
     rows = np.array([row_of[neighbors.name(i)] for i in range(len(neighbors.ecg_id))])
     predictor = Predictor(artifact)
@@ -275,6 +316,9 @@ def main() -> None:
                 print(f"wrote {folder}/{CONFIG}")
             case ["novelty", run, out]:
                 print(f"{out}/{FILE}: {add_novelty(Path(run), Path(out)) / 1e6:.2f} MB")
+            case ["points", run, out]:
+                for name, value in add_points(Path(run), Path(out)).items():
+                    print(f"{name}: {value:.3f}" if value is not None else f"{name}: none")
             case ["card", run, out, command]:
                 print(f"wrote {out} ({write_package(Path(run), Path(out), command) / 1e6:.1f} MB)")
             case _:

@@ -183,13 +183,13 @@ def hold(path: Path, wait_s: float = 0.0, *, inside: bool = False) -> Iterator[N
         yield
         return
     folder, name = (path, None) if inside else (path.parent, path.name)
-    if _is_held(path):
-        finish_writes(folder, name)
-        yield
-        return
     lock_path = path / ".lock" if inside else path.with_name(f".{path.name}.lock")
     new_folders = make_folder(lock_path.parent)
     try:
+        if _is_held(path):
+            finish_writes(folder, name)
+            yield
+            return
         with _lock(lock_path, path, wait_s):
             _held.add(path)
             try:

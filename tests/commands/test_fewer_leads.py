@@ -14,6 +14,7 @@ from ecg_siglip.config import EvaluateConfig, PredictConfig, TrainConfig
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.evaluation.fold import evaluate_fold
 from ecg_siglip.inference.predictor import Predictor
+from ecg_siglip.models.provenance import SIMULATED
 from ecg_siglip.predict import predict
 from ecg_siglip.readers.record import read_record
 from ecg_siglip.reporting.ecg_plot import ecg_figure
@@ -49,7 +50,9 @@ def predict_json(few, capsys):
         capsys.readouterr()
         code = predict(config)
         out, err = capsys.readouterr()
-        return code, [json.loads(line) for line in out.splitlines()], err.splitlines()
+        origin, *errors = err.splitlines()
+        assert origin.endswith(SIMULATED)
+        return code, [json.loads(line) for line in out.splitlines()], errors
 
     return run_predict
 
@@ -205,7 +208,7 @@ def test_a_missing_lead_is_not_drawn_as_a_flat_line(predict_json, path, tmp_path
     report = tmp_path / "report.html"
     limb = with_leads(path, tmp_path, LIMB)
     predict_json(limb, report=str(report))
-    figure = ecg_figure(np.where(np.arange(12)[:, None] < 6, np.ones((12, 1000)), 0), 100)
+    figure = ecg_figure(np.where(np.arange(12)[:, None] < 6, np.sin(np.arange(1000) / 9), 0), 100)
     lead_ids = {line.get_gid() for line in figure.axes[0].lines}
     assert "lead-aVF" in lead_ids
     assert "lead-V1" not in lead_ids

@@ -49,6 +49,6 @@ def test_nothing_else_is_inside(wheel):
     assert all(name.startswith("ecg_siglip/") for name in others)
     model = {name for name in others if name.startswith("ecg_siglip/pretrained/")}
     suffixes = {Path(name).suffix for name in others - model}
-    assert suffixes <= {".py", ".yaml", ".j2", ".csv", ".typed"}
+    assert suffixes <= {".py", ".yaml", ".j2", ".css", ".csv", ".typed"}
     assert {Path(name).suffix for name in model} <= {".json", ".md", ".safetensors", ".yaml"}
     assert any(name.endswith("/licenses/LICENSE") for name in wheel)

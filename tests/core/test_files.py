@@ -304,3 +304,10 @@ def test_content_is_quoted_in_short():
     assert shown(b"\xffab\n") == r"\xffab\n"
     assert shown("0123456789" * 1_000_000, 25) == "0123456789 ... 0123456789"
     assert len(shown(bytes(1000))) <= 80
+
+
+def test_a_folder_within_a_held_one_is_made_as_well(tmp_path):
+    with hold(tmp_path / "run", inside=True):
+        with hold(tmp_path / "run" / "cache", inside=True):
+            (tmp_path / "run" / "cache" / "a").write_text("a")
+        assert (tmp_path / "run" / "cache" / "a").exists()

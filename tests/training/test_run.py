@@ -22,8 +22,8 @@ def test_a_new_run_has_its_folder_and_configuration(train_config, capsys):
     assert (trainer.epoch, trainer.step) == (0, 0)
     assert trainer.data.reader.mapped is loaded.signals
     first_line = capsys.readouterr().out.splitlines()[0]
-    assert first_line == describe_run(trainer)
-    assert first_line.startswith("r: 123 records, 71 findings, bank/present, 0.0")
+    assert first_line == describe_run(trainer, n_simulated=123)
+    assert first_line.startswith("r: 123 records (123 simulated), 71 findings, bank/present, 0.0")
     assert first_line.endswith(f" M parameters, {pick_device('auto').type}")
 
 

@@ -78,7 +78,7 @@ faults: $(READY) ## kill commands, let writes fail, fill disks, cut the power (r
 
 screenshot: demo ## make docs/app.png, the picture in README.md, from the demo
 	ECG_SIGLIP_SCREENSHOT=runs/$(RUN):$(DATA)/records100/00000/00129_lr \
-	  $(BIN)/python -m pytest -m app tests/serving/test_web_page.py -k screenshot
+	  $(BIN)/python -m pytest -m app tests/serving/test_web_page.py -k for_the_readme
 
 lint: $(READY) ## check the code with ruff and mypy
 	$(BIN)/ruff check .

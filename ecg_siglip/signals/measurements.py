@@ -5,6 +5,7 @@ For research. Each measurement has a spread, or the reason why it is not measura
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 
 from ecg_siglip.signals import wave_bounds
 from ecg_siglip.signals.beat_measurements import BeatReading, p_reason, read_beat
-from ecg_siglip.signals.gaps import interpolate_gaps, recorded_span
+from ecg_siglip.signals.gaps import interpolate_gaps, recorded_span, without_pulses
 from ecg_siglip.signals.leads import LEADS, available_leads, order_leads
 from ecg_siglip.signals.median_beats import (
     FS,
@@ -35,6 +36,8 @@ LONG_GAP_S = 0.06  # in all leads; there may be a QRS complex in it
 MIN_ALIKE = 0.3  # of all beats
 N_HALVES = 12
 MIN_QRS_MS = 40.0
+# In few leads, the onset and end of QRS may be in none of them: so short is not all of it.
+MANY_LEADS, SHORT_QRS_MS = 8, 60.0
 MAX_FAILED = 0.25  # of the halves
 NOISY_LEAD = 3.0  # times the noise of the other leads
 # Larger standard deviations over halves of the beats: not measurable.
@@ -161,6 +164,12 @@ def _json(one: Measurement) -> dict[str, Any]:
     return content
 
 
+def shown_spread(spread: float, unit: str) -> str:
+    """Return a spread as texts show it: rounded up, and never 0, since no value is exact."""
+    scale = 1000 if unit == "mV" else 1
+    return f"{max(math.ceil(round(scale * spread, 6)), 1) / scale:g}"
+
+
 def measure_ecg(signal: np.ndarray, fs: float, leads: Sequence[str]) -> Measurements:
     """Measure a recording.
 
@@ -186,7 +195,10 @@ def measure_ecg(signal: np.ndarray, fs: float, leads: Sequence[str]) -> Measurem
     if not fs > 0:
         raise ValueError(f"expected a sampling rate above 0 Hz, got {fs:g}")
     signal = np.asarray(signal, np.float64)
-    signal = order_leads(np.where(np.isfinite(signal), signal, np.nan), leads, allow_missing=True)
+    signal = np.where(np.isfinite(signal), signal, np.nan)
+    if len(signal) == len(leads):
+        signal = signal[:, without_pulses(signal)]
+    signal = order_leads(signal, leads, allow_missing=True)
     n_spare = max(0, signal.shape[1] - round(MAX_S * fs))
     signal = signal[:, n_spare // 2 : signal.shape[1] - (n_spare - n_spare // 2)]
     if not signal.shape[1]:
@@ -248,6 +260,9 @@ def _measure(signal: np.ndarray, is_gap: np.ndarray, names: Sequence[str]) -> Me
         for name in ("pr", "p_axis"):
             whole.values.pop(name, None)
             whole.reasons[name] = reason
+    if len(names) < MANY_LEADS and whole.values.get("qrs", SHORT_QRS_MS) < SHORT_QRS_MS:
+        del whole.values["qrs"]
+        whole.reasons["qrs"] = "too few leads"
     halves = [read(half).values for half in _halves(beats.cut)]
     single = {
         name: _with_spread(name, whole, halves, UNITS[name])

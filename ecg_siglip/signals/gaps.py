@@ -11,8 +11,6 @@ MAX_GAP_S = 0.1
 MAX_GAP_SHARE = 0.05
 # Ends in which no lead changes for longer than this are padding.
 PADDING_S = 0.2
-# A pulse of calibration: its height, and how much leads differ in it, as it is and of its height.
-PULSE_MV, SAME_MV, SAME_SHARE = 0.3, 0.01, 0.02
 GAPS_ALLOWED = (
     f"gaps of at most {MAX_GAP_S:g} s that are at most {100 * MAX_GAP_SHARE:g} % of a lead"
 )
@@ -150,36 +148,6 @@ def recorded_span(signal: np.ndarray, fs: float) -> slice:
     first = n_first if n_first > PADDING_S * fs else 0
     last = n_samples - n_last if n_last > PADDING_S * fs else n_samples
     # A single step between two levels is no recording between padded ends.
-    return slice(first, last) if first < last else slice(0, n_samples)
-
-
-def without_pulses(signal: np.ndarray) -> slice:
-    """Return the samples between pulses of calibration at the ends of a signal.
-
-    Parameters
-    ----------
-    signal : ndarray of shape (n_leads, n_samples), mV
-        The leads that were recorded, not those computed from others.
-
-    Returns
-    -------
-    slice
-        Without the ends in which all leads have the same pulse; all samples if nothing would
-        remain. A heart changes three leads or more differently.
-    """
-    n_samples = signal.shape[1]
-    rows = signal[np.nan_to_num(np.abs(signal)).max(axis=1, initial=0) > 0]
-    if len(rows) < 3:
-        return slice(0, n_samples)
-    n_cut = []
-    for part in (rows, rows[:, ::-1]):
-        moved = part - part[:, :1]  # leads may have different offsets
-        level = moved.mean(axis=0)
-        differs = ~(np.ptp(moved, axis=0) <= SAME_MV + SAME_SHARE * np.abs(level))
-        n_same = int(differs.argmax()) if differs.any() else n_samples
-        has_pulse = n_same and np.abs(level[:n_same]).max() >= PULSE_MV
-        n_cut.append(n_same if has_pulse else 0)
-    first, last = n_cut[0], n_samples - n_cut[1]
     return slice(first, last) if first < last else slice(0, n_samples)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ecg_siglip.signals import wave_bounds
 from ecg_siglip.signals.beat_measurements import BeatReading, p_reason, read_beat
-from ecg_siglip.signals.gaps import interpolate_gaps, recorded_span, without_pulses
+from ecg_siglip.signals.gaps import interpolate_gaps, recorded_span
 from ecg_siglip.signals.leads import LEADS, available_leads, order_leads
 from ecg_siglip.signals.median_beats import (
     FS,
@@ -25,6 +25,7 @@ from ecg_siglip.signals.median_beats import (
     find_qrs,
     median_beat,
     to_fs,
+    without_edges,
     without_hum,
     without_spikes,
 )
@@ -195,10 +196,7 @@ def measure_ecg(signal: np.ndarray, fs: float, leads: Sequence[str]) -> Measurem
     if not fs > 0:
         raise ValueError(f"expected a sampling rate above 0 Hz, got {fs:g}")
     signal = np.asarray(signal, np.float64)
-    signal = np.where(np.isfinite(signal), signal, np.nan)
-    if len(signal) == len(leads):
-        signal = signal[:, without_pulses(signal)]
-    signal = order_leads(signal, leads, allow_missing=True)
+    signal = order_leads(np.where(np.isfinite(signal), signal, np.nan), leads, allow_missing=True)
     n_spare = max(0, signal.shape[1] - round(MAX_S * fs))
     signal = signal[:, n_spare // 2 : signal.shape[1] - (n_spare - n_spare // 2)]
     if not signal.shape[1]:
@@ -238,6 +236,9 @@ def _assemble(
 def _measure(signal: np.ndarray, is_gap: np.ndarray, names: Sequence[str]) -> Measurements:
     """Measure leads (n_leads, n_samples) at ``FS`` with gaps interpolated."""
     at = find_qrs(signal)
+    while (span := without_edges(signal, at)) != slice(0, signal.shape[1]):
+        signal, is_gap = signal[:, span], is_gap[:, span]
+        at = find_qrs(signal)
     if len(at) < MIN_BEATS:
         found = "one QRS complex" if len(at) else "no QRS complex that stands out"
         return _nothing(f"{found} in the recording")

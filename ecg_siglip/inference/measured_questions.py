@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ecg_siglip.core.translation import Translate, translator
-from ecg_siglip.signals.measurements import NAMES, PER_LEAD, UNITS, Measurements
+from ecg_siglip.signals.measurements import (
+    NAMES,
+    PER_LEAD,
+    UNITS,
+    Measurements,
+    shown_spread,
+)
 from ecg_siglip.vocabulary.measurement_questions import Limit, MeasurementQuery
 
 NO_LEAD = "the lead is missing"
@@ -180,7 +186,7 @@ def _value_text(value: MeasuredValue, _: Translate) -> str:
     name = " ".join(part for part in (_(NAMES[value.name]), value.lead) if part)
     if one["value"] is None:
         return f"{name}: {_('not measurable')} ({_(one['reason'])})"
-    spread = f" (± {one['spread']:g})" if "spread" in one else ""
+    spread = f" (± {shown_spread(one['spread'], one['unit'])})" if "spread" in one else ""
     return f"{name} {one['value']:g} {_shown_unit(one['unit'])}{spread}"
 
 

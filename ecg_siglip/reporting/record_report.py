@@ -18,7 +18,14 @@ from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.metrics.likelihood import percent, scale_in_words
 from ecg_siglip.readers.identity import DEVICE_NAMES, DeviceResults, Identity
 from ecg_siglip.reporting.ecg_plot import ecg_figure
-from ecg_siglip.signals.measurements import NAMES, PER_LEAD, UNITS, Measurement, Measurements
+from ecg_siglip.signals.measurements import (
+    NAMES,
+    PER_LEAD,
+    UNITS,
+    Measurement,
+    Measurements,
+    shown_spread,
+)
 from ecg_siglip.signals.preprocessing import from_int16
 
 PRINTED = tuple(name for name in UNITS if name != "rr_sd")  # on one line
@@ -370,7 +377,9 @@ def value_text(one: Measurement, _: Translate = str, with_spread: bool = True) -
     """Return a measurement with its unit, or that it is not measurable."""
     if one.value is None:
         return _("not measurable")
-    spread = f" ± {one.spread:.0f}" if with_spread and one.spread is not None else ""
+    spread = ""
+    if with_spread and one.spread is not None:
+        spread = f" ± {shown_spread(one.spread, one.unit)}"
     return f"{one.value:z.0f}{spread}{UNIT_TEXT[one.unit]}"
 
 

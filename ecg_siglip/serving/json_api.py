@@ -53,7 +53,7 @@ EXAMPLE = {
             "measurements": {
                 "rate": {"value": 64.2, "unit": "1/min", "spread": 2.1},
                 "pr": {"value": None, "unit": "ms",
-                       "reason": "no single P wave before the QRS complexes"},
+                       "reason": "no P wave measured reliably: none stands out"},
                 "st": {"V2": {"value": 0.112, "unit": "mV", "spread": 0.004}},
                 "n_beats": 10,
             },

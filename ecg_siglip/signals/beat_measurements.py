@@ -124,7 +124,7 @@ def _add_t_and_p(
     earliest = max(0.0, t_wave[1] - rr_s * FS) if t_wave else 0.0
     p_wave = wave_bounds.p_bounds(beat[quiet], onset, earliest)
     if p_wave is None:
-        reasons |= dict.fromkeys(("pr", "p_axis"), "no single P wave before the QRS complexes")
+        reasons |= dict.fromkeys(("pr", "p_axis"), "no P wave measured reliably: none stands out")
         return
     marks["p_onset"] = p_wave[0]
     values["pr"] = 1000 * (onset - p_wave[0]) / FS
@@ -159,16 +159,16 @@ def p_reason(cut: np.ndarray, whole: BeatReading, rr_s: float) -> str:
     single = cut[:, :, part]
     single = single[np.isfinite(single).all(axis=(1, 2))]
     if len(single) < MIN_BEATS or not np.ptp(template, axis=1).max() >= P_MV:
-        return "no P wave before each QRS complex"
+        return "no P wave measured reliably: not seen in the single beats"
     single = single - single.mean(axis=2, keepdims=True)
     sizes = (single * template).sum(axis=(1, 2)) / float(np.square(template).sum())
     if sizes.std() > P_SPREAD:
-        return "no constant P wave before each QRS complex: atrial fibrillation, AV block or noise"
+        return "no P wave measured reliably: it differs from beat to beat"
     if wave_bounds.has_copy(beat, slice(part.start, min(part.start + round(P_S * FS), onset))):
-        return "waves like the P wave elsewhere, too: atrial flutter, or a T wave"
+        return "no P wave measured reliably: there are waves like it elsewhere in the beat"
     axis = whole.values.get("p_axis")
     if axis is None and rr_s < 60 / FAST_RATE:
-        return "fast, and without the axis of P: sinus rhythm or flutter"
+        return "no P wave measured reliably: a fast rate, and the axis of P is not known"
     if axis is not None and not SINUS_P_AXIS[0] <= axis <= SINUS_P_AXIS[1]:
-        return f"no P wave of a sinus rhythm (axis {axis:.0f} degrees): flutter or another origin"
+        return f"no P wave measured reliably: its axis would be {axis:.0f} degrees"
     return ""

@@ -5,6 +5,7 @@ For research. Each measurement has a spread, or the reason why it is not measura
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,7 @@ from ecg_siglip.signals.median_beats import (
     find_qrs,
     median_beat,
     to_fs,
+    without_edges,
     without_hum,
     without_spikes,
 )
@@ -35,6 +37,8 @@ LONG_GAP_S = 0.06  # in all leads; there may be a QRS complex in it
 MIN_ALIKE = 0.3  # of all beats
 N_HALVES = 12
 MIN_QRS_MS = 40.0
+# In few leads, the onset and end of QRS may be in none of them: so short is not all of it.
+MANY_LEADS, SHORT_QRS_MS = 8, 60.0
 MAX_FAILED = 0.25  # of the halves
 NOISY_LEAD = 3.0  # times the noise of the other leads
 # Larger standard deviations over halves of the beats: not measurable.
@@ -161,6 +165,12 @@ def _json(one: Measurement) -> dict[str, Any]:
     return content
 
 
+def shown_spread(spread: float, unit: str) -> str:
+    """Return a spread as texts show it: rounded up, and never 0, since no value is exact."""
+    scale = 1000 if unit == "mV" else 1
+    return f"{max(math.ceil(round(scale * spread, 6)), 1) / scale:g}"
+
+
 def measure_ecg(signal: np.ndarray, fs: float, leads: Sequence[str]) -> Measurements:
     """Measure a recording.
 
@@ -226,6 +236,9 @@ def _assemble(
 def _measure(signal: np.ndarray, is_gap: np.ndarray, names: Sequence[str]) -> Measurements:
     """Measure leads (n_leads, n_samples) at ``FS`` with gaps interpolated."""
     at = find_qrs(signal)
+    while (span := without_edges(signal, at)) != slice(0, signal.shape[1]):
+        signal, is_gap = signal[:, span], is_gap[:, span]
+        at = find_qrs(signal)
     if len(at) < MIN_BEATS:
         found = "one QRS complex" if len(at) else "no QRS complex that stands out"
         return _nothing(f"{found} in the recording")
@@ -248,6 +261,9 @@ def _measure(signal: np.ndarray, is_gap: np.ndarray, names: Sequence[str]) -> Me
         for name in ("pr", "p_axis"):
             whole.values.pop(name, None)
             whole.reasons[name] = reason
+    if len(names) < MANY_LEADS and whole.values.get("qrs", SHORT_QRS_MS) < SHORT_QRS_MS:
+        del whole.values["qrs"]
+        whole.reasons["qrs"] = "too few leads"
     halves = [read(half).values for half in _halves(beats.cut)]
     single = {
         name: _with_spread(name, whole, halves, UNITS[name])

@@ -30,6 +30,8 @@ HUM = 8.0  # power of hum, times that of the frequencies next to it
 SHORT_GAP_S = 0.02  # interpolated; a beat is used nevertheless
 SPIKE_WIDTH, SPIKE_MV = 7, 0.4  # samples; difference from their median, RMS over leads
 HALF_QRS_S = 0.09
+# An edge at an end of the recording: how long its slope lasts, s and of that of QRS complexes.
+EDGE_S, EDGE_SHARE, NEAR_EDGE_S = 0.024, 0.5, 0.06
 SHIFT_S = 0.04  # the longest correction of the time of a beat
 
 
@@ -156,6 +158,34 @@ def _without_t_waves(at: np.ndarray, size: np.ndarray, slope: np.ndarray) -> np.
     if len(at) > 3 and at[0] < T_SHARE[-1][0] * FS:
         at = at[1:] if size[at[0]] < T_SHARE[0][1][0] * np.median(size[at]) else at
     return at
+
+
+def without_edges(signal: np.ndarray, at: np.ndarray) -> slice:
+    """Return the samples between edges that look like the first or last QRS complex.
+
+    Parameters
+    ----------
+    signal : ndarray of shape (n_leads, n_samples), mV, at ``FS``
+    at : ndarray of int64
+        See ``find_qrs``.
+
+    Returns
+    -------
+    slice
+        Without the ends from such an edge: a lead comes off, or a pulse of calibration begins. Its
+        slope is much shorter than that of QRS complexes; that of premature beats is longer.
+    """
+    first, last = 0, signal.shape[1]
+    half, near = round(HALF_QRS_S * FS), round(NEAR_EDGE_S * FS)
+    size = np.sqrt(np.square(np.gradient(signal, axis=1)).sum(axis=0))
+    parts = [size[max(peak - half, 0) : peak + half] for peak in at.tolist()]
+    width = np.array([(part > FAST * part.max()).sum() for part in parts])
+    is_edge = width < min(EDGE_S * FS, EDGE_SHARE * float(np.median(width)) if len(at) else 0)
+    if len(at) > MIN_BEATS and is_edge[0]:
+        first = int(at[0]) + near
+    if len(at) > MIN_BEATS and is_edge[-1]:
+        last = int(at[-1]) - near
+    return slice(first, last)
 
 
 def to_fs(signal: np.ndarray, fs: float) -> np.ndarray:

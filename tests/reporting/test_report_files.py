@@ -51,7 +51,7 @@ def test_measurements_are_shown_with_their_spread_or_reason(example, tmp_path):
     write_record_reports(tmp_path / "out.html", [report], "r1 (0.2.0)", "expected_f1")
     page = (tmp_path / "out.html").read_text("utf-8")
     assert "<h2>Measurements</h2>" in page and "QTc (Fridericia)" in page
-    assert "60 ± 0/min" in page
+    assert "60 ± 1/min" in page
     assert measured.pr.value is None and measured.pr.reason in page
     assert page.count('<th scope="col">V6</th>') == 1
     line = report.measurement_texts()

@@ -4,9 +4,12 @@ import copy
 
 import numpy as np
 import pytest
+from helpers import SHARED
 
+from ecg_siglip.readers.record import read_record
 from ecg_siglip.signals.leads import LEADS
-from ecg_siglip.signals.measurements import NAMES, PER_LEAD, UNITS, measure_ecg
+from ecg_siglip.signals.measurements import NAMES, PER_LEAD, UNITS, measure_ecg, shown_spread
+from ecg_siglip.signals.median_beats import find_qrs
 from ecg_siglip.signals.preprocessing import resample
 from ecg_siglip.simulation import finding_rules
 from ecg_siglip.simulation.electrode_noise import at_electrodes, at_leads, draw_noise
@@ -15,6 +18,7 @@ from ecg_siglip.simulation.rhythms import draw_strip, simulate_ecg
 from ecg_siglip.simulation.true_measurements import true_measurements
 
 FS = 500
+PULSE_FILE = SHARED / "cases/philips/129DYPRG.XML"
 INTERVALS = ("pr", "qrs", "qt")
 AXES = ("p_axis", "qrs_axis", "t_axis")
 
@@ -51,6 +55,63 @@ def test_a_clean_ecg_is_measured_as_it_was_simulated(code, seed):
         # In bundle branch block the QRS complex passes to ST without an end that can be seen.
         most_mv = 0.25 if code == "CLBBB" else 0.07
         np.testing.assert_allclose(values, getattr(true, name), atol=most_mv, err_msg=name)
+
+
+@pytest.mark.parametrize("at_end", [True, False])
+def test_a_pulse_of_calibration_at_an_end_is_no_beat(at_end):
+    signal, _ = simulated("SR")
+    whole = measure_ecg(signal, FS, LEADS)
+    pulse = np.zeros((12, 300))
+    pulse[:, 60:160] = 1.0
+    pulse += signal[:, -1:] if at_end else signal[:, :1]
+    measured = measure_ecg(np.hstack([signal, pulse] if at_end else [pulse, signal]), FS, LEADS)
+    assert measured.rate.value == pytest.approx(whole.rate.value, abs=0.5)
+    assert measured.rr_sd.value == pytest.approx(whole.rr_sd.value, abs=5)
+
+
+@pytest.mark.parametrize("last_s", [0.3, 0.5, 0.8])
+@pytest.mark.parametrize("lead_set", [slice(8, 9), slice(6), slice(12)])
+def test_leads_that_come_off_at_the_end_are_no_beat(lead_set, last_s):
+    signal, _ = simulated("SR", seed=4)
+    n_kept = signal.shape[1] - round(last_s * FS)
+    rate = measure_ecg(signal[:, :n_kept], FS, LEADS).rate.value
+    signal[lead_set, n_kept:] += np.linspace(1.5, 3, 12)[lead_set, None]
+    assert measure_ecg(signal, FS, LEADS).rate.value == pytest.approx(rate, abs=0.5)
+
+
+def test_a_premature_beat_at_the_end_counts():
+    signal, _ = simulated("SR", "PVC", "BIGU", seed=3, duration=20.0)
+    at = find_qrs(signal)
+    for n_beats in range(6, 12):  # the last one is premature in every other part
+        part = signal[:, : at[n_beats - 1] + 200]
+        rr_s = np.diff(at[:n_beats]).mean() / FS
+        assert measure_ecg(part, FS, LEADS).rate.value == pytest.approx(60 / rr_s, rel=0.01)
+
+
+@pytest.mark.skipif(not PULSE_FILE.exists(), reason=f"{PULSE_FILE.name} is missing")
+def test_the_pulse_at_the_end_of_a_real_file_is_no_beat():
+    record = read_record(PULSE_FILE)
+    measured = measure_ecg(record.signal, record.fs, record.leads)
+    assert measured.rate.value == pytest.approx(41, abs=1)
+    assert measured.rr_sd.value < 10
+
+
+def test_few_leads_do_not_give_an_impossible_qrs_duration():
+    signal, _ = simulated("SR")
+    signal = resample(signal, FS, 650)  # played faster: QRS of about 65 ms
+    whole = measure_ecg(signal, 650 * 1.4, LEADS)
+    assert whole.qrs.value is not None and whole.qrs.value < 70
+    few = measure_ecg(signal[:2], 650 * 1.4, ["I", "II"]).qrs
+    assert few.value is None and few.reason == "too few leads"
+
+
+def test_a_spread_is_shown_rounded_up_and_never_as_zero():
+    assert [shown_spread(value, "ms") for value in (0.0, 0.2, 1.0, 1.1)] == ["1", "1", "1", "2"]
+    assert [shown_spread(value, "mV") for value in (0.0, 0.004, 0.0041)] == [
+        "0.001",
+        "0.004",
+        "0.005",
+    ]
 
 
 def test_qtc_is_by_bazett_and_by_fridericia():

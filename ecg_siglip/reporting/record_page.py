@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from ecg_siglip.core.translation import Translate, translator
 from ecg_siglip.inference.prediction import Finding
-from ecg_siglip.metrics.likelihood import percent
+from ecg_siglip.metrics.likelihood import LIKELIHOODS, percent
 from ecg_siglip.reporting.ecg_plot import (
     AFTER,
     INK,
@@ -34,6 +34,7 @@ from ecg_siglip.reporting.ecg_plot import (
 from ecg_siglip.reporting.fonts import font_family
 from ecg_siglip.reporting.median_beat_plot import median_beat_figure
 from ecg_siglip.reporting.record_report import RecordReport
+from ecg_siglip.reporting.record_texts import with_code
 
 WIDTH, HEIGHT = 297.0, 210.0
 EDGE, TOP, FOOT = 16.0, 200.0, 15.0  # left and right; first line; below the ECG
@@ -69,9 +70,11 @@ def record_pages(report: RecordReport, about: str) -> list[Figure]:
     """
     page = _Page(report)
     page.full_width(_header_lines(report))
-    columns = _columns([_finding_lines(report), _other_lines(report)])
-    n_lines = int((page.y - FOOT - MIN_ECG) / PITCH) - 3
-    rest = page.two_columns(columns, n_lines)
+    next_page = 2 + (report.measurements is not None)
+    columns = _columns([_finding_lines(report), _other_lines(report, next_page)])
+    n_note = len(wrapped(Line(report.word_note()), WIDTH - 2 * EDGE))
+    n_lines = int((page.y - FOOT - MIN_ECG) / PITCH) - n_note - 1
+    rest = page.two_columns(columns, n_lines, next_page)
     page.full_width([Line(report.word_note(), colour=MUTED)])
     page.ecg()
     pages = [page]
@@ -81,7 +84,7 @@ def record_pages(report: RecordReport, about: str) -> list[Figure]:
     while left:
         page = _Page(report)
         n_lines = int((page.y - FOOT) / PITCH)
-        left = page.two_columns([left[:n_lines], left[n_lines:]], n_lines)
+        left = page.two_columns([left[:n_lines], left[n_lines:]], n_lines, len(pages) + 2)
         pages.append(page)
     for code, marked in report.marks.items():
         page = _Page(report)
@@ -140,8 +143,10 @@ class _Page:
         parts = [part for line in lines for part in wrapped(line, WIDTH - 2 * EDGE)]
         self.y = self.lines(parts, EDGE) - 1.5
 
-    def two_columns(self, columns: Sequence[Sequence[Line]], n_lines: int) -> list[Line]:
-        """Write two columns of ``n_lines`` at most; return the lines that are left."""
+    def two_columns(
+        self, columns: Sequence[Sequence[Line]], n_lines: int, next_page: int
+    ) -> list[Line]:
+        """Write two columns of ``n_lines`` at most; return the lines for the next page."""
         rest: list[Line] = []
         y = self.y
         for i, column in enumerate(columns):
@@ -149,11 +154,22 @@ class _Page:
             shown = list(column)
             if len(shown) > n_lines:
                 shown, left = shown[: n_lines - 1], shown[n_lines - 1 :]
-                shown.append(Line(self._("continued on the next page"), colour=MUTED))
-                rest += left
+                while shown and shown[-1].bold:  # no heading without what is under it
+                    left.insert(0, shown.pop())
+                text = self._("continued on page %(page)d") % {"page": next_page}
+                rest += [*self._continued(shown, left), *left]
+                shown.append(Line(text, colour=MUTED))
             y = min(y, self.lines(shown, x))
         self.y = y - 2.0
         return rest
+
+    def _continued(self, shown: Sequence[Line], left: Sequence[Line]) -> list[Line]:
+        """Return the heading of what is left, if it is among the lines that are shown."""
+        titles = [line for line in shown if line.bold]
+        if not titles or left[0].bold or not left[0].indent:
+            return []
+        text = self._("%(title)s (continued)") % {"title": titles[-1].text}
+        return wrapped(titles[-1]._replace(text=text), COLUMN_WIDTH)
 
     def ecg(self, marked: ArrayLike | None = None) -> None:
         """Draw the ECG in the rest of the page, at its true size."""
@@ -215,13 +231,12 @@ def _measurement_page(report: RecordReport) -> _Page:
         place = (EDGE - MARGIN) / WIDTH, bottom / HEIGHT, width / WIDTH, height / HEIGHT
         figure.axes[0].set_position(place)
     rows = report.measured()
-    named = [
-        (row.name, row.device, f"{row.value}: {row.reason}" if row.reason else row.value)
-        for row in rows
-    ]
+    # The reason is last, as the last column is wrapped.
+    named = [(row.name, row.value, row.device, row.reason) for row in rows]
     has_device = any(row.device for row in rows)
-    heading = (_("Measurement"), _("device") if has_device else "", _("this program"))
-    page.table([heading, *named], [left, left + 46.0, left + (68.0 if has_device else 46.0)])
+    heading = (_("Measurement"), _("this program"), _("device") if has_device else "", "")
+    widths = (46.0, 30.0, 22.0 if has_device else 0.0)
+    page.table([heading, *named], [left, *(left + sum(widths[: i + 1]) for i in range(3))])
     return page
 
 
@@ -245,11 +260,10 @@ def _header_lines(report: RecordReport) -> list[Line]:
 def _finding_lines(report: RecordReport) -> list[Line]:
     """Return what is reported with its probability, and the alternatives."""
     _ = translator(report.language)
-    lines = [
-        Line(_("Reported") if report.reported() else _("None of the findings is reported"), True)
-    ]
+    heading = _("Reported (at or above the threshold of the finding)")
+    lines = [Line(heading if report.reported() else _("None of the findings is reported"), True)]
     for finding in report.reported():
-        lines.append(Line(_in_words(finding, _), indent=INDENT))
+        lines.append(Line(_in_words(finding, _) + _threshold(finding, _), indent=INDENT))
         lines += [
             Line(f"{_('or')} {_in_words(other, _)}", colour=MUTED, indent=2 * INDENT)
             for other in report.alternatives(finding.code)
@@ -257,18 +271,20 @@ def _finding_lines(report: RecordReport) -> list[Line]:
     return lines
 
 
-def _other_lines(report: RecordReport) -> list[Line]:
+def _other_lines(report: RecordReport, next_page: int) -> list[Line]:
     """Return what is not excluded, and how much cannot be assessed."""
     _ = translator(report.language)
-    lines = []
-    if report.not_excluded():
-        lines.append(Line(_("Not reported, but not excluded"), True))
+    heading = _("Not reported, but not excluded")
+    lines = [Line(heading if report.not_excluded() else f"{heading}: {_('none')}", True)]
     for finding in report.not_excluded():
         tag = f"  [{_('time-critical')}]" if finding.code in report.critical else ""
         lines.append(Line(_in_words(finding, _) + tag, indent=INDENT))
+    if text := report.unlikely_critical_text():
+        lines.append(Line(text))
     if report.not_assessable:
-        text = _("Not assessable in these leads: %(n)d findings, see the next page")
-        lines.append(Line(text % {"n": len(report.not_assessable)}, colour=MUTED))
+        text = _("Not assessable in these leads: %(n)d findings, listed from page %(page)d on")
+        text %= {"n": len(report.not_assessable), "page": next_page}
+        lines.append(Line(text, colour=MUTED))
     if report.device.statements:
         lines.append(Line(report.device_heading(), True))
         lines += [Line(text, indent=INDENT) for text in report.device.statements]
@@ -291,12 +307,20 @@ def _more_lines(report: RecordReport) -> list[Line]:
 
 def _one_line(texts: Iterable[str]) -> str:
     """Join texts, none of which is broken at the end of a line."""
-    return "   ".join(text.replace(" ", "\xa0") for text in texts)
+    return " · ".join(text.replace(" ", "\xa0") for text in texts)
 
 
 def _in_words(finding: Finding, _: Translate) -> str:
     words = f"{_(finding.likelihood)}, {percent(finding.probability)}"
-    return f"{finding.name} ({finding.code}): {words}"
+    return f"{with_code(finding.name, finding.code)}: {words}"
+
+
+def _threshold(finding: Finding, _: Translate) -> str:
+    """Return from which probability a finding is reported, if its own is low."""
+    if finding.probability >= LIKELIHOODS["possible"]:
+        return ""
+    text = _("reported from %(threshold)s") % {"threshold": percent(finding.threshold)}
+    return f" ({text})"
 
 
 @functools.lru_cache(8192)

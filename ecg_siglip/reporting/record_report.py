@@ -210,8 +210,8 @@ class RecordReport:
         assert self.measurements is not None
         text = translator(self.language)(
             "Measured by a program, for research, on the median of %(n)d beats. ±: standard error; "
-            "of the heart rate: interquartile range over the beats. Q/S: the deeper of both. Dashed "
-            "lines: onset of P, onset and end of QRS, end of T, where they are measurable."
+            "of the heart rate: interquartile range over the beats. Q/S: the deeper of both. "
+            "Dashed lines: onset of P, onset and end of QRS, end of T, where they are measurable."
         )
         return text % {"n": self.measurements.n_beats}
 
@@ -221,9 +221,9 @@ class RecordReport:
         text = _(
             "Reported: the probability reaches the threshold of that finding, which is low for "
             "rare findings. Not excluded: from %(listed)d %%, time-critical findings from "
-            "%(critical)d %%. The word depends on the probability alone: %(scale)s. Of all findings "
-            "with 70 %%, seven in ten are present, in records like those of the training data. "
-            "Percentages are rounded down. In brackets: the code of the finding."
+            "%(critical)d %%. The word depends on the probability alone: %(scale)s. Of all "
+            "findings with 70 %%, seven in ten are present, in records like those of the training "
+            "data. Percentages are rounded down. In brackets: the code of the finding."
         )
         levels = {"listed": round(100 * NOT_EXCLUDED), "critical": round(100 * CRITICAL)}
         return text % {"scale": scale_in_words(_), **levels}

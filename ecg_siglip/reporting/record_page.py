@@ -47,7 +47,7 @@ MM_PER_PT = MM_PER_INCH / 72
 INDENT = 4.0
 DENSE = r"\u3040-\u9fff\uac00-\ud7af"
 # A word with the space before it, or a letter of a script without spaces with what closes it.
-PIECE = re.compile(rf" *(?:[{DENSE}][、。）」]*|[^ {DENSE}]+)")
+PIECE = re.compile(rf" *(?:[{DENSE}][、。）」：]*|[^ {DENSE}]+)")
 
 
 class Line(NamedTuple):
@@ -74,7 +74,7 @@ def record_pages(report: RecordReport, about: str) -> list[Figure]:
     columns = _columns([_finding_lines(report), _other_lines(report, next_page)])
     n_note = len(wrapped(Line(report.word_note()), WIDTH - 2 * EDGE))
     n_lines = int((page.y - FOOT - MIN_ECG) / PITCH) - n_note - 1
-    rest = page.two_columns(columns, n_lines, next_page)
+    rest = page.two_columns(page.balanced(columns, n_lines), n_lines, next_page)
     page.full_width([Line(report.word_note(), colour=MUTED)])
     page.ecg()
     pages = [page]
@@ -142,6 +142,13 @@ class _Page:
         """Write lines over the width of the page."""
         parts = [part for line in lines for part in wrapped(line, WIDTH - 2 * EDGE)]
         self.y = self.lines(parts, EDGE) - 1.5
+
+    def balanced(self, columns: Sequence[list[Line]], n_lines: int) -> list[list[Line]]:
+        """Return two columns with the end of the first one in the second one, if it has room."""
+        first, second = columns
+        shown, left = first[:n_lines], first[n_lines:]
+        moved = [*self._continued(shown, left), *left] if left else []
+        return [shown, [*moved, *second]] if len(moved) + len(second) <= n_lines else [*columns]
 
     def two_columns(
         self, columns: Sequence[Sequence[Line]], n_lines: int, next_page: int
@@ -253,7 +260,7 @@ def _header_lines(report: RecordReport) -> list[Line]:
     if of_device := [f"{row.name} {row.device}" for row in report.measured() if row.device]:
         lines.append(Line(f"{_('Measured by the device:')} {_one_line(of_device)}"))
     return lines + [
-        Line(f"{_('Warning')}: {sentence}", colour=WARN) for sentence in report.warnings
+        Line(f"{_('Warning')}{_(': ')}{sentence}", colour=WARN) for sentence in report.warnings
     ]
 
 
@@ -275,7 +282,7 @@ def _other_lines(report: RecordReport, next_page: int) -> list[Line]:
     """Return what is not excluded, and how much cannot be assessed."""
     _ = translator(report.language)
     heading = _("Not reported, but not excluded")
-    lines = [Line(heading if report.not_excluded() else f"{heading}: {_('none')}", True)]
+    lines = [Line(heading if report.not_excluded() else f"{heading}{_(': ')}{_('none')}", True)]
     for finding in report.not_excluded():
         tag = f"  [{_('time-critical')}]" if finding.code in report.critical else ""
         lines.append(Line(_in_words(finding, _) + tag, indent=INDENT))
@@ -311,8 +318,8 @@ def _one_line(texts: Iterable[str]) -> str:
 
 
 def _in_words(finding: Finding, _: Translate) -> str:
-    words = f"{_(finding.likelihood)}, {percent(finding.probability)}"
-    return f"{with_code(finding.name, finding.code)}: {words}"
+    words = f"{_(finding.likelihood)}{_(', ')}{percent(finding.probability)}"
+    return f"{with_code(finding.name, finding.code)}{_(': ')}{words}"
 
 
 def _threshold(finding: Finding, _: Translate) -> str:

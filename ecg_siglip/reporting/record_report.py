@@ -125,7 +125,7 @@ class RecordReport:
             for finding in self.unlikely_critical()
         ]
         heading = _("Time-critical and very unlikely, not excluded")
-        return f"{heading}: {'; '.join(listed)}" if listed else ""
+        return f"{heading}{_(': ')}{_(', ').join(listed)}" if listed else ""
 
     def alternatives(self, code: str) -> list[Finding]:
         """Return the findings that a finding is reported in place of, the likeliest first."""
@@ -191,7 +191,7 @@ class RecordReport:
             _("Recorded"): who.recorded_at.replace("T", " "),
             _("Device"): " ".join(filter(None, (who.device(), who.software, who.serial_number))),
         }
-        return [f"{label}: {value}" for label, value in labelled.items() if value]
+        return [f"{label}{_(': ')}{value}" for label, value in labelled.items() if value]
 
     def measurement_texts(self) -> list[str]:
         """Return name and value of each measurement, as on the print of an electrocardiograph."""

@@ -104,3 +104,11 @@ def test_a_model_of_simulated_ecgs_has_a_banner_on_each_page(example):
     assert len(pages) == 2
     for page in pages:
         assert "Trained on simulated ECGs: not for real ones" in texts(page)
+
+
+def test_findings_beyond_the_first_column_go_on_in_the_second_if_it_has_room(example):
+    many = [Finding(f"C{i}", "some finding", 0.7, 0.5, True) for i in range(22)]
+    written = texts(*record_pages(dataclasses.replace(example, findings=many), "m"))
+    title = "Reported (at or above the threshold of the finding)"
+    assert written.count(title) == written.count(f"{title} (continued)") == 1
+    assert "Not reported, but not excluded: none" in written

@@ -58,7 +58,7 @@ def test_what_is_not_excluded_is_in_the_order_of_its_probability(example):
     findings += [listed("E", 0.03)]
     report = dataclasses.replace(example, findings=findings, critical=["A", "B", "D"])
     assert [f.code for f in report.not_excluded()] == ["C", "B", "E"]
-    expected = "Time-critical and very unlikely, not excluded: D (D) 2 %; A (A) 1 %"
+    expected = "Time-critical and very unlikely, not excluded: D (D) 2 %, A (A) 1 %"
     assert report.unlikely_critical_text() == expected
 
 

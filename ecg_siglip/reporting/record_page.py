@@ -51,12 +51,13 @@ PIECE = re.compile(rf" *(?:[{DENSE}][、。）」：]*|[^ {DENSE}]+)")
 
 
 class Line(NamedTuple):
-    """A line of text with its style; the indent is in mm."""
+    """A line of text with its style; the indent is in mm. It may continue the one before."""
 
     text: str
     bold: bool = False
     colour: str = INK
     indent: float = 0.0
+    continues: bool = False
 
 
 def record_pages(report: RecordReport, about: str) -> list[Figure]:
@@ -144,9 +145,9 @@ class _Page:
         self.y = self.lines(parts, EDGE) - 1.5
 
     def balanced(self, columns: Sequence[list[Line]], n_lines: int) -> list[list[Line]]:
-        """Return two columns with the end of the first one in the second one, if it has room."""
+        """Return two columns with the end of the first one in the second one, if it fits there."""
         first, second = columns
-        shown, left = first[:n_lines], first[n_lines:]
+        shown, left = _divided(first, n_lines)
         moved = [*self._continued(shown, left), *left] if left else []
         return [shown, [*moved, *second]] if len(moved) + len(second) <= n_lines else [*columns]
 
@@ -160,9 +161,7 @@ class _Page:
             x = EDGE + i * (COLUMN_WIDTH + COLUMN_GAP)
             shown = list(column)
             if len(shown) > n_lines:
-                shown, left = shown[: n_lines - 1], shown[n_lines - 1 :]
-                while shown and shown[-1].bold:  # no heading without what is under it
-                    left.insert(0, shown.pop())
+                shown, left = _divided(shown, n_lines - 1)
                 text = self._("continued on page %(page)d") % {"page": next_page}
                 rest += [*self._continued(shown, left), *left]
                 shown.append(Line(text, colour=MUTED))
@@ -199,11 +198,11 @@ class _Page:
     def table(self, rows: Sequence[Sequence[str]], columns: Sequence[float]) -> None:
         """Write rows with columns at these distances from the left edge; the last is wrapped."""
         for row in rows:
-            bold = row is rows[0]
-            last = wrapped(Line(row[-1], bold), WIDTH - 2 * EDGE - columns[-1])
+            bold, x_last = row is rows[0], columns[len(row) - 1]
+            last = wrapped(Line(row[-1], bold), WIDTH - 2 * EDGE - x_last)
             for text, x in zip(row[:-1], columns, strict=False):
                 self._text(EDGE + x, self.y - PITCH, Line(text, bold))
-            self.y = self.lines(last, EDGE + columns[-1])
+            self.y = self.lines(last, EDGE + x_last)
         self.y -= 2.0
 
     def finished(self, about: str, number: int, n_pages: int) -> Figure:
@@ -238,13 +237,27 @@ def _measurement_page(report: RecordReport) -> _Page:
         place = (EDGE - MARGIN) / WIDTH, bottom / HEIGHT, width / WIDTH, height / HEIGHT
         figure.axes[0].set_position(place)
     rows = report.measured()
-    # The reason is last, as the last column is wrapped.
-    named = [(row.name, row.value, row.device, row.reason) for row in rows]
-    has_device = any(row.device for row in rows)
-    heading = (_("Measurement"), _("this program"), _("device") if has_device else "", "")
-    widths = (46.0, 30.0, 22.0 if has_device else 0.0)
-    page.table([heading, *named], [left, *(left + sum(widths[: i + 1]) for i in range(3))])
+    lines: list[tuple[str, ...]] = [(_("Measurement"), _("this program"))]
+    if any(row.device for row in rows):
+        lines = [(*lines[0], _("device"))]
+    for row in rows:
+        if row.device:
+            lines.append((row.name, row.value, row.device))
+            lines += [("", row.reason)] if row.reason else []
+        else:
+            text = f"{row.value}{_(': ')}{row.reason}" if row.reason else row.value
+            lines.append((row.name, text))
+    page.table(lines, [left, left + 46.0, left + 76.0])
     return page
+
+
+def _divided(lines: Sequence[Line], n_lines: int) -> tuple[list[Line], list[Line]]:
+    """Return the first lines and the rest: no text is divided, no heading without what follows."""
+    n = n_lines
+    while 0 < n < len(lines) and (lines[n].continues or lines[n - 1].bold):
+        n -= 1
+    n = n or n_lines  # one text that is longer than the page
+    return list(lines[:n]), list(lines[n:])
 
 
 def _columns(columns: Iterable[Iterable[Line]]) -> list[list[Line]]:
@@ -327,7 +340,7 @@ def _threshold(finding: Finding, _: Translate) -> str:
     if finding.probability >= LIKELIHOODS["possible"]:
         return ""
     text = _("reported from %(threshold)s") % {"threshold": percent(finding.threshold)}
-    return f" ({text})"
+    return f" ({text})".replace(" ", "\xa0").replace("\xa0", " ", 1)
 
 
 @functools.lru_cache(8192)
@@ -347,7 +360,9 @@ def wrapped(line: Line, width: float) -> list[Line]:
         longer = current.text + piece if current.text else piece.lstrip()
         if current.text and text_width(longer, SIZE, line.bold) > width - current.indent:
             parts.append(current)
-            current = line._replace(text=piece.lstrip(), indent=line.indent + INDENT)
+            current = line._replace(
+                text=piece.lstrip(), indent=line.indent + INDENT, continues=True
+            )
         else:
             current = current._replace(text=longer)
     parts.append(current)

@@ -210,7 +210,7 @@ class RecordReport:
         assert self.measurements is not None
         text = translator(self.language)(
             "Measured by a program, for research, on the median of %(n)d beats. ±: standard error; "
-            "of the heart rate: interquartile range over the beats. Q/S: the deeper of both. "
+            "of the heart rate: interquartile range over the beats. Q/S: the deeper of Q and S. "
             "Dashed lines: onset of P, onset and end of QRS, end of T, where they are measurable."
         )
         return text % {"n": self.measurements.n_beats}

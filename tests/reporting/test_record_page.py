@@ -106,9 +106,20 @@ def test_a_model_of_simulated_ecgs_has_a_banner_on_each_page(example):
         assert "Trained on simulated ECGs: not for real ones" in texts(page)
 
 
-def test_findings_beyond_the_first_column_go_on_in_the_second_if_it_has_room(example):
+def test_findings_beyond_the_first_column_go_on_in_the_second_if_they_fit(example):
     many = [Finding(f"C{i}", "some finding", 0.7, 0.5, True) for i in range(22)]
     written = texts(*record_pages(dataclasses.replace(example, findings=many), "m"))
     title = "Reported (at or above the threshold of the finding)"
     assert written.count(title) == written.count(f"{title} (continued)") == 1
     assert "Not reported, but not excluded: none" in written
+
+
+def test_no_finding_is_divided_between_columns_or_pages(example):
+    many = [Finding(f"C{i}", f"n{i} " + "some finding " * 6, 0.7, 0.5, True) for i in range(70)]
+    for n in (11, 12, 70):
+        pages = record_pages(dataclasses.replace(example, findings=many[:n]), "m")
+        for page in pages:
+            written = texts(page)
+            for i, text in enumerate(written):
+                if text.startswith("n") and "some" in text:
+                    assert written[i + 1].startswith(("some", "finding", "(C")), written[i : i + 2]

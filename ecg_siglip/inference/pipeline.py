@@ -345,10 +345,10 @@ def novelty_warning(novelty: float, parts: Mapping[str, float]) -> str:
         Novelty in each part, by ``novelty.PARTS``.
     """
     part = max(PARTS, key=lambda name: parts.get(name, 0.0))
-    percent = math.floor(1000 * novelty) / 10
+    n_alike = max(1, 1000 - math.floor(1000 * novelty))
     return (
-        f"unlike the training ECGs {PARTS[part]}: {percent:g} % of the tuning ECGs are nearer to "
-        "them"
+        f"unusual recording ({PARTS[part]}): at most {n_alike} in 1,000 comparison ECGs differ as "
+        "much from those that the model learned from; the percentages may not hold"
     )
 
 

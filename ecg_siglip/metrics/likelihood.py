@@ -61,7 +61,7 @@ below'
         % {"word": _(word), "percent": round(100 * LIKELIHOODS[word])}
         for word in words
     ]
-    return ", ".join([*parts, _("%(word)s below") % {"word": _(last)}])
+    return _(", ").join([*parts, _("%(word)s below") % {"word": _(last)}])
 
 
 def percent(probability: float) -> str:

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from ecg_siglip.core.translation import Translate, translator
 from ecg_siglip.inference.prediction import Finding
-from ecg_siglip.metrics.likelihood import percent
+from ecg_siglip.metrics.likelihood import LIKELIHOODS, percent
 from ecg_siglip.reporting.ecg_plot import (
     AFTER,
     INK,
@@ -34,6 +34,7 @@ from ecg_siglip.reporting.ecg_plot import (
 from ecg_siglip.reporting.fonts import font_family
 from ecg_siglip.reporting.median_beat_plot import median_beat_figure
 from ecg_siglip.reporting.record_report import RecordReport
+from ecg_siglip.reporting.record_texts import with_code
 
 WIDTH, HEIGHT = 297.0, 210.0
 EDGE, TOP, FOOT = 16.0, 200.0, 15.0  # left and right; first line; below the ECG
@@ -46,16 +47,17 @@ MM_PER_PT = MM_PER_INCH / 72
 INDENT = 4.0
 DENSE = r"\u3040-\u9fff\uac00-\ud7af"
 # A word with the space before it, or a letter of a script without spaces with what closes it.
-PIECE = re.compile(rf" *(?:[{DENSE}][、。）」]*|[^ {DENSE}]+)")
+PIECE = re.compile(rf" *(?:[{DENSE}][、。）」：]*|[^ {DENSE}]+)")
 
 
 class Line(NamedTuple):
-    """A line of text with its style; the indent is in mm."""
+    """A line of text with its style; the indent is in mm. It may continue the one before."""
 
     text: str
     bold: bool = False
     colour: str = INK
     indent: float = 0.0
+    continues: bool = False
 
 
 def record_pages(report: RecordReport, about: str) -> list[Figure]:
@@ -69,9 +71,11 @@ def record_pages(report: RecordReport, about: str) -> list[Figure]:
     """
     page = _Page(report)
     page.full_width(_header_lines(report))
-    columns = _columns([_finding_lines(report), _other_lines(report)])
-    n_lines = int((page.y - FOOT - MIN_ECG) / PITCH) - 3
-    rest = page.two_columns(columns, n_lines)
+    next_page = 2 + (report.measurements is not None)
+    columns = _columns([_finding_lines(report), _other_lines(report, next_page)])
+    n_note = len(wrapped(Line(report.word_note()), WIDTH - 2 * EDGE))
+    n_lines = int((page.y - FOOT - MIN_ECG) / PITCH) - n_note - 1
+    rest = page.two_columns(page.balanced(columns, n_lines), n_lines, next_page)
     page.full_width([Line(report.word_note(), colour=MUTED)])
     page.ecg()
     pages = [page]
@@ -81,7 +85,7 @@ def record_pages(report: RecordReport, about: str) -> list[Figure]:
     while left:
         page = _Page(report)
         n_lines = int((page.y - FOOT) / PITCH)
-        left = page.two_columns([left[:n_lines], left[n_lines:]], n_lines)
+        left = page.two_columns([left[:n_lines], left[n_lines:]], n_lines, len(pages) + 2)
         pages.append(page)
     for code, marked in report.marks.items():
         page = _Page(report)
@@ -140,20 +144,38 @@ class _Page:
         parts = [part for line in lines for part in wrapped(line, WIDTH - 2 * EDGE)]
         self.y = self.lines(parts, EDGE) - 1.5
 
-    def two_columns(self, columns: Sequence[Sequence[Line]], n_lines: int) -> list[Line]:
-        """Write two columns of ``n_lines`` at most; return the lines that are left."""
+    def balanced(self, columns: Sequence[list[Line]], n_lines: int) -> list[list[Line]]:
+        """Return two columns with the end of the first one in the second one, if it fits there."""
+        first, second = columns
+        shown, left = _divided(first, n_lines)
+        moved = [*self._continued(shown, left), *left] if left else []
+        return [shown, [*moved, *second]] if len(moved) + len(second) <= n_lines else [*columns]
+
+    def two_columns(
+        self, columns: Sequence[Sequence[Line]], n_lines: int, next_page: int
+    ) -> list[Line]:
+        """Write two columns of ``n_lines`` at most; return the lines for the next page."""
         rest: list[Line] = []
         y = self.y
         for i, column in enumerate(columns):
             x = EDGE + i * (COLUMN_WIDTH + COLUMN_GAP)
             shown = list(column)
             if len(shown) > n_lines:
-                shown, left = shown[: n_lines - 1], shown[n_lines - 1 :]
-                shown.append(Line(self._("continued on the next page"), colour=MUTED))
-                rest += left
+                shown, left = _divided(shown, n_lines - 1)
+                text = self._("continued on page %(page)d") % {"page": next_page}
+                rest += [*self._continued(shown, left), *left]
+                shown.append(Line(text, colour=MUTED))
             y = min(y, self.lines(shown, x))
         self.y = y - 2.0
         return rest
+
+    def _continued(self, shown: Sequence[Line], left: Sequence[Line]) -> list[Line]:
+        """Return the heading of what is left, if it is among the lines that are shown."""
+        titles = [line for line in shown if line.bold]
+        if not titles or left[0].bold or not left[0].indent:
+            return []
+        text = self._("%(title)s (continued)") % {"title": titles[-1].text}
+        return wrapped(titles[-1]._replace(text=text), COLUMN_WIDTH)
 
     def ecg(self, marked: ArrayLike | None = None) -> None:
         """Draw the ECG in the rest of the page, at its true size."""
@@ -176,11 +198,11 @@ class _Page:
     def table(self, rows: Sequence[Sequence[str]], columns: Sequence[float]) -> None:
         """Write rows with columns at these distances from the left edge; the last is wrapped."""
         for row in rows:
-            bold = row is rows[0]
-            last = wrapped(Line(row[-1], bold), WIDTH - 2 * EDGE - columns[-1])
+            bold, x_last = row is rows[0], columns[len(row) - 1]
+            last = wrapped(Line(row[-1], bold), WIDTH - 2 * EDGE - x_last)
             for text, x in zip(row[:-1], columns, strict=False):
                 self._text(EDGE + x, self.y - PITCH, Line(text, bold))
-            self.y = self.lines(last, EDGE + columns[-1])
+            self.y = self.lines(last, EDGE + x_last)
         self.y -= 2.0
 
     def finished(self, about: str, number: int, n_pages: int) -> Figure:
@@ -215,14 +237,27 @@ def _measurement_page(report: RecordReport) -> _Page:
         place = (EDGE - MARGIN) / WIDTH, bottom / HEIGHT, width / WIDTH, height / HEIGHT
         figure.axes[0].set_position(place)
     rows = report.measured()
-    named = [
-        (row.name, row.device, f"{row.value}: {row.reason}" if row.reason else row.value)
-        for row in rows
-    ]
-    has_device = any(row.device for row in rows)
-    heading = (_("Measurement"), _("device") if has_device else "", _("this program"))
-    page.table([heading, *named], [left, left + 46.0, left + (68.0 if has_device else 46.0)])
+    lines: list[tuple[str, ...]] = [(_("Measurement"), _("this program"))]
+    if any(row.device for row in rows):
+        lines = [(*lines[0], _("device"))]
+    for row in rows:
+        if row.device:
+            lines.append((row.name, row.value, row.device))
+            lines += [("", row.reason)] if row.reason else []
+        else:
+            text = f"{row.value}{_(': ')}{row.reason}" if row.reason else row.value
+            lines.append((row.name, text))
+    page.table(lines, [left, left + 46.0, left + 76.0])
     return page
+
+
+def _divided(lines: Sequence[Line], n_lines: int) -> tuple[list[Line], list[Line]]:
+    """Return the first lines and the rest: no text is divided, no heading without what follows."""
+    n = n_lines
+    while 0 < n < len(lines) and (lines[n].continues or lines[n - 1].bold):
+        n -= 1
+    n = n or n_lines  # one text that is longer than the page
+    return list(lines[:n]), list(lines[n:])
 
 
 def _columns(columns: Iterable[Iterable[Line]]) -> list[list[Line]]:
@@ -238,18 +273,17 @@ def _header_lines(report: RecordReport) -> list[Line]:
     if of_device := [f"{row.name} {row.device}" for row in report.measured() if row.device]:
         lines.append(Line(f"{_('Measured by the device:')} {_one_line(of_device)}"))
     return lines + [
-        Line(f"{_('Warning')}: {sentence}", colour=WARN) for sentence in report.warnings
+        Line(f"{_('Warning')}{_(': ')}{sentence}", colour=WARN) for sentence in report.warnings
     ]
 
 
 def _finding_lines(report: RecordReport) -> list[Line]:
     """Return what is reported with its probability, and the alternatives."""
     _ = translator(report.language)
-    lines = [
-        Line(_("Reported") if report.reported() else _("None of the findings is reported"), True)
-    ]
+    heading = _("Reported (at or above the threshold of the finding)")
+    lines = [Line(heading if report.reported() else _("None of the findings is reported"), True)]
     for finding in report.reported():
-        lines.append(Line(_in_words(finding, _), indent=INDENT))
+        lines.append(Line(_in_words(finding, _) + _threshold(finding, _), indent=INDENT))
         lines += [
             Line(f"{_('or')} {_in_words(other, _)}", colour=MUTED, indent=2 * INDENT)
             for other in report.alternatives(finding.code)
@@ -257,18 +291,20 @@ def _finding_lines(report: RecordReport) -> list[Line]:
     return lines
 
 
-def _other_lines(report: RecordReport) -> list[Line]:
+def _other_lines(report: RecordReport, next_page: int) -> list[Line]:
     """Return what is not excluded, and how much cannot be assessed."""
     _ = translator(report.language)
-    lines = []
-    if report.not_excluded():
-        lines.append(Line(_("Not reported, but not excluded"), True))
+    heading = _("Not reported, but not excluded")
+    lines = [Line(heading if report.not_excluded() else f"{heading}{_(': ')}{_('none')}", True)]
     for finding in report.not_excluded():
         tag = f"  [{_('time-critical')}]" if finding.code in report.critical else ""
         lines.append(Line(_in_words(finding, _) + tag, indent=INDENT))
+    if text := report.unlikely_critical_text():
+        lines.append(Line(text))
     if report.not_assessable:
-        text = _("Not assessable in these leads: %(n)d findings, see the next page")
-        lines.append(Line(text % {"n": len(report.not_assessable)}, colour=MUTED))
+        text = _("Not assessable in these leads: %(n)d findings, listed from page %(page)d on")
+        text %= {"n": len(report.not_assessable), "page": next_page}
+        lines.append(Line(text, colour=MUTED))
     if report.device.statements:
         lines.append(Line(report.device_heading(), True))
         lines += [Line(text, indent=INDENT) for text in report.device.statements]
@@ -291,12 +327,20 @@ def _more_lines(report: RecordReport) -> list[Line]:
 
 def _one_line(texts: Iterable[str]) -> str:
     """Join texts, none of which is broken at the end of a line."""
-    return "   ".join(text.replace(" ", "\xa0") for text in texts)
+    return " · ".join(text.replace(" ", "\xa0") for text in texts)
 
 
 def _in_words(finding: Finding, _: Translate) -> str:
-    words = f"{_(finding.likelihood)}, {percent(finding.probability)}"
-    return f"{finding.name} ({finding.code}): {words}"
+    words = f"{_(finding.likelihood)}{_(', ')}{percent(finding.probability)}"
+    return f"{with_code(finding.name, finding.code)}{_(': ')}{words}"
+
+
+def _threshold(finding: Finding, _: Translate) -> str:
+    """Return from which probability a finding is reported, if its own is low."""
+    if finding.probability >= LIKELIHOODS["possible"]:
+        return ""
+    text = _("reported from %(threshold)s") % {"threshold": percent(finding.threshold)}
+    return f" ({text})".replace(" ", "\xa0").replace("\xa0", " ", 1)
 
 
 @functools.lru_cache(8192)
@@ -316,7 +360,9 @@ def wrapped(line: Line, width: float) -> list[Line]:
         longer = current.text + piece if current.text else piece.lstrip()
         if current.text and text_width(longer, SIZE, line.bold) > width - current.indent:
             parts.append(current)
-            current = line._replace(text=piece.lstrip(), indent=line.indent + INDENT)
+            current = line._replace(
+                text=piece.lstrip(), indent=line.indent + INDENT, continues=True
+            )
         else:
             current = current._replace(text=longer)
     parts.append(current)

@@ -18,6 +18,7 @@ from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.metrics.likelihood import percent, scale_in_words
 from ecg_siglip.readers.identity import DEVICE_NAMES, DeviceResults, Identity
 from ecg_siglip.reporting.ecg_plot import ecg_figure
+from ecg_siglip.reporting.record_texts import as_recorded, with_code
 from ecg_siglip.signals.measurements import (
     NAMES,
     PER_LEAD,
@@ -30,6 +31,7 @@ from ecg_siglip.signals.preprocessing import from_int16
 
 PRINTED = tuple(name for name in UNITS if name != "rr_sd")  # on one line
 OF_DEVICE = {"qtc": "QTc, formula not stated"}
+LEAD_ROWS = {name: "Q/S" if name == "s" else NAMES[name] for name in PER_LEAD}
 UNIT_TEXT = {"degrees": "°", "1/min": "/min", "ms": " ms"}
 N_SHOWN = 12  # findings with a bar, if fewer are reported or not excluded
 
@@ -106,9 +108,31 @@ class RecordReport:
         return _likeliest_first(finding for finding in self.findings if finding.present)
 
     def not_excluded(self) -> list[Finding]:
-        """Return the findings that are not excluded, critical ones first, then the likeliest."""
-        listed = _likeliest_first(finding for finding in self.findings if finding.not_excluded)
-        return sorted(listed, key=lambda finding: finding.code not in self.critical)
+        """Return the findings that are not excluded, the likeliest first."""
+        unlikely = self.unlikely_critical()
+        return _likeliest_first(
+            finding for finding in self.findings if finding.not_excluded and finding not in unlikely
+        )
+
+    def unlikely_critical(self) -> list[Finding]:
+        """Return the critical findings that are not excluded only because they are critical."""
+        return _likeliest_first(
+            finding
+            for finding in self.findings
+            if finding.not_excluded
+            and finding.code in self.critical
+            and finding.probability < NOT_EXCLUDED
+        )
+
+    def unlikely_critical_text(self) -> str:
+        """Return these findings on one line; empty if there is none."""
+        _ = translator(self.language)
+        listed = [
+            f"{with_code(finding.name, finding.code)} {percent(finding.probability)}"
+            for finding in self.unlikely_critical()
+        ]
+        heading = _("Time-critical and very unlikely, not excluded")
+        return f"{heading}{_(': ')}{_(', ').join(listed)}" if listed else ""
 
     def alternatives(self, code: str) -> list[Finding]:
         """Return the findings that a finding is reported in place of, the likeliest first."""
@@ -117,9 +141,10 @@ class RecordReport:
     def groups(self) -> list[tuple[str, list[Finding]]]:
         """Return all that is reported, all that is not excluded, and the likeliest others.
 
-        Alternatives of a reported finding are shown with it. Groups without a finding are left out.
+        Alternatives of a reported finding are shown with it. Groups without a finding are left out,
+        except what is not excluded. What ``unlikely_critical`` returns is in none of them.
         """
-        first = [*self.reported(), *self.not_excluded()]
+        first = [*self.reported(), *self.not_excluded(), *self.unlikely_critical()]
         others = _likeliest_first(
             finding
             for finding in self.findings
@@ -131,19 +156,24 @@ class RecordReport:
             _("Not reported, but not excluded"): self.not_excluded(),
             _("Not reported"): others[: max(0, N_SHOWN - len(first))],
         }
-        return [(title, findings) for title, findings in groups.items() if findings]
+        always = _("Not reported, but not excluded")
+        return [(title, shown) for title, shown in groups.items() if shown or title == always]
 
     def measured(self) -> list[MeasuredRow]:
         """Return the measurements that have no lead, with those of the device."""
         _, sentence = translator(self.language), translations(self.language).sentence
         of_device = {
-            each.name: f"{each.value:g}{UNIT_TEXT[each.unit]}" for each in self.device.measurements
+            each.name: f"{each.value:g}{_(UNIT_TEXT[each.unit])}"
+            for each in self.device.measurements
         }
-        rows = []
+        rows: list[MeasuredRow] = []
+        last_reason = ""
         for name in UNITS if self.measurements is not None else ():
             one: Measurement = getattr(self.measurements, name)
-            value, reason = value_text(one, _), sentence(one.reason)
-            rows.append(MeasuredRow(_(NAMES[name]), value, reason, of_device.pop(name, "")))
+            repeats = bool(one.reason) and one.reason == last_reason
+            reason, last_reason = _("as above") if repeats else sentence(one.reason), one.reason
+            device = of_device.pop(name, "")
+            rows.append(MeasuredRow(_(NAMES[name]), value_text(one, _), reason, device))
         return rows + [
             MeasuredRow(_(OF_DEVICE.get(name, DEVICE_NAMES[name])), "", "", value)
             for name, value in of_device.items()
@@ -168,7 +198,7 @@ class RecordReport:
             _("Recorded"): who.recorded_at.replace("T", " "),
             _("Device"): " ".join(filter(None, (who.device(), who.software, who.serial_number))),
         }
-        return [f"{label}: {value}" for label, value in labelled.items() if value]
+        return [f"{label}{_(': ')}{value}" for label, value in labelled.items() if value]
 
     def measurement_texts(self) -> list[str]:
         """Return name and value of each measurement, as on the print of an electrocardiograph."""
@@ -187,8 +217,8 @@ class RecordReport:
         assert self.measurements is not None
         text = translator(self.language)(
             "Measured by a program, for research, on the median of %(n)d beats. ±: standard error; "
-            "of the heart rate: interquartile range over the beats. S: the deepest Q or S. Dashed "
-            "lines: onset of P, onset and end of QRS, end of T, where they are measurable."
+            "of the heart rate: interquartile range over the beats. Q/S: the deeper of Q and S. "
+            "Dashed lines: onset of P, onset and end of QRS, end of T, where they are measurable."
         )
         return text % {"n": self.measurements.n_beats}
 
@@ -198,8 +228,9 @@ class RecordReport:
         text = _(
             "Reported: the probability reaches the threshold of that finding, which is low for "
             "rare findings. Not excluded: from %(listed)d %%, time-critical findings from "
-            "%(critical)d %%. The word depends on the probability alone: %(scale)s. In brackets: "
-            "the code of the finding."
+            "%(critical)d %%. The word depends on the probability alone: %(scale)s. Of all "
+            "findings with 70 %%, seven in ten are present, in records like those of the training "
+            "data. Percentages are rounded down. In brackets: the code of the finding."
         )
         levels = {"listed": round(100 * NOT_EXCLUDED), "critical": round(100 * CRITICAL)}
         return text % {"scale": scale_in_words(_), **levels}
@@ -219,7 +250,10 @@ class RecordReport:
         _ = translator(self.language)
         named = {name: getattr(self.measurements, name).values() for name in PER_LEAD}
         return [
-            (_(NAMES[name]), ["–" if one.value is None else f"{one.value:z.2f}" for one in values])
+            (
+                _(LEAD_ROWS[name]),
+                ["–" if one.value is None else f"{one.value:z.2f}" for one in values],
+            )
             for name, values in named.items()
         ]
 
@@ -230,8 +264,8 @@ class RecordReport:
     def support_text(self, code: str) -> str:
         """Return what the marks of a finding are."""
         name = next(finding.name for finding in self.findings if finding.code == code)
-        text = translator(self.language)("Samples that support %(name)s (%(code)s)")
-        return text % {"name": name, "code": code}
+        text = translator(self.language)("Samples that support %(finding)s")
+        return text % {"finding": with_code(name, code)}
 
     def share(self, code: str) -> str:
         """Return the share of the record in which a finding is present."""
@@ -324,55 +358,6 @@ def _tune_scores(predictor: Predictor, prediction: Prediction) -> Mapping[str, f
     return predictor.artifact.provenance.tune_scores if is_used else {}
 
 
-def as_recorded(identity: Identity, language: str = ENGLISH) -> str:
-    """Return that a signal is drawn as recorded, with the filters that the device applied."""
-    _ = translator(language)
-    filters = {
-        _("high-pass"): identity.high_pass,
-        _("low-pass"): identity.low_pass,
-        _("notch"): identity.notch,
-    }
-    stated = [f"{name} {value}" for name, value in filters.items() if value]
-    of_device = [_("filtered by the device:") + " " + ", ".join(stated)] if stated else []
-    return ", ".join([_("as recorded"), *of_device])
-
-
-def operating_point(
-    rule: str, language: str = ENGLISH, scores: Mapping[str, float | None] | None = None
-) -> str:
-    """Return what a threshold rule aims at, in words, or what it reached on the tuning fold.
-
-    Parameters
-    ----------
-    rule : str
-    language : str
-    scores : mapping of str to float or None, optional
-        Of the tuning fold, with ``<rule>/micro_sensitivity`` and ``<rule>/micro_precision``.
-
-    Examples
-    --------
-    >>> operating_point("sensitivity_0.9")
-    'Screening: aims to find 90 % of each finding'
-    """
-    _ = translator(language)
-    kind, _underscore, level = rule.rpartition("_")
-    aims = {
-        "sensitivity": (_("Screening"), _("aims to find %(target)s of each finding")),
-        "precision": (_("Confirm"), _("aims to be right in %(target)s of the reported findings")),
-    }
-    balanced = (_("Balanced"), _("weighs missed and false findings equally"))
-    point, aim = aims.get(kind, balanced)
-    reached = [(scores or {}).get(f"{rule}/micro_{name}") for name in ("sensitivity", "precision")]
-    if None not in reached:
-        found, right = (percent(value) for value in reached if value is not None)
-        text = _(
-            "%(point)s: on the tuning fold, it finds %(found)s of the findings, and %(right)s of "
-            "those reported are right"
-        )
-        return text % {"point": point, "found": found, "right": right}
-    return f"{point}: {aim % {'target': percent(float(level))} if kind in aims else aim}"
-
-
 def value_text(one: Measurement, _: Translate = str, with_spread: bool = True) -> str:
     """Return a measurement with its unit, or that it is not measurable."""
     if one.value is None:
@@ -380,7 +365,7 @@ def value_text(one: Measurement, _: Translate = str, with_spread: bool = True) -
     spread = ""
     if with_spread and one.spread is not None:
         spread = f" ± {shown_spread(one.spread, one.unit)}"
-    return f"{one.value:z.0f}{spread}{UNIT_TEXT[one.unit]}"
+    return f"{one.value:z.0f}{spread}{_(UNIT_TEXT[one.unit])}"
 
 
 def at_samples(marks: np.ndarray, marks_fs: float, signal: np.ndarray, fs: float) -> np.ndarray:

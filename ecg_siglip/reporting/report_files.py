@@ -12,7 +12,8 @@ from ecg_siglip.reporting.fonts import FONTS, font_family, with_all_letters
 from ecg_siglip.reporting.html import inline_figure, load_template
 from ecg_siglip.reporting.median_beat_plot import median_beat_figure
 from ecg_siglip.reporting.record_page import record_pages
-from ecg_siglip.reporting.record_report import RecordReport, operating_point, report_figure
+from ecg_siglip.reporting.record_report import RecordReport, report_figure
+from ecg_siglip.reporting.record_texts import model_text, operating_point
 
 SUFFIXES = (".html", ".pdf", ".png")
 PICTURE_DPI = 150
@@ -76,7 +77,8 @@ def write_record_reports(
     path = Path(path)
     language = reports[0].language
     rule = operating_point(rule, language, reports[0].tune_scores)
-    about = translator(language)("Model %(model)s. Operating point: %(rule)s.")
+    model = model_text(model, language)
+    about = translator(language)("%(model)s. Operating point: %(rule)s.")
     about %= {"model": model, "rule": rule}
     with replace_file(path) as partial:
         if path.suffix.lower() == ".pdf":

@@ -20,7 +20,8 @@ from ecg_siglip.inference.prediction import Prediction
 from ecg_siglip.metrics.decision_rules import OPERATING_POINTS
 from ecg_siglip.readers.file_format import is_picture
 from ecg_siglip.reporting.html import load_template
-from ecg_siglip.reporting.record_report import RecordReport, operating_point, value_text
+from ecg_siglip.reporting.record_report import RecordReport, value_text
+from ecg_siglip.reporting.record_texts import model_text, operating_point, with_code
 from ecg_siglip.serving.file_settings import (
     decision_settings,
     request_settings,
@@ -131,7 +132,8 @@ class WebHandlers:
     def head(self) -> str:
         """Return the title with the name of the model and the links to other languages."""
         provenance = self.service.predictor.artifact.provenance
-        return str(self.html.head(self.service.model, provenance, LANGUAGE_NAMES))
+        model = model_text(self.service.model, self.language)
+        return str(self.html.head(model, provenance, LANGUAGE_NAMES))
 
     def point_choices(self) -> list[tuple[str, str]]:
         """Return the operating points, each in words, and by name."""
@@ -266,7 +268,7 @@ class WebHandlers:
     def _view(self, prediction: Prediction, settings: config.PredictConfig) -> EcgView:
         _ = self.translate
         ordered = sorted(prediction.findings, key=lambda f: (not f.present, -f.probability))
-        choices = [(_("nothing"), "")] + [(f"{f.name} ({f.code})", f.code) for f in ordered]
+        choices = [(_("nothing"), "")] + [(with_code(f.name, f.code), f.code) for f in ordered]
         explained = [f.code for f in ordered if f.present and f.code not in NOT_EXPLAINED_FIRST]
         report = self._run(lambda: self._report(prediction))
         beat = self._run(lambda: self.service.draw_median_beat(prediction, self.language))

@@ -108,7 +108,8 @@ def test_of_a_long_signal_the_first_10_s_are_drawn_with_a_note():
 
 def test_what_is_written_is_in_the_language():
     figure = ecg_figure(signal(), 100, language="de")
-    assert {"V1: kein Signal", "Für die Forschung, nicht für die Diagnose"} <= set(texts(figure))
+    written = set(texts(figure))
+    assert {"V1: kein Signal", "Nur für Forschungszwecke, nicht zur Diagnosestellung"} <= written
 
 
 def test_rows_show_5_s_of_each_lead_and_the_rest_of_lead_ii_to_scale():

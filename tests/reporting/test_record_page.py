@@ -47,6 +47,11 @@ def test_all_findings_are_printed_on_as_many_pages_as_they_need(example):
     pages = record_pages(report, "model m")
     written = "\n".join(text for page in pages for text in texts(page))
     assert len(pages) > 1
+    first, second = texts(pages[0]), texts(pages[1])
+    assert first.count("continued on page 2") == 2
+    assert "Not assessable in these leads: 1 findings, listed from page 2 on" in written
+    for title in ("Reported (at or above", "Not reported, but not excluded"):
+        assert any(each.startswith(title) and "(continued)" in each for each in second), title
     for finding in many:
         assert f"({finding.code}):" in written, finding.code
     for text in ("Posterior infarction", "Warning: noise in V1", f"1 / {len(pages)}"):
@@ -60,14 +65,18 @@ def test_words_and_alternatives_are_printed_with_the_probability(example):
     findings = [
         Finding("CRBBB", "Complete block", 0.7, 0.5, True),
         Finding("IRBBB", "Incomplete block", 0.4, 0.2, False, alternative_to="CRBBB"),
+        Finding("RARE", "Rare finding", 0.132, 0.12, True),
         Finding("3AVB", "Third degree AV block", 0.02, 0.5, False, not_excluded=True),
     ]
     report = dataclasses.replace(example, findings=findings, critical=["3AVB"])
     written = texts(record_pages(report, "model m")[0])
     for text in (
+        "Reported (at or above the threshold of the finding)",
         "Complete block (CRBBB): likely, 70 %",
+        "Rare finding (RARE): unlikely, 13 % (reported from 12 %)",
+        "Not reported, but not excluded: none",
         "or Incomplete block (IRBBB): possible, 40 %",
-        "Third degree AV block (3AVB): very unlikely, 2 %  [time-critical]",
+        "Time-critical and very unlikely, not excluded: Third degree AV block (3AVB) 2 %",
     ):
         assert text in written, text
     nothing = dataclasses.replace(example, findings=[])
@@ -95,3 +104,22 @@ def test_a_model_of_simulated_ecgs_has_a_banner_on_each_page(example):
     assert len(pages) == 2
     for page in pages:
         assert "Trained on simulated ECGs: not for real ones" in texts(page)
+
+
+def test_findings_beyond_the_first_column_go_on_in_the_second_if_they_fit(example):
+    many = [Finding(f"C{i}", "some finding", 0.7, 0.5, True) for i in range(22)]
+    written = texts(*record_pages(dataclasses.replace(example, findings=many), "m"))
+    title = "Reported (at or above the threshold of the finding)"
+    assert written.count(title) == written.count(f"{title} (continued)") == 1
+    assert "Not reported, but not excluded: none" in written
+
+
+def test_no_finding_is_divided_between_columns_or_pages(example):
+    many = [Finding(f"C{i}", f"n{i} " + "some finding " * 6, 0.7, 0.5, True) for i in range(70)]
+    for n in (11, 12, 70):
+        pages = record_pages(dataclasses.replace(example, findings=many[:n]), "m")
+        for page in pages:
+            written = texts(page)
+            for i, text in enumerate(written):
+                if text.startswith("n") and "some" in text:
+                    assert written[i + 1].startswith(("some", "finding", "(C")), written[i : i + 2]

@@ -13,12 +13,11 @@ from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.readers.identity import DeviceMeasurement, DeviceResults, Identity
 from ecg_siglip.reporting.record_report import (
     RecordReport,
-    as_recorded,
     at_samples,
     make_record_report,
     mark_strength,
-    operating_point,
 )
+from ecg_siglip.reporting.record_texts import as_recorded, operating_point
 from ecg_siglip.signals.leads import LEADS
 from ecg_siglip.signals.measurements import measure_ecg
 
@@ -35,8 +34,9 @@ def example():
 
 
 def test_findings_that_are_present_come_first_then_the_likeliest_others(example):
-    (reported, present), (other, likeliest) = example.groups()
+    (reported, present), (listed, none), (other, likeliest) = example.groups()
     assert (reported, other) == ("Reported", "Not reported")
+    assert (listed, none) == ("Not reported, but not excluded", [])
     assert [f.code for f in present[:2]] == ["C29", "C28"]
     assert all(f.present for f in present) and len(present) == 10
     assert [f.code for f in likeliest] == ["C19", "C18"]
@@ -48,6 +48,18 @@ def test_all_that_is_present_or_not_excluded_is_shown(example):
     report = RecordReport("r", example.signal, 100.0, [*example.findings, *many])
     groups = {title: len(findings) for title, findings in report.groups()}
     assert groups == {"Reported": 30, "Not reported, but not excluded": 7}
+
+
+def test_what_is_not_excluded_is_in_the_order_of_its_probability(example):
+    def listed(code, probability):
+        return Finding(code, code, probability, 0.9, False, not_excluded=True)
+
+    findings = [listed("A", 0.01), listed("B", 0.07), listed("C", 0.3), listed("D", 0.02)]
+    findings += [listed("E", 0.03)]
+    report = dataclasses.replace(example, findings=findings, critical=["A", "B", "D"])
+    assert [f.code for f in report.not_excluded()] == ["C", "B", "E"]
+    expected = "Time-critical and very unlikely, not excluded: D (D) 2 %, A (A) 1 %"
+    assert report.unlikely_critical_text() == expected
 
 
 def test_marks_are_where_the_attribution_is_positive():
@@ -86,9 +98,10 @@ def test_a_report_is_titled_by_the_name_of_the_record_without_its_folders(exampl
 
 def test_the_operating_point_is_described_by_what_it_reached_or_aims_at():
     assert operating_point("precision_0.8") == (
-        "Confirm: aims to be right in 80 % of the reported findings"
+        "Confirm (aims to be right in 80 % of the reported findings)"
     )
-    assert operating_point("expected_f1") == "Balanced: weighs missed and false findings equally"
+    compromise = "thresholds chosen per finding as a compromise between missed and false findings"
+    assert operating_point("expected_f1") == f"Balanced ({compromise})"
     scores = {"expected_f1/micro_sensitivity": 0.714, "expected_f1/micro_precision": 0.6}
     reached = operating_point("expected_f1", "en", scores)
     assert "finds 71 % of the findings, and 60 % of those reported are right" in reached
@@ -120,3 +133,15 @@ def test_measurements_of_the_device_are_next_to_ours_and_never_in_their_place(ex
     assert (rows["RR"].value, rows["RR"].device) == ("", "1000 ms")
     only = dataclasses.replace(report, measurements=None).measured()
     assert [row.device for row in only] == ["150 ms", "1000 ms"]
+
+
+def test_a_reason_is_given_once_for_the_measurements_in_a_row_that_share_it(example):
+    measured = measure_ecg(np.zeros((12, 10 * FS)), FS, LEADS)
+    rows = dataclasses.replace(example, measurements=measured).measured()
+    reasons = [row.reason for row in rows]
+    assert len(set(reasons)) == 2 and reasons[1:] == ["as above"] * (len(rows) - 1)
+
+
+def test_amplitudes_are_of_r_of_the_deeper_of_q_and_s_and_of_st(example):
+    report = dataclasses.replace(example, measurements=measure_ecg(beats(), FS, LEADS))
+    assert [name for name, _ in report.measured_leads()] == ["R", "Q/S", "ST at J + 60 ms"]

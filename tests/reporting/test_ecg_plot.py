@@ -94,7 +94,7 @@ def test_a_gap_in_the_recording_is_a_gap_on_paper():
     figure = ecg_figure(signal, 100)
     (v1,) = traces(figure, "V1")
     assert np.isnan(v1.get_ydata()).sum() == 50 and np.isfinite(v1.get_ydata()).sum() == 201
-    assert not traces(figure, "V6") and "V6: no signal" in texts(figure)
+    assert not traces(figure, "V6") and "V6: not recorded" in texts(figure)
 
 
 def test_of_a_long_signal_the_first_10_s_are_drawn_with_a_note():
@@ -102,7 +102,7 @@ def test_of_a_long_signal_the_first_10_s_are_drawn_with_a_note():
     figure = ecg_figure(signal, 100, "Record 7", content="as recorded")
     rhythm = max(traces(figure, "II"), key=lambda line: len(line.get_xdata()))
     assert len(rhythm.get_xdata()) == 1000
-    note = "25 mm/s, 10 mm/mV, 100 Hz, 0–10 s / 30 s, as recorded"
+    note = "1 large square = 0.2 s, 0.5 mV; 100 Hz, 0–10 s / 30 s, as recorded"
     assert {note, "Record 7", "For research, not for diagnosis"} <= set(texts(figure))
 
 

@@ -54,7 +54,7 @@ def test_a_lead_without_a_signal_is_named_and_not_drawn():
     figure = median_beat_figure(one)
     assert lines(figure, "beat-I") and not lines(figure, "beat-II")
     texts = {text.get_text() for text in figure.axes[0].texts}
-    assert {"I", "II: no signal", "V6: no signal"} <= texts
+    assert {"I", "II: not measured", "V6: not measured"} <= texts
 
 
 def test_traces_do_not_overlap_up_to_usual_amplitudes():

@@ -37,6 +37,7 @@ MOST = 45.0
 NAME_SIZE = {"standard": 9.0, "rows": 13.0}  # of a lead, pt; rows are shown at two thirds
 # Usual place of the name of a lead, from the start of its trace; and how far it may move right, mm.
 NAME_PLACE, NAME_RIGHT = (1.0, 6.5), 10.0
+BELOW_PULSE = 4.3  # from the foot of the pulse down to the name of a row, mm
 
 INK, MUTED = "#1f2933", "#5f6c7a"
 PAPER, FINE, COARSE = "#fffaf8", "#f8d9d4", "#eba79e"
@@ -230,9 +231,12 @@ class EcgStrips:
         """Write the name of a lead where no trace runs, nearer to its own row than to others."""
         lack, size = self._lack(trace), NAME_SIZE[self.layout]
         name = f"{trace.name}: {lack}" if lack else trace.name
-        up = max(self.spacing[row] * (0.55 if row else 0.9) - NAME_PLACE[1], 0.0)
-        most = NAME_RIGHT, up, NAME_PLACE[1] + 0.4 * self.spacing[row + 1]
-        usual = start[0] + NAME_PLACE[0], start[1] + NAME_PLACE[1]
+        if self.layout == "rows":  # below the pulse, where it is nearest to its own row
+            usual, most = (start[0] - PULSE_WIDTH + 0.2, start[1] - BELOW_PULSE), (0.0, 0.0, 2.5)
+        else:
+            up = max(self.spacing[row] * (0.55 if row else 0.9) - NAME_PLACE[1], 0.0)
+            usual = start[0] + NAME_PLACE[0], start[1] + NAME_PLACE[1]
+            most = NAME_RIGHT, up, NAME_PLACE[1] + self.spacing[row + 1] / 4
         place = usual if lack else free_place(name, size, usual, most, drawn)
         ax.text(*place, name, fontsize=size, fontweight="bold", color=INK, zorder=4)
 
@@ -366,7 +370,7 @@ def draw_pulse(ax: Axes, left: float, baseline: float, enlarged: float = 1.0) ->
     """Draw the calibration pulse of 1 mV at the start of a row."""
     x = left + np.array([1.5, 2.5, 2.5, 7.5, 7.5, 8.5])
     y = baseline + enlarged * PULSE_HEIGHT * np.array([0, 0, 1, 1, 0, 0])
-    ax.plot(x, y, color=TRACE, lw=0.9, zorder=3, solid_joinstyle="miter")
+    ax.plot(x, y, color=TRACE, lw=0.9, zorder=3, solid_joinstyle="miter", gid="pulse")
 
 
 def _draw_marks(ax: Axes, lead: str, x: NDArray, y: NDArray, strength: NDArray) -> None:

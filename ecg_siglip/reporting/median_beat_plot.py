@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from ecg_siglip.core.translation import ENGLISH, translator
 from ecg_siglip.reporting.ecg_plot import (
+    FOOTER,
     INK,
     LAYOUT,
     MARK,
@@ -31,7 +32,7 @@ ORDER = {
     "standard": LAYOUT,
     "rows": (("I", "V1"), ("II", "V2"), ("III", "V3"), ("aVR", "V4"), ("aVL", "V5"), ("aVF", "V6")),
 }
-MAX_MM = {"standard": 125.0, "rows": 300.0}  # height at 10 mm/mV; rows of larger traces overlap
+MAX_MM = {"standard": 125.0, "rows": 200.0}  # height at 10 mm/mV; rows of larger traces overlap
 MIN_GAP_MM = 15.0  # between rows at 10 mm/mV
 EDGE_MM = 3.0  # between traces
 NAME_SIZE, NAME_MM = 9.0, 5.0  # of the name of a lead, pt; its height above the baseline
@@ -97,7 +98,8 @@ def median_beat_figure(
     speed = enlarged * MM_PER_S
     width = 5 * math.ceil(((last - first) / beat.fs * speed + EDGE_MM) / 5)
     spacing = _row_spacing(height, enlarged, layout)
-    figure, ax, paper = draw_paper(width * len(rows[0]), spacing, header=0.0)
+    footer = FOOTER if layout == "standard" else 2 * FOOTER
+    figure, ax, paper = draw_paper(width * len(rows[0]), spacing, header=0.0, footer=footer)
     x = np.arange(last - first) / beat.fs * speed
     marks = [(at - first / beat.fs) * speed for at in beat.marks.values()]
     baselines = paper.top - np.cumsum(spacing[:-1])
@@ -120,8 +122,8 @@ def median_beat_figure(
             name = f"{lead}: {_('not measured')}"
         ax.text(*at, name, **bold)
     median = _("Median of %(n)d beats") % {"n": beat.n_beats}
-    parts = (median, scale_text(on_screen, _, enlarged), note)
-    text = f"{'; ' if on_screen else ', '}".join(part for part in parts if part)
+    between = "\n" if layout == "rows" else "; " if on_screen else ", "
+    text = between.join(part for part in (median, scale_text(on_screen, _, enlarged), note) if part)
     ax.text(paper.left, 2.5, text, fontsize=8, color=MUTED, parse_math=False)
     return figure
 

@@ -12,7 +12,7 @@ MM_PER_PT = 25.4 / 72
 LETTER, CAPITAL = 0.75, 0.73  # width of a bold letter and height of a capital, of the font size
 AROUND = 0.5  # free space around a name, mm
 STEP = 0.5  # between places, mm
-BELOW = 4.0  # a place below the trace counts as if it were so much farther away, mm
+BELOW = 4.0  # so far below the usual place, a place counts as twice as far away, mm
 
 
 def segments(lines: Iterable[tuple[NDArray, NDArray] | NDArray]) -> NDArray[np.float64]:

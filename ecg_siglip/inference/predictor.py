@@ -227,6 +227,7 @@ class Predictor:
         spec["allow_missing_leads"] = allow_missing_leads
         nonflat = nonflat_leads(record.signal, record.leads) if spec["allow_flat"] else []
         leads = tuple(record.leads[i] for i in nonflat)
+        stated = record.leads
         if self.artifact.fewer_leads and nonflat:
             # For a model trained with fewer leads, a lead without signal is a missing lead.
             record = replace(record, signal=record.signal[nonflat], leads=leads)
@@ -242,6 +243,10 @@ class Predictor:
             except ValueError as error:
                 raise ValueError(f"record {record.name}: {error}") from error
         prepared = prepare_record(record, spec)
+        if prepared.recorded is not None:
+            # Drawn as a lead without signal, not as one that was not recorded.
+            lost = available_leads(stated) & np.isnan(prepared.recorded.signal).all(axis=1)
+            prepared.recorded.signal[lost] = 0.0
         return replace(prepared, available=available_leads(leads)) if allow_flat else prepared
 
     def tuning(self, available: np.ndarray) -> Tuning:

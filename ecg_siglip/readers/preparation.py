@@ -22,7 +22,7 @@ class RecordedSignal:
     Attributes
     ----------
     signal : ndarray of shape (12, n_samples), mV
-        NaN where the file marks a sample as invalid; 0 in leads that the record does not have.
+        NaN where the file marks a sample as invalid, and in leads that the record does not have.
     fs : float, Hz
     """
 
@@ -95,8 +95,13 @@ def prepare_record(record: Record, spec: Mapping[str, Any]) -> PreparedRecord:
 
 
 def recorded_signal(record: Record, duration_s: float) -> RecordedSignal:
-    """Return the middle ``duration_s`` of a record, or all of a shorter one, as recorded."""
+    """Return the middle ``duration_s`` of a record, or all of a shorter one, as recorded.
+
+    Leads that the record lacks, and that others do not give, are NaN.
+    """
     ordered = order_leads(record.signal, record.leads, record.name, allow_missing=True)
+    is_absent = ~available_leads(record.leads) & ~ordered.any(axis=1)
+    ordered = np.where(is_absent[:, None], np.nan, ordered)
     n_samples = round(duration_s * record.fs)
     start = max(0, (ordered.shape[1] - n_samples) // 2)
     return RecordedSignal(ordered[:, start : start + n_samples], record.fs)

@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
-from ecg_siglip.core.translation import ENGLISH, translator
+from ecg_siglip.core.translation import ENGLISH, Translate, translator
+from ecg_siglip.reporting.name_places import free_place, segments
 from ecg_siglip.signals.leads import LEADS
 
 LAYOUT = (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6"))
@@ -34,6 +35,9 @@ AFTER = 5.0  # paper behind the traces, mm
 LEAST = {"standard": (15.0, 20.0, 10.0), "rows": (14.0, 15.0, 10.0)}
 MOST = 45.0
 NAME_SIZE = {"standard": 9.0, "rows": 13.0}  # of a lead, pt; rows are shown at two thirds
+# Usual place of the name of a lead, from the start of its trace; and how far it may move right, mm.
+NAME_PLACE, NAME_RIGHT = (1.0, 6.5), 10.0
+BELOW_PULSE = 4.3  # from the foot of the pulse down to the name of a row, mm
 
 INK, MUTED = "#1f2933", "#5f6c7a"
 PAPER, FINE, COARSE = "#fffaf8", "#f8d9d4", "#eba79e"
@@ -76,6 +80,8 @@ def ecg_figure(
 ) -> Figure:
     """Draw a 12-lead ECG on paper, at 25 mm/s and 10 mm/mV when printed at its own size.
 
+    Its scale is written as that of the grid, which is true on a screen of any size as well.
+
     Parameters
     ----------
     signal : array of shape (12, n_samples), mV
@@ -88,7 +94,7 @@ def ecg_figure(
     layout : str
         standard: four columns of 2.5 s above lead II; rows: a row per lead, for narrow screens.
     content : str
-        What is drawn, such as "as recorded": below the paper, after speed, gain and sampling rate.
+        What is drawn, such as "as recorded": below the paper, after scale and sampling rate.
     language : str
         Of what is written on it, see ``core.translation``.
 
@@ -112,7 +118,7 @@ def ecg_figure(
     figure, ax, paper = draw_paper(strips.width_mm, strips.spacing, header, strips.footer)
     strips.draw(ax, paper)
     size = NAME_SIZE[layout] - 1
-    note = ", ".join(part for part in (strips.scale(), content) if part)
+    note = ", ".join(part for part in (strips.scale(on_screen=True), content) if part)
     ax.text(paper.left, paper.bottom - 4.5, note, fontsize=size, color=MUTED)
     warning = _("For research, not for diagnosis")
     ax.text(paper.right, 2.5, warning, fontsize=size, color=MUTED, ha="right")
@@ -169,50 +175,70 @@ class EcgStrips:
         self.width_mm = 5.0 * math.ceil(longest_s * MM_PER_S / 5)
         self.footer = FOOTER if layout == "standard" else 2 * FOOTER
 
-    def scale(self) -> str:
-        """Return speed, gain and sampling rate, and the part of a longer signal."""
-        text = f"{MM_PER_S:g} mm/s, {MM_PER_MV:g} mm/mV, {self.fs:g} Hz"
+    def scale(self, on_screen: bool = False) -> str:
+        """Return speed and gain, sampling rate, and the part of a longer signal."""
+        scale = scale_text(on_screen, self.translate)
+        text = f"{scale}{';' if on_screen else ','} {self.fs:g} Hz"
         drawn_s = self.ecg.shape[1] / self.fs
         return text + (f", 0–{drawn_s:g} s / {self.whole_s:g} s" if self.whole_s > drawn_s else "")
 
     def draw(self, ax: Axes, paper: Paper) -> None:
         """Draw pulses, traces and marks on paper."""
-        baseline = paper.top
-        for row, gap in zip(self.rows, self.spacing[:-1], strict=True):
-            baseline -= gap
+        baselines = paper.top - np.cumsum(self.spacing[:-1])
+        lines = [
+            (trace, self._times(row[0], trace, paper), baseline + self._heights(trace))
+            for row, baseline in zip(self.rows, baselines, strict=True)
+            for trace in row
+        ]
+        drawn = segments((x, y) for _, x, y in lines)
+        for row, baseline in enumerate(baselines.tolist()):
             draw_pulse(ax, paper.left, baseline)
-            for trace in row:
-                samples = np.arange(trace.first, trace.last) - row[0].first
-                x = paper.left + PULSE_WIDTH + samples / self.fs * MM_PER_S
-                self._draw_trace(ax, trace, x, baseline, paper)
-                if trace is not row[0]:
+            for trace, x, y in lines[: len(self.rows[row])]:
+                self._draw_trace(ax, trace, x, y, paper)
+                self._write_name(ax, trace, (float(x[0]), baseline), row, drawn)
+                if trace is not self.rows[row][0]:
                     separator = [baseline - 4, baseline + 4]
                     ax.plot([x[0]] * 2, separator, lw=0.5, **TRACE_STYLE)
+            lines = lines[len(self.rows[row]) :]
 
-    def _draw_trace(
-        self, ax: Axes, trace: Trace, x: NDArray, baseline: float, paper: Paper
-    ) -> None:
-        """Draw a trace with its marks and its lead's name; without a signal only the name."""
-        _, i = self.translate, LEADS.index(trace.lead)
-        part = slice(trace.first, trace.last)
-        y = baseline + self._heights(trace)
+    def _times(self, first: Trace, trace: Trace, paper: Paper) -> NDArray:
+        """Return where the samples of a trace are, mm; its row begins with the first one."""
+        samples = np.arange(trace.first, trace.last) - first.first
+        return paper.left + PULSE_WIDTH + samples / self.fs * MM_PER_S
+
+    def _draw_trace(self, ax: Axes, trace: Trace, x: NDArray, y: NDArray, paper: Paper) -> None:
+        """Draw a trace with its marks, if there is a signal."""
         # A line at zero would be read as asystole.
-        known = self.ecg[i][np.isfinite(self.ecg[i])]
-        is_recorded = bool(len(known)) and np.ptp(known) > 0
-        if is_recorded:
-            _draw_marks(ax, trace.lead, x, y, self.marks[i, part])
-            (line,) = ax.plot(x, y, lw=0.9, gid=f"lead-{trace.lead}", **TRACE_STYLE)
-            line.set_clip_path(paper.area(ax))
-        ax.text(
-            x[0] + 1,
-            baseline + 6.5,
-            trace.name if is_recorded else f"{trace.name}: {_('no signal')}",
-            fontsize=NAME_SIZE[self.layout],
-            fontweight="bold",
-            color=INK,
-            zorder=4,
-            bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.8},
+        if self._lack(trace):
+            return
+        _draw_marks(
+            ax, trace.lead, x, y, self.marks[LEADS.index(trace.lead), trace.first : trace.last]
         )
+        (line,) = ax.plot(x, y, lw=0.9, gid=f"lead-{trace.lead}", **TRACE_STYLE)
+        line.set_clip_path(paper.area(ax))
+
+    def _lack(self, trace: Trace) -> str:
+        """Return what is written in place of a trace; nothing if it has a signal."""
+        _, samples = self.translate, self.ecg[LEADS.index(trace.lead)]
+        known = samples[np.isfinite(samples)]
+        if not len(known):
+            return _("not recorded")
+        return "" if np.ptp(known) > 0 else _("no signal")
+
+    def _write_name(
+        self, ax: Axes, trace: Trace, start: tuple[float, float], row: int, drawn: NDArray
+    ) -> None:
+        """Write the name of a lead where no trace runs, nearer to its own row than to others."""
+        lack, size = self._lack(trace), NAME_SIZE[self.layout]
+        name = f"{trace.name}: {lack}" if lack else trace.name
+        if self.layout == "rows":  # below the pulse, where it is nearest to its own row
+            usual, most = (start[0] - PULSE_WIDTH + 0.2, start[1] - BELOW_PULSE), (0.0, 0.0, 2.5)
+        else:
+            up = max(self.spacing[row] * (0.55 if row else 0.9) - NAME_PLACE[1], 0.0)
+            usual = start[0] + NAME_PLACE[0], start[1] + NAME_PLACE[1]
+            most = NAME_RIGHT, up, NAME_PLACE[1] + self.spacing[row + 1] / 4
+        place = usual if lack else free_place(name, size, usual, most, drawn)
+        ax.text(*place, name, fontsize=size, fontweight="bold", color=INK, zorder=4)
 
     def _heights(self, trace: Trace) -> NDArray:
         """Return the samples of a trace around their median, mm."""
@@ -234,9 +260,14 @@ class EcgStrips:
             float(np.clip(5 * math.ceil(gap / 5), low, MOST))
             for gap, low in zip(gaps, least, strict=True)
         ]
-        while sum(spacing) > max_height and spacing != least:
-            widest = int(np.argmax(np.subtract(spacing, least)))
-            spacing[widest] = max(spacing[widest] - 5, least[widest])
+        # Rows that overlap can be read, traces that are cut off cannot.
+        inner, outer = list(range(1, len(spacing) - 1)), [0, len(spacing) - 1]
+        for part in (inner, outer):
+            while sum(spacing) > max_height and (
+                wide := [i for i in part if spacing[i] > least[i]]
+            ):
+                spare = max(wide, key=lambda i: spacing[i] - gaps[i])
+                spacing[spare] = max(spacing[spare] - 5, least[spare])
         return spacing
 
     def _extent(self, row: Sequence[Trace]) -> tuple[NDArray, NDArray]:
@@ -267,6 +298,14 @@ def _checked(
     if marks.shape != signal.shape or not ((marks >= 0) & (marks <= 1)).all():
         raise ValueError(f"marked: expected numbers from 0 to 1 of shape {signal.shape}")
     return signal, marks
+
+
+def scale_text(on_screen: bool, _: Translate, enlarged: float = 1.0) -> str:
+    """Return the scale of a figure: speed and gain on paper, what a square is on a screen."""
+    if on_screen:
+        square = {"s": f"{5 / MM_PER_S / enlarged:g}", "mv": f"{5 / MM_PER_MV / enlarged:g}"}
+        return _("1 large square = %(s)s s, %(mv)s mV") % square
+    return f"{enlarged * MM_PER_S:g} mm/s, {enlarged * MM_PER_MV:g} mm/mV"
 
 
 def _columns(n_samples: int) -> list[list[Trace]]:
@@ -331,7 +370,7 @@ def draw_pulse(ax: Axes, left: float, baseline: float, enlarged: float = 1.0) ->
     """Draw the calibration pulse of 1 mV at the start of a row."""
     x = left + np.array([1.5, 2.5, 2.5, 7.5, 7.5, 8.5])
     y = baseline + enlarged * PULSE_HEIGHT * np.array([0, 0, 1, 1, 0, 0])
-    ax.plot(x, y, color=TRACE, lw=0.9, zorder=3, solid_joinstyle="miter")
+    ax.plot(x, y, color=TRACE, lw=0.9, zorder=3, solid_joinstyle="miter", gid="pulse")
 
 
 def _draw_marks(ax: Axes, lead: str, x: NDArray, y: NDArray, strength: NDArray) -> None:

@@ -138,10 +138,15 @@ def _figures(
     }
 
 
-def _beat(report: RecordReport) -> dict[str, str] | None:
-    """Return the median beats as an inline image; None if there is none."""
+def _beat(report: RecordReport) -> dict[str, dict[str, str]] | None:
+    """Return the median beats as inline images, by layout; None if there is none."""
     if report.measurements is None or report.measurements.beat is None:
         return None
-    figure = median_beat_figure(report.measurements.beat, language=report.language)
-    alt = translator(report.language)("Median beat of each lead with the marks of its intervals")
-    return inline_figure(figure, "svg", alt)
+    beat, language = report.measurements.beat, report.language
+    alt = translator(language)("Median beat of each lead with the marks of its intervals")
+    return {
+        layout: inline_figure(
+            median_beat_figure(beat, language=language, layout=layout, on_screen=True), "svg", alt
+        )
+        for layout in ("standard", "rows")
+    }

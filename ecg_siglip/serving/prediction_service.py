@@ -198,7 +198,8 @@ class PredictionService:
             return None
         alt = _("Median beat of each lead with the marks of its intervals")
         with with_all_letters():
-            return inline_figure(median_beat_figure(measured.beat, language=language), "png", alt)
+            figure = median_beat_figure(measured.beat, language=language, on_screen=True)
+            return inline_figure(figure, "png", alt)
 
     @cached_property
     def training_records(self) -> RecordFolder | None:

@@ -94,7 +94,7 @@ def test_a_gap_in_the_recording_is_a_gap_on_paper():
     figure = ecg_figure(signal, 100)
     (v1,) = traces(figure, "V1")
     assert np.isnan(v1.get_ydata()).sum() == 50 and np.isfinite(v1.get_ydata()).sum() == 201
-    assert not traces(figure, "V6") and "V6: no signal" in texts(figure)
+    assert not traces(figure, "V6") and "V6: not recorded" in texts(figure)
 
 
 def test_of_a_long_signal_the_first_10_s_are_drawn_with_a_note():
@@ -102,7 +102,7 @@ def test_of_a_long_signal_the_first_10_s_are_drawn_with_a_note():
     figure = ecg_figure(signal, 100, "Record 7", content="as recorded")
     rhythm = max(traces(figure, "II"), key=lambda line: len(line.get_xdata()))
     assert len(rhythm.get_xdata()) == 1000
-    note = "25 mm/s, 10 mm/mV, 100 Hz, 0–10 s / 30 s, as recorded"
+    note = "1 large square = 0.2 s, 0.5 mV; 100 Hz, 0–10 s / 30 s, as recorded"
     assert {note, "Record 7", "For research, not for diagnosis"} <= set(texts(figure))
 
 
@@ -146,3 +146,28 @@ def test_rows_come_closer_on_a_page_that_is_too_small_and_nothing_is_drawn_beyon
 
 def texts(figure):
     return [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_a_page_that_is_too_small_overlaps_rows_and_does_not_cut_off_traces():
+    tall = signal(1000, 100) * 0
+    tall[9, 100:] = np.where(np.arange(900) % 80 < 4, 2.4, 0.0)  # V4, in the first row
+    tall[7, 1::80] = -3.0  # V2
+    strips = EcgStrips(tall, 100, max_height=100)
+    assert sum(strips.spacing) <= 100 and strips.spacing[0] >= 24
+
+
+@pytest.mark.parametrize("layout", ["standard", "rows"])
+def test_names_stand_where_no_trace_runs(layout):
+    beats = np.zeros((12, 1000))
+    beats[:, 8::60] = 1.8
+    beats[:, 10::60] = -0.4
+    figure = ecg_figure(beats, 100, layout=layout)
+    figure.canvas.draw()
+    ax = figure.axes[0]
+    names = [text for text in ax.texts if text.get_text() in LEADS]
+    assert len(names) == (13 if layout == "standard" else 12)
+    for name in names:
+        assert name.get_bbox_patch() is None
+        box = name.get_window_extent().transformed(ax.transData.inverted())
+        for line in (line for lead in LEADS for line in traces(figure, lead)):
+            assert not line.get_path().intersects_bbox(box, filled=False), name.get_text()

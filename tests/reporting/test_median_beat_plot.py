@@ -54,7 +54,7 @@ def test_a_lead_without_a_signal_is_named_and_not_drawn():
     figure = median_beat_figure(one)
     assert lines(figure, "beat-I") and not lines(figure, "beat-II")
     texts = {text.get_text() for text in figure.axes[0].texts}
-    assert {"I", "II: no signal", "V6: no signal"} <= texts
+    assert {"I", "II: not measured", "V6: not measured"} <= texts
 
 
 def test_traces_do_not_overlap_up_to_usual_amplitudes():
@@ -73,3 +73,29 @@ def test_errors_state_what_was_expected():
     empty.signal[:] = np.nan
     with pytest.raises(ValueError, match="none that is finite"):
         median_beat_figure(empty)
+
+
+def test_the_baselines_of_a_row_are_at_the_foot_of_the_pulse():
+    one = beat(marks={"qrs_onset": 0.4})
+    one.signal[6:8] += 1.5
+    figure = median_beat_figure(one)
+    for row in (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5")):
+        feet = {float(lines(figure, f"beat-{lead}")[0].get_ydata()[0].round(6)) for lead in row}
+        pulses = {round(float(line.get_ydata()[0]), 6) for line in lines(figure, "pulse")}
+        assert len(feet) == 1 and feet <= pulses
+
+
+def test_at_fast_rates_one_beat_is_shown():
+    one = beat(marks={"qrs_onset": 0.42, "qrs_end": 0.48})
+    one.signal[:, 50] = 1.0  # the QRS complex before, 0.35 s earlier
+    figure = median_beat_figure(one)
+    x, y = lines(figure, "beat-II")[0].get_data()
+    assert (np.diff(y) > 5).sum() == 1
+    assert np.ptp(x) == pytest.approx(25 * 0.35 * 1.3, abs=0.2)
+
+
+def test_on_narrow_screens_there_are_two_columns_and_the_scale_of_the_grid():
+    figure = median_beat_figure(beat(), layout="rows", on_screen=True)
+    assert figure.get_figwidth() * MM_PER_INCH < 100
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert "Median of 9 beats\n1 large square = 0.2 s, 0.5 mV" in texts

@@ -115,9 +115,8 @@ class Vocabulary:
         >>> ptbxl().names(["AFLT"]), ptbxl().names(["AFLT"], "de")
         (['Atrial flutter'], ['Vorhofflattern'])
         """
-        own = language in (None, self.language)
-        entries = map(self.entry, codes)
-        return [each.name if own else each.name_in(str(language)) for each in entries]
+        is_own = language in (None, self.language)
+        return [e.name if is_own else e.name_in(str(language)) for e in map(self.entry, codes)]
 
     def prompts(self, codes: Iterable[str], language: str | None = None) -> list[str]:
         """Return the prompt of each finding, worded as a cardiologist would write it.

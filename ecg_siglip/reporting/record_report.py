@@ -209,7 +209,7 @@ class RecordReport:
             value = "–" if one.value is None else value_text(one, _, with_spread=False)
             texts.append(f"{_(NAMES[name])} {value}")
         if any(getattr(self.measurements, name).value is None for name in PRINTED):
-            texts.append(f"(–: {_('not measurable')})")
+            texts[-1] += f" (–: {_('not measurable')})"
         return texts
 
     def measurement_note(self) -> str:

@@ -28,11 +28,13 @@ from ecg_siglip.vocabulary.question_matching import (
 )
 
 
-def question_about(predictor: Predictor, prediction: Prediction, question: str) -> QuestionResult:
+def question_about(
+    predictor: Predictor, prediction: Prediction, question: str, otherwise: str | None = None
+) -> QuestionResult:
     """Return the result of a question about a predicted record (as ``interpret_question``)."""
     is_part = prediction.timeline is not None
     return interpret_question(
-        predictor, prediction.signal, question, prediction.measurements, is_part
+        predictor, prediction.signal, question, prediction.measurements, is_part, otherwise
     )
 
 
@@ -42,6 +44,7 @@ def interpret_question(
     question: str,
     measurements: Measurements | None = None,
     is_part: bool = False,
+    otherwise: str | None = None,
 ) -> QuestionResult:
     """Match a question in free words to findings and measurements of a record, and score its words.
 
@@ -56,6 +59,9 @@ def interpret_question(
         Of the record.
     is_part : bool
         The signal is a part of a longer record.
+    otherwise : str, optional
+        Language of an abbreviation, or of other words that are in no language or in several. By
+        default that of the vocabulary.
 
     Returns
     -------
@@ -70,8 +76,8 @@ def interpret_question(
     """
     question = check_question(question)
     artifact = predictor.artifact
-    own = artifact.vocabulary.language
-    language = question_language(question, own if own in LANGUAGE_NAMES else ENGLISH)
+    otherwise = otherwise or artifact.vocabulary.language
+    language = question_language(question, otherwise if otherwise in LANGUAGE_NAMES else ENGLISH)
     _ = translator(language)
     held_out = artifact.provenance.held_out
     known = [*artifact.codes, *held_out]

@@ -170,9 +170,14 @@ class PredictionService:
         """Decide again with other thresholds (errors as ``Predictor.decide``)."""
         return apply_decision_rule(self.predictor, prediction, settings)
 
-    def interpret_question(self, prediction: Prediction, question: str) -> QuestionResult:
-        """Match a question to findings (errors as ``questions.interpret_question``)."""
-        return question_about(self.predictor, prediction, question)
+    def interpret_question(
+        self, prediction: Prediction, question: str, language: str
+    ) -> QuestionResult:
+        """Match a question to findings (as ``questions.interpret_question``).
+
+        The language is that of the page, for a question that is in no language or in several.
+        """
+        return question_about(self.predictor, prediction, question, language)
 
     def make_report(
         self, prediction: Prediction, codes: Sequence[str] = (), language: str = ENGLISH

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import shutil
 import tempfile
 import time
@@ -100,6 +101,12 @@ class Table:
     n_predictions: int
 
 
+@functools.cache
+def parts_of_page(language: str) -> Any:
+    """Return the macros of ``web_page.html.j2``, in a language."""
+    return load_template("web_page.html.j2", TEMPLATES, language=language).module
+
+
 class WebHandlers:
     """Handlers of the page's events, one method per event.
 
@@ -124,10 +131,13 @@ class WebHandlers:
         self.service, self.language = service, language
         self.translate = translator(language)
         self.sentence = translations(language).sentence
-        self.html: Any = load_template("web_page.html.j2", TEMPLATES, language=language).module
-        artifact = service.predictor.artifact
+        self.html, self.names = parts_of_page(language), self._names_in(language)
+
+    def _names_in(self, language: str) -> dict[str, str]:
+        """Return the names of the findings by code."""
+        artifact = self.service.predictor.artifact
         names = artifact.vocabulary.names(artifact.codes, language)
-        self.names = dict(zip(artifact.codes, names, strict=True))
+        return dict(zip(artifact.codes, names, strict=True))
 
     def head(self) -> str:
         """Return the title with the name of the model and the links to other languages."""
@@ -194,18 +204,20 @@ class WebHandlers:
         return self._similar(prediction, figures)
 
     def interpret_question(self, prediction: Prediction, question: str) -> str:
-        """Show the findings that match a question in free words."""
+        """Show the findings that match a question in words, in the language of the question."""
         if not question.strip():
             return ""
         try:
-            result = self._run(lambda: self.service.interpret_question(prediction, question))
+            result = self._run(
+                lambda: self.service.interpret_question(prediction, question, self.language)
+            )
             report = self._run(lambda: self._report(prediction))
         except EXPECTED_ERRORS as error:
             return self._problem(error).html
         by_code = {finding.code: finding for finding in report.findings}
 
         def rows(matches: Iterable[Match]) -> Any:
-            """Return the findings, in the language of the question, the likeliest first."""
+            """Return the findings, the likeliest first."""
             found = [
                 replace(by_code[match.code], name=match.name)
                 for match in matches
@@ -217,7 +229,8 @@ class WebHandlers:
         nearest = rows(match for term in result.lacking for match in term.nearest)
         not_assessable = [m.name for m in result.matches if m.code not in by_code]
         found = rows(result.matches)
-        return str(self.html.question(result, found, nearest, not_assessable, self.names))
+        html, names = parts_of_page(result.language), self._names_in(result.language)
+        return str(html.question(result, found, nearest, not_assessable, names))
 
     def download_report(self, prediction: Prediction, code: str, point: str, suffix: str) -> str:
         """Return the record report as a download, ``.html`` or ``.pdf``."""

@@ -209,9 +209,14 @@ def test_a_finding_is_explained_on_the_ecg(handlers, view):
 
 def test_a_question_shows_its_findings_and_notes(handlers, view):
     html = handlers.interpret_question(view.prediction, "Linksschenkelblock?")
-    assert "Kompletter Linksschenkelblock" in html and "not calibrated" in html
+    assert "Kompletter Linksschenkelblock" in html and "nicht kalibriert" in html
+    assert 'lang="de"' in html and "Entspricht" in html
+    html = handlers.interpret_question(view.prediction, "is there atrial fibrillation?")
+    assert 'lang="en"' in html and "Matched to this finding" in html
     html = handlers.interpret_question(view.prediction, "pizza <b>")
     assert "far from all" in html and "pizza &lt;b&gt;" in html
+    german = WebHandlers(handlers.service, "de")
+    assert 'lang="de"' in german.interpret_question(view.prediction, "AFIB?")
     assert handlers.interpret_question(view.prediction, "  ") == ""
     assert 'role="alert"' in handlers.interpret_question(view.prediction, "x" * 1000)
 

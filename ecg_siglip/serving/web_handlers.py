@@ -50,10 +50,13 @@ class Problem:
         Message for the page.
     was_read : bool
         The ECG was read and predicted; only the page could not be drawn.
+    is_final : bool
+        The files are no ECG; they were removed, since no setting makes them readable.
     """
 
     html: str
     was_read: bool = False
+    is_final: bool = False
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,11 @@ class WebHandlers:
             if upload.errors:
                 raise ValueError(upload.errors[0][1])
         except EXPECTED_ERRORS as error:
-            return self._problem(error, paths)
+            problem = self._problem(error, paths)
+            if all(is_picture(Path(path)) for path in paths):  # no setting makes them readable
+                remove_uploads(paths)
+                return replace(problem, is_final=True)
+            return problem
         try:
             view = self._view(self._named(upload.predictions[0]), settings)
         except EXPECTED_ERRORS as error:

@@ -173,8 +173,9 @@ class OneEcgTab:
             return gr.skip()
         view = self.handlers.predict_one(paths, point, is_full, *file_settings)
         if isinstance(view, Problem):
-            updates = self._show(view) | {self.files: None, self.unread: paths}
-            updates |= {self.again: gr.update(visible=True)}
+            updates = self._show(view) | {self.files: None}
+            updates |= {self.unread: [] if view.is_final else paths}
+            updates |= {self.again: gr.update(visible=not view.is_final)}
             if view.was_read:
                 return updates
             return updates | {

@@ -364,11 +364,13 @@ def test_a_bad_file_shows_an_error_and_is_read_again_with_settings(visit, server
 
 
 @pytest.mark.app
-def test_a_picture_is_named_as_one(visit, tmp_path):
+def test_a_picture_is_named_as_one(visit, server, tmp_path):
     (tmp_path / "scan.csv").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))  # whatever its name
     drop(visit, [tmp_path / "scan.csv"])
     visit.wait_for_selector(".error:has-text('this is a picture')")
     assert "The waveform file is needed, for example DICOM" in visit.inner_text(".error")
+    assert not visit.is_visible("button:has-text('Read again')")
+    assert stored(server[1]) == []
 
 
 WIDTHS, MODES = (1280, 390), ("light", "dark")

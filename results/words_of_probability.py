@@ -86,6 +86,20 @@ def words(predictor: Predictor, y_prob: np.ndarray, y_true: np.ndarray) -> list[
     return rows
 
 
+def f1_change(
+    y_true: np.ndarray, y_prob: np.ndarray, sets: dict[str, np.ndarray]
+) -> dict[str, float]:
+    """Return the F1 scores of two sets of reported findings, and the interval of their change."""
+    curves = multilabel.resampled_scores(y_true, y_prob, sets, N_RESAMPLES, 0)
+    row: dict[str, float] = {}
+    for score in F1_SCORES:
+        first, second = (curves[f"{name}/{score}"] for name in sets)
+        row |= {f"{name}/{score}": float(curves[f"{name}/{score}"][0]) for name in sets}
+        low, high = multilabel.interval(second[1:] - first[1:])
+        row |= {f"change/{score}/low": low, f"change/{score}/high": high}
+    return row
+
+
 def consistency(
     predictor: Predictor, y_prob: np.ndarray, y_true: np.ndarray
 ) -> list[dict[str, Any]]:
@@ -94,17 +108,11 @@ def consistency(
     for rule in F1_RULES:
         decision = predictor.decision(rule)
         sets = {"before": decision.reached(y_prob), "after": decision.present(y_prob)}
-        curves = multilabel.resampled_scores(y_true, y_prob, sets, N_RESAMPLES, 0)
         row: dict[str, Any] = {"rule": rule}
         for name, y_pred in sets.items():
             row[f"{name}/contradictory"] = int(contradictory(y_pred, decision.exclusive).sum())
             row[f"{name}/per_record"] = float(y_pred.sum(axis=1).mean())
-        for score in F1_SCORES:
-            before, after = (curves[f"{name}/{score}"] for name in sets)
-            row |= {f"before/{score}": float(before[0]), f"after/{score}": float(after[0])}
-            low, high = multilabel.interval(after[1:] - before[1:])
-            row |= {f"change/{score}/low": low, f"change/{score}/high": high}
-        rows.append(row)
+        rows.append(row | f1_change(y_true, y_prob, sets))
     return rows
 
 
@@ -117,19 +125,13 @@ def confirmed(predictor: Predictor, y_prob: np.ndarray, y_true: np.ndarray) -> l
         stored = predictor.artifact.operating[rule]
         decisions = {"without": replace(decision, thresholds=stored), "with": decision}
         sets = {name: each.present(y_prob) for name, each in decisions.items()}
-        curves = multilabel.resampled_scores(y_true, y_prob, sets, N_RESAMPLES, 0)
         row: dict[str, Any] = {"rule": rule}
         for name, y_pred in sets.items():
             row[f"{name}/reported"] = int(y_pred.sum())
             row[f"{name}/precision"] = share(y_true[y_pred])
             row[f"{name}/sensitivity"] = float(y_pred[y_true].mean())
             row[f"{name}/unlikely"] = share(y_true[y_pred & (y_prob < MIN_CONFIRMED)])
-        for score in F1_SCORES:
-            without, limited = (curves[f"{name}/{score}"] for name in sets)
-            row |= {f"without/{score}": float(without[0]), f"with/{score}": float(limited[0])}
-            low, high = multilabel.interval(limited[1:] - without[1:])
-            row |= {f"change/{score}/low": low, f"change/{score}/high": high}
-        rows.append(row)
+        rows.append(row | f1_change(y_true, y_prob, sets))
     return rows
 
 

@@ -3,8 +3,8 @@
 A new version is written to a hidden sibling ``.<name>.<unique>.tmp`` and flushed to the disk. Then
 it is renamed to ``.new``, the old version aside to ``.old``, the new one to ``<name>``, and the old
 one is deleted last. So a process that is killed, a full disk, a rename that fails and a power cut
-lose neither version: ``finish_writes`` completes or undoes what it finds. Whoever writes holds a
-lock, of the target or of a folder above it, so that only what nobody writes any more is removed.
+lose neither version: ``finish_writes`` completes or undoes what it finds. A process that writes
+holds the lock of the target or of a folder above it, and removes only what no process still writes.
 """
 
 from __future__ import annotations

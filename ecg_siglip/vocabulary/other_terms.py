@@ -74,8 +74,9 @@ def all_terms() -> tuple[OtherTerm, ...]:
 def lacking_terms(vocabulary: Vocabulary) -> tuple[OtherTerm, ...]:
     """Return the terms that a vocabulary has no finding for.
 
-    It has one if a name contains a wording of the term, a synonym is one, or a SNOMED CT code is
-    the same. Synonyms of the nearest findings do not count: these are not the same.
+    A finding is the same as a term if its name contains a wording of the term, one of its synonyms
+    is such a wording, or they share a SNOMED CT code. Synonyms of the nearest findings do not
+    count, since these findings are related to the term and not the same.
     """
     entries = tuple(vocabulary.by_code.values())
     return tuple(

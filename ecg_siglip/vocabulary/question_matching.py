@@ -253,7 +253,8 @@ def _subjects_of(
 ) -> Subjects:
     """Return the subjects of a phrase without conjunctions.
 
-    Of one about a measurement, a term is lacking only if it is named: "axis" is no axis deviation.
+    If the phrase is about a measurement, a term is lacking only if the phrase names it in full:
+    "axis" alone does not mean axis deviation.
     """
     members = {
         each.code: [code for code in codes if code in vocabulary.members(each.code)]

@@ -10,13 +10,13 @@ from ecg_siglip.core.run_folder import DEFAULT, default_model
 from ecg_siglip.train import train
 
 
-def adapt(settings: config.TrainConfig) -> None:
+def adapt(settings: config.TrainConfig) -> float | None:
     """Adapt a trained model (init=..., or the default one) to other records or findings."""
     if not settings.init:
         expected = "init=<finished run, folder of a model, or owner/name>"
         default_model("adapt", "init is missing", expected)
         settings = replace(settings, init=DEFAULT)
-    train(settings)
+    return train(settings)
 
 
 def main() -> None:

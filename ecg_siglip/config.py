@@ -25,6 +25,7 @@ from ecg_siglip.readers.limits import MAX_HOURS
 DEVICES = ("auto", "cpu", "cuda")
 DATA_KINDS = ("ptbxl", "table", "challenge")
 REPORTS = ("all", "validated", "written")
+TRACKERS = ("tensorboard", "mlflow", "wandb", "none")
 
 
 @dataclass
@@ -370,6 +371,8 @@ class TrainConfig:
         "device",
         "n_threads",
         "save_every_s",
+        "tracker",
+        "tracked_files",
         "wait_s",
     )
     # Old names with the new ones, for the error.
@@ -421,6 +424,18 @@ class TrainConfig:
         "records in the model, to show similar ECGs, novelty, and that an ECG was in training.",
     )
     save_every_s: float = setting(30.0, "Time between saved states within an epoch, s.", 0.0, 1e6)
+    tracker: str = setting(
+        "tensorboard",
+        "Where settings, curves and scores are sent besides the folder of the run.",
+        choices=TRACKERS,
+    )
+    tracked_files: str = setting(
+        "config",
+        "mlflow and wandb: files that are sent. config: config.yaml and the model card; report: "
+        "also the report of evaluate, which shows ECGs; model: also the model, which has names of "
+        "training records unless keep_embeddings=false.",
+        choices=("config", "report", "model"),
+    )
 
 
 AdaptConfig = TrainConfig  # the command adapt has other defaults, in conf/adapt.yaml

@@ -11,11 +11,19 @@ from ecg_siglip.core.run_folder import check_same_settings
 from ecg_siglip.training.checks import check_train_settings, with_language
 from ecg_siglip.training.finalize import save_artifact_for_run
 from ecg_siglip.training.initialization import adopt_model_settings
-from ecg_siglip.training.run import is_complete, prepare_run
+from ecg_siglip.training.run import describe_origin, is_complete, prepare_run, tuning_score
+from ecg_siglip.training.tracking import tracked
 
 
-def train(settings: config.TrainConfig) -> None:
-    """Train a model, or resume an interrupted run; write it to runs/<name>/model/."""
+def train(settings: config.TrainConfig) -> float | None:
+    """Train a model, or resume an interrupted run; write it to runs/<name>/model/.
+
+    Returns
+    -------
+    float or None
+        Macro F1 on the tuning fold, for a sweeper; None on other processes than the first, or if
+        the fold has no positive.
+    """
     check_train_settings(settings)
     settings = with_language(settings)
     if settings.init:
@@ -25,12 +33,15 @@ def train(settings: config.TrainConfig) -> None:
         check_same_settings(run, settings)
         if is_complete(run):
             print(f"{run} is complete; its model is in {run / 'model'}")
-            return
+            return tuning_score(run)
         trainer, loaded = prepare_run(settings, run)
-        trainer.fit(run)
-        if trainer.distributed.is_first:
-            save_artifact_for_run(trainer, loaded, run)
-        trainer.distributed.close()
+        distributed = trainer.distributed
+        with tracked(settings, run, trainer.epoch, describe_origin(trainer)) as tracking:
+            trainer.fit(run, tracking)
+            if distributed.is_first:
+                tracking.finish(save_artifact_for_run(trainer, loaded, run))
+        distributed.close()
+        return tuning_score(run) if distributed.is_first else None
 
 
 def main() -> None:

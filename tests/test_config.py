@@ -95,7 +95,7 @@ SETTINGS = {
         optim.text_lr optim.warmup optim.weight_decay precision run.name run.root
         save_every_s seed text.depth text.language text.locked text.lora_alpha
         text.lora_rank text.max_tokens text.n_heads text.name text.pool text.vocab_size
-        text.width vocabulary wait_s waveform.allow_flat waveform.allow_gaps
+        text.width tracked_files tracker vocabulary wait_s waveform.allow_flat waveform.allow_gaps
         waveform.allow_short waveform.duration_s waveform.fs waveform.high_hz waveform.low_hz
     """,
     "vocabulary": """

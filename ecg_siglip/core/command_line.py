@@ -366,20 +366,27 @@ def _is_closed(stream: TextIO) -> bool:
     return bool(poll.poll(0))
 
 
-def run_command(command: str, schema: type, function: Callable[[Any], int | None]) -> None:
+class JobFailed(Exception):
+    """One of the runs of ``-m`` failed; a sweeper or launcher may continue with the others."""
+
+
+def run_command(command: str, schema: type, function: Callable[[Any], float | None]) -> None:
     """Compose ``conf/<command>.yaml`` with the command line, check it, run ``function(config)``.
 
     An error that the user can correct (``ValueError``, ``OSError``) becomes one line on stderr and
     exit code 1; any other is a bug and keeps its traceback. An integer that the function returns
-    is the exit code. ``--help`` prints ``help_page`` instead of Hydra's page, which has no units.
+    is the exit code, a float is the score that a sweeper maximizes. ``--help`` prints
+    ``help_page`` instead of Hydra's page, which has no units.
     """
     if {"-h", "--help"} & set(sys.argv[1:]):
         with quiet_if_stdout_closes():
             print(help_page(command, schema, (function.__doc__ or "").strip().splitlines()[0]))
         return
-    overrides = sys.argv[1:] = _with_lone_texts(schema, sys.argv[1:])
+    # Hydra takes -m only before or after all settings.
+    words = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
+    overrides = sys.argv[1:] = _with_lone_texts(schema, words)
     mistake = _renamed(schema, overrides) or _list_mistake(schema, overrides)
-    if mistake := mistake or _override_mistake(command, schema, overrides):
+    if mistake := mistake or _override_mistake(command, schema, overrides) or _sweep_mistake():
         print(f"{command}: {visible(mistake)}", file=sys.stderr)
         raise SystemExit(1)
     import hydra
@@ -390,32 +397,65 @@ def run_command(command: str, schema: type, function: Callable[[Any], int | None
     ConfigStore.instance().store(name=f"{command}_schema", node=schema)
     keeps_full_errors = os.environ.get(FULL_ERROR) == "1"
 
-    def guarded(composed: Any) -> None:
-        if not keeps_full_errors:
+    def guarded(composed: Any) -> float | None:
+        is_one_of_several = _begin_job()
+        if not keeps_full_errors and not is_one_of_several:
             os.environ.pop(FULL_ERROR, None)
         try:
             config = OmegaConf.to_object(composed)
             check_settings(config)
             with quiet_if_stdout_closes():
-                code = function(config)
+                result = function(config)
         except MissingMandatoryValue as error:
-            name = error.full_key
-            print(f"{command}: {name} is missing; expected {name}=...", file=sys.stderr)
-            raise SystemExit(1) from None
+            message = f"{error.full_key} is missing; expected {error.full_key}=..."
         except (ValueError, OSError, OmegaConfBaseException) as error:
-            print(f"{command}: {one_line(error)}", file=sys.stderr)
-            raise SystemExit(1) from None
+            message = one_line(error)
         except KeyboardInterrupt:
             print(f"{command}: interrupted", file=sys.stderr)
             raise SystemExit(130) from None
-        if code:
-            raise SystemExit(code)
+        else:
+            if isinstance(result, float) or not result:
+                return result
+            if not is_one_of_several:
+                raise SystemExit(result)
+            message = f"exit code {result}"
+        print(f"{command}: {message}", file=sys.stderr)
+        if is_one_of_several:  # a launcher repeats it when all runs have ended
+            raise JobFailed(message)
+        raise SystemExit(1)
 
     main = hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=command)(guarded)
     if keeps_full_errors:
         main()
     else:
         _run_with_short_errors(command, main)
+
+
+def _begin_job() -> bool:
+    """Return whether this is one of several runs (``-m``); remove the file that Hydra left then.
+
+    ``multirun.yaml`` has the whole configuration of the sweep, Hydra's own included. Each run has
+    its own ``config.yaml``.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    hydra_settings = HydraConfig.get()
+    if hydra_settings.mode != RunMode.MULTIRUN:
+        return False
+    (Path(str(hydra_settings.sweep.dir)) / "multirun.yaml").unlink(missing_ok=True)
+    return True
+
+
+def _sweep_mistake() -> str:
+    """Return an error for a sweeper that would look for the lowest score; empty if there is none.
+
+    Optuna minimizes unless a direction is set.
+    """
+    words = sys.argv[1:]
+    if "hydra/sweeper=optuna" not in words or any("sweeper.direction=" in word for word in words):
+        return ""
+    return "hydra/sweeper=optuna: minimizes by default; expected hydra.sweeper.direction=maximize"
 
 
 def _run_with_short_errors(command: str, main: Callable[[], Any]) -> None:
@@ -427,7 +467,7 @@ def _run_with_short_errors(command: str, main: Callable[[], Any]) -> None:
     os.environ[FULL_ERROR] = "1"  # Hydra's own report of an error has several lines
     try:
         main()
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, JobFailed) as error:
         # A user does not know the types of the configuration.
         message = re.sub(r" (reference|object)_type=\S+", "", one_line(error))
         print(f"{command}: {message}", file=sys.stderr)

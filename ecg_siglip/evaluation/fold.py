@@ -43,6 +43,7 @@ from ecg_siglip.metrics.multilabel import without_nan
 from ecg_siglip.metrics.summary import headline
 from ecg_siglip.models.artifact import Artifact
 from ecg_siglip.signals.preprocessing import from_int16
+from ecg_siglip.training.tracking import add_evaluation
 
 N_WORST = 6
 CONSISTENT = "consistent"  # rule of the scores of what is reported, see ``metrics.consistency``
@@ -102,6 +103,7 @@ def evaluate_fold(settings: config.EvaluateConfig) -> None:
     if by_source:
         print(source_lines(by_source))
     print(f"wrote {folder}/" + (" (open report.html)" if settings.report else ""))
+    add_evaluation(run.settings, run.folder, folder.name, scores, folder)
 
 
 def predict_fold(

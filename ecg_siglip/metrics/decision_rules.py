@@ -5,7 +5,8 @@ from __future__ import annotations
 from ecg_siglip.metrics.likelihood import LIKELIHOODS
 
 THRESHOLD_RULES = ("fixed_0.5", "f1", "prevalence", "global", "expected_f1")
-DEFAULT_RULE = "expected_f1"  # docs/decisions/0007
+DEFAULT_RULE = "expected_f1"  # of predictions: docs/decisions/0007
+HEADLINE_RULE = "prevalence"  # of the macro F1 by which models are compared
 
 OPERATING_POINTS = ("screening", "balanced", "confirm")
 SENSITIVITIES = (0.8, 0.9, 0.95, 0.98)

@@ -8,6 +8,7 @@ from ecg_siglip import config
 from ecg_siglip.datasets.source_settings import check_sources
 from ecg_siglip.training.initialization import check_locks
 from ecg_siglip.training.targets import parse_terms
+from ecg_siglip.training.tracking import check_tracker
 from ecg_siglip.vocabulary.vocabulary_file import load_vocabulary
 
 
@@ -23,6 +24,7 @@ def check_train_settings(settings: config.TrainConfig) -> None:
     check_locks(settings)
     check_vocabulary(settings)
     check_sources(settings.data)
+    check_tracker(settings.tracker)
     if not settings.data.train_folds:
         raise ValueError("data.train_folds=[]: expected at least one fold")
     if settings.data.tune_fold in settings.data.train_folds:

@@ -30,7 +30,9 @@ from ecg_siglip.training.state import weights_of
 from ecg_siglip.training.trainer import Trainer
 
 
-def save_artifact_for_run(training: Trainer, loaded: LabelledRecords, run: Path) -> None:
+def save_artifact_for_run(
+    training: Trainer, loaded: LabelledRecords, run: Path
+) -> dict[str, float]:
     """Tune the best weights on the tuning fold and write ``model/`` of the run.
 
     Parameters
@@ -41,6 +43,11 @@ def save_artifact_for_run(training: Trainer, loaded: LabelledRecords, run: Path)
         The data that it was trained on.
     run : Path
         Folder of the run.
+
+    Returns
+    -------
+    dict of str to float
+        Scores on the tuning fold, on which the thresholds were tuned.
     """
     settings, data = training.settings, training.data
     tune_rows = loaded.fold(settings.data.tune_fold)
@@ -93,6 +100,7 @@ def save_artifact_for_run(training: Trainer, loaded: LabelledRecords, run: Path)
         f"wrote {run / 'model'}/ ({training.seconds / 60:.1f} minutes of training); next:\n"
         f"python -m ecg_siglip.evaluate run.name={settings.run.name} fold=..."
     )
+    return scores
 
 
 def _provenance(

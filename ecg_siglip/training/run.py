@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ecg_siglip import config
+from ecg_siglip import __version__, config
 from ecg_siglip.core.distributed import Distributed, pick_device
 from ecg_siglip.core.files import make_folder, one_line, write_file
 from ecg_siglip.core.run_folder import find_runs, to_yaml
 from ecg_siglip.datasets.held_out import leave_out_unknown
 from ecg_siglip.datasets.loading import load_training_data
 from ecg_siglip.datasets.records import LabelledRecords
+from ecg_siglip.metrics.summary import headline_f1
 from ecg_siglip.models.artifact import load_artifact
+from ecg_siglip.models.provenance import describe_commit, describe_machine
 from ecg_siglip.training.data import TrainingData
 from ecg_siglip.training.distillation import soft_labels
 from ecg_siglip.training.state import load_state
@@ -114,6 +117,32 @@ def make_run_folder(settings: config.TrainConfig, run: Path) -> None:
     """Make the folder of a run with its configuration."""
     make_folder(run)
     write_file(run / "config.yaml", to_yaml(settings).encode())
+
+
+def tuning_score(run: Path) -> float | None:
+    """Return the headline macro F1 of a finished run on its tuning fold; None without a positive.
+
+    It is optimistically biased, since the thresholds are tuned on the same fold: good for ranking
+    runs, not for reporting.
+    """
+    about = json.loads((run / "model" / "config.json").read_text(encoding="utf-8"))["about"]
+    scores = about.get("tune_scores") or {}
+    value = scores.get(headline_f1(scores))
+    return None if value is None else float(value)
+
+
+def describe_origin(trainer: Trainer) -> dict[str, str]:
+    """Return version, data, size and machine of a run, for its tracker."""
+    data = trainer.data
+    precision = "bfloat16" if trainer.bfloat16 else "float32"
+    return {
+        "version": __version__,
+        "commit": describe_commit(),
+        "data": data.version,
+        "n_train_records": str(len(data.train_rows)),
+        "n_findings": str(len(data.codes)),
+        "machine": describe_machine(data.device, precision, trainer.distributed.n),
+    }
 
 
 def describe_run(trainer: Trainer, n_simulated: int = 0) -> str:

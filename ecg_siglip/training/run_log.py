@@ -1,4 +1,4 @@
-"""Log of a run: one line per epoch in ``log.jsonl``, TensorBoard and the terminal."""
+"""Log of a run: one line per epoch in ``log.jsonl`` and on the terminal."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ecg_siglip.core.files import flush
 from ecg_siglip.metrics.multilabel import without_nan
 
 
 class RunLog:
-    """Log files of a run.
+    """Log file of a run, ``log.jsonl``.
 
     Parameters
     ----------
@@ -23,18 +22,13 @@ class RunLog:
     n_bytes : int
         Length of ``log.jsonl`` when the training state was saved that the run resumes from. Later
         lines are of epochs that will be trained again, and are removed.
-    epoch : int
-        Number of completed epochs.
     """
 
-    def __init__(self, run: Path, n_bytes: int = 0, epoch: int = 0):
-        from torch.utils.tensorboard import SummaryWriter
-
+    def __init__(self, run: Path, n_bytes: int = 0):
         self.path = run / "log.jsonl"
         self.path.touch()
         self.n_bytes = min(n_bytes, self.path.stat().st_size)  # less after a power cut
         os.truncate(self.path, self.n_bytes)
-        self.board = SummaryWriter(str(run / "tensorboard"), purge_step=epoch + 1)
 
     def write(self, line: Mapping[str, float | str]) -> None:
         """Append the numbers of an epoch, with its number as ``epoch``."""
@@ -42,14 +36,6 @@ class RunLog:
             print(json.dumps(without_nan(line)), file=file, flush=True)
             self.n_bytes = file.tell()
             os.fsync(file.fileno())  # the state that is saved next refers to this line
-        for name, value in line.items():
-            if not isinstance(value, str):
-                self.board.add_scalar(name, value, line["epoch"])
-
-    def close(self) -> None:
-        """Close the files of TensorBoard."""
-        self.board.close()
-        flush(self.path.parent / "tensorboard")
 
 
 def print_epoch(line: Mapping[str, float | str], n_epochs: int) -> None:

@@ -31,6 +31,7 @@ from ecg_siglip.training.losses import gather_rows, pair_loss, ring_pair_loss
 from ecg_siglip.training.run_log import RunLog, print_epoch
 from ecg_siglip.training.state import clone_tensors, save_state, weights, weights_of
 from ecg_siglip.training.text_cache import TextCache
+from ecg_siglip.training.tracking import Tracking
 from ecg_siglip.vocabulary.vocabulary import check_same_codes
 
 N_AT_ONCE = 256  # records that a frozen ECG encoder encodes at a time
@@ -196,13 +197,15 @@ class Trainer:
             features = [self.model.ecg(self.data.reader.signals(part, None)) for part in parts]
         self.data.features = torch.cat(features).float()
 
-    def fit(self, run: Path) -> None:
-        """Train to the last epoch; write ``state.pt``, ``log.jsonl`` and TensorBoard files.
+    def fit(self, run: Path, tracking: Tracking | None = None) -> None:
+        """Train to the last epoch; write ``state.pt`` and ``log.jsonl``.
 
         Parameters
         ----------
         run : Path
             Folder of the run.
+        tracking : Tracking, optional
+            Gets each epoch after its state is saved.
 
         Raises
         ------
@@ -210,7 +213,7 @@ class Trainer:
             If the loss is not finite.
         """
         n_epochs, is_first = self.settings.optim.n_epochs, self.distributed.is_first
-        log = RunLog(run, self.log_bytes, self.epoch) if is_first else None
+        log = RunLog(run, self.log_bytes) if is_first else None
         bar = tqdm(
             total=n_epochs, initial=self.epoch, unit="epoch", disable=None if is_first else True
         )
@@ -223,9 +226,9 @@ class Trainer:
                 self.log_bytes = log.n_bytes
                 self.save(run)
                 print_epoch(line, n_epochs)
+            if tracking is not None:
+                tracking.end_epoch(self.epoch)
         bar.close()
-        if log is not None:
-            log.close()
 
     def run_epoch(self, run: Path, bar: tqdm) -> None:
         """Run the remaining steps of the epoch, and save the state from time to time."""

@@ -25,6 +25,7 @@ from ecg_siglip import config
 from ecg_siglip.core.command_line import CONF_DIR, PACKAGE_DIR, _yaml_defaults
 from ecg_siglip.core.settings import setting_fields
 from ecg_siglip.metrics.decision_rules import THRESHOLD_RULES
+from ecg_siglip.metrics.summary import HEADLINE_F1, HEADLINE_TEXT
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 NOTE = "<!-- Written by docs/generate_reference.py; do not edit. -->"
@@ -477,7 +478,17 @@ RUN_FILES = (
         "One JSON object per epoch: loss, learning rate, scores on the tuning fold, and the "
         "SHA-256 of the averaged weights.",
     ),
-    Output("tensorboard/", TRAIN, "The same for TensorBoard: `tensorboard --logdir runs`."),
+    Output(
+        "tensorboard/",
+        "train with `tracker=tensorboard`",
+        "The same for TensorBoard: `tensorboard --logdir runs`.",
+    ),
+    Output(
+        "tracker.json",
+        "train with `tracker=mlflow` or `wandb`",
+        "Id of the tracked run and number of epochs that it has, to continue it.",
+    ),
+    Output("wandb/", "train with `tracker=wandb`", "Files of Weights & Biases."),
     Output("state.pt", TRAIN, "Training state, to resume an interrupted run, with its SHA-256."),
     Output("model/", TRAIN, "The model with all that a prediction needs."),
     Output("model/model.safetensors", TRAIN, "Weights of both encoders, logit scale and bias."),
@@ -614,7 +625,11 @@ FINDING_COLUMNS = (
     Key("R/precision", "Precision at that threshold; empty if the finding is never predicted."),
     Key("R/recall", "Recall (sensitivity) at that threshold."),
     Key("R/specificity", "Specificity at that threshold."),
-    Key("R/f1", "F1 at that threshold; `R/f1/low` and `R/f1/high`: its 95 % interval."),
+    Key(
+        "R/f1",
+        "F1 at that threshold. These four also with `/low` and `/high`: the exact 95 % interval "
+        "(Clopper-Pearson; for F1 of TP / (TP + FP + FN), on which F1 depends).",
+    ),
     Key("calibration/slope", "Slope of the calibration, on the logit."),
     Key("calibration/intercept", "Intercept of the calibration, on the logit."),
 )
@@ -909,8 +924,13 @@ def run_folder_page() -> str:
         table(("rule `R`", "threshold"), ((f"`{rule}`", RULES[rule]) for rule in THRESHOLD_RULES)),
         "## metrics.json",
         "Every score but the counts also has a 95 % interval, `.../low` and `.../high` (percentile "
-        "bootstrap over the records; `n_bootstrap=0` leaves them out). A value is null if it is "
-        "not defined.",
+        "bootstrap over the records; `n_bootstrap=0` leaves them out). If every resample has the "
+        "same score, as when all predictions are right, the bootstrap has no width: F1 and AUROC "
+        "then have an exact interval, average precision none. A value is null if it is not "
+        "defined.",
+        f"{HEADLINE_TEXT} Its key is `{HEADLINE_F1}`, in a fold without any finding of 5 positives "
+        "`prevalence/macro_f1`. It is the macro F1 of the report, of `compare`, of the README and "
+        "of sweeps.",
         table(("key", "meaning"), ((f"`{k.name}`", k.meaning) for k in METRICS)),
         "If the records are from several data sets:",
         table(("key", "meaning"), ((f"`{k.name}`", k.meaning) for k in SOURCE_METRICS)),

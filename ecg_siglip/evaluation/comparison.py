@@ -30,21 +30,14 @@ from ecg_siglip.evaluation.compared_runs import (
     check_same_records,
     read_runs,
 )
+from ecg_siglip.evaluation.comparison_tables import csv_rows, headings, latex
 from ecg_siglip.evaluation.evaluated_data import describe_part
 from ecg_siglip.metrics import paired_tests
-from ecg_siglip.metrics.decision_rules import THRESHOLD_RULES
+from ecg_siglip.metrics.decision_rules import HEADLINE_RULE, THRESHOLD_RULES
 from ecg_siglip.metrics.multilabel import without_nan
 from ecg_siglip.metrics.paired_tests import ModelOutput
 from ecg_siglip.reporting import charts
 
-# Scores of the printed table and their headings.
-HEADINGS = {
-    "prevalence/macro_f1_min5": "macro F1",
-    "macro_auroc_min5": "macro AUROC",
-    "macro_auprc_min5": "macro AP",
-    "fixed_0.5/micro_f1": "micro F1 at 0.5",
-    "ece": "ECE",
-}
 FALSE_NEGATIVES = "true pairs labelled negative"
 
 
@@ -137,6 +130,44 @@ def summary(recipes: list[Recipe], baseline: Recipe, n_resamples: int) -> dict[s
     }
 
 
+def best_scores(
+    recipes: list[Recipe], result: dict[str, Any], n_resamples: int
+) -> dict[str, dict[str, Any]]:
+    """Compare the best recipe of each score of the table with the second best.
+
+    Parameters
+    ----------
+    recipes : list of Recipe
+    result : dict
+        As ``summary`` returns it for these recipes.
+    n_resamples : int
+        Of the permutation test.
+
+    Returns
+    -------
+    dict of str -> dict
+        For each score that is tested: ``name`` of the best, ``second`` and ``p``.
+    """
+    y_true = recipes[0].runs[0].y_true
+    of_name = {recipe.name: recipe.outputs for recipe in recipes}
+    # The tests against the baseline are there already.
+    tested = {
+        frozenset((row["name"], result["baseline"])): row["differences"] for row in result["rows"]
+    }
+    best = {}
+    for key in headings(result["n_findings_min5"]):
+        means = {row["name"]: row["scores"][key]["mean"] for row in result["rows"]}
+        ranked = sorted(means, key=lambda name: -means[name])
+        if key == "ece" or len(ranked) < 2 or np.isnan(means[ranked[0]]):
+            continue
+        pair = frozenset(ranked[:2])
+        if pair not in tested:
+            first, second = (of_name[name] for name in ranked[:2])
+            tested[pair] = paired_tests.compare_recipes(y_true, first, second, n_resamples)
+        best[key] = {"name": ranked[0], "second": ranked[1], "p": tested[pair][key]["p"]}
+    return best
+
+
 def _summary_row(recipe: Recipe, baseline: Recipe, n_resamples: int) -> dict[str, Any]:
     """Return provenance, scores and differences of one recipe."""
     first, outputs = recipe.runs[0], recipe.outputs
@@ -184,28 +215,30 @@ def markdown(result: dict[str, Any]) -> str:
     ----------
     result : dict, as ``summary`` returns it
     """
+    n_findings = result["n_findings_min5"]
+    which = f"the {n_findings} findings with 5 or more positives" if n_findings else "all findings"
     explanation = (
-        f"{result['n_records']} records; macro scores over the {result['n_findings_min5']} "
-        "findings with 5 or more positives, macro F1 by the rule `prevalence`; mean over the "
-        "runs (one per seed), 95 % intervals over records and runs; p by permutation of records, "
-        "for these runs only."
+        f"{result['n_records']} records; macro scores over {which}, macro F1 by the rule "
+        f"`{HEADLINE_RULE}`; mean over the runs (one per seed), 95 % intervals over records and "
+        "runs; p by permutation of records, for these runs only."
     )
     machines = [
         f"- {row['name']}: {', '.join(row['machine'])}; commit {', '.join(row['commit'])}"
         for row in result["rows"]
     ]
-    parts = [explanation, table(_score_lines(result["rows"])), "F1 by threshold rule:"]
+    scores = table(_score_lines(result["rows"], headings(n_findings)))
+    parts = [explanation, scores, "F1 by threshold rule:"]
     return "\n\n".join([*parts, table(_rule_lines(result["rows"])), "\n".join(machines)])
 
 
-def _score_lines(rows: list[dict[str, Any]]) -> list[list[str]]:
+def _score_lines(rows: list[dict[str, Any]], shown: dict[str, str]) -> list[list[str]]:
     """Return the table of the scores: head, rule, one line per recipe."""
-    head = ["recipe", "runs", *HEADINGS.values(), "macro F1 against baseline", "p", "minutes"]
+    head = ["recipe", "runs", *shown.values(), "macro F1 against baseline", "p", "minutes"]
     lines = [head, ["---"] * len(head)]
     for row in rows:
         cells = [row["name"], str(len(row["runs"]))]
-        cells += [_with_interval(row["scores"][name], name) for name in HEADINGS]
-        difference = row["differences"].get("prevalence/macro_f1_min5")
+        cells += [_with_interval(row["scores"][name], name) for name in shown]
+        difference = row["differences"].get(next(iter(shown)))
         cells += _difference(difference) if difference else ["baseline", ""]
         lines.append([*cells, f"{row['minutes']:.0f}"])
     return lines
@@ -274,7 +307,8 @@ def along(recipes: list[Recipe], result: dict[str, Any], setting: str) -> dict[s
         value = _value(recipe.runs[0], setting)
         if not isinstance(value, int | float):
             raise ValueError(f"x={setting}: {recipe.name} has {value}; expected a number")
-        scores = {heading: row["scores"][key] for key, heading in HEADINGS.items() if key != "ece"}
+        shown = headings(result["n_findings_min5"])
+        scores = {heading: row["scores"][key] for key, heading in shown.items() if key != "ece"}
         if setting == "optim.batch_size" and row["pairs"]:
             highest = max(shares["false_negative"] for shares in row["pairs"].values())
             scores[FALSE_NEGATIVES] = {"mean": highest}
@@ -337,10 +371,13 @@ def compare_runs(settings: config.CompareConfig) -> dict[str, Any]:
     recipes = group_runs(read_runs(settings))
     baseline = _find_baseline(recipes, settings.baseline)
     result = summary(recipes, baseline, settings.n_resamples)
+    result["best"] = best_scores(recipes, result, settings.n_resamples)
     panels = along(recipes, result, settings.x) if settings.x else {}
     with replace_folder(out) as partial:
         (partial / "comparison.json").write_text(json.dumps(_plain(result), indent=1))
         (partial / "comparison.md").write_text(markdown(result) + "\n")
+        (partial / "comparison.tex").write_text(latex(result) + "\n", encoding="utf-8")
+        csv_rows(result).to_csv(partial / "comparison.csv", index=False)
         by_finding(recipes, baseline).to_csv(partial / "findings.csv", index=False)
         _write_figures(partial, result, describe_part(as_evaluated(settings)))
         if panels:
@@ -359,7 +396,7 @@ def _find_baseline(recipes: list[Recipe], name: str | None) -> Recipe:
 
 def _write_figures(folder: Path, result: dict[str, Any], part: str) -> None:
     """Write one figure per score, with all recipes."""
-    for score, heading in HEADINGS.items():
+    for score, heading in headings(result["n_findings_min5"]).items():
         figure = charts.forest_figure(
             {row["name"]: row["scores"][score] for row in result["rows"]},
             f"{heading} on {part}",

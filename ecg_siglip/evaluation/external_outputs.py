@@ -29,7 +29,7 @@ from ecg_siglip.evaluation.external import (
 )
 from ecg_siglip.evaluation.trained_run import TrainedRun, load_run
 from ecg_siglip.metrics import multilabel
-from ecg_siglip.metrics.decision_rules import DEFAULT_RULE
+from ecg_siglip.metrics.decision_rules import DEFAULT_RULE, HEADLINE_RULE
 from ecg_siglip.metrics.multilabel import without_nan
 from ecg_siglip.signals.preprocessing import from_int16
 from ecg_siglip.vocabulary.snomed import LabelQuery
@@ -41,7 +41,10 @@ UNUSED = (
     *("data.fs", "data.table", "data.query", "data.codes", "data.read", "data.patients"),
 )
 # Scores of the summary; the findings of a set are those with enough positives.
-SHOWN = ("macro_auroc", "macro_auprc", "expected_f1/macro_f1", "expected_f1/micro_f1", "ece")
+SHOWN = (
+    *("macro_auroc", "macro_auprc"),
+    *(f"{HEADLINE_RULE}/macro_f1", f"{DEFAULT_RULE}/micro_f1", "ece"),
+)
 
 
 def evaluate_external(settings: config.EvaluateConfig) -> None:
@@ -105,7 +108,7 @@ def write_set(
     y_true, y_prob = predictions.labels.y_true[:, scored], predictions.y_prob[:, scored]
     y_pred = {rule: values[:, scored] for rule, values in predictions.y_pred.items()}
     scores = multilabel.scores(y_true, y_prob, y_pred, settings.n_bootstrap)
-    per_finding = multilabel.per_finding(y_true, y_prob, y_pred, settings.n_bootstrap)
+    per_finding = multilabel.per_finding(y_true, y_prob, y_pred)
     for rule, values in predictions.thresholds.items():
         for line, i in zip(per_finding, scored, strict=True):
             line[f"{rule}/threshold"] = float(values[i])

@@ -148,7 +148,7 @@ def write_outputs(
     scores = multilabel.scores(y_true, y_prob, decided, settings.n_bootstrap)
     reached = contradictory(decision.reached(y_prob), decision.exclusive)
     scores["n_contradictory"] = int(reached.sum())
-    per_finding = multilabel.per_finding(y_true, y_prob, artifact.thresholds, settings.n_bootstrap)
+    per_finding = multilabel.per_finding(y_true, y_prob, artifact.thresholds)
     tables = breakdown_tables(
         run.predictor,
         predictions.all_findings,

@@ -1,4 +1,4 @@
-"""Multi-label scores: F1, AUROC, AUPRC, calibration error, with bootstrap intervals.
+"""Multi-label scores: F1, AUROC, AUPRC, calibration error, with intervals.
 
 Conventions of all modules of ``metrics``:
 
@@ -29,6 +29,11 @@ from numpy.typing import ArrayLike, NDArray
 # Re-exported with `as`: the names of this package that other modules use as `multilabel.<name>`.
 from ecg_siglip.metrics.calibration import calibrate as calibrate
 from ecg_siglip.metrics.calibration import fit_calibration as fit_calibration
+from ecg_siglip.metrics.exact_intervals import (
+    f1_interval,
+    interval_without_width,
+    proportion_interval,
+)
 from ecg_siglip.metrics.thresholds import apply_thresholds as apply_thresholds
 from ecg_siglip.metrics.thresholds import predictions
 from ecg_siglip.metrics.thresholds import tune_thresholds as tune_thresholds
@@ -261,8 +266,9 @@ def scores(
 
     Notes
     -----
-    Percentile bootstrap over records. In a resample a macro mean is over the findings that still
-    have a value; which findings are ``_min5`` is determined by the fold itself. The average
+    Percentile bootstrap over records; where every resample has the same value, the interval of
+    ``exact_intervals.interval_without_width``. In a resample a macro mean is over the findings that
+    still have a value; which findings are ``_min5`` is determined by the fold itself. The average
     precision of a finding with one or two positives is larger in resamples than in the fold (a
     positive drawn twice counts twice), so the interval of ``macro_auprc`` is biased upwards; that
     of ``macro_auprc_min5`` much less.
@@ -273,11 +279,29 @@ def scores(
     for name, values_B in curves.items():
         result[name] = float(values_B[0])
         if n_bootstrap:
-            result[f"{name}/low"], result[f"{name}/high"] = interval(values_B[1:])
+            ends = interval(values_B[1:])
+            if ends[0] == ends[1]:
+                ends = _exact_interval(name, result[name], y_true, y_prob, thresholds)
+            result[f"{name}/low"], result[f"{name}/high"] = ends
     result["n_records"] = len(np.asarray(y_true))
     result["n_findings"] = int((n_positive > 0).sum())
     result[f"n_findings_min{MIN_POSITIVES}"] = int((n_positive >= MIN_POSITIVES).sum())
     return result
+
+
+def _exact_interval(
+    name: str, value: float, y_true: ArrayLike, y_prob: ArrayLike, thresholds: dict[str, Float]
+) -> tuple[float, float]:
+    """Return the interval of a score of which every resample has the same value."""
+    y_true, known, y_prob = labels_and_probabilities(y_true, y_prob)
+    rule, _, kind = name.rpartition("/")
+    suffix = f"_min{MIN_POSITIVES}"
+    n_least = MIN_POSITIVES if kind.endswith(suffix) else 0
+    shown = y_true.sum(axis=0) >= n_least
+    y_pred = (predictions(y_prob, thresholds[rule]) & known)[:, shown] if rule else None
+    return interval_without_width(
+        kind.removesuffix(suffix), value, y_true[:, shown], known[:, shown], y_pred
+    )
 
 
 def resampled_scores(
@@ -331,11 +355,7 @@ def resampled_scores(
 
 
 def per_finding(
-    y_true: ArrayLike,
-    y_prob: ArrayLike,
-    thresholds: dict[str, Float],
-    n_bootstrap: int = 0,
-    seed: int = 0,
+    y_true: ArrayLike, y_prob: ArrayLike, thresholds: dict[str, Float]
 ) -> list[dict[str, float]]:
     """Compute one row of scores per finding, the content of ``findings.csv``.
 
@@ -345,18 +365,16 @@ def per_finding(
     y_prob : array of shape (n_records, n_findings), float in [0, 1]
     thresholds : dict of rule -> array of shape (n_findings,)
         From the tuning fold; or predictions, as for ``scores``: the threshold is NaN then.
-    n_bootstrap, seed : int
-        Resamples of the records for the intervals of F1; 0 leaves them out.
 
     Returns
     -------
     list of dict
         ``n_positive``, ``n_known`` (records whose label is known; only if one is unknown),
         ``prevalence``, ``auroc``, ``auprc``, ``ece``, ``brier``, and for each rule
-        ``R``: ``R/threshold``, ``R/precision``, ``R/recall``, ``R/specificity``, ``R/f1``, with
-        ``R/f1/low`` and ``R/f1/high`` if there are resamples. NaN where a score is undefined, such
-        as the precision of a finding that is never predicted. In the order of the columns of
-        `y_true`.
+        ``R``: ``R/threshold``, ``R/precision``, ``R/recall``, ``R/specificity``, ``R/f1``, the
+        last four with ``/low`` and ``/high``, exact 95 % intervals. NaN where a score is
+        undefined, such as the precision of a finding that is never predicted. In the order of the
+        columns of `y_true`.
 
     Raises
     ------
@@ -376,9 +394,8 @@ def per_finding(
         "ece": _share(np.abs(_bin_gaps(y_true, known, y_prob).sum(axis=0)).sum(axis=1), n_known),
         "brier": _share(((y_prob - y_true) ** 2 * known).sum(axis=0), n_known),
     }
-    weights_NB = _resamples(n_records, n_bootstrap, seed)
     for rule, values in thresholds.items():
-        rule_columns = _rule_columns(y_true, known, y_prob, values, weights_NB)
+        rule_columns = _rule_columns(y_true, known, y_prob, values)
         columns |= {f"{rule}/{name}": column for name, column in rule_columns.items()}
     return [
         {name: column[f].item() for name, column in columns.items()} for f in range(y_true.shape[1])
@@ -386,29 +403,28 @@ def per_finding(
 
 
 def _rule_columns(
-    y_true: Bool, known: Bool, y_prob: Float, thresholds: Float, weights_NB: Float
+    y_true: Bool, known: Bool, y_prob: Float, thresholds: Float
 ) -> dict[str, NDArray]:
     """Compute the columns of ``per_finding`` that depend on the thresholds, (F,) each."""
-    n_negative, n_positive = (known & ~y_true).sum(axis=0), y_true.sum(axis=0).astype(float)
+    n_negative, n_positive = (known & ~y_true).sum(axis=0), y_true.sum(axis=0)
     y_pred = predictions(y_prob, thresholds) & known
-    true_positive = (y_true & y_pred).sum(axis=0).astype(float)
-    true_negative = (known & ~y_true & ~y_pred).sum(axis=0).astype(float)
-    n_predicted = y_pred.sum(axis=0)
+    true_positive, n_predicted = (y_true & y_pred).sum(axis=0), y_pred.sum(axis=0)
+    true_negative = (known & ~y_true & ~y_pred).sum(axis=0)
     has_thresholds = np.ndim(thresholds) < 2
     columns: dict[str, NDArray] = {
         "threshold": np.asarray(thresholds, dtype=float)
         if has_thresholds
         else np.full(y_true.shape[1], np.nan)
     }
-    with np.errstate(invalid="ignore"):
-        columns["precision"] = true_positive / n_predicted
-        columns["recall"] = true_positive / n_positive
-        columns["specificity"] = true_negative / n_negative
-    f1_FB = f1_from_counts(
-        (y_true & y_pred).T @ weights_NB, y_pred.T @ weights_NB, y_true.T @ weights_NB
-    )
-    columns["f1"] = f1_FB[:, 0]
-    if weights_NB.shape[1] > 1:
-        ends = np.array([interval(values_B[1:]) for values_B in f1_FB])
-        columns["f1/low"], columns["f1/high"] = ends.T
+    proportions = {
+        "precision": (true_positive, n_predicted),
+        "recall": (true_positive, n_positive),
+        "specificity": (true_negative, n_negative),
+    }
+    for name, (n_right, n) in proportions.items():
+        columns[name] = _share(n_right, n)
+        columns[f"{name}/low"], columns[f"{name}/high"] = proportion_interval(n_right, n)
+    columns["f1"] = f1_from_counts(true_positive, n_predicted, n_positive)
+    ends = f1_interval(true_positive, n_predicted, n_positive)
+    columns["f1/low"], columns["f1/high"] = ends
     return columns

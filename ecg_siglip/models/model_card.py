@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from ecg_siglip.metrics.decision_rules import HEADLINE_RULE
+from ecg_siglip.metrics.summary import HEADLINE_F1
 from ecg_siglip.models.provenance import Provenance
 from ecg_siglip.vocabulary.vocabulary_file import PTBXL
 
@@ -16,7 +18,7 @@ SHOWN = {
     "macro_auroc_min5": "macro AUROC",
     "macro_auprc_min5": "macro AUPRC",
     "expected_f1/macro_f1_min5": "macro F1, thresholds `expected_f1`",
-    "prevalence/macro_f1_min5": "macro F1, thresholds `prevalence`",
+    HEADLINE_F1: f"macro F1, thresholds `{HEADLINE_RULE}`",
     "expected_f1/micro_f1": "micro F1, thresholds `expected_f1`",
     "fixed_0.5/micro_f1": "micro F1 at 0.5",
     "ece": "calibration error",

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ecg_siglip.core.files import write_file
-from ecg_siglip.metrics.decision_rules import DEFAULT_RULE
+from ecg_siglip.metrics.decision_rules import DEFAULT_RULE, HEADLINE_RULE
+from ecg_siglip.metrics.summary import HEADLINE_TEXT, headline_f1
 from ecg_siglip.metrics.validation import labels
 from ecg_siglip.reporting import charts
 from ecg_siglip.reporting.charts import RULES
@@ -22,14 +23,14 @@ from ecg_siglip.reporting.html import format_number, inline_figure, load_templat
 
 
 def _headline(scores: Mapping[str, float], rule: str) -> list[dict[str, str]]:
-    """Return the scores at the top of the page."""
+    """Return the scores at the top of the page; ``rule`` is that of predictions."""
     # In a small set no finding may have 5 positives: then all findings count.
     end = "_min5" if scores.get("n_findings_min5", 1) else ""
     which = "findings with at least 5 positives" if end else "findings with a positive"
     cards = (
-        (f"{rule}/macro_f1{end}", "Macro F1", which),
-        (f"{rule}/micro_f1", "Micro F1", "all record-finding pairs"),
-        (f"{rule}/samples_f1", "F1 of a record", "mean over the records"),
+        (headline_f1(scores), "Macro F1", f"rule {HEADLINE_RULE}, {which}"),
+        (f"{rule}/micro_f1", "Micro F1", f"rule {rule}, all record-finding pairs"),
+        (f"{rule}/samples_f1", "F1 of a record", f"rule {rule}, mean over the records"),
         (f"macro_auroc{end}", "Macro AUROC", which),
         (f"macro_auprc{end}", "Macro AUPRC", which),
         ("ece", "Calibration error", "15 equal-width bins; lower is better"),
@@ -194,6 +195,7 @@ def write_fold_report(path: str | Path, report: FoldReport) -> None:
     page = load_template("fold_report.html.j2").render(
         title=report.title,
         headline=_headline(report.scores, report.rule),
+        headline_text=HEADLINE_TEXT.replace("`", ""),
         scores=report.scores,
         rows=[
             {"code": code, "name": name, **row}

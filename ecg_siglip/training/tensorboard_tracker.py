@@ -27,7 +27,7 @@ class TensorBoardTracker:
 
     def start(self, settings: Mapping[str, str], about: Mapping[str, str]) -> None:
         """Write the settings as a table of text."""
-        rows = [f"| {name} | {value} |" for name, value in (about | settings).items()]
+        rows = [f"| {name} | {value} |" for name, value in {**about, **settings}.items()]
         self.board.add_text("settings", "\n".join(["| setting | value |", "| --- | --- |", *rows]))
 
     def log(self, numbers: Mapping[str, float], epoch: int | None = None) -> None:

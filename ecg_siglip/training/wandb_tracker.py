@@ -24,7 +24,7 @@ class WandbTracker:
         import wandb
 
         self.id = id or secrets.token_hex(4)
-        mode = os.environ.get("WANDB_MODE")
+        mode: Any = os.environ.get("WANDB_MODE")
         if not mode:
             mode = "online" if wandb.login(prompt=False, verify=False) else "offline"
         self.session: Any = wandb.init(

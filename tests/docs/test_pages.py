@@ -51,8 +51,13 @@ def module_and_overrides(command: str) -> tuple[str, list[str]]:
     module = next(word for word in words if word.startswith("ecg_siglip."))
     after = words[words.index(module) + 1 :]
     after = after[: after.index(">")] if ">" in after else after
-    flags = {"-m", "--cfg", "job"}  # a sweep, or only the settings
-    return module.removeprefix("ecg_siglip."), [w for w in after if w not in flags and w != "..."]
+    flags = {"-m", "--cfg", "job", "..."}  # a sweep, or only the settings
+    # What Optuna varies has no value of its own; the launcher is an extra.
+    settings = [w for w in after if w not in flags and "interval(" not in w]
+    settings = [w for w in settings if not w.startswith("hydra")]
+    return module.removeprefix("ecg_siglip."), [
+        w.replace("${hydra:job.num}", "0") for w in settings
+    ]
 
 
 COMMANDS = [
@@ -93,6 +98,19 @@ def test_the_pages_show_every_command_and_the_scan_finds_them():
     assert len(COMMANDS) > 60
 
 
+def send_to_mlflow(run: Path, monkeypatch) -> None:
+    """Send a finished run to the database next to it, as its training would have done."""
+    pytest.importorskip("mlflow", reason="needs the extra [mlflow]")
+    from ecg_siglip.core.run_folder import from_yaml
+    from ecg_siglip.training.tracking import tracked
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    settings = from_yaml(config.TrainConfig, run / "config.yaml")
+    settings.tracker = "mlflow"
+    with tracked(settings, run, 2, {}) as tracking:
+        tracking.finish({"prevalence/macro_f1_min5": 0.5})
+
+
 @pytest.mark.parametrize("page", PYTHON_PAGES, ids=name_of)
 def test_the_python_of_every_page_runs(
     page, trained, simulated, hospital, tmp_path, monkeypatch, capsys
@@ -112,6 +130,8 @@ def test_the_python_of_every_page_runs(
         from ecg_siglip.models import load_artifact, to_onnx
 
         (tmp_path / "runs/r1/model.onnx").write_bytes(to_onnx(load_artifact(trained / "model")))
+    if "mlflow.db" in text:
+        send_to_mlflow(tmp_path / "runs" / "demo", monkeypatch)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     for code in blocks(text, "python"):

@@ -56,7 +56,7 @@ def test_each_set_has_a_folder_and_a_row_of_the_summary(evaluate, hospitals, cap
     assert [row["set"] for row in read(folder / "summary.json")] == ["north", "south"]
     assert pd.read_csv(folder / "summary.csv")["n_records"].tolist() == [50, 10]
     scores = read(folder / "north" / "metrics.json")
-    for key in ("macro_auroc", "macro_auprc", "expected_f1/macro_f1", "ece"):
+    for key in ("macro_auroc", "macro_auprc", "prevalence/macro_f1", "ece"):
         assert scores[f"{key}/low"] <= scores[key] <= scores[f"{key}/high"]
     page = (folder / "north" / "report.html").read_text()
     for title in (

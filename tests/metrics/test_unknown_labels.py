@@ -56,7 +56,7 @@ def test_numbers_without_nan_give_the_same_bits_as_bool(fold):
                 thresholds,
                 operating_thresholds(y_prob, y_true),
                 multilabel.scores(y_true, y_prob, thresholds, 30),
-                multilabel.per_finding(y_true, y_prob, thresholds, 30),
+                multilabel.per_finding(y_true, y_prob, thresholds),
                 paired_tests.compare_recipes(y_true, [run], [other], 30),
                 paired_tests.mean_scores(y_true, [run], 30),
                 epoch_scores(y_true, y_prob),
@@ -108,7 +108,7 @@ def test_a_finding_without_a_known_label_has_thresholds_and_no_calibration(fold)
     assert thresholds["expected_f1"][2] == multilabel.tune_thresholds(none, alone, "expected_f1")
     for name, values in operating_thresholds(y_prob, y_true).items():
         assert values[2] == operating_thresholds(alone)[name]
-    row = multilabel.per_finding(y_true, y_prob, thresholds, 5)[2]
+    row = multilabel.per_finding(y_true, y_prob, thresholds)[2]
     assert (row["n_positive"], row["n_known"]) == (0, 0)
     undefined = ("prevalence", "auroc", "auprc", "ece", "brier", "f1/f1", "f1/specificity")
     assert np.isnan([row[name] for name in undefined]).all()
@@ -173,7 +173,7 @@ def test_what_is_under_an_unknown_label_changes_no_score(fold):
         results.append(
             [
                 multilabel.scores(y_true, each, thresholds, 20),
-                multilabel.per_finding(y_true, each, thresholds, 20),
+                multilabel.per_finding(y_true, each, thresholds),
                 multilabel.fit_calibration(y_true, each),
                 tuned(y_true, each),
                 operating_thresholds(each, y_true),

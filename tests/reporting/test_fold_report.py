@@ -133,7 +133,7 @@ def test_the_report_counts_known_labels_only_where_some_are_not(page, tmp_path):
     report = FoldReport(
         title="partly known",
         scores=multilabel.scores(y_true, y_prob, thresholds, n_bootstrap=5),
-        rows=multilabel.per_finding(y_true, y_prob, thresholds, n_bootstrap=5),
+        rows=multilabel.per_finding(y_true, y_prob, thresholds),
         codes=["SR", "AFIB"],
         names=["sinus rhythm", "atrial fibrillation"],
         y_true=y_true,

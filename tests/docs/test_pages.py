@@ -81,7 +81,7 @@ def test_every_command_composes(command, tmp_path):
     schema = getattr(config, f"{module.capitalize()}Config")
     ConfigStore.instance().store(name=f"{module}_schema", node=schema)
     # A sweep has `key=a,b,c`; each of its runs has one of the values.
-    overrides = [re.sub(r"^([\w.]+=\w+),.*", r"\1", word) for word in overrides]
+    overrides = [re.sub(r"^([\w.]+=[\w.]+),.*", r"\1", word) for word in overrides]
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         check_settings(OmegaConf.to_object(compose(module, overrides)))
 

@@ -500,6 +500,8 @@ RUN_FILES = (
         "ECGs and novelty.",
     ),
     Output("model.onnx", "export", "The model as one ONNX file."),
+    Output("model.json", "export", "Metadata of `model.onnx`, and probabilities to test with."),
+    Output("model.golden.csv", "export", "The ECG that has these probabilities."),
     Output("evaluate/fold<n>/metrics.json", EVALUATE, "Scores of the fold (keys below)."),
     Output("evaluate/fold<n>/findings.csv", EVALUATE, "One row per finding (columns below)."),
     Output("evaluate/fold<n>/predictions.parquet", EVALUATE, "One row per record (columns below)."),

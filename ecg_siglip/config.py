@@ -653,6 +653,17 @@ class ExportConfig(ModelSettings):
     out: str | None = setting(
         None, "File to write; null: model.onnx in the folder of the run (onnx)."
     )
+    input: str = setting(
+        "recorded",
+        "recorded: the file resamples, filters and checks signals in mV at any sampling rate; "
+        "prepared: it expects the model's own input (onnx).",
+        choices=("recorded", "prepared"),
+    )
+    precision: str = setting(
+        "float32",
+        "int8: weights and activations in 8 bits, a third of the size (onnx).",
+        choices=("float32", "int8"),
+    )
     repo: str | None = setting(None, "owner/name; created if it does not exist (hub).")
     revision: str | None = setting(None, "Branch; created if it does not exist; null: main (hub).")
     private: bool = setting(True, "Make a new repository visible to its owner only (hub).")

@@ -60,7 +60,7 @@ SETTINGS = {
         run.name run.root wait_s
     """,
     "export": """
-        model out private repo revision run.name run.root to
+        input model out precision private repo revision run.name run.root to
     """,
     "predict": """
         batch_size device language measurements model n_attributions n_similar not_excluded

@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from ecg_siglip import config
-from ecg_siglip.core.command_line import CONF_DIR, PACKAGE_DIR, _yaml_defaults
+from ecg_siglip.core.command_schema import CONF_DIR, PACKAGE_DIR
+from ecg_siglip.core.help_page import yaml_defaults
 from ecg_siglip.core.settings import setting_fields
 from ecg_siglip.metrics.decision_rules import THRESHOLD_RULES
 
@@ -829,7 +830,7 @@ def settings_page() -> str:
     ]
     for command, purpose in COMMANDS.items():
         schema = getattr(config, f"{command.capitalize()}Config")
-        defaults = _yaml_defaults(command)
+        defaults = yaml_defaults(command)
         rows = []
         for name, field in setting_fields(schema):
             made = field.default_factory

@@ -372,6 +372,9 @@ class TrainConfig:
         "save_every_s",
         "wait_s",
     )
+    # Places of the data, which may be moved while a run is interrupted: the state of a run knows
+    # its data by a hash of their metadata.
+    PLACES: ClassVar[tuple[str, ...]] = ("data.root", "data.table")
     # Old names with the new ones, for the error.
     RENAMED: ClassVar[dict[str, str]] = {
         "tune=both": "freeze=none",
@@ -379,6 +382,8 @@ class TrainConfig:
         "tune=text_only": "freeze=ecg",
         "tune": "freeze",
     }
+    # Other words for an option.
+    ALIASES: ClassVar[dict[str, str]] = {"objective=siglip": "objective=diagonal"}
     # Values of settings that a stored configuration of an earlier version does not have.
     BEFORE: ClassVar[dict[str, Any]] = {"optim.final_lr": 0.0, "augment.mixup": 0.0}
 
@@ -428,6 +433,8 @@ AdaptConfig = TrainConfig  # the command adapt has other defaults, in conf/adapt
 
 @dataclass
 class CheckConfig:
+    POSITIONAL: ClassVar[str] = "data.table"
+
     data: DataConfig = group(DataConfig)
     vocabulary: str = same_setting(TrainConfig, "vocabulary")
     waveform: WaveformConfig = group(WaveformConfig)
@@ -517,6 +524,8 @@ class EvaluateConfig:
 
 @dataclass
 class CompareConfig:
+    POSITIONAL: ClassVar[str] = "runs"
+
     runs: list[str] = setting([], "Names of runs; * and ? are wildcards: ['bank_s*','clip_s*'].")
     root: str = same_setting(RunConfig, "root")
     baseline: str | None = setting(
@@ -537,6 +546,8 @@ class CompareConfig:
 
 @dataclass
 class EnsembleConfig:
+    POSITIONAL: ClassVar[str] = "runs"
+
     run: RunConfig = group(RunConfig)
     runs: list[str] = setting([], "Names of finished runs; * and ? are wildcards: ['bank_s*'].")
     average: str = setting(
@@ -583,6 +594,7 @@ class WindowsConfig:
 
 @dataclass
 class PredictConfig(DecisionRule, ModelSettings):
+    POSITIONAL: ClassVar[str] = "records"  # values that are words without a name of a setting
     # Old names with the new ones, for the error.
     RENAMED: ClassVar[dict[str, str]] = {"ask": "questions", "n_reasons": "n_attributions"}
 
@@ -754,6 +766,8 @@ class SimulateConfig:
 
 @dataclass
 class VocabularyConfig:
+    POSITIONAL: ClassVar[str] = "table"
+
     table: str = setting(
         "???",
         "Table with one row per ECG, as data.table of train: its codes are in the column findings.",

@@ -349,7 +349,7 @@ def test_every_command_composes_from_its_required_settings(composed, command, re
         ("train", "objective=banc", "objective=banc: expected one of bank"),
         ("train", "experiment=no_such", "no_such"),
         ("train", "data.train_folds=[1,11]", "data.train_folds=11"),
-        ("check", "fold=x.csv", "did you mean folds?"),
+        ("check", "fold=x.csv", "did you mean folds or data.tune_fold?"),
         ("check", "files=some", "files=some: expected true or false"),
         ("evaluate", "folds=10", "folds"),
         ("evaluate", "fold=11", "fold=11"),

@@ -157,7 +157,7 @@ def test_help_names_every_setting_with_its_help_text(command, monkeypatch, capsy
     for name, field in fields(command):
         line = next(line for line in page.splitlines() if line.startswith(f"  {name}="))
         assert field.metadata["doc"] in line
-    assert ("experiment=null" in page) == (command == "train")
+    assert ("experiment=null" in page) == (command in ("train", "adapt"))
 
 
 @pytest.mark.parametrize("command", SCHEMAS)

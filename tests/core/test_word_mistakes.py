@@ -43,7 +43,7 @@ MISTAKES = [
     ("predict seed=1", "seed: a setting of adapt, simulate and train, not of predict"),
     ("predict ecg=resnet1d", "ecg: a setting of adapt and train, not of predict"),
     ("predict recrods=[a]", "did you mean records?"),
-    ("predict ask=[LBBB?]", "ask: renamed to questions"),
+    ("predict n_reasons=3", "n_reasons: renamed to n_attributions"),
     ("train tune=ecg_only", "tune=ecg_only: renamed to freeze=text"),
     ("evaluate folds=10", "did you mean fold?"),
     # options of groups

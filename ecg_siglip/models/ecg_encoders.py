@@ -307,7 +307,6 @@ class EcgTransformer(nn.Module):
         return pooled[:, 0]
 
 
-EcgEncoder = ResNet1d | XResNet1d | EcgTransformer
 ECG_ENCODERS: dict[str, type[ResNet1d] | type[XResNet1d] | type[EcgTransformer]] = {
     "resnet1d": ResNet1d,
     "xresnet1d": XResNet1d,
@@ -315,7 +314,7 @@ ECG_ENCODERS: dict[str, type[ResNet1d] | type[XResNet1d] | type[EcgTransformer]]
 }
 
 
-def ecg_encoder(name: str, **settings: Any) -> EcgEncoder:
+def ecg_encoder(name: str, **settings: Any) -> ResNet1d | XResNet1d | EcgTransformer:
     """Return a new ECG encoder; its ``n_features`` is F of the (B, F) that it returns.
 
     Parameters

@@ -37,9 +37,9 @@ def check_encoder(encoder: type[nn.Module], n_samples: int = 1000, **options: An
     -----
     The contract:
 
-    - ``encoder(**options)`` is a ``torch.nn.Module`` that reads no file and no network and draws
-      its weights from torch's generator, since loading a model builds it again, first without
-      memory (``torch.device("meta")``), and then sets the stored weights.
+    - ``encoder(**options)`` is a ``torch.nn.Module`` that draws random weights from torch's
+      generator; loading a model builds it again, first without memory (``torch.device("meta")``),
+      and then sets the stored weights.
     - ``forward`` takes (B, 12, S) float32 signals in mV at ``waveform.fs``, in the order of
       ``leads.LEADS``, after the preparation of ``waveform`` (filter, crop or pad); a missing lead
       is 0. It resamples and normalises itself, and leaves its input as it is.
@@ -74,7 +74,7 @@ class _Check:
         with torch.random.fork_rng(devices=[]), torch.device(device):
             torch.manual_seed(0)
             try:
-                model = self.encoder(**self.options)
+                model: Any = self.encoder(**self.options)
             except Exception as error:  # of any kind: the code is the user's
                 where = "" if device == "cpu" else f" on the device {device}"
                 raise self.error(f"to be built{where}", one_line(error)) from error

@@ -32,7 +32,7 @@ from ecg_siglip.models.artifact import Artifact, Tuning, load_artifact
 from ecg_siglip.models.dual_encoder import Model
 from ecg_siglip.readers.preparation import PreparedRecord
 from ecg_siglip.readers.record import Record
-from ecg_siglip.signals.leads import LEADS, nearest_lead_set
+from ecg_siglip.signals.leads import LEADS, available_leads, nearest_lead_set
 from ecg_siglip.signals.preprocessing import from_int16
 
 

@@ -137,7 +137,11 @@ def test_findings_that_are_present_or_not_excluded_have_an_observation():
 def test_the_report_concludes_only_what_is_present():
     [report] = resources(fhir.bundle(predicted(model_simulated=True), MODEL))["DiagnosticReport"]
     concluded = [each["text"] for each in report["conclusionCode"]]
-    assert concluded == ["Atrial fibrillation", "Inferior myocardial infarction", "Bigeminal pattern"]
+    assert concluded == [
+        "Atrial fibrillation",
+        "Inferior myocardial infarction",
+        "Bigeminal pattern",
+    ]
     text = report["conclusion"]
     assert "Not excluded: Third degree AV block 2 % (very unlikely)." in text
     assert "Not assessable without the missing leads: Right ventricular hypertrophy." in text

@@ -8,7 +8,7 @@ model. All ids follow from the model and the record, so sending a Bundle again c
 from __future__ import annotations
 
 import functools
-import hashlib
+import json
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,10 +16,9 @@ from typing import Any
 from urllib.parse import quote
 
 from ecg_siglip.core.files import visible
-from ecg_siglip.inference.prediction import Finding, Prediction
-from ecg_siglip.metrics.likelihood import percent
+from ecg_siglip.metrics.likelihood import likelihood_word, percent
 from ecg_siglip.models.provenance import SIMULATED
-from ecg_siglip.signals.measurements import NAMES, UNITS, Measurement
+from ecg_siglip.signals.measurements import NAMES, UNITS
 from ecg_siglip.vocabulary import snomed
 from ecg_siglip.vocabulary.vocabulary import Vocabulary
 
@@ -38,7 +37,9 @@ UCUM_OF = {"1/min": "/min", "ms": "ms", "degrees": "deg"}
 # ventricular form, which the findings of PTB-XL leave open.
 PREFERRED: dict[str, int | None] = {"WPW": 74390002, "BIGU": None, "TRIGU": None}
 RESEARCH = "For research, not for diagnosis. Not reviewed by a physician."
+STATUS = "preliminary"
 Resource = dict[str, Any]
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -65,60 +66,56 @@ class ModelIdentity:
         return _id("Device", self.name, self.version, self.sha256)
 
 
-def bundle(prediction: Prediction, model: ModelIdentity) -> Resource:
-    """Return the Bundle of a prediction.
+def bundle(row: Row, model: ModelIdentity) -> Resource:
+    """Return the Bundle of a record that was predicted.
 
     Parameters
     ----------
-    prediction : Prediction
+    row : dict
+        See ``rows.prediction_rows``.
     model : ModelIdentity
 
     Returns
     -------
     dict
         A FHIR R4 transaction that creates or replaces each resource under its own id. There is no
-        Observation of findings that are neither present nor possible. Without a patient id in
-        ``prediction.identity`` there is no subject.
+        Observation of a finding that is neither present nor possible. Without a patient id in the
+        row there is no subject.
 
     Notes
     -----
-    The ids depend on the name of the record and on its signal, so two records with the same name
-    have different ones.
+    The ids depend on the model, on name and time of the record and on its probabilities (to
+    0.001), so that records with the same name do not replace each other.
     """
-    record = visible(prediction.record)
-    digest = hashlib.sha256(prediction.signal.tobytes()).hexdigest()
-    key = (model.id, record, digest)
-    reported = [f for f in prediction.findings if f.assessable and (f.present or f.not_excluded)]
-    reported.sort(key=lambda finding: (not finding.present, -finding.probability))
-    shared: Resource = {
-        "status": "preliminary",
-        **_subject(prediction),
-        **_time(prediction.identity.recorded_at),
-    }
+    record, recording = visible(row["record"]), row.get("recording", {})
+    recorded_at = recording.get("recorded_at", "")
+    rounded = {c: p and round(p, 3) for c, p in row["probabilities"].items()}
+    key = (model.id, record, recorded_at, json.dumps(rounded, sort_keys=True))
+    shared = {**_subject(recording), **_time(recorded_at)}
+    findings = [*row["findings"], *_not_excluded(row, model)]
     observations = [
-        _observation(key, finding.code, shared, model, _finding(finding, prediction, model))
-        for finding in reported
+        _observation(key, finding["code"], shared, model, _finding(finding, model))
+        for finding in findings
     ]
-    for name in UNITS if prediction.measurements else ():
-        content = _measurement(name, getattr(prediction.measurements, name))
-        observations.append(_observation(key, name, shared, model, content))
+    measured = row.get("measurements")
+    for name in UNITS if measured else ():
+        observations.append(_observation(key, name, shared, model, _measured(name, measured[name])))
     report = {
         "resourceType": "DiagnosticReport",
         "id": _id("DiagnosticReport", *key),
-        "identifier": _identifiers(prediction, record),
-        "status": shared["status"],
+        "identifier": _identifiers(record, recording),
+        "status": STATUS,
         "category": [_concept(f"{HL7}/v2-0074", "EC", "Electrocardiac")],
         "code": _concept(LOINC, EKG_STUDY, "ECG"),
-        **{name: value for name, value in shared.items() if name != "status"},
+        **shared,
         "result": [_reference(each) for each in observations],
-        "conclusion": _conclusion(prediction, reported),
+        "conclusion": _conclusion(row, findings, model),
         "conclusionCode": [
-            finding_concept(finding.code, finding.name, model.vocabulary)
-            for finding in reported
-            if finding.present
+            finding_concept(finding["code"], finding["name"], model.vocabulary)
+            for finding in row["findings"]
         ],
     }
-    resources = [_device(model, prediction.model_simulated), *observations, report]
+    resources = [_device(model, row["model_simulated"]), *observations, report]
     return {
         "resourceType": "Bundle",
         "type": "transaction",
@@ -166,28 +163,39 @@ def snomed_codes(vocabulary: Vocabulary) -> dict[str, int]:
     return codes
 
 
-def _finding(finding: Finding, prediction: Prediction, model: ModelIdentity) -> Resource:
+def _not_excluded(row: Row, model: ModelIdentity) -> list[Row]:
+    """Return the findings that are not present, but not excluded, in the form of those that are."""
+    codes = row["not_excluded"]
+    return [
+        {
+            "code": code,
+            "name": name,
+            "probability": row["probabilities"][code],
+            "likelihood": likelihood_word(row["probabilities"][code]),
+        }
+        for code, name in zip(codes, model.vocabulary.names(codes), strict=True)
+    ]
+
+
+def _finding(finding: Row, model: ModelIdentity) -> Resource:
     """Return code, probability and interpretation of a finding."""
-    code, display = ("POS", "Positive") if finding.present else ("IND", "Indeterminate")
-    decision = "present" if finding.present else "not excluded"
-    components = [{"code": {"text": "threshold"}, "valueQuantity": _share(finding.threshold)}]
-    if prediction.timeline is not None:
-        seconds = prediction.timeline.at_s(finding.code)
-        at = {"value": seconds, "unit": "s", "system": UCUM, "code": "s"}
+    is_present = "threshold" in finding
+    code, display = ("POS", "Positive") if is_present else ("IND", "Indeterminate")
+    system = f"{HL7}/v3-ObservationInterpretation"
+    components = []
+    if is_present:
+        quantity = _share(finding["threshold"])
+        components.append({"code": {"text": "threshold"}, "valueQuantity": quantity})
+    if "at_s" in finding:
+        at = {"value": finding["at_s"], "unit": "s", "system": UCUM, "code": "s"}
         components.append({"code": {"text": "start of the likeliest window"}, "valueQuantity": at})
     return {
-        "code": finding_concept(finding.code, finding.name, model.vocabulary),
-        "valueQuantity": _share(finding.probability),
+        "code": finding_concept(finding["code"], finding["name"], model.vocabulary),
+        "valueQuantity": _share(finding["probability"]),
         "interpretation": [
             {
-                "coding": [
-                    {
-                        "system": f"{HL7}/v3-ObservationInterpretation",
-                        "code": code,
-                        "display": display,
-                    }
-                ],
-                "text": f"{finding.likelihood}; {decision}",
+                "coding": [{"system": system, "code": code, "display": display}],
+                "text": f"{finding['likelihood']}; {'present' if is_present else 'not excluded'}",
             }
         ],
         "note": [{"text": f"The value is the probability of the finding. {RESEARCH}"}],
@@ -195,37 +203,34 @@ def _finding(finding: Finding, prediction: Prediction, model: ModelIdentity) -> 
     }
 
 
-def _measurement(name: str, measurement: Measurement) -> Resource:
+def _measured(name: str, measurement: Row) -> Resource:
     """Return code and value of a measurement, or why it has none."""
     concept: Resource = {"text": NAMES[name]}
     if name in LOINC_OF:
         concept = _concept(LOINC, LOINC_OF[name], NAMES[name])
-    if measurement.value is None:
-        absent = _concept(f"{HL7}/data-absent-reason", "unknown", measurement.reason)
-        return {"code": concept, "dataAbsentReason": absent, "note": [{"text": RESEARCH}]}
-    digits = 1 if measurement.unit == "1/min" else None
-    value = {
-        "value": round(measurement.value, digits),
-        "unit": UCUM_OF[measurement.unit],
-        "system": UCUM,
-        "code": UCUM_OF[measurement.unit],
-    }
-    return {"code": concept, "valueQuantity": value, "note": [{"text": RESEARCH}]}
+    content: Resource = {"code": concept, "note": [{"text": RESEARCH}]}
+    if measurement["value"] is None:
+        absent = _concept(f"{HL7}/data-absent-reason", "unknown", measurement["reason"])
+        return content | {"dataAbsentReason": absent}
+    unit = UCUM_OF[measurement["unit"]]
+    quantity = {"value": measurement["value"], "unit": unit, "system": UCUM, "code": unit}
+    return content | {"valueQuantity": quantity}
 
 
 def _observation(
     key: tuple[str, ...], name: str, shared: Resource, model: ModelIdentity, content: Resource
 ) -> Resource:
     """Return an Observation of the record."""
-    return {
+    resource = {
         "resourceType": "Observation",
         "id": _id("Observation", *key, name),
-        "status": shared["status"],
+        "status": STATUS,
         "category": [_concept(f"{HL7}/observation-category", "procedure", "Procedure")],
-        **{name: value for name, value in shared.items() if name != "status"},
+        **shared,
         **content,
         "device": {"reference": f"Device/{model.id}"},
     }
+    return {name: value for name, value in resource.items() if value != []}
 
 
 def _device(model: ModelIdentity, simulated: bool | None) -> Resource:
@@ -243,36 +248,35 @@ def _device(model: ModelIdentity, simulated: bool | None) -> Resource:
     }
 
 
-def _conclusion(prediction: Prediction, reported: Iterable[Finding]) -> str:
+def _conclusion(row: Row, findings: Iterable[Row], model: ModelIdentity) -> str:
     """Return findings and warnings in sentences."""
     texts: dict[str, list[str]] = {"Present": [], "Not excluded": []}
-    for finding in reported:
-        text = f"{finding.name} {percent(finding.probability)} ({finding.likelihood})"
-        texts["Present" if finding.present else "Not excluded"].append(text)
+    for finding in findings:
+        text = f"{finding['name']} {percent(finding['probability'])} ({finding['likelihood']})"
+        texts["Present" if "threshold" in finding else "Not excluded"].append(text)
     if not texts["Present"]:
         texts["Present"] = ["no finding reaches its threshold"]
-    texts["Not assessable without the missing leads"] = [
-        finding.name for finding in prediction.findings if not finding.assessable
-    ]
-    texts["Warnings"] = list(map(visible, prediction.warnings))
+    names = model.vocabulary.names(row["not_assessable"])
+    texts["Not assessable without the missing leads"] = names
+    texts["Warnings"] = list(map(visible, row["warnings"]))
     sentences = [f"{title}: {', '.join(parts)}." for title, parts in texts.items() if parts]
-    origin = [f"{SIMULATED}."] if prediction.model_simulated else []
+    origin = [f"{SIMULATED}."] if row["model_simulated"] else []
     return " ".join([*sentences, *origin, RESEARCH])
 
 
-def _subject(prediction: Prediction) -> Resource:
+def _subject(recording: Row) -> Resource:
     """Return a logical reference to the patient, if the file states one and ids are shown."""
-    patient_id = prediction.identity.patient_id
+    patient_id = recording.get("patient_id")
     if not patient_id:
         return {}
     return {"subject": {"type": "Patient", "identifier": {"value": patient_id}}}
 
 
-def _identifiers(prediction: Prediction, record: str) -> list[Resource]:
+def _identifiers(record: str, recording: Row) -> list[Resource]:
     """Return the name of the record, and its number in the archive if ids are shown."""
     identifiers = [{"system": f"{BASE}/record", "value": record}]
-    if prediction.identity.record_id:
-        identifiers.append({"value": prediction.identity.record_id})
+    if recording.get("record_id"):
+        identifiers.append({"value": recording["record_id"]})
     return identifiers
 
 

@@ -31,7 +31,8 @@ def measurements() -> Measurements:
     return Measurements(rate, ms, NONE, ms, ms, ms, ms, axis, axis, axis)
 
 
-def predicted(**changed) -> Prediction:
+def predicted(**changed) -> dict:
+    """Return the row of a prediction."""
     fields = {
         "record": "ward/00001_lr",
         "signal": np.ones((12, 1000), np.int16),
@@ -39,7 +40,7 @@ def predicted(**changed) -> Prediction:
         "warnings": ["noise in V1"],
         "measurements": measurements(),
     }
-    return Prediction(**(fields | changed))
+    return json.loads(Prediction(**(fields | changed)).to_json("r1 (0.3.0)"))
 
 
 def resources(bundle: dict) -> dict[str, list[dict]]:
@@ -103,13 +104,14 @@ def test_references_lead_to_resources_of_the_bundle_and_ids_are_unique():
         assert each["code"] not in [component["code"] for component in each.get("component", [])]
 
 
-def test_ids_depend_on_the_model_and_the_signal_and_on_nothing_else():
+def test_ids_depend_on_the_model_and_the_record():
     first = fhir.bundle(predicted(), MODEL)
     assert fhir.bundle(predicted(), MODEL) == first
     report = resources(first)["DiagnosticReport"][0]["id"]
-    other_signal = predicted(signal=np.zeros((12, 1000), np.int16))
+    other = replace(FINDINGS[0], probability=0.06)
     for changed in (
-        fhir.bundle(other_signal, MODEL),
+        fhir.bundle(predicted(findings=[other, *FINDINGS[1:]]), MODEL),
+        fhir.bundle(predicted(identity=Identity(recorded_at="2024-01-31")), MODEL),
         fhir.bundle(predicted(record="ward/00002_lr"), MODEL),
         fhir.bundle(predicted(), replace(MODEL, sha256="cd" * 32)),
     ):

@@ -24,6 +24,8 @@ from ecg_siglip.readers.limits import MAX_HOURS
 
 DEVICES = ("auto", "cpu", "cuda")
 DATA_KINDS = ("ptbxl", "table", "challenge")
+ROW_FORMATS = ("parquet", "csv", "jsonl")
+ENGINES = ("local",)
 REPORTS = ("all", "validated", "written")
 
 
@@ -585,6 +587,23 @@ class WindowsConfig:
 class PredictConfig(DecisionRule, ModelSettings):
     # Old names with the new ones, for the error.
     RENAMED: ClassVar[dict[str, str]] = {"ask": "questions", "n_reasons": "n_attributions"}
+    # Settings that do not change the rows of a job: they may differ when it continues.
+    FREE: ClassVar[tuple[str, ...]] = (
+        "run.name",
+        "run.root",
+        "model",
+        "records",
+        "records_column",
+        "records_query",
+        "out",
+        "overwrite",
+        "engine",
+        "n_workers",
+        "report",
+        "report_language",
+        "n_attributions",
+        "device",
+    )
 
     source: str | None = setting(
         None,
@@ -592,9 +611,43 @@ class PredictConfig(DecisionRule, ModelSettings):
         "its data together. Needs a model trained with data.tune_per_source=true.",
     )
     records: list[str] = setting(
-        [], "Files of any supported format; a folder: every record below it."
+        [],
+        "Files of any supported format; a folder: every record below it; a pattern with * or **; "
+        "@list.txt: a path per line; @table.csv, .tsv, .parquet or @ADDRESS of a database: a "
+        "column of paths; -: paths from stdin.",
+    )
+    records_column: str | None = setting(
+        None, "Column of paths of the table or query; null: its only one, or path."
+    )
+    records_query: str | None = setting(
+        None, "SQL query that returns the paths, for records=[@ADDRESS]."
     )
     read: ReadConfig = group(ReadConfig)
+    out: str | None = setting(
+        None,
+        "File to write: .parquet, .csv or .jsonl; another name: a folder of parts. The same "
+        "command continues after an interruption. null: JSON lines on stdout.",
+    )
+    format: str | None = setting(
+        None,
+        "Format of the files; null: by the suffix of out, of a folder parquet.",
+        choices=ROW_FORMATS,
+    )
+    rows: str = setting(
+        "record",
+        "record: one row per record; window: one row per window of a long record. Needs out.",
+        choices=("record", "window"),
+    )
+    overwrite: bool = setting(False, "Begin again, whatever out contains.")
+    block_size: int = setting(256, "Records that are stored together.", 1, 1 << 20)
+    engine: str = setting("local", "What predicts: this machine.", choices=ENGINES)
+    n_workers: int | None = setting(
+        None,
+        "Processes that read files; null: one per core for many records; 0: none, the process "
+        "with the model reads.",
+        0,
+        256,
+    )
     report: str | None = setting(
         None,
         "Also write a report with one page per record to this .html or .pdf file; .png: "

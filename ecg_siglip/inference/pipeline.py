@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +15,15 @@ from ecg_siglip.core.files import one_line
 from ecg_siglip.inference.decision import Decision
 from ecg_siglip.inference.prediction import Finding, Prediction, SimilarRecord
 from ecg_siglip.inference.predictor import Predictor
+from ecg_siglip.inference.preparation import LongRecord, removes_offset, window_warnings
 from ecg_siglip.inference.questions import question_about
 from ecg_siglip.inference.sliding_window import bridge_gaps, predict_windows
 from ecg_siglip.inference.timeline import Timeline, Windows, representative_window
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.models.neighbors import Neighbors
 from ecg_siglip.models.novelty import NOVEL, PARTS
-from ecg_siglip.readers.limits import MAX_HOURS
 from ecg_siglip.readers.preparation import PreparedRecord, recorded_signal
-from ecg_siglip.readers.record import Record, Source, open_record
+from ecg_siglip.readers.record import Record
 from ecg_siglip.signals.leads import (
     available_leads,
     lead_warnings,
@@ -31,19 +31,8 @@ from ecg_siglip.signals.leads import (
     order_leads,
 )
 from ecg_siglip.signals.measurements import measure_ecg
-from ecg_siglip.signals.preprocessing import nonflat_leads
-from ecg_siglip.signals.quality import quality_warnings
 
-LONG = 1.2  # times the model's window; a shorter record is cropped to its middle
 OnError = Callable[[Path, Exception], None]
-
-
-@dataclass(frozen=True)
-class LongRecord:
-    """A record longer than the model's window, to be read piece by piece."""
-
-    record: str
-    source: Source
 
 
 def print_error(path: Path, error: Exception) -> None:
@@ -77,31 +66,57 @@ def predict_records(
     ValueError
         As ``Predictor.decision`` and ``questions.interpret_question``.
     """
+    preparation, measured = predictor.preparation, settings.measurements
+    max_hours = settings.windows.max_hours
+
+    def records() -> Iterator[PreparedRecord | LongRecord]:
+        for path in paths:
+            try:
+                yield preparation.read(path, settings.waveform, settings.read, max_hours, measured)
+            except (ValueError, OSError) as error:
+                on_error(path, error)
+
+    predictions = predict_prepared(predictor, records(), settings, on_error)
+    return [prediction for prediction in predictions if prediction]
+
+
+def predict_prepared(
+    predictor: Predictor,
+    records: Iterable[PreparedRecord | LongRecord],
+    settings: config.PredictConfig,
+    on_error: OnError = print_error,
+) -> list[Prediction | None]:
+    """Predict records that ``Preparation.read`` returned; one long record is in memory at a time.
+
+    Returns
+    -------
+    list of Prediction or None
+        Of each record; None for a long record that cannot be used, after ``on_error`` was called.
+
+    Raises
+    ------
+    ValueError
+        As ``predict_records``.
+    """
     predictions: list[Prediction | None] = []
     batch: dict[int, PreparedRecord] = {}
-    for record in prepare_records(
-        predictor,
-        paths,
-        settings.waveform,
-        settings.read,
-        on_error,
-        settings.windows.max_hours,
-        settings.measurements,
-    ):
+    for record in records:
+        prediction = None
         if isinstance(record, PreparedRecord):
             batch[len(predictions)] = record
-            predictions.append(None)
-            continue
-        try:
-            predictions.append(predict_long_record(predictor, record, settings))
-        except (ValueError, OSError) as error:
-            on_error(Path(record.record), error)
+        else:
+            try:
+                prediction = predict_long_record(predictor, record, settings)
+            except (ValueError, OSError) as error:
+                on_error(Path(record.record), error)
+        predictions.append(prediction)
     if batch:
         predicted = _predict_batch(predictor, list(batch.values()), settings)
         for i, prediction in zip(batch, predicted, strict=True):
             predictions[i] = prediction
     return [
-        replace(
+        prediction
+        and replace(
             prediction,
             # Without show_ids, no object that is printed, drawn or kept has them.
             identity=prediction.identity
@@ -112,77 +127,7 @@ def predict_records(
             ],
         )
         for prediction in predictions
-        if prediction
     ]
-
-
-def prepare_records(
-    predictor: Predictor,
-    paths: list[Path],
-    allowed: config.PredictWaveform,
-    read: config.ReadConfig | None = None,
-    on_error: OnError = print_error,
-    max_hours: float = MAX_HOURS,
-    measured: bool = False,
-) -> Iterator[PreparedRecord | LongRecord]:
-    """Read and prepare records in order; ``on_error`` gets the errors of those that fail.
-
-    Records longer than ``max_hours`` fail. ``measured``: with measurements.
-    """
-    stated = read or config.ReadConfig()
-    window_s = predictor.artifact.waveform["duration_s"]
-    for path in paths:
-        try:
-            source = open_record(
-                path, stated.fs, stated.units, stated.leads, stated.gain, max_hours
-            )
-            if is_long(source.duration_s, window_s):
-                yield LongRecord(str(path), source)
-                continue
-            record = source.piece(0, source.n_samples)
-            prepared = predictor.prepare_record(record, **vars(allowed))
-            leads = record.leads
-            if allowed.allow_flat:
-                leads = tuple(leads[i] for i in nonflat_leads(record.signal, leads))
-            about_leads = lead_warnings(
-                leads, record.name, predictor.artifact.vocabulary.states_leads
-            )
-        except (ValueError, OSError) as error:
-            on_error(path, error)
-            continue
-        warnings = length_warnings(prepared.duration_s, window_s)
-        warnings += [*record.warnings, *about_leads]
-        warnings += window_warnings(record, window_s, removes_offset(predictor))
-        values = measure_ecg(record.signal, record.fs, record.leads) if measured else None
-        yield replace(prepared, record=str(path), warnings=warnings, measurements=values)
-
-
-def is_long(duration_s: float, window_s: float) -> bool:
-    """Return whether a record is cut into windows; otherwise only its middle is used."""
-    return duration_s >= LONG * window_s
-
-
-def length_warnings(duration_s: float, window_s: float) -> list[str]:
-    """Return what was done to a record that is longer or shorter than the model's window."""
-    if duration_s > window_s + 0.05:
-        return [f"only the middle {window_s:g} s of {duration_s:g} s were used"]
-    if duration_s < window_s - 0.05:
-        return [f"{duration_s:g} s of signal, padded to {window_s:g} s"]
-    return []
-
-
-def removes_offset(predictor: Predictor) -> bool:
-    """Return whether the preparation of a model takes a constant offset off the signal."""
-    spec = predictor.artifact.waveform
-    return spec["low_hz"] is not None
-
-
-def window_warnings(record: Record, duration_s: float, offset_removed: bool = False) -> list[str]:
-    """Return the quality warnings of the part of a record that the model sees."""
-    n_spare = max(0, record.signal.shape[1] - round(duration_s * record.fs))
-    window = slice(n_spare // 2, record.signal.shape[1] - (n_spare - n_spare // 2))
-    ordered = order_leads(record.signal[:, window], record.leads, record.name, True)
-    return quality_warnings(ordered, record.fs, available_leads(record.leads), offset_removed)
 
 
 def _predict_batch(
@@ -245,7 +190,9 @@ def predict_long_record(
         settings.batch_size,
         prepare,
         lambda signals: predictor.probabilities(signals, lead_set=lead_set),
-        lambda record: window_warnings(record, window_s, removes_offset(predictor)),
+        lambda record: window_warnings(
+            record, window_s, removes_offset(predictor.artifact.waveform)
+        ),
         settings.windows.sustained_s,
         allow_gaps,
     )

@@ -22,19 +22,15 @@ from ecg_siglip.datasets.signal_rows import SignalRows
 from ecg_siglip.inference.attribution import attribute
 from ecg_siglip.inference.decision import Decision, make_decision
 from ecg_siglip.inference.prediction import Finding
+from ecg_siglip.inference.preparation import Preparation
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.decision_rules import DEFAULT_RULE
 from ecg_siglip.models.artifact import Artifact, Tuning, load_artifact
 from ecg_siglip.models.dual_encoder import Model
-from ecg_siglip.readers.preparation import PreparedRecord, prepare_record
+from ecg_siglip.readers.preparation import PreparedRecord
 from ecg_siglip.readers.record import Record
-from ecg_siglip.signals.leads import (
-    LEADS,
-    available_leads,
-    nearest_lead_set,
-    order_leads,
-)
-from ecg_siglip.signals.preprocessing import from_int16, nonflat_leads
+from ecg_siglip.signals.leads import LEADS, nearest_lead_set
+from ecg_siglip.signals.preprocessing import from_int16
 
 
 @torch.inference_mode()
@@ -184,6 +180,14 @@ class Predictor:
             artifact = artifact.for_source(source)
         return cls(artifact, pick_device(device), language)
 
+    def on(self, device: torch.device | str) -> Predictor:
+        """Return a copy of this predictor on another device."""
+        other = copy.copy(self)
+        model = copy.deepcopy(self.artifact.model).to(device)
+        other.artifact = replace(self.artifact, model=model)
+        other.text_FD = self.text_FD.to(device)
+        return other
+
     def for_source(self, name: str) -> Predictor:
         """Return this predictor with the tuning of one data set, see ``Artifact.for_source``."""
         other = copy.copy(self)
@@ -218,36 +222,19 @@ class Predictor:
             As ``preprocessing.prepare_signal``; or if leads are missing and the model was not
             trained with fewer leads.
         """
-        spec = dict(self.artifact.waveform)
-        spec["allow_short"] |= allow_short
-        spec["allow_flat"] |= allow_flat
-        spec["allow_gaps"] = allow_gaps or spec.get("allow_gaps", False)
-        if allow_missing_leads is None:
-            allow_missing_leads = bool(self.artifact.fewer_leads)
-        spec["allow_missing_leads"] = allow_missing_leads
-        nonflat = nonflat_leads(record.signal, record.leads) if spec["allow_flat"] else []
-        leads = tuple(record.leads[i] for i in nonflat)
-        stated = record.leads
-        if self.artifact.fewer_leads and nonflat:
-            # For a model trained with fewer leads, a lead without signal is a missing lead.
-            record = replace(record, signal=record.signal[nonflat], leads=leads)
-            spec["allow_missing_leads"] = True
-        if spec["allow_missing_leads"]:
-            if not available_leads(record.leads).any():
-                order_leads(
-                    record.signal, record.leads, record.name
-                )  # its error lists the channels
-            lead_set = nearest_lead_set(available_leads(record.leads), record.name)
-            try:
-                self.artifact.tuning(lead_set)
-            except ValueError as error:
-                raise ValueError(f"record {record.name}: {error}") from error
-        prepared = prepare_record(record, spec)
-        if prepared.recorded is not None:
-            # Drawn as a lead without signal, not as one that was not recorded.
-            lost = available_leads(stated) & np.isnan(prepared.recorded.signal).all(axis=1)
-            prepared.recorded.signal[lost] = 0.0
-        return replace(prepared, available=available_leads(leads)) if allow_flat else prepared
+        allowed = (allow_short, allow_flat, allow_gaps, allow_missing_leads)
+        return self.preparation.prepare(record, *allowed)
+
+    @property
+    def preparation(self) -> Preparation:
+        """How the model wants its records, for processes that read them without the model."""
+        artifact = self.artifact
+        return Preparation(
+            artifact.waveform,
+            artifact.provenance.run,
+            tuple(artifact.fewer_leads),
+            artifact.vocabulary.states_leads,
+        )
 
     def tuning(self, available: np.ndarray) -> Tuning:
         """Return calibration and thresholds for records with these leads.

@@ -10,13 +10,18 @@ from __future__ import annotations
 import functools
 import json
 import uuid
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ecg_siglip.archive.part_formats import JsonLines
+from ecg_siglip.archive.rows import PREDICTED, UNREADABLE, Row
 from ecg_siglip.core.files import visible
 from ecg_siglip.metrics.likelihood import likelihood_word, percent
+from ecg_siglip.models.artifact import Artifact
 from ecg_siglip.models.provenance import SIMULATED
 from ecg_siglip.signals.measurements import NAMES, UNITS
 from ecg_siglip.vocabulary import snomed
@@ -39,7 +44,6 @@ PREFERRED: dict[str, int | None] = {"WPW": 74390002, "BIGU": None, "TRIGU": None
 RESEARCH = "For research, not for diagnosis. Not reviewed by a physician."
 STATUS = "preliminary"
 Resource = dict[str, Any]
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -51,19 +55,64 @@ class ModelIdentity:
     name, version : str
         Run, and version of the package that trained it.
     sha256 : str
-        Of the model, see ``model_files``; "" for a model of an early version.
+        See ``job.model_digest``.
     vocabulary : Vocabulary
+    codes : tuple of str
+        Its findings.
     """
 
     name: str
     version: str
     sha256: str
     vocabulary: Vocabulary
+    codes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, artifact: Artifact, sha256: str) -> ModelIdentity:
+        """Return the identity of a loaded model."""
+        about = artifact.provenance
+        return cls(about.run, about.version, sha256, artifact.vocabulary, artifact.codes)
 
     @property
     def id(self) -> str:
         """Id of the Device."""
         return _id("Device", self.name, self.version, self.sha256)
+
+
+class FhirLines:
+    """Rows as FHIR resources, one per line: a Bundle, or an OperationOutcome of an error.
+
+    Parameters
+    ----------
+    model : ModelIdentity
+    """
+
+    suffix = ".ndjson"
+
+    def __init__(self, model: ModelIdentity):
+        self.model = model
+
+    def write(self, path: Path, rows: Sequence[Row]) -> None:
+        """Write the resources of rows to a new file."""
+        with open(path, "w", encoding="utf-8", newline="\n") as file:
+            for row in rows:
+                if row["status"] == PREDICTED:
+                    resource = bundle(row, self.model)
+                else:
+                    resource = operation_outcome(row["record"], row["reason"])
+                file.write(json.dumps(resource, ensure_ascii=False) + "\n")
+
+    def counts(self, path: Path) -> Counter[str]:
+        """Return the number of records in a file by status."""
+        with open(path, encoding="utf-8") as file:
+            return Counter(
+                PREDICTED if json.loads(line)["resourceType"] == "Bundle" else UNREADABLE
+                for line in file
+            )
+
+    def join(self, parts: Sequence[Path], path: Path) -> None:
+        """Write the lines of several files to a new one."""
+        JsonLines().join(parts, path)
 
 
 def bundle(row: Row, model: ModelIdentity) -> Resource:
@@ -97,7 +146,7 @@ def bundle(row: Row, model: ModelIdentity) -> Resource:
         _observation(key, finding["code"], shared, model, _finding(finding, model))
         for finding in findings
     ]
-    measured = row.get("measurements")
+    measured = row.get("measurements", {})
     for name in UNITS if measured else ():
         observations.append(_observation(key, name, shared, model, _measured(name, measured[name])))
     report = {
@@ -240,7 +289,7 @@ def _device(model: ModelIdentity, simulated: bool | None) -> Resource:
     return {
         "resourceType": "Device",
         "id": model.id,
-        "identifier": [identifier] if model.sha256 else [],
+        "identifier": [identifier],
         "deviceName": [{"name": f"ecg_siglip {visible(model.name)}", "type": "model-name"}],
         "type": {"text": "software that predicts findings of ECGs"},
         "version": [{"value": visible(model.version)}],

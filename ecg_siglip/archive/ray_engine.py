@@ -215,7 +215,7 @@ class RayEngine:
 
     def _start(self, ray: Any, share: Share, arguments: list[Any]) -> Any:
         """Start a worker."""
-        n_workers = share.n_cpus if self.n_workers is None else self.n_workers
+        n_workers = max(1, share.n_cpus if self.n_workers is None else self.n_workers)
         worker = ray.remote(
             num_cpus=share.n_cpus,
             num_gpus=share.n_gpus,

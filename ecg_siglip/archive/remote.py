@@ -47,12 +47,27 @@ def is_remote(path: str) -> bool:
     (True, False, False)
     """
     match = ADDRESS.match(path)
-    return bool(match) and match[1].lower() in SCHEMES
+    return match is not None and match[1].lower() in SCHEMES
 
 
 def local_path(path: str) -> str:
     """Return a path without a leading ``file://``."""
     return path[len("file://") :] if path.lower().startswith("file://") else path
+
+
+def check_password(url: str) -> None:
+    """Check that an address has no password: it would be in every row.
+
+    Raises
+    ------
+    ValueError
+        If it has one.
+    """
+    if is_remote(url) and without_password(url) != shown(url, 300) and "@" in url:
+        raise ValueError(
+            f"{without_password(url)}: has a password; expected it in the configuration of the "
+            "service (keys of SSH, ~/.aws, environment variables)"
+        )
 
 
 def join(folder: str, name: str) -> str:
@@ -124,6 +139,23 @@ def find_records(url: str) -> Found:
     return Found(records, skipped)
 
 
+def is_folder(url: str) -> bool:
+    """Return whether an address is a pattern or a folder with files.
+
+    Raises
+    ------
+    ValueError, OSError
+        As ``find_records``.
+    """
+    system, path = _open(url)
+    if any(sign in path for sign in "*?[") or url.endswith("/"):
+        return True
+    if posixpath.splitext(path)[1].lower() in RECORD_SUFFIXES:
+        return False
+    with _errors_name(url):
+        return bool(system.isdir(path))
+
+
 @contextlib.contextmanager
 def local_copy(url: str) -> Iterator[Path]:
     """Yield a temporary local copy of a record, a table or a list.
@@ -151,6 +183,16 @@ def local_copy(url: str) -> Iterator[Path]:
             else:
                 copied, _ = _copy(system, path, folder, MAX_BYTES)
         yield copied
+
+
+@contextlib.contextmanager
+def as_local(path: str) -> Iterator[Path]:
+    """Yield the path of a record on this machine: of a remote one a temporary copy."""
+    if is_remote(path):
+        with local_copy(path) as copied:
+            yield copied
+    else:
+        yield Path(local_path(path))
 
 
 def read_bytes(url: str) -> bytes:
@@ -189,6 +231,19 @@ def write_whole(url: str, content: bytes) -> None:
             with contextlib.suppress(Exception):
                 system.rm_file(partial)
             raise
+
+
+def remove(url: str) -> None:
+    """Remove a remote file, if there is one.
+
+    Raises
+    ------
+    OSError
+        If it cannot be removed.
+    """
+    system, path = _open(url)
+    with _errors_name(url), contextlib.suppress(FileNotFoundError):
+        system.rm_file(path)
 
 
 def list_names(folder: str) -> list[str]:

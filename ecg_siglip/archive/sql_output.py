@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     import sqlalchemy
 
 ENVIRONMENT = "env:"  # before the name of an environment variable that holds an address
-ADDRESS = re.compile(r"[a-z]\w*(\+\w+)?:///?", re.IGNORECASE)
+DATABASES = (
+    "sqlite", "postgresql", "mysql", "mariadb", "oracle", "mssql", "duckdb", "cockroachdb",
+    "redshift", "snowflake", "bigquery", "databricks", "clickhouse", "trino",
+)  # fmt: skip
+ADDRESS = re.compile(rf"({'|'.join(DATABASES)})(\+\w+)?://", re.IGNORECASE)
 KEYS = ("block", "number")
 JOB_ROW = -1  # in place of the number of a block: the description of the job
 MAX_NAME = 60  # characters; PostgreSQL keeps 63 of a name
@@ -46,12 +50,14 @@ class SqlOutput:
     Raises
     ------
     ValueError
-        If SQLAlchemy or the driver is missing, or it is no address.
+        If SQLAlchemy or the driver is missing, it is no address, or no name of a table.
     """
 
     def __init__(self, address: str, columns: Sequence[Column], table: str = "predictions"):
         sql = _sqlalchemy()
         url = _url(address)
+        if not re.fullmatch(r"[A-Za-z_]\w{0,50}", table, re.ASCII):
+            raise ValueError(f"out_table={shown(table)}: expected letters, digits and _ alone")
         self.name = shown(f"{url.render_as_string(hide_password=True)} ({table})", 200)
         self.columns = columns
         self.file = _sqlite_file(url)
@@ -102,7 +108,13 @@ class SqlOutput:
             yield
 
     def read_job(self) -> Job | None:
-        """Return the job of the table; None if there is no such table."""
+        """Return the job of the table; None if there is no such table.
+
+        Raises
+        ------
+        ValueError
+            If there is a table of that name that another program made.
+        """
         with self._errors():
             if self.file is not None and not self.file.exists():
                 return None
@@ -111,7 +123,9 @@ class SqlOutput:
                 with self.engine.connect() as connection:
                     text = connection.scalar(self._content(JOB_ROW))
                 if text is not None:
-                    return dict(json.loads(text))
+                    job = dict(json.loads(text))
+                    is_whole = len(self.finished()) == job["n_blocks"]
+                    return job | {"complete": bool(job.get("complete")) and is_whole}
         if self.table.name in known:
             raise ValueError(
                 f"out={self.name}: the database has a table {self.table.name} that predict did not "
@@ -171,6 +185,9 @@ class SqlOutput:
                 f"out={self.name}: block {missing[0]} was removed while the job ran; repeat it"
             )
 
+    def tidy(self) -> None:
+        """Leave the second table: it states what the rows were made from."""
+
     def _finished(self) -> dict[int, dict[str, int]]:
         """Return the counts of the blocks that are stored."""
         query = self.jobs.select().where(self.jobs.c.block != JOB_ROW)
@@ -204,10 +221,7 @@ def is_database(out: str) -> bool:
     >>> is_database("sqlite:///x.db"), is_database("env:ECG_DATABASE"), is_database("x.parquet")
     (True, True, False)
     """
-    from ecg_siglip.archive.remote import is_remote
-
-    is_address = bool(ADDRESS.match(out)) and not out.lower().startswith("file:")
-    return (is_address or out.startswith(ENVIRONMENT)) and not is_remote(out)
+    return bool(ADDRESS.match(out)) or out.startswith(ENVIRONMENT)
 
 
 def column_names(columns: Sequence[Column]) -> list[str]:

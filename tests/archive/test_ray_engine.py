@@ -6,8 +6,8 @@ import signal
 from pathlib import Path
 
 import pytest
-
 import writers
+
 from ecg_siglip import config
 from ecg_siglip.archive.engine import Block, BlockPredictor
 from ecg_siglip.archive.local_engine import LocalEngine

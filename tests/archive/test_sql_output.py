@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,7 @@ from ecg_siglip.core.files import one_line
 sqlalchemy = pytest.importorskip("sqlalchemy")
 CODES = ("AFIB", "LAO/LAE")
 COLUMNS = table_columns(CODES)
-JOB = {"fingerprint": {"model": "m"}, "complete": False}
+JOB = {"fingerprint": {"model": "m"}, "complete": False, "n_blocks": 2}
 
 
 def row(name: str, probability: float = 0.5) -> dict:
@@ -90,7 +89,9 @@ def address(request, tmp_path):
 
 
 def stored(address: str) -> list[tuple]:
-    query = "SELECT block, number, record, probability_afib, findings FROM predictions ORDER BY 1, 2"
+    query = (
+        "SELECT block, number, record, probability_afib, findings FROM predictions ORDER BY 1, 2"
+    )
     with sqlalchemy.create_engine(address).connect() as connection:
         return [tuple(each) for each in connection.execute(sqlalchemy.text(query))]
 
@@ -191,7 +192,9 @@ def test_a_wrong_address_is_one_line(address, message):
 
 
 def test_names_of_columns_need_no_quotes_and_are_different():
-    names = column_names([Column(name, "float", "") for name in ("a/b", "a b", "block", "é", "x" * 99)])
+    names = column_names(
+        [Column(name, "float", "") for name in ("a/b", "a b", "block", "é", "x" * 99)]
+    )
     assert names == ["a_b", "a_b_2", "block_2", "column", "x" * 60]
     assert column_names(COLUMNS).count("probability_lao_lae") == 1
 

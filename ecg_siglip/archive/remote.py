@@ -344,12 +344,12 @@ def _kind_of(url: str, stems: set[str], segments: set[str]) -> Other | None:
 
 def _copy(system: Any, path: str, folder: Path, n_bytes_left: int) -> tuple[Path, int]:
     """Copy a file into a folder; return its path and its number of bytes."""
-    size = system.info(path).get("size")
-    if size is not None and size > n_bytes_left:
-        raise ValueError(f"{size:,} bytes, expected at most {n_bytes_left:,}")
     target = folder / PurePosixPath(path).name
     n = 0
     with system.open(path, "rb") as source, open(target, "wb") as copy:
+        size = getattr(source, "size", None)
+        if size is not None and size > n_bytes_left:
+            raise ValueError(f"{size:,} bytes, expected at most {n_bytes_left:,}")
         while block := source.read(1 << 22):
             n += len(block)
             if n > n_bytes_left:
@@ -373,7 +373,7 @@ def _copy_wfdb(system: Any, header: str, folder: Path) -> Path:
             stem = name.removesuffix(WFDB_HEADER) if has_segments else name
             path = posixpath.join(posixpath.dirname(header), as_written.get(stem, stem))
             path += WFDB_HEADER * has_segments
-            if system.exists(path):  # otherwise the error of the reader names it
+            with contextlib.suppress(FileNotFoundError):  # the error of the reader names it
                 copy, n = _copy(system, path, folder, MAX_RECORD_BYTES - n_bytes)
                 n_bytes += n
                 waiting += [copy] if has_segments else []

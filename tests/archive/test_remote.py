@@ -1,5 +1,6 @@
 """Remote files: the same signals as from the disk, whole writes, errors that name the address."""
 
+import re
 import uuid
 
 import numpy as np
@@ -76,6 +77,17 @@ def test_a_record_is_read_as_from_the_disk(folder, tmp_path):
             assert record.name == expected.name
         assert np.array_equal(record.signal, expected.signal)
         assert not copied.exists() and not copied.parent.exists()
+
+
+def test_a_wfdb_record_takes_four_requests(bucket, tmp_path, caplog):
+    writers.write_wfdb(tmp_path, writers.ecg())
+    folder = f"{bucket}/{uuid.uuid4().hex}"
+    put_all(folder, tmp_path)
+    caplog.set_level("INFO", "werkzeug")
+    caplog.clear()
+    open_copy(f"{folder}/rec.hea")
+    requests = re.findall(r"\b(\w+) /ecgs/\S+ HTTP", " ".join(caplog.messages))
+    assert sorted(requests) == ["GET", "GET", "HEAD", "HEAD"]
 
 
 def test_segments_of_a_record_are_copied(memory, tmp_path):

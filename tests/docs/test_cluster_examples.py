@@ -55,7 +55,7 @@ def test_the_tasks_of_the_array_predict_each_path_one_time(tmp_path, exit_code):
         )
         assert done.returncode == (1 if exit_code == 1 else 0)
     shares = [path.read_text().splitlines() for path in sorted((tmp_path / "out").glob("list-*"))]
-    assert len(shares) == 4 and sum(shares, []) == paths
+    assert len(shares) == 4 and [path for share in shares for path in share] == paths
     calls = (tmp_path / "calls").read_text().splitlines()
     assert calls.count("predict") == 4
     check_names([call for call in calls if "=" in call])

@@ -15,7 +15,7 @@ from ecg_siglip.archive.part_formats import PartFormat
 from ecg_siglip.archive.rows import Row
 from ecg_siglip.core.files import hold, make_folder, one_line, replace_file, write_file
 
-JOB_FILE = "job.json"
+JOB_FILE = "_job.json"  # Arrow, Spark and others that read a folder pass over names with _
 Job = dict[str, Any]
 
 
@@ -74,7 +74,7 @@ class Output(Protocol):
 
 
 class FolderOutput:
-    """A folder with a file for each block (``part-000000.parquet``) and ``job.json``.
+    """A folder with a file for each block (``part-000000.parquet``) and ``_job.json``.
 
     Parameters
     ----------
@@ -112,11 +112,11 @@ class FolderOutput:
         return job | {"complete": bool(job.get("complete")) and is_whole}
 
     def write_job(self, job: Job) -> None:
-        """Write ``job.json``."""
+        """Write ``_job.json``."""
         write_file(self._job_path, json.dumps(job, indent=1) + "\n")
 
     def clear(self) -> None:
-        """Remove the parts and ``job.json``, which is removed last."""
+        """Remove the parts and ``_job.json``, which is removed last."""
         for path in [*self._parts(), self._job_path]:
             path.unlink(missing_ok=True)
 
@@ -184,7 +184,7 @@ class FileOutput:
 
     @property
     def _job_path(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.{JOB_FILE}")
+        return self.path.with_name(f"{self.path.name}.job.json")
 
     @contextlib.contextmanager
     def hold(self, wait_s: float) -> Iterator[None]:

@@ -247,9 +247,10 @@ def _put_back(job: _Job, number: int, block: Block | None, error: Exception) -> 
     """
     if block is None:
         job.n_failed_starts += 1
-        if job.n_failed_starts >= MAX_TRIES:
-            cause = getattr(error, "cause", None) or error
-            raise ValueError(f"engine=ray: a worker cannot be started: {one_line(cause)}")
+        is_final = getattr(error, "actor_init_failed", False) or job.n_failed_starts >= MAX_TRIES
+        if is_final:
+            reason = str(error).strip().splitlines()[-1]  # below the traceback of the worker
+            raise ValueError(f"engine=ray: a worker cannot be started: {reason}")
         return
     lost = [block]
     for call in [call for call, (each, _) in job.calls.items() if each == number]:

@@ -1,4 +1,4 @@
-"""A remote folder of parts: an object for each block, and ``job.json``."""
+"""A remote folder of parts: an object for each block, and ``_job.json``."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ class RemoteOutput:
         return job | {"complete": bool(job.get("complete")) and is_whole}
 
     def write_job(self, job: Job) -> None:
-        """Write ``job.json``."""
+        """Write ``_job.json``."""
         content = json.dumps(job, indent=1) + "\n"
         remote.write_whole(self._address(JOB_FILE), content.encode())
 
     def clear(self) -> None:
-        """Remove the parts and ``job.json``, which is removed last."""
+        """Remove the parts and ``_job.json``, which is removed last."""
         names = remote.list_names(self.url)
         for name in sorted(names, key=lambda name: name == JOB_FILE):
             if name == JOB_FILE or self._number(name) is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ecg_siglip.inference.prediction import Prediction
+from ecg_siglip.core.files import visible
+from ecg_siglip.inference.prediction import Prediction, json_line
 from ecg_siglip.inference.timeline import Timeline
 from ecg_siglip.signals.measurements import COLUMNS as MEASUREMENT_COLUMNS
 from ecg_siglip.signals.measurements import PER_LEAD, UNITS
@@ -21,6 +22,7 @@ PLAIN = (
     "schema_version", "record", "status", "reason", "window", "start_s", "end_s", "model",
     "model_simulated", "not_excluded", "not_assessable", "warnings", "novelty",
 )  # fmt: skip
+SURROGATES = re.compile("[\ud800-\udfff]")
 IDS = ("patient_id", "record_id", "age", "sex")  # with show_ids
 
 
@@ -193,5 +195,8 @@ def table_row(row: Row, columns: Sequence[Column]) -> list[Any]:
         for key, value in row.items()
         if key not in PLAIN and key != "probabilities" and value
     }
-    cells["details"] = json.dumps(rest, ensure_ascii=False) if rest else None
+    cells["details"] = json_line(rest) if rest else None
+    for key in ("record", "reason"):
+        # Bytes of a name that are not UTF-8 are visible: a table has text only.
+        cells[key] = cells[key] and SURROGATES.sub(lambda match: visible(match[0]), cells[key])
     return [cells.get(column.name) for column in columns]

@@ -99,7 +99,7 @@ def test_a_remote_folder_has_the_same_rows_and_is_continued(trained, records, ex
     folder = f"memory://{uuid.uuid4().hex}"
     assert run(trained, records, f"{folder}/") == 3
     names_there = remote.list_names(folder)
-    assert names_there == ["job.json", *(f"part-{i:06d}.parquet" for i in range(3))]
+    assert names_there == ["_job.json", *(f"part-{i:06d}.parquet" for i in range(3))]
 
     def parts() -> list[bytes]:
         return [remote.read_bytes(f"{folder}/{name}") for name in names_there[1:]]

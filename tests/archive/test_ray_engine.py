@@ -9,9 +9,10 @@ import pytest
 import writers
 
 from ecg_siglip import config
+from ecg_siglip.archive import ray_engine
 from ecg_siglip.archive.engine import Block, BlockPredictor
 from ecg_siglip.archive.local_engine import LocalEngine
-from ecg_siglip.archive.ray_engine import RayEngine, Share, _shares
+from ecg_siglip.archive.ray_engine import RayEngine, Share, _Job, _put_back, _shares
 from ecg_siglip.archive.reading import Reading
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.models.dual_encoder import find_model_folder
@@ -45,6 +46,36 @@ def job(trained, tmp_path_factory):
     blocks = [Block(i, tuple(paths[3 * i : 3 * i + 3])) for i in range(4)]
     local = LocalEngine(reading, [BlockPredictor(predictor, settings)], 1)
     return reading, model, settings, blocks, dict(local.run(blocks))
+
+
+class Error(Exception):
+    """As Ray's error of a worker that ended."""
+
+    actor_init_failed = False
+
+
+def test_the_blocks_of_a_worker_that_ended_come_first_and_not_for_ever():
+    blocks = [Block(i, (f"r{i}",)) for i in range(4)]
+    job = _Job(iter(blocks[3:]))
+    for _ in range(ray_engine.MAX_TRIES - 1):
+        job.calls = {"a": (0, blocks[1]), "b": (1, blocks[2])}
+        _put_back(job, 0, blocks[0], Error("killed"))
+        assert job.calls == {"b": (1, blocks[2])}
+        assert [job.next_block() for _ in range(2)] == blocks[:2]
+    assert job.next_block() == blocks[3] and job.next_block() is None
+    with pytest.raises(OSError, match="5 workers ended at the records from r0: killed"):
+        _put_back(job, 0, blocks[0], Error("killed"))
+
+
+def test_a_worker_that_cannot_be_started_is_an_error():
+    job, error = _Job(iter(())), Error("the traceback\nValueError: no such model")
+    for _ in range(ray_engine.MAX_TRIES - 1):
+        _put_back(job, 0, None, error)
+    with pytest.raises(ValueError, match="cannot be started: ValueError: no such model"):
+        _put_back(job, 0, None, error)
+    error.actor_init_failed = True
+    with pytest.raises(ValueError, match="cannot be started"):
+        _put_back(_Job(iter(())), 0, None, error)
 
 
 @pytest.mark.slow

@@ -24,7 +24,8 @@ import yaml
 from ecg_siglip import config
 from ecg_siglip.archive.rows import IDS as ID_COLUMNS
 from ecg_siglip.archive.rows import SCHEMA_VERSION, table_columns
-from ecg_siglip.core.command_line import CONF_DIR, PACKAGE_DIR, _yaml_defaults
+from ecg_siglip.core.command_schema import CONF_DIR, PACKAGE_DIR
+from ecg_siglip.core.help_page import yaml_defaults
 from ecg_siglip.core.settings import setting_fields
 from ecg_siglip.metrics.decision_rules import THRESHOLD_RULES
 
@@ -505,6 +506,8 @@ RUN_FILES = (
         "ECGs and novelty.",
     ),
     Output("model.onnx", "export", "The model as one ONNX file."),
+    Output("model.json", "export", "Metadata of `model.onnx`, and probabilities to test with."),
+    Output("model.golden.csv", "export", "The ECG that has these probabilities."),
     Output("evaluate/fold<n>/metrics.json", EVALUATE, "Scores of the fold (keys below)."),
     Output("evaluate/fold<n>/findings.csv", EVALUATE, "One row per finding (columns below)."),
     Output("evaluate/fold<n>/predictions.parquet", EVALUATE, "One row per record (columns below)."),
@@ -832,7 +835,7 @@ def settings_page() -> str:
     ]
     for command, purpose in COMMANDS.items():
         schema = getattr(config, f"{command.capitalize()}Config")
-        defaults = _yaml_defaults(command)
+        defaults = yaml_defaults(command)
         rows = []
         for name, field in setting_fields(schema):
             made = field.default_factory

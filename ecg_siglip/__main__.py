@@ -7,14 +7,15 @@ the form that torchrun needs. Only the module of the requested command is import
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib
+import re
 import sys
 from pathlib import Path
 
 from ecg_siglip import __doc__ as package_doc
 from ecg_siglip import __version__
-from ecg_siglip.core.command_line import quiet_if_stdout_closes
+from ecg_siglip.core.command_line import quiet_if_stdout_closes, stop_after_interrupt
+from ecg_siglip.core.suggestions import did_you_mean, nearest
 
 # In the order of a first use, for the help page.
 COMMANDS = (
@@ -54,6 +55,17 @@ def help_text() -> str:
     )
 
 
+def meant_commands(word: str) -> list[str]:
+    """Return the commands that an unknown word may stand for: by name, a file, or by summary."""
+    if commands := nearest(word.lstrip("-"), COMMANDS):
+        return commands
+    if Path(word).exists():
+        return [f"predict {word}"]
+    pattern = re.compile(rf"\b{re.escape(word)}", re.IGNORECASE)
+    is_word = word.isalpha() and len(word) > 3
+    return [each for each in COMMANDS if is_word and pattern.search(command_summary(each))][:2]
+
+
 def main() -> int:
     """Run the command that is named first on the command line with the arguments after it.
 
@@ -71,15 +83,17 @@ def main() -> int:
         print(f"ecg_siglip {__version__}")
         return 0
     if first not in COMMANDS:
-        nearest = difflib.get_close_matches(first, COMMANDS, n=1)
-        hint = f"did you mean {nearest[0]}?" if nearest else "see ecg-siglip --help"
         print(
-            f"ecg-siglip: expected a command ({', '.join(COMMANDS)}), got {first!r}; {hint}",
+            f"ecg-siglip: expected a command ({', '.join(COMMANDS)}), got {first!r}; "
+            f"{did_you_mean(meant_commands(first), 'see ecg-siglip --help')}",
             file=sys.stderr,
         )
         return 2
     sys.argv = [f"ecg-siglip {first}", *rest]  # Hydra reads its overrides from here
-    importlib.import_module(module_name(first)).main()
+    try:
+        importlib.import_module(module_name(first)).main()
+    except KeyboardInterrupt:  # while the module is imported
+        stop_after_interrupt(first)
     return 0
 
 

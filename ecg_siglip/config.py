@@ -374,6 +374,9 @@ class TrainConfig:
         "save_every_s",
         "wait_s",
     )
+    # Places of the data, which may be moved while a run is interrupted: the state of a run knows
+    # its data by a hash of their metadata.
+    PLACES: ClassVar[tuple[str, ...]] = ("data.root", "data.table")
     # Old names with the new ones, for the error.
     RENAMED: ClassVar[dict[str, str]] = {
         "tune=both": "freeze=none",
@@ -381,6 +384,8 @@ class TrainConfig:
         "tune=text_only": "freeze=ecg",
         "tune": "freeze",
     }
+    # Other words for an option.
+    ALIASES: ClassVar[dict[str, str]] = {"objective=siglip": "objective=diagonal"}
     # Values of settings that a stored configuration of an earlier version does not have.
     BEFORE: ClassVar[dict[str, Any]] = {"optim.final_lr": 0.0, "augment.mixup": 0.0}
 
@@ -430,6 +435,8 @@ AdaptConfig = TrainConfig  # the command adapt has other defaults, in conf/adapt
 
 @dataclass
 class CheckConfig:
+    POSITIONAL: ClassVar[str] = "data.table"
+
     data: DataConfig = group(DataConfig)
     vocabulary: str = same_setting(TrainConfig, "vocabulary")
     waveform: WaveformConfig = group(WaveformConfig)
@@ -519,6 +526,8 @@ class EvaluateConfig:
 
 @dataclass
 class CompareConfig:
+    POSITIONAL: ClassVar[str] = "runs"
+
     runs: list[str] = setting([], "Names of runs; * and ? are wildcards: ['bank_s*','clip_s*'].")
     root: str = same_setting(RunConfig, "root")
     baseline: str | None = setting(
@@ -539,6 +548,8 @@ class CompareConfig:
 
 @dataclass
 class EnsembleConfig:
+    POSITIONAL: ClassVar[str] = "runs"
+
     run: RunConfig = group(RunConfig)
     runs: list[str] = setting([], "Names of finished runs; * and ? are wildcards: ['bank_s*'].")
     average: str = setting(
@@ -585,6 +596,7 @@ class WindowsConfig:
 
 @dataclass
 class PredictConfig(DecisionRule, ModelSettings):
+    POSITIONAL: ClassVar[str] = "records"  # values that are words without a name of a setting
     # Old names with the new ones, for the error.
     RENAMED: ClassVar[dict[str, str]] = {"ask": "questions", "n_reasons": "n_attributions"}
     # Settings that do not change the rows of a job: they may differ when it continues.
@@ -720,6 +732,17 @@ class ExportConfig(ModelSettings):
     out: str | None = setting(
         None, "File to write; null: model.onnx in the folder of the run (onnx)."
     )
+    input: str = setting(
+        "recorded",
+        "recorded: the file resamples, filters and checks signals in mV at any sampling rate; "
+        "prepared: it expects the model's own input (onnx).",
+        choices=("recorded", "prepared"),
+    )
+    precision: str = setting(
+        "float32",
+        "int8: weights and activations in 8 bits, a third of the size (onnx).",
+        choices=("float32", "int8"),
+    )
     repo: str | None = setting(None, "owner/name; created if it does not exist (hub).")
     revision: str | None = setting(None, "Branch; created if it does not exist; null: main (hub).")
     private: bool = setting(True, "Make a new repository visible to its owner only (hub).")
@@ -810,6 +833,8 @@ class SimulateConfig:
 
 @dataclass
 class VocabularyConfig:
+    POSITIONAL: ClassVar[str] = "table"
+
     table: str = setting(
         "???",
         "Table with one row per ECG, as data.table of train: its codes are in the column findings.",

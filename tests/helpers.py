@@ -41,6 +41,17 @@ def configured(schema: type, settings: dict[str, object]):
     return OmegaConf.to_object(base)
 
 
+def export_onnx(run: Path, folder: Path, **settings: object) -> Path:
+    """Export the model of a run to `folder/deep/model.onnx`."""
+    from ecg_siglip.config import ExportConfig
+    from ecg_siglip.export import export
+
+    out = folder / "deep" / "model.onnx"
+    base = {"run.name": run.name, "run.root": str(run.parent), "out": str(out)}
+    export(configured(ExportConfig, base | settings))
+    return out
+
+
 def change_config(folder: Path, change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
     """Change `config.json` of a saved model, as if it had been saved so; return its content."""
     from ecg_siglip.models.model_files import SEAL, write_config

@@ -60,7 +60,7 @@ SETTINGS = {
         run.name run.root wait_s
     """,
     "export": """
-        model out private repo revision run.name run.root to
+        input model out precision private repo revision run.name run.root to
     """,
     "predict": """
         batch_size block_size device engine format language measurements model n_attributions
@@ -350,7 +350,7 @@ def test_every_command_composes_from_its_required_settings(composed, command, re
         ("train", "objective=banc", "objective=banc: expected one of bank"),
         ("train", "experiment=no_such", "no_such"),
         ("train", "data.train_folds=[1,11]", "data.train_folds=11"),
-        ("check", "fold=x.csv", "did you mean folds?"),
+        ("check", "fold=x.csv", "did you mean folds or data.tune_fold?"),
         ("check", "files=some", "files=some: expected true or false"),
         ("evaluate", "folds=10", "folds"),
         ("evaluate", "fold=11", "fold=11"),

@@ -81,7 +81,7 @@ def test_a_model_brings_its_vocabulary(run):
     assert artifact.prompts == artifact.names
     assert artifact.names[-1] == "当院の所見その三の九"
     content = metadata(artifact)
-    assert json.loads(content["names"]) == artifact.names
+    assert content["names"] == artifact.names
     card = (run / "model" / "README.md").read_text("utf-8")
     assert "98 findings (vocabulary `own.yaml`" in " ".join(card.split())
     assert "- `所見97`: 当院の所見その三の九" in card

@@ -95,7 +95,7 @@ def test_the_pages_show_every_command_and_the_scan_finds_them():
 
 @pytest.mark.parametrize("page", PYTHON_PAGES, ids=name_of)
 def test_the_python_of_every_page_runs(
-    page, trained, simulated, hospital, tmp_path, monkeypatch, capsys
+    page, trained, simulated, hospital, tmp_path, monkeypatch, capsys, request
 ):
     for folder in ("data", "runs"):
         (tmp_path / folder).mkdir()
@@ -109,9 +109,8 @@ def test_the_python_of_every_page_runs(
     shutil.copy(hospital / "ecgs.csv", tmp_path / "data/hospital/with_folds.csv")
     text = page.read_text(encoding="utf-8")
     if "model.onnx" in text:
-        from ecg_siglip.models import load_artifact, to_onnx
-
-        (tmp_path / "runs/r1/model.onnx").write_bytes(to_onnx(load_artifact(trained / "model")))
+        for path in request.getfixturevalue("exported_file").parent.iterdir():
+            shutil.copy(path, tmp_path / "runs/r1")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     for code in blocks(text, "python"):

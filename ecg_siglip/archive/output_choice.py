@@ -10,7 +10,7 @@ from ecg_siglip import config
 from ecg_siglip.archive.fhir import FhirLines, ModelIdentity
 from ecg_siglip.archive.outputs import FileOutput, FolderOutput, Output
 from ecg_siglip.archive.part_formats import Csv, JsonLines, Parquet, PartFormat
-from ecg_siglip.archive.remote import check_password, is_remote, local_path
+from ecg_siglip.archive.remote import READ_ONLY, check_password, is_remote, local_path
 from ecg_siglip.archive.remote_output import RemoteOutput
 from ecg_siglip.archive.rows import Column, table_columns
 from ecg_siglip.archive.sql_output import SqlOutput, is_database
@@ -38,7 +38,7 @@ def choose_form(out: str, form: str | None) -> str:
             raise ValueError(f"format={form}: is about files; expected no format for a database")
         return ""
     suffix = Path(out).suffix.lower()
-    if is_remote(out):
+    if is_remote(out) and not out.lower().startswith(READ_ONLY):
         check_password(out)
         if suffix in SUFFIXES and not out.endswith("/"):
             raise ValueError(

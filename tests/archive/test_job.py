@@ -148,7 +148,7 @@ def test_what_predict_did_not_write_is_not_replaced(tmp_path):
         ("p.csv", "was not made by predict"),
         ("folder", "holds other files"),
         ("p.xls", "expected a name that ends"),
-        ("https://x/p.csv", "on this machine"),
+        ("https://x/p.csv", "expected a file, a folder, a database"),
     ):
         with pytest.raises(ValueError, match=error):
             run(tmp_path / out if "://" not in out else out, Engine())

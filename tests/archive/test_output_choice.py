@@ -42,6 +42,7 @@ def test_what_out_names(out, form, kind, tmp_path, monkeypatch):
         ("sqlite:///rows.db", "csv", "expected no format for a database"),
         ("s3://bucket/rows.parquet", None, "expected a remote folder of parts"),
         ("sftp://me:secret@host/rows/", None, r"me:\*\*\*@.*has a password"),
+        ("https://host/rows/", None, "expected a file, a folder, a database or"),
         ("github://a/b/", None, "expected a file, a folder, a database or"),
     ],
 )

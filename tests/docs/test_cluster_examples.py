@@ -69,8 +69,8 @@ def test_the_job_of_kuberay_has_what_the_operator_requires():
     spec = job["spec"]
     command, _, accepted = spec["entrypoint"].partition("||")
     assert "-eq 3" in accepted
-    name, verb, *arguments = shlex.split(command)
-    assert (name, verb) == ("ecg-siglip", "predict")
+    program, name, *arguments = shlex.split(command)
+    assert (program, name) == ("ecg-siglip", "predict")
     check_names(arguments)
     assert "engine=ray" in arguments
     cluster = spec["rayClusterSpec"]

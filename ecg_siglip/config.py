@@ -24,8 +24,8 @@ from ecg_siglip.readers.limits import MAX_HOURS
 
 DEVICES = ("auto", "cpu", "cuda")
 DATA_KINDS = ("ptbxl", "table", "challenge")
-ROW_FORMATS = ("parquet", "csv", "jsonl")
-ENGINES = ("local",)
+ROW_FORMATS = ("parquet", "csv", "jsonl", "fhir")
+ENGINES = ("local", "ray")
 REPORTS = ("all", "validated", "written")
 TRACKERS = ("tensorboard", "mlflow", "wandb", "none")
 
@@ -629,8 +629,10 @@ class PredictConfig(DecisionRule, ModelSettings):
         "records_column",
         "records_query",
         "out",
+        "out_table",
         "overwrite",
         "engine",
+        "ray_address",
         "n_workers",
         "report",
         "report_language",
@@ -647,7 +649,8 @@ class PredictConfig(DecisionRule, ModelSettings):
         [],
         "Files of any supported format; a folder: every record below it; a pattern with * or **; "
         "@list.txt: a path per line; @table.csv, .tsv, .parquet or @ADDRESS of a database: a "
-        "column of paths; -: paths from stdin.",
+        "column of paths; -: paths from stdin. Files, folders and lists may be remote: s3://..., "
+        "gs://..., sftp://... and others.",
     )
     records_column: str | None = setting(
         None, "Column of paths of the table or query; null: its only one, or path."
@@ -658,12 +661,16 @@ class PredictConfig(DecisionRule, ModelSettings):
     read: ReadConfig = group(ReadConfig)
     out: str | None = setting(
         None,
-        "File to write: .parquet, .csv or .jsonl; another name: a folder of parts. The same "
-        "command continues after an interruption. null: JSON lines on stdout.",
+        "File to write: .parquet, .csv, .jsonl or .ndjson (FHIR); another name: a folder of parts, "
+        "also s3://bucket/name/ and others; a database: sqlite:///rows.db, "
+        "postgresql+psycopg://..., env:NAME. The same command continues after an interruption. "
+        "null: JSON lines on stdout.",
     )
+    out_table: str = setting("predictions", "Table of a database.")
     format: str | None = setting(
         None,
-        "Format of the files; null: by the suffix of out, of a folder parquet.",
+        "Format of the files; fhir: HL7 FHIR R4 resources; null: by the suffix of out, of a folder "
+        "parquet.",
         choices=ROW_FORMATS,
     )
     rows: str = setting(
@@ -673,7 +680,14 @@ class PredictConfig(DecisionRule, ModelSettings):
     )
     overwrite: bool = setting(False, "Begin again, whatever out contains.")
     block_size: int = setting(256, "Records that are stored together.", 1, 1 << 20)
-    engine: str = setting("local", "What predicts: this machine.", choices=ENGINES)
+    engine: str = setting(
+        "local", "What predicts: this machine, or the workers of a Ray cluster.", choices=ENGINES
+    )
+    ray_address: str | None = setting(
+        None,
+        "Ray cluster: ray://host:10001, host:6379 or auto; null: that of RAY_ADDRESS, or one that "
+        "is started on this machine.",
+    )
     n_workers: int | None = setting(
         None,
         "Processes that read files; null: one per core for many records; 0: none, the process "

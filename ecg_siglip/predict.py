@@ -11,10 +11,12 @@ from tqdm import tqdm
 
 from ecg_siglip import config
 from ecg_siglip.archive.engine import BlockPredictor, Engine
+from ecg_siglip.archive.fhir import ModelIdentity
 from ecg_siglip.archive.inputs import Inputs, find_inputs
 from ecg_siglip.archive.job import cut_blocks, fingerprint, run_job
 from ecg_siglip.archive.local_engine import LocalEngine, on_each_device
-from ecg_siglip.archive.outputs import choose_form, open_output
+from ecg_siglip.archive.output_choice import choose_form, open_output
+from ecg_siglip.archive.ray_engine import RayEngine
 from ecg_siglip.archive.reading import Reading
 from ecg_siglip.archive.rows import PREDICTED, UNREADABLE, Row
 from ecg_siglip.core.command_line import run_command
@@ -48,6 +50,8 @@ def check_settings_of_output(settings: config.PredictConfig) -> None:
                 "report: shows predictions that are printed; expected report or out, not both"
             )
         return
+    if settings.engine == "ray":
+        raise ValueError("engine=ray: stores rows; expected out=... with it")
     for name, default in (("format", None), ("rows", "record"), ("overwrite", False)):
         if getattr(settings, name) != default:
             raise ValueError(f"{name}: is about files; expected out=FILE or out=FOLDER with it")
@@ -136,6 +140,8 @@ def predict(settings: config.PredictConfig) -> int:
     check_report(settings, len(inputs.paths))
     settings.questions = [check_question(question) for question in settings.questions]
     distributed = Distributed.join(settings.device)
+    if settings.engine == "ray" and distributed.n > 1:
+        raise ValueError("engine=ray: started by one process; expected no torchrun")
     if settings.report and distributed.n > 1:
         raise ValueError("report: written by one process; expected no torchrun")
     predictor = load_predictor(settings)
@@ -184,9 +190,9 @@ def store_rows(
     settings: config.PredictConfig, inputs: Inputs, predictor: Predictor, distributed: Distributed
 ) -> Counter[str]:
     """Predict records as a job that stores its rows in ``out``."""
-    output = open_output(settings, predictor.artifact.codes)
     model = find_model(settings.run.root, settings.run.name, settings.model, "predict")
     now = fingerprint(settings, find_model_folder(model), inputs.paths)
+    output = open_output(settings, ModelIdentity.of(predictor.artifact, now["model"]))
     about = {
         "model": predictor.artifact.title,
         "codes": list(predictor.artifact.codes),
@@ -222,6 +228,11 @@ def choose_engine(
         Gets every prediction, for a report.
     """
     reading = Reading.of(predictor.preparation, settings)
+    if settings.engine == "ray":
+        name = find_model(settings.run.root, settings.run.name, settings.model, "predict")
+        return RayEngine(
+            reading, find_model_folder(name), settings, settings.ray_address, n_workers
+        )
     models = [BlockPredictor(each, settings, reported) for each in on_each_device(predictor)]
     return LocalEngine(reading, models, n_workers)
 

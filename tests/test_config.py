@@ -64,9 +64,9 @@ SETTINGS = {
     """,
     "predict": """
         batch_size block_size device engine format language measurements model n_attributions
-        n_similar n_workers not_excluded operating_point out overwrite precision questions read.fs
-        read.gain read.leads read.units records records_column records_query report
-        report_language rows run.name run.root sensitivity show_ids source threshold_rule
+        n_similar n_workers not_excluded operating_point out out_table overwrite precision questions
+        ray_address read.fs read.gain read.leads read.units records records_column records_query
+        report report_language rows run.name run.root sensitivity show_ids source threshold_rule
         waveform.allow_flat waveform.allow_gaps waveform.allow_missing_leads waveform.allow_short
         windows.max_hours windows.step_s windows.sustained_s
     """,

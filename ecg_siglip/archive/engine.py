@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Protocol
 
 from ecg_siglip import config
 from ecg_siglip.archive.reading import Item, LongPath, Unreadable
+from ecg_siglip.archive.remote import as_local
 from ecg_siglip.archive.rows import Row, error_row, prediction_rows
 from ecg_siglip.core.files import one_line
 from ecg_siglip.inference.pipeline import predict_prepared
@@ -87,13 +89,16 @@ class BlockPredictor:
 
         def records() -> Iterator[PreparedRecord | LongRecord]:
             for item in usable:
-                try:
-                    record = self._open(item.record) if isinstance(item, LongPath) else item
-                except (ValueError, OSError) as error:
-                    errors[item.record] = one_line(error)
-                    continue
-                opened.append(item.record)
-                yield record
+                with contextlib.ExitStack() as copies:
+                    try:
+                        record = (
+                            self._open(item.record, copies) if isinstance(item, LongPath) else item
+                        )
+                    except (ValueError, OSError) as error:
+                        errors[item.record] = one_line(error)
+                        continue
+                    opened.append(item.record)
+                    yield record
 
         def on_error(_: Path, error: Exception) -> None:
             errors[opened[-1]] = one_line(error)
@@ -113,9 +118,10 @@ class BlockPredictor:
                 rows += prediction_rows(prediction, title, self.settings.rows)
         return rows
 
-    def _open(self, path: str) -> LongRecord:
-        """Open a long record, to be read piece by piece."""
+    def _open(self, path: str, copies: contextlib.ExitStack) -> LongRecord:
+        """Open a long record, to be read piece by piece; a copy of a remote one stays as long."""
         read = self.settings.read
         hours = self.settings.windows.max_hours
-        source = open_record(path, read.fs, read.units, read.leads, read.gain, hours)
+        local = copies.enter_context(as_local(path))
+        source = open_record(local, read.fs, read.units, read.leads, read.gain, hours)
         return LongRecord(path, source)

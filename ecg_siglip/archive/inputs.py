@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ecg_siglip.archive import remote
 from ecg_siglip.core.csv_text import csv_form, csv_rows
 from ecg_siglip.core.files import one_line, shown
 from ecg_siglip.readers.folders import Found, Skipped, choose_records, expand_paths
@@ -126,7 +127,10 @@ def _expand(
         return _lines(sys.stdin.buffer.read())
     if text.startswith(LIST) and not os.path.lexists(text):
         return _listed(text[len(LIST) :], column, query)
-    if "://" in text or os.path.lexists(text) or not glob.has_magic(text):
+    text = remote.local_path(text)
+    if remote.is_remote(text):
+        return _remote(text, skipped)
+    if os.path.lexists(text) or not glob.has_magic(text):
         return [text]
     matches = sorted(glob.glob(text, recursive=True))
     if not matches:
@@ -138,8 +142,25 @@ def _expand(
     return choose_records(files, skipped, leads_given) + ([] if is_deep else folders)
 
 
+def _remote(url: str, skipped: Skipped) -> list[str]:
+    """Return the records that an address names: of a folder or a pattern, all of them."""
+    remote.check_password(url)
+    if not remote.is_folder(url):
+        return [url]
+    found = remote.find_records(url)
+    skipped.counts.update(found.skipped.counts)
+    for kind, examples in found.skipped.examples.items():
+        skipped.examples[kind] += examples
+    return found.paths
+
+
 def _listed(source: str, column: str | None, query: str | None) -> list[str]:
     """Return the paths of a list, a table or a database."""
+    if remote.is_remote(source):
+        remote.check_password(source)
+        with remote.local_copy(source) as copied:
+            return _listed(str(copied), column, query)
+    source = remote.local_path(source)
     if "://" in source or source.startswith(DATABASE):
         from ecg_siglip.datasets.table_file import read_sql
 

@@ -70,19 +70,29 @@ class LocalEngine:
                 items = [self.reading.item(path) for path in block.paths]
                 yield block.index, self.models[0].rows(items)
             return
-        with self._threads() as (read, predict):
+        with self.started() as predict:
             pending: deque[tuple[int, Future[list[Row]]]] = deque()
             for block in blocks:
-                pieces = [
-                    read(block.paths[start : start + N_PIECE])
-                    for start in range(0, len(block.paths), N_PIECE)
-                ]
-                pending.append((block.index, predict(pieces)))
+                pending.append((block.index, predict(block)))
                 if len(pending) > N_AHEAD * len(self.models):
                     index, rows = pending.popleft()
                     yield index, rows.result()
             for index, rows in pending:
                 yield index, rows.result()
+
+    @contextlib.contextmanager
+    def started(self) -> Iterator[Callable[[Block], Future[list[Row]]]]:
+        """Yield a function that starts to read and predict a block."""
+        with self._threads() as (read, predict):
+
+            def start(block: Block) -> Future[list[Row]]:
+                pieces = [
+                    read(block.paths[first : first + N_PIECE])
+                    for first in range(0, len(block.paths), N_PIECE)
+                ]
+                return predict(pieces)
+
+            yield start
 
     @contextlib.contextmanager
     def _threads(self) -> Iterator[tuple[_Read, _Predict]]:

@@ -4,32 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
-from ecg_siglip import config
-from ecg_siglip.archive.part_formats import Csv, JsonLines, Parquet, PartFormat
-from ecg_siglip.archive.rows import Column, Row, table_columns
-from ecg_siglip.core.files import (
-    hold,
-    make_folder,
-    one_line,
-    replace_file,
-    shown,
-    write_file,
-)
+from ecg_siglip.archive.part_formats import PartFormat
+from ecg_siglip.archive.rows import Row
+from ecg_siglip.core.files import hold, make_folder, one_line, replace_file, write_file
 
-JOB_FILE = "job.json"
-FORMATS: dict[str, Callable[[Sequence[Column]], PartFormat]] = {
-    "parquet": Parquet,
-    "csv": Csv,
-    "jsonl": lambda _: JsonLines(),
-}
+JOB_FILE = "_job.json"  # Arrow, Spark and others that read a folder pass over names with _
 Job = dict[str, Any]
 
 
@@ -87,59 +73,8 @@ class Output(Protocol):
         ...
 
 
-def choose_form(out: str, form: str | None) -> str:
-    """Return the format of the files of ``out``.
-
-    Raises
-    ------
-    ValueError
-        If its suffix is that of no format or of another one than ``format`` states.
-    """
-    suffix = Path(out).suffix.lower()
-    if "://" in out:
-        raise ValueError(f"out={shown(out)}: expected a file or folder on this machine")
-    if _is_folder(out):
-        return form or "parquet"
-    of_suffix = suffix.removeprefix(".")
-    if of_suffix not in FORMATS:
-        raise ValueError(
-            f"out={shown(out)}: expected a name that ends with .{', .'.join(FORMATS)}, or with / "
-            "for a folder of parts"
-        )
-    if form not in (None, of_suffix):
-        raise ValueError(f"format={form}: out={shown(out)} ends with {suffix}; expected the same")
-    return of_suffix
-
-
-def open_output(settings: config.PredictConfig, codes: Sequence[str]) -> Output:
-    """Return where a job of ``predict`` stores its rows.
-
-    Parameters
-    ----------
-    settings : PredictConfig
-        With ``out``.
-    codes : sequence of str
-        Findings of the model.
-
-    Raises
-    ------
-    ValueError
-        As ``choose_form``.
-    """
-    assert settings.out is not None
-    columns = table_columns(codes, settings.rows, settings.measurements, settings.show_ids)
-    form = FORMATS[choose_form(settings.out, settings.format)](columns)
-    path = Path(settings.out)
-    return FolderOutput(path, form) if _is_folder(settings.out) else FileOutput(path, form)
-
-
-def _is_folder(out: str) -> bool:
-    """Return whether ``out`` names a folder of parts."""
-    return out.endswith(("/", os.sep)) or not Path(out).suffix or Path(out).is_dir()
-
-
 class FolderOutput:
-    """A folder with a file for each block (``part-000000.parquet``) and ``job.json``.
+    """A folder with a file for each block (``part-000000.parquet``) and ``_job.json``.
 
     Parameters
     ----------
@@ -177,11 +112,11 @@ class FolderOutput:
         return job | {"complete": bool(job.get("complete")) and is_whole}
 
     def write_job(self, job: Job) -> None:
-        """Write ``job.json``."""
+        """Write ``_job.json``."""
         write_file(self._job_path, json.dumps(job, indent=1) + "\n")
 
     def clear(self) -> None:
-        """Remove the parts and ``job.json``, which is removed last."""
+        """Remove the parts and ``_job.json``, which is removed last."""
         for path in [*self._parts(), self._job_path]:
             path.unlink(missing_ok=True)
 
@@ -249,7 +184,7 @@ class FileOutput:
 
     @property
     def _job_path(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.{JOB_FILE}")
+        return self.path.with_name(f"{self.path.name}.job.json")
 
     @contextlib.contextmanager
     def hold(self, wait_s: float) -> Iterator[None]:

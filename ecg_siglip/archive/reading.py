@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ecg_siglip import config
+from ecg_siglip.archive.remote import as_local
 from ecg_siglip.core.files import one_line
 from ecg_siglip.inference.preparation import LongRecord, Preparation
 from ecg_siglip.readers.identity import DeviceResults, Identity
@@ -88,14 +89,15 @@ class Reading:
     def item(self, path: str) -> Item:
         """Read and prepare one record."""
         try:
-            record = self.preparation.read(
-                path, self.waveform, self.read, self.max_hours, self.measured
-            )
+            with as_local(path) as local:
+                record = self.preparation.read(
+                    local, self.waveform, self.read, self.max_hours, self.measured
+                )
         except (ValueError, OSError) as error:
             return Unreadable(path, one_line(error))
         except MemoryError:
             return Unreadable(path, f"{path}: too large for the memory of this machine")
-        return LongPath(path) if isinstance(record, LongRecord) else record
+        return LongPath(path) if isinstance(record, LongRecord) else replace(record, record=path)
 
     def items(self, paths: Iterable[str]) -> bytes:
         """Read and prepare records, as ``encode`` writes them."""

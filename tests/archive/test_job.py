@@ -15,11 +15,14 @@ from helpers import configured
 from ecg_siglip import config
 from ecg_siglip.archive import job as job_module
 from ecg_siglip.archive.engine import Block
+from ecg_siglip.archive.fhir import ModelIdentity
 from ecg_siglip.archive.job import cut_blocks, run_job
-from ecg_siglip.archive.outputs import open_output
+from ecg_siglip.archive.output_choice import open_output
 from ecg_siglip.archive.rows import error_row
 from ecg_siglip.predict import predict
+from ecg_siglip.vocabulary import ptbxl
 
+MODEL = ModelIdentity("r1", "0.3.0", "a", ptbxl(), ("AFIB",))
 PATHS = [f"r{i}" for i in range(10)]
 NOW = {"schema_version": 1, "model": "a", "n_records": 10, "records": "b", "settings": {"s": 1}}
 
@@ -44,7 +47,7 @@ class Engine:
 
 
 def output_of(out, form=None):
-    return open_output(config.PredictConfig(out=str(out), format=form), ["AFIB"])
+    return open_output(config.PredictConfig(out=str(out), format=form), MODEL)
 
 
 def run(out, engine, now=NOW, **options):
@@ -145,7 +148,7 @@ def test_what_predict_did_not_write_is_not_replaced(tmp_path):
         ("p.csv", "was not made by predict"),
         ("folder", "holds other files"),
         ("p.xls", "expected a name that ends"),
-        ("https://x/p.csv", "on this machine"),
+        ("https://x/p.csv", "expected a file, a folder, a database"),
     ):
         with pytest.raises(ValueError, match=error):
             run(tmp_path / out if "://" not in out else out, Engine())

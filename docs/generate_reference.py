@@ -814,7 +814,9 @@ def settings_page() -> str:
     """Return the page of all commands and settings."""
     rules = [
         "A setting is given as `name=value`. A list needs quotes for the shell: "
-        "`'data.train_folds=[1,2]'`. `null` means no value.",
+        "`'data.train_folds=[1,2]'`. `null` means no value. Files of `predict`, `check` and "
+        "`vocabulary` and runs of `compare` and `ensemble` need no name of a setting "
+        "([more](../how-to/command-line.md)).",
         "`-m` with several values starts one run per value: `-m seed=0,1,2`.",
         "`--help` prints this list for one command; `--cfg job` prints the composed settings and "
         "starts nothing.",

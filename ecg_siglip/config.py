@@ -249,7 +249,13 @@ class AugmentConfig:
 @dataclass
 class EcgConfig:
     name: str = setting(
-        "resnet1d", "ECG encoder.", choices=("resnet1d", "xresnet1d", "transformer")
+        "resnet1d",
+        "ECG encoder; or a class of your own, as my_package.MyEncoder, which Python can import.",
+        choices=("resnet1d", "xresnet1d", "transformer"),
+        classes=True,
+    )
+    options: dict[str, Any] = setting(
+        {}, "Keyword arguments of a class of your own: ecg.options={n_layers:4}."
     )
     width: int = setting(
         32, "Channels of the first stage (residual networks) or of a token (transformer).", 8, 2048

@@ -72,6 +72,18 @@ def as_earlier(folder: Path) -> None:
         path.write_text(json.dumps({k: v for k, v in content.items() if k not in SEAL}))
 
 
+def first_findings(artifact: Any, n: int) -> Any:
+    """Return a model of its first findings alone."""
+    return replace(
+        artifact,
+        codes=artifact.codes[:n],
+        prompts=artifact.prompts[:n],
+        calibration=artifact.calibration[:n],
+        thresholds={rule: values[:n] for rule, values in artifact.thresholds.items()},
+        operating={rule: values[:n] for rule, values in artifact.operating.items()},
+    )
+
+
 def with_unknown(data: LabelledRecords, share: float = 0.3, seed: int = 0) -> LabelledRecords:
     """Return the data with a share of its labels unknown; with `share=0` all are known."""
     known = np.random.default_rng(seed).random(data.y_true.shape) >= share

@@ -88,7 +88,7 @@ SETTINGS = {
         data.read.leads data.read.units data.reports data.root data.sources data.table
         data.task data.temperature data.train_folds data.train_share data.tune
         data.tune_fold data.tune_per_source device ecg.depths ecg.drop_path ecg.dropout
-        ecg.kernel_size ecg.locked ecg.n_heads ecg.name ecg.stem_size ecg.stem_stride
+        ecg.kernel_size ecg.locked ecg.n_heads ecg.name ecg.options ecg.stem_size ecg.stem_stride
         ecg.weights ecg.width embed_dim init keep_embeddings n_threads objective.across
         objective.exclude objective.logit_bias objective.logit_scale objective.loss
         objective.n_chunk objective.teacher_share objective.teachers objective.terms
@@ -157,7 +157,7 @@ def test_help_names_every_setting_with_its_help_text(command, monkeypatch, capsy
     for name, field in fields(command):
         line = next(line for line in page.splitlines() if line.startswith(f"  {name}="))
         assert field.metadata["doc"] in line
-    assert ("experiment=null" in page) == (command == "train")
+    assert ("experiment=null" in page) == (command in ("train", "adapt"))
 
 
 @pytest.mark.parametrize("command", SCHEMAS)

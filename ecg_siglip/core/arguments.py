@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ecg_siglip.core.command_schema import Command
+from ecg_siglip.core.command_schema import Command, is_list
 from ecg_siglip.core.setting_values import hydra_value, quoted
 from ecg_siglip.core.word_mistakes import (
     bracket_mistake,
@@ -76,10 +76,18 @@ def hydra_arguments(name: str, schema: type, words: Sequence[str]) -> list[str]:
             overrides[key] = word
         else:
             override = _override(command, words, i, many)
-            if overrides.setdefault(key, override) != override:
+            # Of one value the last counts, so that a script can put "$@" after its own settings.
+            if overrides.get(key, override) != override and not is_scalar(command, key):
                 raise ValueError(repeated_mistake(command, key, words))
+            overrides[key] = override
     _add_files(command, overrides, [*named, *files])
     return [*flags, *overrides.values()]
+
+
+def is_scalar(command: Command, name: str) -> bool:
+    """Return whether a name is that of a setting with one value, neither a list nor a group."""
+    field = command.settings.get(name)
+    return field is not None and not is_list(field)
 
 
 def is_file(command: Command, word: str) -> bool:

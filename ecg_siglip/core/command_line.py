@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Any, NoReturn, TextIO
 from ecg_siglip.core.arguments import hydra_arguments
 from ecg_siglip.core.command_schema import CONF_DIR, PACKAGE_DIR
 from ecg_siglip.core.files import one_line, visible
-from ecg_siglip.core.help_page import help_page
+from ecg_siglip.core.help_page import fit_width, help_page
 from ecg_siglip.core.settings import check_settings, setting_help
 from ecg_siglip.core.suggestions import did_you_mean, nearest_files
 
@@ -64,7 +65,9 @@ def run_command(command: str, schema: type, function: Callable[[Any], int | None
         with quiet_if_stdout_closes():
             if {"-h", "--help"} & set(options):
                 summary = (function.__doc__ or "").strip().splitlines()[0]
-                print(help_page(command, schema, summary))
+                page = help_page(command, schema, summary)
+                is_terminal = sys.stdout.isatty()
+                print(fit_width(page, shutil.get_terminal_size().columns) if is_terminal else page)
             elif "--version" in options:
                 from ecg_siglip import __version__
 
@@ -157,3 +160,22 @@ def _run_with_short_errors(command: str, main: Callable[[], Any]) -> None:
         _stop(command, re.sub(r" (reference|object)_type=\S+", "", one_line(error)))
     finally:
         os.environ.pop(FULL_ERROR, None)
+
+
+def _end_quietly_while_importing() -> None:
+    """Print one line after Ctrl-C while ``python -m ecg_siglip.<command>`` imports its module."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    if spec is None or not spec.name.startswith("ecg_siglip."):
+        return
+    command, report = spec.name.split(".")[1], sys.excepthook
+
+    def report_quietly(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            print(f"{command}: interrupted", file=sys.stderr)
+        else:
+            report(kind, error, trace)
+
+    sys.excepthook = report_quietly
+
+
+_end_quietly_while_importing()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import typing
+import textwrap
 from pathlib import Path
 from typing import Any
 
-from ecg_siglip.core.command_schema import CONF_DIR
-from ecg_siglip.core.settings import setting_fields
+from ecg_siglip.core.command_schema import CONF_DIR, Command
 
 
 def help_page(command: str, schema: type, summary: str) -> str:
@@ -23,12 +22,18 @@ def help_page(command: str, schema: type, summary: str) -> str:
     summary : str
         What the command does, on one line.
     """
-    lines = [f"python -m ecg_siglip.{command} SETTING=VALUE ...", "", summary, ""]
-    if command == "train":
-        lines += [*_option_lines(schema), ""]
+    described = Command(command, schema)
+    words = ""
+    if described.positional:
+        kind = "RUN" if described.positional == "runs" else "FILE"
+        words = f"[{kind} ...] " if described.takes_many else f"[{kind}] "
+    lines = [f"python -m ecg_siglip.{command} {words}SETTING=VALUE ...", "", summary, ""]
+    lines += ["Examples:", *(f"  {each}" for each in examples(command)), ""]
+    if described.groups:
+        lines += [*_option_lines(described), ""]
     lines += ["Settings with their defaults:"]
     defaults = yaml_defaults(command)
-    for name, field in setting_fields(schema):
+    for name, field in described.settings.items():
         factory = field.default_factory
         default = field.default if factory is dataclasses.MISSING else factory()
         default = defaults.get(name, default)
@@ -42,23 +47,47 @@ def help_page(command: str, schema: type, summary: str) -> str:
     lines += [
         "",
         "???: required. A list: 'name=[a,b]'. One run for each of several values: name=a,b -m.",
+        *[f"{words}is short for {described.positional}=...; after -- every word is one."]
+        * bool(words),
         "To print the composed configuration: --cfg job. Hydra's own flags: --hydra-help.",
     ]
     return "\n".join(lines)
 
 
-def _option_lines(schema: type) -> list[str]:
-    """Return the groups of settings of ``train`` that are chosen by name, with their options."""
+def fit_width(page: str, width: int) -> str:
+    """Return a help page with lines of at most ``width`` characters, for a terminal.
+
+    The rest of a long line is below the meaning of the setting or option.
+    """
+    lines = []
+    for line in page.splitlines():
+        match = re.match(r"( {2,}\S+ {2,})\S", line)
+        indent = min(len(match[1]), width // 2) if match else len(line) - len(line.lstrip()) + 2
+        wrapped = textwrap.wrap(
+            line, width, subsequent_indent=" " * indent, break_long_words=False,
+            break_on_hyphens=False, drop_whitespace=True,
+        )  # fmt: skip
+        lines += wrapped or [""]
+    return "\n".join(lines)
+
+
+def examples(command: str) -> list[str]:
+    """Return the command lines at the top of ``conf/<command>.yaml``."""
+    text = (CONF_DIR / f"{command}.yaml").read_text("utf-8")
+    return re.findall(r"^# (python -m .*?)(?:   \(.*)?$", text, re.MULTILINE)
+
+
+def _option_lines(command: Command) -> list[str]:
+    """Return the groups of settings that are chosen by name, with their options."""
     lines = ["Groups of settings with their defaults and options; each option is a file in conf/:"]
-    groups = (*typing.get_type_hints(schema), "freeze", "experiment")
-    train_yaml = (CONF_DIR / "train.yaml").read_text("utf-8")
-    for name in [name for name in groups if (CONF_DIR / name).is_dir()]:
-        default = re.search(rf"^  - {name}: (\w+)", train_yaml, re.MULTILINE)
+    text = (CONF_DIR / f"{command.name}.yaml").read_text("utf-8")
+    for name, options in command.groups.items():
+        default = re.search(rf"^  - {name}: (\w+)", text, re.MULTILINE)
         lines += [f"  {name}={default[1] if default else 'null'}"]
-        for path in sorted((CONF_DIR / name).glob("*.yaml")):
-            text = path.read_text("utf-8").removeprefix("# @package _global_\n")
-            comment = text.partition("\n")[0].removeprefix("# ")
-            lines += [f"    {path.stem:18} {comment}"]
+        for option in options:
+            text_of_option = (CONF_DIR / name / f"{option}.yaml").read_text("utf-8")
+            first = text_of_option.removeprefix("# @package _global_\n").partition("\n")[0]
+            lines += [f"    {option:18} {first.removeprefix('# ')}"]
     return lines
 
 

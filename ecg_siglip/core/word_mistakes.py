@@ -163,7 +163,7 @@ def option_mistake(command: Command, group: str, value: str) -> str:
 
 
 def repeated_mistake(command: Command, name: str, words: Sequence[str]) -> str:
-    """Return an error for a setting that is given several times with different values."""
+    """Return an error for a list or group that is given several times with different values."""
     given = [word for word in words if word.partition("=")[0].lstrip("+") == name]
     field = command.settings.get(name)
     one = f"one list: '{name}=[a,b]'" if field is not None and is_list(field) else "one of them"

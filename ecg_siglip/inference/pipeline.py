@@ -135,28 +135,30 @@ def _predict_batch(
 ) -> list[Prediction]:
     """Predict prepared records with one pass of the model."""
     raw, embedding_BD = predictor.forward(np.stack([record.signal for record in records]))
+    # Most records have the same leads, and so the same calibration and decision.
+    known: dict[bytes, tuple[np.ndarray, Decision]] = {}
     predictions = []
-    for record, y_prob, embedding_D in zip(records, raw, embedding_BD, strict=True):
-        tuning = predictor.tuning(record.available)
-        calibrated = multilabel.calibrate(y_prob[None], tuning.calibration)[0]
-        findings = _decision(predictor, settings, record.available).findings(calibrated)
-        prediction = Prediction(
-            record.record,
-            record.signal,
-            findings,
-            record.warnings,
-            available=record.available,
-            measurements=record.measurements,
-            recorded=record.recorded,
-            identity=record.identity,
-            device=record.device,
-            model_simulated=predictor.artifact.provenance.simulated,
-        )
-        is_complete = bool(record.available.all())
+    for record, y_prob in zip(records, raw, strict=True):
+        leads = record.available.tobytes()
+        if leads not in known:
+            calibration = predictor.tuning(record.available).calibration
+            known[leads] = calibration, _decision(predictor, settings, record.available)
+        calibration, decision = known[leads]
         predictions.append(
-            add_neighbors(prediction, predictor, embedding_D, is_complete, settings.n_similar)
+            Prediction(
+                record.record,
+                record.signal,
+                decision.findings(multilabel.calibrate(y_prob[None], calibration)[0]),
+                record.warnings,
+                available=record.available,
+                measurements=record.measurements,
+                recorded=record.recorded,
+                identity=record.identity,
+                device=record.device,
+                model_simulated=predictor.artifact.provenance.simulated,
+            )
         )
-    return predictions
+    return add_neighbors(predictions, predictor, embedding_BD, settings.n_similar)
 
 
 def predict_long_record(
@@ -228,8 +230,7 @@ def predict_long_record(
         model_simulated=predictor.artifact.provenance.simulated,
     )
     _, embedding_BD = predictor.forward(signal[None])
-    is_complete = bool(available.all())
-    return add_neighbors(prediction, predictor, embedding_BD[0], is_complete, settings.n_similar)
+    return add_neighbors([prediction], predictor, embedding_BD, settings.n_similar)[0]
 
 
 def _decide_long(
@@ -246,40 +247,40 @@ def _decide_long(
 
 
 def add_neighbors(
-    prediction: Prediction,
-    predictor: Predictor,
-    embedding_D: np.ndarray,
-    is_complete: bool,
-    k: int,
-) -> Prediction:
-    """Add the k most similar training ECGs, and a warning if none is similar.
+    predictions: Sequence[Prediction], predictor: Predictor, embedding_BD: np.ndarray, k: int
+) -> list[Prediction]:
+    """Add the k most similar training ECGs to each prediction, and a warning if none is similar.
 
-    With fewer than twelve leads (``is_complete`` false) every record differs from the training
-    records: the prediction is returned as it is.
+    With fewer than twelve leads every record differs from the training records: its prediction is
+    returned as it is.
     """
     training, codes = predictor.artifact.neighbors, predictor.artifact.codes
-    if training is None or not is_complete:
-        return prediction
-    rows, cosines = training.nearest(embedding_D[None], max(1, k))
-    similar = [
-        SimilarRecord(
-            int(training.ecg_id[row]),
-            round(float(cosine), 4),
-            findings_of_neighbor(training, row, codes),
-            training.name(int(row)),
-        )
-        for row, cosine in zip(rows[0, :k], cosines[0, :k], strict=True)
-    ]
+    added = list(predictions)
+    complete = [i for i, each in enumerate(added) if each.available is None or each.available.all()]
+    if training is None or not complete:
+        return added
+    rows, cosines = training.nearest(embedding_BD[complete], max(1, k))
     fs = float(predictor.artifact.waveform["to_fs"])
-    scored = training.novelty(cosines[:1, 0], prediction.signal[None], fs)
-    novelty = float(scored.value[0])
-    parts = {name: float(value[0]) for name, value in scored.parts.items()}
-    warnings = prediction.warnings
-    if novelty > NOVEL:
-        warnings = [*warnings, novelty_warning(novelty, parts)]
-    return replace(
-        prediction, similar=similar, novelty=novelty, novelty_parts=parts, warnings=warnings
-    )
+    scored = training.novelty(cosines[:, 0], np.stack([added[i].signal for i in complete]), fs)
+    for at, i in enumerate(complete):
+        similar = [
+            SimilarRecord(
+                int(training.ecg_id[row]),
+                round(float(cosine), 4),
+                findings_of_neighbor(training, row, codes),
+                training.name(int(row)),
+            )
+            for row, cosine in zip(rows[at, :k], cosines[at, :k], strict=True)
+        ]
+        novelty = float(scored.value[at])
+        parts = {name: float(value[at]) for name, value in scored.parts.items()}
+        warnings = added[i].warnings
+        if novelty > NOVEL:
+            warnings = [*warnings, novelty_warning(novelty, parts)]
+        added[i] = replace(
+            added[i], similar=similar, novelty=novelty, novelty_parts=parts, warnings=warnings
+        )
+    return added
 
 
 def novelty_warning(novelty: float, parts: Mapping[str, float]) -> str:

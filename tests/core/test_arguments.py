@@ -189,3 +189,7 @@ def test_a_command_without_files_takes_none(run, capsys):
     assert capsys.readouterr().err == (
         "evaluate: --: evaluate takes no files; expected SETTING=VALUE, see --help\n"
     )
+
+
+def test_of_a_value_that_is_given_twice_the_last_counts(run):
+    assert run("train", "run.name=r", "optim.lr=0.1", "optim.lr=0.2").optim.lr == 0.2

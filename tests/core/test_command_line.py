@@ -7,7 +7,6 @@ import pytest
 
 from ecg_siglip import config
 from ecg_siglip.core.command_line import CONF_DIR, PACKAGE_DIR, run_command
-from ecg_siglip.core.help_page import help_page
 
 
 @pytest.fixture
@@ -26,17 +25,6 @@ def run(monkeypatch):
 def test_the_folders_are_those_of_the_package():
     assert (PACKAGE_DIR / "core" / "command_line.py").is_file()
     assert (CONF_DIR / "train.yaml").is_file()
-
-
-def test_help_of_train_lists_the_options_of_every_group_with_their_first_comment():
-    page = help_page("train", config.TrainConfig, "Train.").splitlines()
-    assert page[:3] == ["python -m ecg_siglip.train SETTING=VALUE ...", "", "Train."]
-    for group in CONF_DIR.iterdir():
-        if group.is_dir():
-            assert any(line.startswith(f"  {group.name}=") for line in page)
-            for path in group.glob("*.yaml"):
-                assert any(line.split()[:1] == [path.stem] for line in page), path
-    assert not any(line.strip().startswith("# @package") for line in page)
 
 
 def test_help_is_printed_with_the_summary_of_the_function_and_runs_nothing(monkeypatch, capsys):

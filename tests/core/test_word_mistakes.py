@@ -43,7 +43,7 @@ MISTAKES = [
     ("predict seed=1", "seed: a setting of adapt, simulate and train, not of predict"),
     ("predict ecg=resnet1d", "ecg: a setting of adapt and train, not of predict"),
     ("predict recrods=[a]", "did you mean records?"),
-    ("predict ask=[LBBB?]", "ask: renamed to questions"),
+    ("predict n_reasons=3", "n_reasons: renamed to n_attributions"),
     ("train tune=ecg_only", "tune=ecg_only: renamed to freeze=text"),
     ("evaluate folds=10", "did you mean fold?"),
     # options of groups
@@ -103,7 +103,7 @@ MISTAKES = [
     ("train run.name=r --cfg", "--cfg: expected a value after it"),
     ("predict -x.csv", "files with a dash are named after --"),
     # repetition, files and runs
-    ("train run.name=r optim.lr=1 optim.lr=2", "optim.lr=1 optim.lr=2; expected one of them"),
+    ("predict questions=a questions=b", "questions=a questions=b; expected one list"),
     ("train run.name=r ecg=resnet1d ecg=transformer", "ecg is given several times"),
     ("predict records=a records=b", "expected one list: 'records=[a,b]'"),
     ("predict demo a.hea", "demo: no such file; did you mean run.name=demo?"),

@@ -16,6 +16,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from ecg_siglip import config
+from ecg_siglip.core.arguments import hydra_arguments
 from ecg_siglip.core.command_line import CONF_DIR
 from ecg_siglip.core.settings import check_settings
 
@@ -77,6 +78,7 @@ def test_every_command_composes(command, tmp_path):
     ConfigStore.instance().store(name=f"{module}_schema", node=schema)
     # A sweep has `key=a,b,c`; each of its runs has one of the values.
     overrides = [re.sub(r"^([\w.]+=\w+),.*", r"\1", word) for word in overrides]
+    overrides = hydra_arguments(module, schema, overrides)
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         check_settings(OmegaConf.to_object(compose(module, overrides)))
 

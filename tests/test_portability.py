@@ -53,7 +53,7 @@ predict.main()
 
 
 def guarded_lines(tree: ast.AST) -> set[int]:
-    """Return the lines in a try or an if, which may ask what the system has."""
+    """Return the lines in a try, an if or a with, which may check what the system has."""
     blocks = [node for node in ast.walk(tree) if isinstance(node, ast.Try | ast.If | ast.With)]
     return {line for node in blocks for line in range(node.lineno, (node.end_lineno or 0) + 1)}
 

@@ -14,7 +14,7 @@ FROM ${BASE}
 # PyTorch's build without CUDA. The build on PyPI has its own CUDA libraries, so the smallest CUDA
 # base is enough.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-ARG EXTRAS=app,explain,export,formats,hf
+ARG EXTRAS=app,explain,export,fhir,formats,hf,remote,sql
 
 # The CUDA images come without Python; Ubuntu 24.04 installs 3.12.
 RUN if ! command -v python3 >/dev/null; then \
@@ -40,4 +40,8 @@ RUN useradd --create-home ecg && install --directory --owner=ecg /workspace
 ENV MPLCONFIGDIR=/workspace/.matplotlib HF_HOME=/workspace/.huggingface PYTHONUNBUFFERED=1
 USER ecg
 WORKDIR /workspace
+# Whether the server responds, if the container runs `app` on its usual port; other commands are not
+# servers and count as healthy.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-c", \
+  "import urllib.request as web\nif b'\\0app\\0' in open('/proc/1/cmdline', 'rb').read(): web.urlopen('http://127.0.0.1:7860/healthz', timeout=4)"]
 ENTRYPOINT ["ecg-siglip"]

@@ -22,7 +22,7 @@ from ecg_siglip.metrics.decision_rules import (
 )
 from ecg_siglip.readers.limits import MAX_HOURS
 
-DEVICES = ("auto", "cpu", "cuda")
+DEVICES = ("auto", "cpu", "cuda", "mps")
 DATA_KINDS = ("ptbxl", "table", "challenge")
 ROW_FORMATS = ("parquet", "csv", "jsonl", "fhir")
 ENGINES = ("local", "ray")
@@ -52,7 +52,9 @@ class ModelSettings:
 class Machine:
     """Where a command runs."""
 
-    device: str = setting("auto", "Device; auto: a GPU if there is one.", choices=DEVICES)
+    device: str = setting(
+        "auto", "Device; auto: a GPU if there is one; mps: that of a Mac.", choices=DEVICES
+    )
     n_threads: int | None = setting(None, "CPU threads; null: PyTorch's default.", 1, 1024)
 
 

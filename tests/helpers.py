@@ -191,3 +191,34 @@ def write_ptbxl(root: Path) -> Path:
     pd.DataFrame(rows).to_csv(root / "ptbxl_database.csv", index=False)
     (root / "scp_statements.csv").write_text(",description\n")
     return root
+
+
+def without_float64(monkeypatch):
+    """Return a mode in which no device tensor is float64, as on a Mac's GPU.
+
+    What `Tensor.cpu` returns, and what is computed from that alone, is on the CPU.
+    """
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    on_cpu: dict[int, torch.Tensor] = {}
+    tensors_of = lambda tree: [t for t in tree_leaves(tree) if isinstance(t, torch.Tensor)]  # noqa: E731
+
+    def cpu(tensor):
+        copy = tensor.clone()
+        on_cpu[id(copy)] = copy
+        return copy
+
+    class WithoutFloat64(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            inputs = tensors_of((args, kwargs))
+            if inputs and all(id(tensor) in on_cpu for tensor in inputs):
+                on_cpu.update((id(tensor), tensor) for tensor in tensors_of(result))
+            elif any(tensor.dtype == torch.float64 for tensor in tensors_of(result)):
+                raise TypeError(f"{function}: float64 on a device that has none")
+            return result
+
+    monkeypatch.setattr(torch.Tensor, "cpu", cpu)
+    return WithoutFloat64()

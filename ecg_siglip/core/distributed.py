@@ -33,17 +33,20 @@ class Distributed:
 
         Parameters
         ----------
-        device : {"auto", "cpu", "cuda"}
+        device : {"auto", "cpu", "cuda", "mps"}
             NCCL connects processes on GPUs, gloo those on CPUs.
 
         Raises
         ------
         ValueError
-            If this machine has more processes than GPUs.
+            If this machine has more processes than GPUs, or for several processes with ``mps``.
         """
         if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
             return cls()
-        on_gpu = pick_device(device).type == "cuda"
+        kind = pick_device(device).type
+        if kind == "mps" and _n_processes() > 1:
+            raise ValueError("device=mps: expected one process, or device=cpu for several")
+        on_gpu = kind == "cuda"
         if on_gpu:
             local, n_gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
             if local >= n_gpus:
@@ -129,15 +132,35 @@ class Distributed:
 def pick_device(name: str) -> torch.device:
     """Return the device by name; ``auto`` is the GPU of this process if there is one, else the CPU.
 
+    Parameters
+    ----------
+    name : {"auto", "cpu", "cuda", "mps"}
+        mps: the GPU of a Mac, which only a process alone can use.
+
     Raises
     ------
     ValueError
-        If ``cuda`` is given and PyTorch finds no GPU.
+        If ``cuda`` or ``mps`` is given and PyTorch finds no such GPU.
     """
-    if name == "cuda" and not torch.cuda.is_available():
+    has_cuda, has_mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if name == "cuda" and not has_cuda:
         raise ValueError("device=cuda: PyTorch sees no CUDA device; expected one, or device=cpu")
-    if name == "cpu" or not torch.cuda.is_available():
+    if name == "mps" and not has_mps:
+        raise ValueError("device=mps: PyTorch sees no GPU of a Mac; expected one, or device=cpu")
+    if name == "mps" or (name == "auto" and has_mps and not has_cuda and _n_processes() == 1):
+        return torch.device("mps")
+    if name == "cpu" or not has_cuda:
         return torch.device("cpu")
     # TensorFloat-32 rounds to 1e-3: results would depend on the device and the batch size.
     torch.backends.cudnn.allow_tf32 = False
     return torch.device("cuda", torch.cuda.current_device())
+
+
+def widest_float(device: torch.device) -> torch.dtype:
+    """Return float64, or float32 for a device without it (mps)."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def _n_processes() -> int:
+    """Return the number of processes that torchrun started, 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))

@@ -148,7 +148,7 @@ def available_cores() -> int:
 def _address_space() -> int:
     """Return the address space of this process in bytes; 0 where that is not known."""
     try:
-        with open("/proc/self/statm") as file:
+        with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError):
         return 0

@@ -75,7 +75,8 @@ def forward(
         rows = slice(start, start + batch_size)
         batch = from_int16(np.asarray(signals[rows]))
         ecg_BD = model.encode_ecg(torch.from_numpy(batch).to(model.device))
-        y_prob[rows] = torch.sigmoid(model.logits(ecg_BD, text_FD).double()).cpu().numpy()
+        # In float64 on the CPU, which every device has: mps has no float64.
+        y_prob[rows] = torch.sigmoid(model.logits(ecg_BD, text_FD).cpu().double()).numpy()
         embedding_BD[rows] = ecg_BD.float().cpu().numpy()
     model.train(was_training)
     return y_prob, embedding_BD

@@ -180,7 +180,7 @@ def _score_words(
     except ValueError:  # text=none
         return None, ()
     signal_1LS = torch.from_numpy(from_int16(signal)[None]).to(model.device)
-    logit = model.logits(model.encode_ecg(signal_1LS), text_1D).double()
+    logit = model.logits(model.encode_ecg(signal_1LS), text_1D).cpu().double()
     # An ensemble's embeddings are not of unit norm.
     cosine_F = torch.nn.functional.cosine_similarity(text_1D, predictor.text_FD).cpu().numpy()
     nearest = np.argsort(-cosine_F, kind="stable")[:N_SHOWN]

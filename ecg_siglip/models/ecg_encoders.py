@@ -72,7 +72,13 @@ def convolution(n_in: int, n_out: int, size: int, stride: int = 1) -> nn.Conv2d:
 
 
 def as_image(signal_BLS: Tensor) -> Tensor:
-    """Return signals as images (B, 12, 1, S), with the channels last in memory."""
+    """Return signals as images (B, 12, 1, S), with the channels last in memory.
+
+    Not on mps, where such convolutions had wrong gradients (pytorch/pytorch#143196) and are slow
+    (#193349).
+    """
+    if signal_BLS.device.type == "mps":
+        return signal_BLS[:, :, None]
     return signal_BLS[:, :, None].contiguous(memory_format=torch.channels_last)
 
 

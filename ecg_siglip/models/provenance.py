@@ -189,8 +189,10 @@ def describe_machine(device: torch.device, precision: str, n_processes: int) -> 
     prefix = f"{n_processes} x " if n_processes > 1 else ""
     if device.type == "cuda":
         return f"{prefix}{torch.cuda.get_device_name()}, {precision}"
+    if device.type == "mps":
+        return f"{prefix}GPU of {platform.machine()} Mac, {precision}"
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         cpu = next(line.partition(":")[2].strip() for line in lines if "model name" in line)
     except (OSError, StopIteration):
         cpu = platform.processor() or platform.machine()

@@ -101,7 +101,7 @@ class RecordReport:
     @property
     def title(self) -> str:
         """Name of the record without its folders."""
-        return self.record.rpartition("/")[2] or self.record
+        return Path(self.record).name or self.record
 
     def reported(self) -> list[Finding]:
         """Return the findings that are present, the likeliest first."""

@@ -38,7 +38,7 @@ def regressions() -> tuple[list[str], np.ndarray]:
     weights : ndarray of shape (n_codes, 3 + n_codes)
         Log-odds: constant, (age - 60) / 20, woman, then the findings before.
     """
-    with open(FILE, newline="") as file:
+    with open(FILE, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     codes = list(dict.fromkeys(row["finding"] for row in rows))
     column = {"": 0, "age": 1, "woman": 2} | {code: 3 + i for i, code in enumerate(codes)}

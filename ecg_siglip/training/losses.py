@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional
 
+from ecg_siglip.core.distributed import widest_float
 from ecg_siglip.training.targets import MixedTargets, PairTargets
 
 # Pairs whose logits exist at one time: as many as fit a CPU's cache, or keep a GPU busy.
@@ -94,7 +95,7 @@ class _Sums:
         self.scaled_BD = self.scale * ecg_BD
         self.ecg_grad_BD = torch.zeros_like(ecg_BD)
         # Sums over up to a billion pairs: in float32, results would depend on the chunk size.
-        self.total, self.bias_grad = ecg_BD.new_zeros(2, dtype=torch.float64)
+        self.total, self.bias_grad = ecg_BD.new_zeros(2, dtype=widest_float(ecg_BD.device))
 
     def add(
         self, text_TD: Tensor, text_grad_TD: Tensor, targets: PairTargets | MixedTargets

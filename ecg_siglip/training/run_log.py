@@ -32,7 +32,7 @@ class RunLog:
 
     def write(self, line: Mapping[str, float | str]) -> None:
         """Append the numbers of an epoch, with its number as ``epoch``."""
-        with open(self.path, "a") as file:
+        with open(self.path, "a", encoding="utf-8", newline="\n") as file:
             print(json.dumps(without_nan(line)), file=file, flush=True)
             self.n_bytes = file.tell()
             os.fsync(file.fileno())  # the state that is saved next refers to this line

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ecg_siglip import config
+from ecg_siglip.core.distributed import widest_float
 from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.signals import augmentation
 from ecg_siglip.signals.preprocessing import UV_PER_MV
@@ -133,4 +134,7 @@ class SignalReader:
 
     def to_device(self, values: np.ndarray) -> Tensor:
         """Copy an array to the device without waiting for the device's current work."""
-        return torch.from_numpy(values).to(self.device, non_blocking=True)
+        tensor = torch.from_numpy(values)
+        if tensor.dtype == torch.float64:
+            tensor = tensor.to(widest_float(self.device))
+        return tensor.to(self.device, non_blocking=True)

@@ -159,7 +159,12 @@ class Trainer:
         self.bfloat16 = settings.precision == "bfloat16" or (
             settings.precision == "auto" and data.device.type == "cuda"
         )
-        self.autocast = torch.autocast(data.device.type, torch.bfloat16, enabled=self.bfloat16)
+        # Some versions of PyTorch have no autocast for mps, not even a disabled one.
+        self.autocast: contextlib.AbstractContextManager[Any] = (
+            torch.autocast(data.device.type, torch.bfloat16)
+            if self.bfloat16
+            else contextlib.nullcontext()
+        )
 
     def training_mode(self) -> None:
         """Set the model to training mode, except for frozen encoders.

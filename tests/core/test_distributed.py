@@ -143,3 +143,19 @@ def test_three_processes_evaluate_and_predict_like_one(trained, simulated, tmp_p
     pd.testing.assert_frame_equal(*tables, check_exact=True)
     assert outputs[0] == outputs[1]
     assert len(outputs[0].splitlines()) == 7
+
+
+def test_the_gpu_of_a_mac_is_used_by_a_process_alone(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert pick_device("auto").type == pick_device("mps").type == "mps"
+    assert pick_device("cpu").type == "cpu"
+    for name, value in (("RANK", "1"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    assert pick_device("auto").type == "cpu"
+    with pytest.raises(ValueError, match=r"device=mps: expected one process, or device=cpu"):
+        Distributed.join("mps")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=r"device=mps: PyTorch sees no GPU of a Mac.*device=cpu"):
+        pick_device("mps")

@@ -81,6 +81,19 @@ def test_the_workflow_tests_every_python_that_the_package_supports():
     assert tested == [c.removeprefix(prefix) for c in classifiers if c.startswith(prefix)]
 
 
+def test_the_workflow_runs_the_package_on_windows_and_macos():
+    job = WORKFLOW["jobs"]["systems"]
+    assert [name.partition("-")[0] for name in job["strategy"]["matrix"]["os"]] == [
+        "windows",
+        "macos",
+    ]
+    commands = "\n".join(step.get("run", "") for step in job["steps"])
+    paths = re.findall(r"\btests/[\w/.]+", commands)
+    assert len(paths) > 5 and all((ROOT / path).exists() for path in paths)
+    for command in ("simulate", "train", "evaluate", "predict", "export"):
+        assert f"-m ecg_siglip.{command} " in commands
+
+
 def test_constraints_are_the_versions_of_the_lock_without_cuda():
     names = [name for name, _ in constraints()]
     assert names == list(dict.fromkeys(names))
@@ -195,6 +208,11 @@ def test_the_image_is_built_from_pinned_bases_and_files_that_are_sent():
     assert extras
     assert set(extras[1].split(",")) <= set(PYPROJECT["project"]["optional-dependencies"])
     assert re.search(r"^USER (?!root)\w+$", text, re.MULTILINE)
+    # The command of the health check is JSON, and its program is Python.
+    (check,) = re.findall(r"^HEALTHCHECK .*?CMD (\[.*\])$", text, re.MULTILINE)
+    program, option, code = json.loads(check)
+    assert (program, option) == ("python", "-c")
+    compile(code, "Dockerfile", "exec")
     assert text.rstrip().endswith('ENTRYPOINT ["ecg-siglip"]')
     assert "ecg-siglip" in PYPROJECT["project"]["scripts"]
 

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from helpers import without_float64
 
 from ecg_siglip import config
 from ecg_siglip.core.distributed import Distributed
 from ecg_siglip.datasets.loading import load_training_data
 from ecg_siglip.metrics.summary import epoch_scores
 from ecg_siglip.models.ecg_encoders import BatchNorm
+from ecg_siglip.training import losses, signals
 from ecg_siglip.training.data import TrainingData
 from ecg_siglip.training.initialization import new_model
 from ecg_siglip.training.state import clone_tensors, load_state, weights, weights_of
@@ -326,3 +328,28 @@ def test_a_locked_ecg_encoder_keeps_its_weights(make_trainer):
     # No block of the frozen encoder is switched off by a norm that multiplies by 0.
     norms = [m.weight for m in trainer.model.ecg.modules() if isinstance(m, BatchNorm)]
     assert all((weight == 1).all() for weight in norms)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"augment.mixup": 0.5},
+        {"objective.terms": "bank:1+report/jaccard:0.5"},
+        {"text.name": "none"},
+        {"ecg.name": "transformer"},
+    ],
+    ids=str,
+)
+def test_a_gpu_without_float64_trains_and_predicts(make_trainer, monkeypatch, settings):
+    for module in (losses, signals):
+        monkeypatch.setattr(module, "widest_float", lambda device: torch.float32)
+    trainer = make_trainer(**settings)
+    rows = trainer.data.batches(0)
+    with without_float64(monkeypatch):
+        trainer.training_mode()
+        trainer.run_step(rows[0], len(rows))
+        assert torch.isfinite(trainer.losses[-1])
+        probabilities, _ = trainer.forward(np.array(trainer.data.reader.mapped[:4]))
+    assert np.isfinite(probabilities).all()
+    with pytest.raises(TypeError, match="float64 on a device"), without_float64(monkeypatch):
+        torch.zeros(2).double()

@@ -52,20 +52,14 @@ def _check_tls(settings: config.AppConfig) -> None:
     Raises
     ------
     ValueError
-        If one is missing or they do not belong together.
+        If one is missing, or as ``connections.tls_context``.
     """
-    import ssl
-
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise ValueError("expected both tls_cert= and tls_key=, got one of them")
-    if settings.tls_cert is None:
-        return
-    try:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(settings.tls_cert, settings.tls_key, password="")
-    except OSError as error:  # also of the content: ssl.SSLError
-        files = f"tls_cert={settings.tls_cert} tls_key={settings.tls_key}"
-        raise ValueError(f"{files}: {error.strerror or error}") from error
+    if settings.tls_cert is not None:
+        from ecg_siglip.serving.connections import tls_context
+
+        tls_context(settings.tls_cert, settings.tls_key)
 
 
 def _warn_of_what_is_missing(settings: config.AppConfig) -> None:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import socket
+import ssl
 from collections.abc import Iterable
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 HEADER_S = 10.0  # longest time from the first byte of a request to the end of its header
 READ_S = 30.0  # longest time in which a client reads nothing of its response
@@ -77,16 +80,87 @@ class LimitedProtocol(H11Protocol):
             self.transport.abort()
 
 
-def _limited(connections: Iterable[object]) -> list[LimitedProtocol]:
+class TlsHandshake(asyncio.Protocol):
+    """Connection that is not encrypted yet; afterwards it is a ``LimitedProtocol``.
+
+    Asyncio's own would be unknown to the server, and so without limit, until the handshake is over.
+
+    Parameters
+    ----------
+    context : ssl.SSLContext
+    config, server_state, app_state, _loop
+        As ``LimitedProtocol``.
+    """
+
+    transport: asyncio.Transport
+
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        config: Settings,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ):
+        self.config, self.context, self.connections = config, context, server_state.connections
+        self.http = LimitedProtocol(config, server_state, app_state, _loop)
+        self.loop = self.http.loop
+        self.heard_s, self.awaits_client, self._early = self.loop.time(), True, b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count the connection, and start the handshake."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.pause_reading()  # what comes is for the handshake
+        self.connections.add(self)  # type: ignore[arg-type]
+        _close_surplus(_limited(self.connections), self.config.max_connections)
+        self._task = self.loop.create_task(self._encrypt())
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what is decrypted before the handshake is known to be over."""
+        self._early += data
+
+    async def _encrypt(self) -> None:
+        try:
+            encrypted = await self.loop.start_tls(
+                self.transport,
+                self,
+                self.context,
+                server_side=True,
+                ssl_handshake_timeout=HEADER_S,
+                ssl_shutdown_timeout=HEADER_S,
+            )
+        except OSError:  # no TLS, too late, or closed
+            log.warning("connections closed: no TLS handshake")
+            self.transport.abort()
+            return
+        finally:
+            self.connections.discard(self)  # type: ignore[arg-type]
+        if encrypted is None or encrypted.is_closing():
+            return
+        encrypted.set_protocol(self.http)
+        self.http.connection_made(encrypted)
+        if self._early:
+            self.http.data_received(self._early)
+
+    def close_if_late(self, now_s: float) -> None:
+        """Do nothing: the handshake has its own limit."""
+
+    def shutdown(self) -> None:
+        """End the connection because the server ends."""
+        self.transport.abort()
+
+
+def _limited(connections: Iterable[object]) -> list[LimitedProtocol | TlsHandshake]:
     """Return the connections that are still open."""
     return [
         each
         for each in connections
-        if isinstance(each, LimitedProtocol) and not each.transport.is_closing()
+        if isinstance(each, LimitedProtocol | TlsHandshake) and not each.transport.is_closing()
     ]
 
 
-def _close_surplus(connections: list[LimitedProtocol], max_connections: int) -> None:
+def _close_surplus(connections: list[LimitedProtocol | TlsHandshake], max_connections: int) -> None:
     """Close the connections that have been silent longest, if there are too many."""
     n_surplus = len(connections) - max_connections
     if n_surplus <= 0:
@@ -122,10 +196,12 @@ class LimitedServer(uvicorn.Server):
         tls_cert: str | None = None,
         tls_key: str | None = None,
     ):
+        protocol: Any = LimitedProtocol
+        if tls_cert is not None:
+            protocol = functools.partial(TlsHandshake, tls_context(tls_cert, tls_key))
         settings = Settings(
-            app, http=LimitedProtocol, ws="none", log_config=None, access_log=False,
+            app, http=protocol, ws="none", log_config=None, access_log=False,
             server_header=False, timeout_graceful_shutdown=2, backlog=N_ACCEPTED,
-            ssl_certfile=tls_cert, ssl_keyfile=tls_key,
         )  # fmt: skip
         settings.max_connections = min(max_connections, raise_file_limit(max_connections))
         super().__init__(settings)
@@ -148,6 +224,23 @@ class LimitedServer(uvicorn.Server):
             for each in _limited(self.server_state.connections):
                 each.close_if_late(now_s)
         return await super().on_tick(counter)
+
+
+def tls_context(cert: str, key: str | None) -> ssl.SSLContext:
+    """Return the TLS settings of a server with a certificate.
+
+    Raises
+    ------
+    ValueError
+        If a file is missing or damaged, or they do not belong together.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(cert, key, password="")
+    except OSError as error:  # also of the content: ssl.SSLError
+        message = error.strerror or str(error)
+        raise ValueError(f"tls_cert={cert} tls_key={key}: {message}") from error
+    return context
 
 
 def raise_file_limit(n_connections: int) -> int:

@@ -4,7 +4,10 @@ import asyncio
 import contextlib
 import http.client
 import logging
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 
@@ -32,19 +35,43 @@ async def application(scope, receive, send):
 
 
 @pytest.fixture
-def port(monkeypatch):
-    """The port of a server for 20 connections at most."""
+def limits(monkeypatch):
+    """Short times and small numbers."""
     monkeypatch.setattr(connections, "HEADER_S", 1.0)
     monkeypatch.setattr(connections, "READ_S", 1.0)
     monkeypatch.setattr(connections, "N_ACCEPTED", 4)
+
+
+@contextlib.contextmanager
+def running(*tls):
+    """Yield the port of a server for 20 connections at most."""
     listening = open_socket("127.0.0.1", 0)
     port = listening.getsockname()[1]
-    server = LimitedServer(application, 20)
+    server = LimitedServer(application, 20, *tls)
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     yield port
     server.should_exit = True
     thread.join(10)
+
+
+@pytest.fixture
+def port(limits):
+    with running() as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """Files of a certificate for 127.0.0.1 and of its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the command openssl")
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = str(folder / "cert.pem"), str(folder / "key.pem")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
+    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*command, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    return cert, key
 
 
 def connect(port, first=b""):
@@ -163,3 +190,33 @@ def test_the_limit_of_open_files_is_raised_where_it_may_be():
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= 600
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_it_is_encrypted_and_silent_clients_do_not_keep_others_out(limits, certificate):
+    context = ssl.create_default_context(cafile=certificate[0])
+
+    def get_encrypted(port, path="/"):
+        client = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=context)
+        client.request("POST", path, body=b"x" * 100_000)
+        content = client.getresponse().read()
+        client.close()
+        return len(content)
+
+    with running(*certificate) as port:
+        assert get_encrypted(port) == 2
+        silent = [connect(port) for _ in range(100)]
+        assert [get_encrypted(port) for _ in range(5)] == [2] * 5
+        assert get_encrypted(port, "/large") == LARGE
+        plain = connect(port, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert is_closed(plain, 5)
+        assert all(is_closed(each, 5) for each in silent)
+        assert get_encrypted(port) == 2
+
+
+def test_a_bad_certificate_is_refused(certificate, tmp_path):
+    cert, key = certificate
+    empty = tmp_path / "empty.pem"
+    empty.write_text("")
+    for pair in ((cert, str(empty)), (str(empty), key), (cert, str(tmp_path / "no")), (key, cert)):
+        with pytest.raises(ValueError, match=r"tls_cert=.* tls_key="):
+            connections.tls_context(*pair)

@@ -239,6 +239,7 @@ bench: $(READY) ## measure every number of docs/performance.md; half an hour on 
 	  data.root=data/bench optim.n_epochs=1
 	$(BIN)/python benchmarks/commands.py runs/bench data/bench/records100/00000/00001_lr
 	$(BIN)/python benchmarks/app.py runs/bench data/bench/records100/00000/00001_lr
+	$(BIN)/python benchmarks/archive.py runs/bench data/bench
 	$(BIN)/python benchmarks/data.py data/bench
 	$(BIN)/python benchmarks/training.py data/bench
 	$(BIN)/python benchmarks/loss.py

@@ -61,6 +61,29 @@ def data() -> str:
     return "\n".join(parts) or MISSING
 
 
+def archive() -> str:
+    """Return the table of the prediction of an archive."""
+    head = ["files", "records", "records/s", "ms of a core per record", "MiB"]
+    head += ["before: records/s", "ms of a core", "times as fast"]
+    parts = []
+    for _, result in read("archive"):
+        rows = []
+        for row in result["rows"]:
+            ways = [row["job"], row.get("before")]
+            cells = [
+                [f"{way['records_per_s']:.0f}", f"{way['cpu_ms_per_record']:.1f}"]
+                for way in ways
+                if way
+            ]
+            ratio = [f"{row['ratio']:.1f}"] if "ratio" in row else []
+            first, before = cells if len(cells) == 2 else (*cells, [])
+            memory = f"{row['job']['mib']:.0f}"
+            counted = [row["format"], f"{row['n_records']:,}"]
+            rows.append([*counted, *first, memory, *before, *ratio])
+        parts.append(where(result) + table(head, rows))
+    return "\n".join(parts) or MISSING
+
+
 def loss() -> str:
     """Return the table of the pair loss."""
     head = ["targets", "B", "T", "against", "memory", "time", "gradients differ by"]
@@ -196,7 +219,10 @@ def where(result: dict) -> str:
     return f"{result['machine']}; commit {result['commit']}.\n\n"
 
 
-BLOCKS = {f.__name__: f for f in (data, loss, training, profile, commands, app, fingerprint, whole)}
+BLOCKS = {
+    f.__name__: f
+    for f in (data, archive, loss, training, profile, commands, app, fingerprint, whole)
+}
 
 
 def main() -> None:

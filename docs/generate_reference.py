@@ -22,11 +22,17 @@ from typing import Any, NamedTuple
 import yaml
 
 from ecg_siglip import config
-from ecg_siglip.core.command_line import CONF_DIR, PACKAGE_DIR, _yaml_defaults
+from ecg_siglip.archive.rows import IDS as ID_COLUMNS
+from ecg_siglip.archive.rows import SCHEMA_VERSION, table_columns
+from ecg_siglip.core.command_schema import CONF_DIR, PACKAGE_DIR
+from ecg_siglip.core.help_page import yaml_defaults
 from ecg_siglip.core.settings import setting_fields
 from ecg_siglip.metrics.decision_rules import THRESHOLD_RULES
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
+COLUMN_TYPES = {
+    "int": "integer", "float": "number", "bool": "boolean", "text": "text", "texts": "list of text",
+}  # fmt: skip
 NOTE = "<!-- Written by docs/generate_reference.py; do not edit. -->"
 # In the order in which a user meets them.
 COMMANDS = {
@@ -500,6 +506,8 @@ RUN_FILES = (
         "ECGs and novelty.",
     ),
     Output("model.onnx", "export", "The model as one ONNX file."),
+    Output("model.json", "export", "Metadata of `model.onnx`, and probabilities to test with."),
+    Output("model.golden.csv", "export", "The ECG that has these probabilities."),
     Output("evaluate/fold<n>/metrics.json", EVALUATE, "Scores of the fold (keys below)."),
     Output("evaluate/fold<n>/findings.csv", EVALUATE, "One row per finding (columns below)."),
     Output("evaluate/fold<n>/predictions.parquet", EVALUATE, "One row per record (columns below)."),
@@ -806,7 +814,9 @@ def settings_page() -> str:
     """Return the page of all commands and settings."""
     rules = [
         "A setting is given as `name=value`. A list needs quotes for the shell: "
-        "`'data.train_folds=[1,2]'`. `null` means no value.",
+        "`'data.train_folds=[1,2]'`. `null` means no value. Files of `predict`, `check` and "
+        "`vocabulary` and runs of `compare` and `ensemble` need no name of a setting "
+        "([more](../how-to/command-line.md)).",
         "`-m` with several values starts one run per value: `-m seed=0,1,2`.",
         "`--help` prints this list for one command; `--cfg job` prints the composed settings and "
         "starts nothing.",
@@ -827,7 +837,7 @@ def settings_page() -> str:
     ]
     for command, purpose in COMMANDS.items():
         schema = getattr(config, f"{command.capitalize()}Config")
-        defaults = _yaml_defaults(command)
+        defaults = yaml_defaults(command)
         rows = []
         for name, field in setting_fields(schema):
             made = field.default_factory
@@ -860,7 +870,7 @@ def json_page() -> str:
         NOTE,
         "`predict` prints one JSON object per record and line, in the order of the records. A "
         "record that cannot be read is named on stderr; the others are still predicted, and the "
-        "exit code is 1. `POST /predict` of the [JSON API](../how-to/web-page-and-api.md) returns "
+        "exit code is 3. `POST /predict` of the [JSON API](../how-to/web-page-and-api.md) returns "
         "the same objects in the list `predictions`.",
         "`[]` marks an item of a list, `<code>` an SCP-ECG code. *Long records* are those that are "
         "[cut into windows](../how-to/long-records.md).",
@@ -869,6 +879,32 @@ def json_page() -> str:
             ((f"`{f.path}`", f.type, f.present, f.meaning) for f in JSON_FIELDS),
         ),
         "A probability is rounded to six decimals, in `windows` to four.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def rows_page() -> str:
+    """Return the page of the columns that ``predict out=`` writes."""
+    columns = table_columns(["<code>"], "window", show_ids=True)
+    parts = [
+        "# Rows of an archive",
+        NOTE,
+        "The columns that [`predict out=`](../how-to/predict-an-archive.md) writes to Parquet and "
+        f"CSV, version {SCHEMA_VERSION}: a row per record, or with `rows=window` per window. "
+        "There is a column `probability/<code>` for each finding of the model.",
+        table(
+            ("column", "type", "meaning"),
+            ((f"`{c.name}`", COLUMN_TYPES[c.kind], c.doc) for c in columns),
+        ),
+        "`window`, `start_s` and `end_s` are there with `rows=window`; measurements with "
+        f"`measurements=true`; {', '.join(f'`{name}`' for name in ID_COLUMNS)} with "
+        "`show_ids=true`. "
+        "Of a long record, measurements, novelty and similar ECGs are those of one window, which "
+        "represents it. In CSV an empty cell is a missing value, and several texts of one cell are "
+        "separated by `; `.",
+        "JSON lines have the [objects that `predict` prints](json-output.md), with "
+        "`schema_version`, `status` and `reason`.",
+        "The version changes when a column is renamed, removed or gets another meaning.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -990,6 +1026,7 @@ def pages() -> dict[str, str]:
     found = {
         "settings.md": settings_page(),
         "json-output.md": json_page(),
+        "archive-rows.md": rows_page(),
         "check-output.md": check_page(),
         "run-folder.md": run_folder_page(),
         "api/index.md": api_index(),

@@ -21,6 +21,7 @@ from ecg_siglip.core.lazy import lazy_names
 __version__ = "0.3.0"
 _MODULE_OF = {
     "EcgClassifier": "inference.classifier",
+    "EcgEncoder": "inference.encoder",
     "EcgTextModel": "models.dual_encoder",
     "Finding": "inference.prediction",
     "Predictor": "inference.predictor",

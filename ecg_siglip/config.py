@@ -24,6 +24,8 @@ from ecg_siglip.readers.limits import MAX_HOURS
 
 DEVICES = ("auto", "cpu", "cuda")
 DATA_KINDS = ("ptbxl", "table", "challenge")
+ROW_FORMATS = ("parquet", "csv", "jsonl")
+ENGINES = ("local",)
 REPORTS = ("all", "validated", "written")
 
 
@@ -245,7 +247,13 @@ class AugmentConfig:
 @dataclass
 class EcgConfig:
     name: str = setting(
-        "resnet1d", "ECG encoder.", choices=("resnet1d", "xresnet1d", "transformer")
+        "resnet1d",
+        "ECG encoder; or a class of your own, as my_package.MyEncoder, which Python can import.",
+        choices=("resnet1d", "xresnet1d", "transformer"),
+        classes=True,
+    )
+    options: dict[str, Any] = setting(
+        {}, "Keyword arguments of a class of your own: ecg.options={n_layers:4}."
     )
     width: int = setting(
         32, "Channels of the first stage (residual networks) or of a token (transformer).", 8, 2048
@@ -372,6 +380,9 @@ class TrainConfig:
         "save_every_s",
         "wait_s",
     )
+    # Places of the data, which may be moved while a run is interrupted: the state of a run knows
+    # its data by a hash of their metadata.
+    PLACES: ClassVar[tuple[str, ...]] = ("data.root", "data.table")
     # Old names with the new ones, for the error.
     RENAMED: ClassVar[dict[str, str]] = {
         "tune=both": "freeze=none",
@@ -379,6 +390,8 @@ class TrainConfig:
         "tune=text_only": "freeze=ecg",
         "tune": "freeze",
     }
+    # Other words for an option.
+    ALIASES: ClassVar[dict[str, str]] = {"objective=siglip": "objective=diagonal"}
     # Values of settings that a stored configuration of an earlier version does not have.
     BEFORE: ClassVar[dict[str, Any]] = {"optim.final_lr": 0.0, "augment.mixup": 0.0}
 
@@ -428,6 +441,8 @@ AdaptConfig = TrainConfig  # the command adapt has other defaults, in conf/adapt
 
 @dataclass
 class CheckConfig:
+    POSITIONAL: ClassVar[str] = "data.table"
+
     data: DataConfig = group(DataConfig)
     vocabulary: str = same_setting(TrainConfig, "vocabulary")
     waveform: WaveformConfig = group(WaveformConfig)
@@ -517,6 +532,8 @@ class EvaluateConfig:
 
 @dataclass
 class CompareConfig:
+    POSITIONAL: ClassVar[str] = "runs"
+
     runs: list[str] = setting([], "Names of runs; * and ? are wildcards: ['bank_s*','clip_s*'].")
     root: str = same_setting(RunConfig, "root")
     baseline: str | None = setting(
@@ -537,6 +554,8 @@ class CompareConfig:
 
 @dataclass
 class EnsembleConfig:
+    POSITIONAL: ClassVar[str] = "runs"
+
     run: RunConfig = group(RunConfig)
     runs: list[str] = setting([], "Names of finished runs; * and ? are wildcards: ['bank_s*'].")
     average: str = setting(
@@ -583,8 +602,26 @@ class WindowsConfig:
 
 @dataclass
 class PredictConfig(DecisionRule, ModelSettings):
+    POSITIONAL: ClassVar[str] = "records"  # values that are words without a name of a setting
     # Old names with the new ones, for the error.
     RENAMED: ClassVar[dict[str, str]] = {"ask": "questions", "n_reasons": "n_attributions"}
+    # Settings that do not change the rows of a job: they may differ when it continues.
+    FREE: ClassVar[tuple[str, ...]] = (
+        "run.name",
+        "run.root",
+        "model",
+        "records",
+        "records_column",
+        "records_query",
+        "out",
+        "overwrite",
+        "engine",
+        "n_workers",
+        "report",
+        "report_language",
+        "n_attributions",
+        "device",
+    )
 
     source: str | None = setting(
         None,
@@ -592,9 +629,43 @@ class PredictConfig(DecisionRule, ModelSettings):
         "its data together. Needs a model trained with data.tune_per_source=true.",
     )
     records: list[str] = setting(
-        [], "Files of any supported format; a folder: every record below it."
+        [],
+        "Files of any supported format; a folder: every record below it; a pattern with * or **; "
+        "@list.txt: a path per line; @table.csv, .tsv, .parquet or @ADDRESS of a database: a "
+        "column of paths; -: paths from stdin.",
+    )
+    records_column: str | None = setting(
+        None, "Column of paths of the table or query; null: its only one, or path."
+    )
+    records_query: str | None = setting(
+        None, "SQL query that returns the paths, for records=[@ADDRESS]."
     )
     read: ReadConfig = group(ReadConfig)
+    out: str | None = setting(
+        None,
+        "File to write: .parquet, .csv or .jsonl; another name: a folder of parts. The same "
+        "command continues after an interruption. null: JSON lines on stdout.",
+    )
+    format: str | None = setting(
+        None,
+        "Format of the files; null: by the suffix of out, of a folder parquet.",
+        choices=ROW_FORMATS,
+    )
+    rows: str = setting(
+        "record",
+        "record: one row per record; window: one row per window of a long record. Needs out.",
+        choices=("record", "window"),
+    )
+    overwrite: bool = setting(False, "Begin again, whatever out contains.")
+    block_size: int = setting(256, "Records that are stored together.", 1, 1 << 20)
+    engine: str = setting("local", "What predicts: this machine.", choices=ENGINES)
+    n_workers: int | None = setting(
+        None,
+        "Processes that read files; null: one per core for many records; 0: none, the process "
+        "with the model reads.",
+        0,
+        256,
+    )
     report: str | None = setting(
         None,
         "Also write a report with one page per record to this .html or .pdf file; .png: "
@@ -652,6 +723,17 @@ class ExportConfig(ModelSettings):
     )
     out: str | None = setting(
         None, "File to write; null: model.onnx in the folder of the run (onnx)."
+    )
+    input: str = setting(
+        "recorded",
+        "recorded: the file resamples, filters and checks signals in mV at any sampling rate; "
+        "prepared: it expects the model's own input (onnx).",
+        choices=("recorded", "prepared"),
+    )
+    precision: str = setting(
+        "float32",
+        "int8: weights and activations in 8 bits, a third of the size (onnx).",
+        choices=("float32", "int8"),
     )
     repo: str | None = setting(None, "owner/name; created if it does not exist (hub).")
     revision: str | None = setting(None, "Branch; created if it does not exist; null: main (hub).")
@@ -782,6 +864,8 @@ class SimulateConfig:
 
 @dataclass
 class VocabularyConfig:
+    POSITIONAL: ClassVar[str] = "table"
+
     table: str = setting(
         "???",
         "Table with one row per ECG, as data.table of train: its codes are in the column findings.",

@@ -8,7 +8,7 @@ from ecg_siglip import config
 from ecg_siglip.core.command_line import run_command
 from ecg_siglip.core.files import write_file
 from ecg_siglip.core.run_folder import evaluated_folds, find_model
-from ecg_siglip.models.artifact import load_artifact, push_to_hub
+from ecg_siglip.models.artifact import Artifact, load_artifact, push_to_hub
 from ecg_siglip.models.onnx_export import n_samples, to_onnx
 
 
@@ -46,11 +46,26 @@ def export(settings: config.ExportConfig) -> None:
     if not settings.out and (settings.model or not settings.run.name):
         raise ValueError("out is missing: expected the file to write, out=model.onnx")
     out = Path(settings.out or Path(settings.run.root) / settings.run.name / "model.onnx")
-    artifact = load_artifact(model)
-    content = to_onnx(artifact)
-    write_file(out, content)
-    print(f"wrote {out} ({len(content) / 1e6:.1f} MB): signal (batch, 12, {n_samples(artifact)})")
-    print(f"float32 mV at {artifact.waveform['to_fs']} Hz -> {len(artifact.codes)} probabilities")
+    if out.suffix != ".onnx":
+        raise ValueError(f"out={out}: expected a name that ends with .onnx")
+    write_onnx(settings, load_artifact(model), out)
+
+
+def write_onnx(settings: config.ExportConfig, artifact: Artifact, out: Path) -> None:
+    """Write the file, its metadata as JSON, and an ECG with the expected probabilities."""
+    exported = to_onnx(artifact, settings.input == "recorded", settings.precision)
+    description, signal = out.with_suffix(".json"), out.with_suffix(".golden.csv")
+    # If this is interrupted, the hash in the JSON file shows that it belongs to another model.
+    write_file(signal, exported.signal_csv())
+    write_file(description, exported.description(signal.name))
+    write_file(out, exported.content)
+    n, rate = n_samples(artifact), artifact.waveform["to_fs"]
+    size = f"{len(exported.content) / 1e6:.1f} MB, {settings.precision}"
+    shape = f"(batch, 12, {n}) float32 mV, prepared at {rate} Hz"
+    if settings.input == "recorded":
+        shape = f"(batch, 12, n) float32 mV, {n / rate:g} s or more at fs Hz"
+    print(f"wrote {out} ({size}): signal {shape} -> {len(artifact.codes)} probabilities")
+    print(f"wrote {description} (metadata) and {signal} (an ECG to test with)")
 
 
 def main() -> None:

@@ -1,26 +1,56 @@
-"""Predict the findings of records: one line of JSON per record, and a report on request."""
+"""Predict the findings of records: JSON lines, a table in parts, and a report on request."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from tqdm import tqdm
 
 from ecg_siglip import config
+from ecg_siglip.archive.engine import BlockPredictor, Engine
+from ecg_siglip.archive.inputs import Inputs, find_inputs
+from ecg_siglip.archive.job import cut_blocks, fingerprint, run_job
+from ecg_siglip.archive.local_engine import LocalEngine, on_each_device
+from ecg_siglip.archive.outputs import choose_form, open_output
+from ecg_siglip.archive.reading import Reading
+from ecg_siglip.archive.rows import PREDICTED, UNREADABLE, Row
 from ecg_siglip.core.command_line import run_command
 from ecg_siglip.core.distributed import Distributed
 from ecg_siglip.core.run_folder import find_model
 from ecg_siglip.core.translation import pick_language
-from ecg_siglip.inference.pipeline import predict_records, threshold_rule
-from ecg_siglip.inference.prediction import Prediction
+from ecg_siglip.inference.pipeline import threshold_rule
+from ecg_siglip.inference.prediction import Prediction, json_line
 from ecg_siglip.inference.predictor import Predictor
-from ecg_siglip.readers.folders import OTHER, Found, expand_paths
+from ecg_siglip.models.dual_encoder import find_model_folder
+from ecg_siglip.readers.folders import OTHER
 from ecg_siglip.vocabulary.question_matching import check_question
 
 MAX_REPORTS = 200  # record reports in one file: each is a megabyte
+SOME_UNREADABLE = 3  # exit code
+MANY = 64  # records from which processes that read are worth their start
+
+
+def check_settings_of_output(settings: config.PredictConfig) -> None:
+    """Check the settings that only have a meaning with ``out``, or without it.
+
+    Raises
+    ------
+    ValueError
+        If there is no ``out`` for them, or both a report and ``out``.
+    """
+    if settings.out is not None:
+        choose_form(settings.out, settings.format)
+        if settings.report is not None:
+            raise ValueError(
+                "report: shows predictions that are printed; expected report or out, not both"
+            )
+        return
+    for name, default in (("format", None), ("rows", "record"), ("overwrite", False)):
+        if getattr(settings, name) != default:
+            raise ValueError(f"{name}: is about files; expected out=FILE or out=FOLDER with it")
 
 
 def check_report(settings: config.PredictConfig, n_records: int) -> None:
@@ -72,12 +102,12 @@ def load_predictor(settings: config.PredictConfig) -> Predictor:
 
 
 def predict(settings: config.PredictConfig) -> int:
-    """Predict the findings of records: one line of JSON per record, and a report on request.
+    """Predict the findings of records: JSON lines, a table in parts, and a report on request.
 
     Returns
     -------
     int
-        Exit code: 0, or 1 if a record could not be read or used, or if a folder contains something
+        Exit code: 0, or 3 if a record could not be read or used, or if a folder contains something
         that may be an ECG and is not read: a recording in another format, a damaged or compressed
         file, or a file or folder that cannot be reached. Documents, pictures, tables without leads
         and the like do not count.
@@ -92,54 +122,137 @@ def predict(settings: config.PredictConfig) -> int:
 
     At the end::
 
-        predict: 993 predicted, 3 unreadable, 2 not read, 8 skipped
+        predict: 993 predicted, 3 unreadable, 2 not read: 2 GDF recordings, 8 skipped: 1 PDF
+        document, 7 other files
     """
-    found = expand_paths(settings.records, leads_given=bool(settings.read.leads))
-    paths, skipped = found.paths, found.skipped
-    check_report(settings, len(paths))
+    check_settings_of_output(settings)
+    inputs = find_inputs(
+        settings.records,
+        settings.records_column,
+        settings.records_query,
+        bool(settings.read.leads),
+        settings.out,
+    )
+    check_report(settings, len(inputs.paths))
     settings.questions = [check_question(question) for question in settings.questions]
     distributed = Distributed.join(settings.device)
     if settings.report and distributed.n > 1:
         raise ValueError("report: written by one process; expected no torchrun")
     predictor = load_predictor(settings)
-    title = predictor.artifact.title
     if distributed.is_first and (origin := predictor.artifact.provenance.origin):
-        print(f"predict: {title}: {origin}", file=sys.stderr)
-    n_predicted = n_failed = 0
-    if distributed.is_first and set(skipped.counts) - {OTHER}:
-        print(describe_search(found), file=sys.stderr)
-    reported: list[Prediction] = []
-    for start in range(0, len(paths), settings.batch_size * distributed.n):
-        first = start + distributed.rank * settings.batch_size
-        own_paths = list(map(Path, paths[first : first + settings.batch_size]))
-        predictions = predict_records(predictor, own_paths, settings)
-        n_bad = len(own_paths) - len(predictions)
-        lines = [prediction.to_json(title) for prediction in predictions]
-        for part in distributed.all_gather_bytes(json.dumps([lines, n_bad]).encode()):
-            lines, n_bad = json.loads(part)
-            n_predicted, n_failed = n_predicted + len(lines), n_failed + n_bad
-            if distributed.is_first and lines:
-                print_lines(lines)
-        reported += predictions if settings.report else []
-    if reported:
-        write_report(settings, predictor, reported, title)
-    n_unread, n_skipped = skipped.n(is_ecg=True), skipped.n(is_ecg=False)
-    if distributed.is_first and (len(paths) > 1 or n_unread or n_skipped):
-        counts = {"predicted": n_predicted, "unreadable": n_failed, "not read": n_unread}
-        counts["skipped"] = n_skipped
-        listed = [f"{n:,} {word}" for word, n in counts.items() if n or word == "predicted"]
-        print(f"predict: {', '.join(listed)}", file=sys.stderr)
+        print(f"predict: {predictor.artifact.title}: {origin}", file=sys.stderr)
+    if distributed.is_first and set(inputs.skipped.counts) - {OTHER}:
+        print(inputs.in_words(), file=sys.stderr)
+    if settings.out is None:
+        counts = print_rows(settings, inputs.paths, predictor, distributed)
+    else:
+        counts = store_rows(settings, inputs, predictor, distributed)
+    n_unread, n_skipped = (inputs.skipped.n(is_ecg) for is_ecg in (True, False))
+    is_one = len(inputs.paths) == 1 and not (n_unread or n_skipped or settings.out)
+    if distributed.is_first and not is_one:
+        print(f"predict: {summary(counts, inputs)}", file=sys.stderr)
     distributed.close()
-    return int(n_failed + n_unread > 0)
+    return SOME_UNREADABLE if counts[UNREADABLE] + n_unread else 0
 
 
-def describe_search(found: Found) -> str:
-    """Return what was found in folders next to records, on one line."""
-    parts = [f"predict: {len(found.paths):,} record{'s' * (len(found.paths) != 1)} found"]
+def print_rows(
+    settings: config.PredictConfig,
+    paths: Sequence[str],
+    predictor: Predictor,
+    distributed: Distributed,
+) -> Counter[str]:
+    """Predict records, print a line of JSON for each, and write the report if one is requested."""
+    reported: list[Prediction] | None = [] if settings.report else None
+    n_workers = settings.n_workers if len(paths) > MANY and reported is None else 0
+    engine = choose_engine(settings, predictor, n_workers, reported)
+    blocks = list(cut_blocks(paths, settings.batch_size, set()))
+    own = engine.run(blocks[distributed.rank :: distributed.n])
+    counts = Counter[str]()
+    for _ in range(0, len(blocks), distributed.n):
+        _, rows = next(own, (0, []))
+        for part in distributed.all_gather_bytes(json.dumps(rows).encode()):
+            gathered: list[Row] = json.loads(part)
+            counts.update(row["status"] for row in gathered)
+            if distributed.is_first:
+                print_block(gathered)
+    if reported:
+        write_report(settings, predictor, reported, predictor.artifact.title)
+    return counts
+
+
+def store_rows(
+    settings: config.PredictConfig, inputs: Inputs, predictor: Predictor, distributed: Distributed
+) -> Counter[str]:
+    """Predict records as a job that stores its rows in ``out``."""
+    output = open_output(settings, predictor.artifact.codes)
+    model = find_model(settings.run.root, settings.run.name, settings.model, "predict")
+    now = fingerprint(settings, find_model_folder(model), inputs.paths)
+    about = {
+        "model": predictor.artifact.title,
+        "codes": list(predictor.artifact.codes),
+        "skipped": {kind.name: n for kind, n in inputs.skipped.counts.items()},
+    }
+    with output.hold(0.0):
+        engine = choose_engine(settings, predictor, settings.n_workers)
+        counts, was_complete = run_job(
+            inputs.paths, now, about, settings.block_size, engine, output, distributed,
+            settings.overwrite,
+        )  # fmt: skip
+    if distributed.is_first:
+        done = "was complete already" if was_complete else "written"
+        print(f"predict: {output.name}: {done}", file=sys.stderr)
+    return counts
+
+
+def choose_engine(
+    settings: config.PredictConfig,
+    predictor: Predictor,
+    n_workers: int | None,
+    reported: list[Prediction] | None = None,
+) -> Engine:
+    """Return the engine of the settings.
+
+    Parameters
+    ----------
+    settings : PredictConfig
+    predictor : Predictor
+    n_workers : int, optional
+        See ``LocalEngine``; None: one per core.
+    reported : list of Prediction, optional
+        Gets every prediction, for a report.
+    """
+    reading = Reading.of(predictor.preparation, settings)
+    models = [BlockPredictor(each, settings, reported) for each in on_each_device(predictor)]
+    return LocalEngine(reading, models, n_workers)
+
+
+def summary(counts: Counter[str], inputs: Inputs) -> str:
+    """Return how many records were predicted, unreadable, not read and skipped, on one line."""
+    parts = [f"{counts[PREDICTED]:,} {PREDICTED}"]
+    if counts[UNREADABLE]:
+        parts.append(f"{counts[UNREADABLE]:,} {UNREADABLE}")
     for is_ecg, word in ((True, "not read"), (False, "skipped")):
-        if text := found.skipped.in_words(is_ecg):
-            parts.append(f"{word}: {text}")
-    return "; ".join(parts)
+        if n := inputs.skipped.n(is_ecg):
+            parts.append(f"{n:,} {word}: {inputs.skipped.kinds(is_ecg)}")
+    if inputs.n_repeated:
+        parts.append(f"{inputs.n_repeated:,} named again")
+    return ", ".join(parts)
+
+
+def print_block(rows: Sequence[Row]) -> None:
+    """Print the predictions to stdout and the errors to stderr."""
+    for row in rows:
+        if row["status"] == UNREADABLE:
+            print(f"predict: {row['reason']}", file=sys.stderr)
+    # Of a line on stdout it is clear what it is.
+    hidden = ("schema_version", "status", "reason")
+    lines = [
+        json_line({key: value for key, value in row.items() if key not in hidden})
+        for row in rows
+        if row["status"] != UNREADABLE
+    ]
+    if lines:
+        print_lines(lines)
 
 
 def print_lines(lines: Sequence[str]) -> None:

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ecg_siglip.datasets import ptbxl
-from ecg_siglip.inference.pipeline import removes_offset, window_warnings
 from ecg_siglip.inference.predictor import Predictor
+from ecg_siglip.inference.preparation import removes_offset, window_warnings
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.decision_rules import DEFAULT_RULE
 from ecg_siglip.readers.record import Record, read_record
@@ -253,7 +253,9 @@ def run(
         signal, fs = disturbance.change(signal, record.fs, np.random.default_rng([seed, i]))
         changed = replace(record, signal=signal.astype(np.float32), fs=fs, leads=LEADS)
         duration_s = artifact.waveform["duration_s"]
-        warnings.append(window_warnings(changed, duration_s, removes_offset(predictor)))
+        warnings.append(
+            window_warnings(changed, duration_s, removes_offset(predictor.artifact.waveform))
+        )
         try:
             signals.append(predictor.prepare(changed, allow_gaps=True))
         except ValueError:

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers import SHARED, TINY, change_config, configured
+from helpers import SHARED, TINY, change_config, configured, export_onnx
 
 
 def shared(name: str) -> Path:
@@ -85,6 +85,14 @@ def evaluated(trained, tmp_path_factory) -> Path:
     base = {"run.name": run.name, "run.root": str(run.parent), "n_bootstrap": 20}
     evaluate_fold(configured(EvaluateConfig, base))
     return run / "evaluate" / "fold10"
+
+
+@pytest.fixture(scope="session")
+def exported_file(trained, tmp_path_factory) -> Path:
+    """The ONNX file of the small finished run, with its metadata and an ECG next to it."""
+    for package in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(package, reason="needs the extra [export]")
+    return export_onnx(trained, tmp_path_factory.mktemp("onnx"))
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,17 @@ def configured(schema: type, settings: dict[str, object]):
     return OmegaConf.to_object(base)
 
 
+def export_onnx(run: Path, folder: Path, **settings: object) -> Path:
+    """Export the model of a run to `folder/deep/model.onnx`."""
+    from ecg_siglip.config import ExportConfig
+    from ecg_siglip.export import export
+
+    out = folder / "deep" / "model.onnx"
+    base = {"run.name": run.name, "run.root": str(run.parent), "out": str(out)}
+    export(configured(ExportConfig, base | settings))
+    return out
+
+
 def change_config(folder: Path, change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
     """Change `config.json` of a saved model, as if it had been saved so; return its content."""
     from ecg_siglip.models.model_files import SEAL, write_config
@@ -59,6 +70,18 @@ def as_earlier(folder: Path) -> None:
     for path in [folder / "config.json", *folder.glob("member*/config.json")]:
         content = json.loads(path.read_text(encoding="utf-8"))
         path.write_text(json.dumps({k: v for k, v in content.items() if k not in SEAL}))
+
+
+def first_findings(artifact: Any, n: int) -> Any:
+    """Return a model of its first findings alone."""
+    return replace(
+        artifact,
+        codes=artifact.codes[:n],
+        prompts=artifact.prompts[:n],
+        calibration=artifact.calibration[:n],
+        thresholds={rule: values[:n] for rule, values in artifact.thresholds.items()},
+        operating={rule: values[:n] for rule, values in artifact.operating.items()},
+    )
 
 
 def with_unknown(data: LabelledRecords, share: float = 0.3, seed: int = 0) -> LabelledRecords:

@@ -61,12 +61,13 @@ SETTINGS = {
         run.name run.root wait_s
     """,
     "export": """
-        model out private repo revision run.name run.root to
+        input model out precision private repo revision run.name run.root to
     """,
     "predict": """
-        batch_size device language measurements model n_attributions n_similar not_excluded
-        operating_point precision questions read.fs read.gain read.leads read.units records report
-        report_language run.name run.root sensitivity show_ids source threshold_rule
+        batch_size block_size device engine format language measurements model n_attributions
+        n_similar n_workers not_excluded operating_point out overwrite precision questions read.fs
+        read.gain read.leads read.units records records_column records_query report
+        report_language rows run.name run.root sensitivity show_ids source threshold_rule
         waveform.allow_flat waveform.allow_gaps waveform.allow_missing_leads waveform.allow_short
         windows.max_hours windows.step_s windows.sustained_s
     """,
@@ -88,7 +89,7 @@ SETTINGS = {
         data.read.leads data.read.units data.reports data.root data.sources data.table
         data.task data.temperature data.train_folds data.train_share data.tune
         data.tune_fold data.tune_per_source device ecg.depths ecg.drop_path ecg.dropout
-        ecg.kernel_size ecg.locked ecg.n_heads ecg.name ecg.stem_size ecg.stem_stride
+        ecg.kernel_size ecg.locked ecg.n_heads ecg.name ecg.options ecg.stem_size ecg.stem_stride
         ecg.weights ecg.width embed_dim init keep_embeddings n_threads objective.across
         objective.exclude objective.logit_bias objective.logit_scale objective.loss
         objective.n_chunk objective.teacher_share objective.teachers objective.terms
@@ -157,7 +158,7 @@ def test_help_names_every_setting_with_its_help_text(command, monkeypatch, capsy
     for name, field in fields(command):
         line = next(line for line in page.splitlines() if line.startswith(f"  {name}="))
         assert field.metadata["doc"] in line
-    assert ("experiment=null" in page) == (command == "train")
+    assert ("experiment=null" in page) == (command in ("train", "adapt"))
 
 
 @pytest.mark.parametrize("command", SCHEMAS)
@@ -350,7 +351,7 @@ def test_every_command_composes_from_its_required_settings(composed, command, re
         ("train", "objective=banc", "objective=banc: expected one of bank"),
         ("train", "experiment=no_such", "no_such"),
         ("train", "data.train_folds=[1,11]", "data.train_folds=11"),
-        ("check", "fold=x.csv", "did you mean folds?"),
+        ("check", "fold=x.csv", "did you mean folds or data.tune_fold?"),
         ("check", "files=some", "files=some: expected true or false"),
         ("evaluate", "folds=10", "folds"),
         ("evaluate", "fold=11", "fold=11"),

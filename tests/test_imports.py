@@ -19,7 +19,7 @@ LAYERS = [
     "datasets models",
     "inference",
     "training reporting",
-    "evaluation serving",
+    "archive evaluation serving",
     "check train evaluate predict compare ensemble export ptbxl simulate app",
     "adapt",
     "__main__",

@@ -2,339 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import os
 import re
 import select
-import shlex
+import shutil
 import sys
-import typing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
+from ecg_siglip.core.arguments import hydra_arguments
+from ecg_siglip.core.command_schema import CONF_DIR, PACKAGE_DIR
 from ecg_siglip.core.files import one_line, visible
-from ecg_siglip.core.settings import check_settings, setting_fields
+from ecg_siglip.core.help_page import fit_width, help_page
+from ecg_siglip.core.settings import check_settings, setting_help
+from ecg_siglip.core.suggestions import did_you_mean, nearest_files
 
-PACKAGE_DIR = Path(__file__).resolve().parents[1]
-# In a checkout conf/ is next to the package, in an installed wheel inside it.
-CONF_DIR = next(
-    (path for path in (PACKAGE_DIR / "conf", PACKAGE_DIR.parent / "conf") if path.is_dir()),
-    PACKAGE_DIR / "conf",
-)
-
+__all__ = ["CONF_DIR", "PACKAGE_DIR", "quiet_if_stdout_closes", "run_command"]
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
-# Words at the beginning of the second part of a sentence.
-CONJUNCTION = re.compile(r"(or|and|but|oder|und|aber|sondern|which|that|die|der|das)\b", re.I)
-# Types of settings in words, for errors.
-KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
-
-
-def help_page(command: str, schema: type, summary: str) -> str:
-    """Return what ``--help`` prints: every setting with its default, help text, unit and range.
-
-    Parameters
-    ----------
-    command : str
-    schema : type
-        Configuration of the command.
-    summary : str
-        What the command does, on one line.
-    """
-    lines = [f"python -m ecg_siglip.{command} SETTING=VALUE ...", "", summary, ""]
-    if command == "train":
-        lines += [*_option_lines(schema), ""]
-    lines += ["Settings with their defaults:"]
-    defaults = _yaml_defaults(command)
-    for name, field in setting_fields(schema):
-        factory = field.default_factory
-        default = field.default if factory is dataclasses.MISSING else factory()
-        default = defaults.get(name, default)
-        low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))
-        allowed = ", ".join(choices) if choices else ""
-        if low is not None:
-            allowed = f"{low} to {high}" if high is not None else f"{low} or more"
-        shown = "null" if default is None else str(default).replace(" ", "")
-        meaning = field.metadata["doc"] + (f" [{allowed}]" if allowed else "")
-        lines += [f"  {f'{name}={shown}':34} {meaning}"]
-    lines += [
-        "",
-        "???: required. A list: 'name=[a,b]'. One run for each of several values: name=a,b -m.",
-        "To print the composed configuration: --cfg job. Hydra's own flags: --hydra-help.",
-    ]
-    return "\n".join(lines)
-
-
-def _option_lines(schema: type) -> list[str]:
-    """Return the groups of settings of ``train`` that are chosen by name, with their options."""
-    lines = ["Groups of settings with their defaults and options; each option is a file in conf/:"]
-    groups = (*typing.get_type_hints(schema), "freeze", "experiment")
-    train_yaml = (CONF_DIR / "train.yaml").read_text("utf-8")
-    for name in [name for name in groups if (CONF_DIR / name).is_dir()]:
-        default = re.search(rf"^  - {name}: (\w+)", train_yaml, re.MULTILINE)
-        lines += [f"  {name}={default[1] if default else 'null'}"]
-        for path in sorted((CONF_DIR / name).glob("*.yaml")):
-            text = path.read_text("utf-8").removeprefix("# @package _global_\n")
-            comment = text.partition("\n")[0].removeprefix("# ")
-            lines += [f"    {path.stem:18} {comment}"]
-    return lines
-
-
-def _yaml_defaults(command: str) -> dict[str, Any]:
-    """Return the values that ``conf/<command>.yaml`` and its default groups set, by dotted name."""
-    import yaml
-
-    def load(path: Path) -> dict[str, Any]:
-        return yaml.safe_load(path.read_text("utf-8")) or {}
-
-    def flatten(tree: dict[str, Any], prefix: str) -> dict[str, Any]:
-        values: dict[str, Any] = {}
-        for key, value in tree.items():
-            is_group = isinstance(value, dict)
-            values |= flatten(value, f"{prefix}{key}.") if is_group else {f"{prefix}{key}": value}
-        return values
-
-    own = load(CONF_DIR / f"{command}.yaml")
-    values: dict[str, Any] = {}
-    for entry in own.pop("defaults", []):
-        for group_name, option in entry.items() if isinstance(entry, dict) else ():
-            path = CONF_DIR / group_name / f"{option}.yaml"
-            values |= flatten(load(path), f"{group_name}.") if path.is_file() else {}
-    return values | flatten(own, "")
-
-
-def _with_lone_texts(schema: type, overrides: list[str]) -> list[str]:
-    """Return overrides with each single text of a list of texts as a list of one, in quotes.
-
-    A comma does not divide it: ``questions=Is there AF, or flutter?`` is one question.
-    """
-    names = [name for name, field in setting_fields(schema) if field.metadata["texts"]]
-    changed = []
-    for override in overrides:
-        name, equals, value = override.partition("=")
-        is_text = name.lstrip("+") in names and equals and value not in ("", "null")
-        if is_text and not value.startswith(("[", "${")):
-            override = f"{name}=[{_quoted(value)}]"
-        changed.append(override)
-    return changed
-
-
-def _comma_mistake(name: str, value: str) -> str:
-    """Return an error for a list without quotes in which a comma may be within one text."""
-    inner = value[1:-1]
-    items = [item.strip() for item in inner.split(",")]
-    if not value.startswith("[") or not value.endswith("]") or re.search("[\"']", inner):
-        return ""
-    goes_on = any(CONJUNCTION.match(item) for item in items[1:])
-    has_one_mark = items[-1].endswith("?") and not all(item.endswith("?") for item in items)
-    if len(items) < 2 or not (goes_on or has_one_mark):
-        return ""
-    one = shlex.quote(f"{name}={inner}")
-    several = shlex.quote(f"{name}=[{','.join(map(_quoted, items))}]")
-    return (
-        f"{name}={value}: a comma divides a list; for the shell: {one} for one text, {several} for "
-        f"{len(items)}"
-    )
-
-
-def _list_mistake(schema: type, overrides: list[str]) -> str:
-    """Return an error for a list that Hydra would not parse as one; empty if there is none."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    missing, parser = dataclasses.MISSING, OverridesParser.create()
-    lists = [name for name, field in setting_fields(schema) if field.default_factory is not missing]
-    item_types = {name: field.metadata["items"] for name, field in setting_fields(schema)}
-    texts = [name for name, field in setting_fields(schema) if field.metadata["texts"]]
-    for text in overrides:
-        name, equals, value = text.lstrip("+").partition("=")
-        if not equals or name not in lists or value.startswith("${"):
-            continue
-        if item_types[name] is not None:
-            if mistake := _items_mistake(item_types[name], name, text):
-                return mistake
-            continue
-        if name in texts and (mistake := _comma_mistake(name, value)):
-            return mistake
-        in_brackets = value.startswith("[") and value.endswith("]")
-        inner = value[1:-1] if in_brackets else value
-        is_one_path = in_brackets and "," in inner and os.path.exists(inner)
-        try:
-            override = parser.parse_override(text)
-            is_list = override.is_sweep_override() or isinstance(override.value(), list)
-            if is_list and not is_one_path:
-                continue
-        except HydraException:  # characters that have to be in quotes
-            pass
-        # Within brackets a comma separates items; without them it belongs to the one item.
-        items = inner.split(",") if in_brackets and not is_one_path else [inner]
-        quoted = [_quoted(item) for item in items if item not in ("", "null")]
-        corrected = shlex.quote(f"{name}=[{','.join(quoted)}]")
-        return f"{name}={value}: expected a list, with quotes for the shell: {corrected}"
-    return ""
-
-
-def _items_mistake(schema: type, name: str, override: str) -> str:
-    """Return an error for a list of groups of settings, ``[{a:1,b:2},{...}]``; empty if none.
-
-    Parameters
-    ----------
-    schema : type
-        Dataclass of an item.
-    name : str
-        Of the list.
-    override : str
-    """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    form = f"'{name}=[{{name:a,...}},{{name:b,...}}]'"
-    try:
-        parsed = OverridesParser.create().parse_override(override)
-    except HydraException:
-        return (
-            f"{override}: expected {form}, values with other characters than letters, digits and "
-            r"""./:*?@- in quotes, for the shell: '...root:"x=1, y"...'"""
-        )
-    value = [{}] if parsed.is_sweep_override() else parsed.value()
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        return f"{override}: expected {form}, or a YAML file with the list"
-    for i, item in enumerate(value):
-        if mistake := _item_mistake(schema, f"{name}[{i}].", item):
-            return mistake
-    return ""
-
-
-def _item_mistake(schema: type, prefix: str, item: dict[str, Any]) -> str:
-    """Return an error for a key or a value of one group of settings; empty if there is none."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    fields = {field.name: field for field in dataclasses.fields(schema)}
-    hints = typing.get_type_hints(schema)
-    for key, value in item.items():
-        if str(key) not in fields:
-            nearest = difflib.get_close_matches(str(key), list(fields), n=1)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"one of {', '.join(fields)}"
-            return f"{prefix}{key}: expected a setting of a data set; {hint}"
-        inner = hints[str(key)]
-        if isinstance(inner, type) and dataclasses.is_dataclass(inner):
-            if not isinstance(value, dict):
-                return f"{prefix}{key}={value}: expected {{setting:value,...}}"
-            if mistake := _item_mistake(inner, f"{prefix}{key}.", value):
-                return mistake
-            continue
-        try:
-            OmegaConf.update(OmegaConf.structured(schema), str(key), value)
-        except (OmegaConfBaseException, ValueError):
-            type_name = str(fields[str(key)].type).partition(" ")[0]
-            kind = "a list: [a,b]" if type_name.startswith("list") else KINDS.get(type_name, "text")
-            return f"{prefix}{key}={value}: expected {kind}"
-    return ""
-
-
-def _quoted(item: str) -> str:
-    """Return an item of a list in quotes, where Hydra needs them."""
-    item = item.strip()
-    for mark in "'\"":  # quotes that are there, around the whole item
-        if len(item) > 1 and item[0] == item[-1] == mark and mark not in item[1:-1]:
-            item = item[1:-1]
-    if re.fullmatch(r"[\w./*-]+", item, re.ASCII):
-        return item
-    item = item.replace("${", "\\${")
-    if '"' in item and "'" not in item:
-        return f"'{item}'"
-    return '"' + item.replace('"', '\\"') + '"'
-
-
-def _renamed(schema: type, overrides: list[str]) -> str:
-    """Return an error for a setting that has another name now; empty if there is none."""
-    renamed: dict[str, str] = getattr(schema, "RENAMED", {})
-    for override in overrides:
-        name = override.lstrip("+~").partition("=")[0]
-        for old in (override, name):
-            if old in renamed:
-                return f"{old}: renamed to {renamed[old]}"
-    return ""
-
-
-def _groups(command: str) -> list[str]:
-    """Return the groups of settings that a command chooses by name, folders of ``conf/``."""
-    import yaml
-
-    own = yaml.safe_load((CONF_DIR / f"{command}.yaml").read_text("utf-8")) or {}
-    names = [name for entry in own.get("defaults", []) if isinstance(entry, dict) for name in entry]
-    return [name for name in names if (CONF_DIR / name).is_dir()]
-
-
-def _value_mistake(schema: type, field: dataclasses.Field[Any], override: str) -> str:
-    """Return an error for a value that Hydra would not take; empty if there is none.
-
-    Lists are checked by ``_list_mistake``, values of several runs (``-m``) when each run starts.
-    """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import ValidationError
-
-    name, _, value = override.lstrip("+").partition("=")
-    expected = KINDS.get(str(field.type).partition(" ")[0], "")
-    # Quotes around the whole value, as in data.query='SELECT ...', are not a part of it.
-    text = value[1:-1] if len(value) > 1 and value[0] == value[-1] in "'\"" else value
-    text = text.replace('"', '\\"').replace("${", "\\${")
-    quoted = shlex.quote(f'{name}="{text}"')
-    try:
-        parsed = OverridesParser.create().parse_override(override)
-        if parsed.is_sweep_override():
-            if {"-m", "--multirun"} & set(sys.argv[1:]):
-                return ""
-            return (
-                f"{override}: expected one value; several runs need -m, a comma within a value "
-                f"needs quotes, for the shell: {quoted}"
-            )
-        if expected and "${" not in value:
-            OmegaConf.update(OmegaConf.structured(schema), name, parsed.value())
-    except ValidationError:
-        return f"{override}: expected {expected}"
-    except HydraException:
-        return f"{override}: expected a value in quotes, for the shell: {quoted}"
-    return ""
-
-
-def _override_mistake(command: str, schema: type, overrides: list[str]) -> str:
-    """Return an error for the first override that Hydra would reject; empty if there is none.
-
-    Hydra's own messages take several lines and name neither similar settings nor what is expected.
-    """
-    # A folder of the user's own adds groups and options, which only Hydra knows.
-    if any(arg.startswith(("--config-dir", "-cd", "hydra.searchpath")) for arg in overrides):
-        return ""
-    settings, groups = dict(setting_fields(schema)), _groups(command)
-    parents = {name.rpartition(".")[0] for name in settings}
-    for previous, override in zip(["", *overrides], overrides, strict=False):
-        name, equals, value = override.lstrip("+").partition("=")
-        if override.startswith(("-", "~")) or "@" in name or name.startswith("hydra"):
-            continue
-        if not equals and previous.startswith("-"):  # the value of a flag: --cfg job
-            continue
-        if not equals:
-            return f"{override}: expected SETTING=VALUE, see --help"
-        if name in groups:
-            options = sorted(path.stem for path in (CONF_DIR / name).glob("*.yaml"))
-            is_plain = re.fullmatch(r"[\w.-]+", value) and value != "null"
-            if is_plain and value not in options:
-                return f"{override}: expected one of {', '.join(options)}"
-        elif name in settings:
-            if mistake := _value_mistake(schema, settings[name], override):
-                return mistake
-        elif name not in parents:
-            nearest = difflib.get_close_matches(name, [*settings, *groups], n=1)
-            hint = f"did you mean {nearest[0]}?" if nearest else "see --help"
-            return f"{name}: expected a setting of {command}; {hint}"
-    return ""
 
 
 @contextmanager
@@ -373,15 +59,43 @@ def run_command(command: str, schema: type, function: Callable[[Any], int | None
     exit code 1; any other is a bug and keeps its traceback. An integer that the function returns
     is the exit code. ``--help`` prints ``help_page`` instead of Hydra's page, which has no units.
     """
-    if {"-h", "--help"} & set(sys.argv[1:]):
+    words = sys.argv[1:]
+    options = words[: words.index("--")] if "--" in words else words
+    try:
         with quiet_if_stdout_closes():
-            print(help_page(command, schema, (function.__doc__ or "").strip().splitlines()[0]))
-        return
-    overrides = sys.argv[1:] = _with_lone_texts(schema, sys.argv[1:])
-    mistake = _renamed(schema, overrides) or _list_mistake(schema, overrides)
-    if mistake := mistake or _override_mistake(command, schema, overrides):
-        print(f"{command}: {visible(mistake)}", file=sys.stderr)
-        raise SystemExit(1)
+            if {"-h", "--help"} & set(options):
+                summary = (function.__doc__ or "").strip().splitlines()[0]
+                page = help_page(command, schema, summary)
+                is_terminal = sys.stdout.isatty()
+                print(fit_width(page, shutil.get_terminal_size().columns) if is_terminal else page)
+            elif "--version" in options:
+                from ecg_siglip import __version__
+
+                print(f"ecg_siglip {__version__}")
+            else:
+                _run(command, schema, function)
+    except KeyboardInterrupt:
+        stop_after_interrupt(command)
+
+
+def stop_after_interrupt(command: str) -> NoReturn:
+    """End after Ctrl-C with one line on stderr.
+
+    Raises
+    ------
+    SystemExit
+        With 130, the exit code of a program that SIGINT ends.
+    """
+    print(f"{command}: interrupted", file=sys.stderr)
+    raise SystemExit(130) from None
+
+
+def _run(command: str, schema: type, function: Callable[[Any], int | None]) -> None:
+    """Compose the configuration with Hydra, check it and run ``function(config)``."""
+    try:
+        sys.argv[1:] = hydra_arguments(command, schema, sys.argv[1:])
+    except ValueError as error:
+        _stop(command, visible(str(error)))
     import hydra
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
@@ -399,15 +113,9 @@ def run_command(command: str, schema: type, function: Callable[[Any], int | None
             with quiet_if_stdout_closes():
                 code = function(config)
         except MissingMandatoryValue as error:
-            name = error.full_key
-            print(f"{command}: {name} is missing; expected {name}=...", file=sys.stderr)
-            raise SystemExit(1) from None
+            _stop(command, _missing(command, schema, str(error.full_key)))
         except (ValueError, OSError, OmegaConfBaseException) as error:
-            print(f"{command}: {one_line(error)}", file=sys.stderr)
-            raise SystemExit(1) from None
-        except KeyboardInterrupt:
-            print(f"{command}: interrupted", file=sys.stderr)
-            raise SystemExit(130) from None
+            _stop(command, one_line(error) + _similar_files(error))
         if code:
             raise SystemExit(code)
 
@@ -416,6 +124,26 @@ def run_command(command: str, schema: type, function: Callable[[Any], int | None
         main()
     else:
         _run_with_short_errors(command, main)
+
+
+def _stop(command: str, message: str) -> NoReturn:
+    """Print an error of the user on one line and end with exit code 1."""
+    print(f"{command}: {message}", file=sys.stderr)
+    raise SystemExit(1) from None
+
+
+def _missing(command: str, schema: type, name: str) -> str:
+    """Return an error for a required setting that is not given."""
+    meaning = setting_help(schema, name)
+    return f"{name} is missing; expected {name}=... ({meaning.rstrip('.')}), see --help"
+
+
+def _similar_files(error: BaseException) -> str:
+    """Return a hint to the files that have a similar name as one that does not exist."""
+    if not isinstance(error, FileNotFoundError) or not isinstance(error.filename, str):
+        return ""
+    names = nearest_files(error.filename)
+    return f"; {did_you_mean(list(map(visible, names)))}" if names else ""
 
 
 def _run_with_short_errors(command: str, main: Callable[[], Any]) -> None:
@@ -429,8 +157,25 @@ def _run_with_short_errors(command: str, main: Callable[[], Any]) -> None:
         main()
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         # A user does not know the types of the configuration.
-        message = re.sub(r" (reference|object)_type=\S+", "", one_line(error))
-        print(f"{command}: {message}", file=sys.stderr)
-        raise SystemExit(1) from None
+        _stop(command, re.sub(r" (reference|object)_type=\S+", "", one_line(error)))
     finally:
         os.environ.pop(FULL_ERROR, None)
+
+
+def _end_quietly_while_importing() -> None:
+    """Print one line after Ctrl-C while ``python -m ecg_siglip.<command>`` imports its module."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    if spec is None or not spec.name.startswith("ecg_siglip."):
+        return
+    command, report = spec.name.split(".")[1], sys.excepthook
+
+    def report_quietly(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            print(f"{command}: interrupted", file=sys.stderr)
+        else:
+            report(kind, error, trace)
+
+    sys.excepthook = report_quietly
+
+
+_end_quietly_while_importing()

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import IO
 
 from ecg_siglip.core.work_limit import check_stopped, time_left_s
@@ -38,17 +38,26 @@ class HelperProcess:
         Its full name.
     limit_s : float
         Longest time for one response.
+    arguments : sequence of str
+        Command line of the module.
     """
 
-    def __init__(self, module: str, limit_s: float) -> None:
+    def __init__(self, module: str, limit_s: float, arguments: Sequence[str] = ()) -> None:
         self.module = module
         self.limit_s = limit_s
+        self.arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0  # a fork of this process must not read the other's responses
         self._lock = threading.Lock()
 
-    def request(self, message: bytes) -> bytes:
+    def request(self, message: bytes, limit_s: float | None = None) -> bytes:
         """Return the response to a message.
+
+        Parameters
+        ----------
+        message : bytes
+        limit_s : float, s, optional
+            Longest time for this response; None: as for every one.
 
         Raises
         ------
@@ -61,8 +70,8 @@ class HelperProcess:
             check_stopped()
             process = self._running()
             assert process.stdin is not None and process.stdout is not None
-            start_s = time.monotonic()
-            timer = threading.Timer(min(self.limit_s, time_left_s()), process.kill)
+            start_s, limit_s = time.monotonic(), limit_s or self.limit_s
+            timer = threading.Timer(min(limit_s, time_left_s()), process.kill)
             timer.start()
             try:
                 _write(process.stdin, message)
@@ -74,11 +83,16 @@ class HelperProcess:
                 process.kill()
                 process.wait()
                 check_stopped()
-                is_late = time.monotonic() - start_s >= self.limit_s
+                is_late = time.monotonic() - start_s >= limit_s
                 took = "took too long" if is_late else "ended the process"
                 raise ChildProcessError(f"the library that reads it {took}") from error
             finally:
                 timer.cancel()
+
+    def stop(self) -> None:
+        """End the process while another thread waits for its response, which gets an error."""
+        if self._process is not None and self._owner == os.getpid():
+            self._process.kill()
 
     def close(self) -> None:
         """End the process, if this process started it."""
@@ -92,7 +106,7 @@ class HelperProcess:
         if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
             path = os.pathsep.join(each or os.getcwd() for each in sys.path)
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self.module],
+                [sys.executable, "-m", self.module, *self.arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -104,18 +118,21 @@ class HelperProcess:
         return self._process
 
 
-def serve(respond: Callable[[bytes], bytes]) -> None:
+def serve(respond: Callable[[bytes], bytes], limited: bool = True) -> None:
     """Respond to requests until the other process ends.
 
     Parameters
     ----------
     respond : function of bytes to bytes
         Must not raise an error.
+    limited : bool
+        With at most ``MAX_ADDRESS_SPACE``; ends after a request that needed much of it.
     """
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource  # not on Windows
 
-        resource.setrlimit(resource.RLIMIT_AS, (MAX_ADDRESS_SPACE, MAX_ADDRESS_SPACE))
+        if limited:
+            resource.setrlimit(resource.RLIMIT_AS, (MAX_ADDRESS_SPACE, MAX_ADDRESS_SPACE))
     # What a library prints must not be taken for a response.
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -123,8 +140,15 @@ def serve(respond: Callable[[bytes], bytes]) -> None:
         is_full = False
         while not is_full:
             response = respond(_read(sys.stdin.buffer))
-            is_full = _address_space() > KEPT_ADDRESS_SPACE
+            is_full = limited and _address_space() > KEPT_ADDRESS_SPACE
             _write(output, (ENDS if is_full else STAYS) + response)
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _address_space() -> int:

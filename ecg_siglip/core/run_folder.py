@@ -2,20 +2,62 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 import json
 import operator
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
-from ecg_siglip.core.files import one_line
+from ecg_siglip.core.files import one_line, shown
 from ecg_siglip.core.settings import setting_names
+from ecg_siglip.core.suggestions import did_you_mean, nearest
 
 DEFAULT = "default"  # as a value of model=, init= and ecg.weights=: the model in PRETRAINED
 PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
 NAMED: set[Path] = set()  # default models that stderr has named, once per process
+MAX_RUNS = 8  # that an error lists
+# Names that Windows reserves for devices, whatever follows a point.
+DEVICE_NAME = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+MAX_NAME_BYTES = 150  # of a run; a file system allows 255, and files next to it are named after it
+
+
+def check_run_name(name: str) -> None:
+    """Check that a new run can have a name: it becomes that of a folder, on any system.
+
+    Raises
+    ------
+    ValueError
+        Naming what is not allowed in it.
+    """
+    problem = ""
+    if not name:
+        problem = "a name"
+    elif Path(name).parent != Path() or "\\" in name:
+        problem = "the name of a folder in run.root, without slashes"
+    elif bad := sorted(set(re.findall(r"[^\w.+=@() -]", name))):
+        problem = f"letters, digits and . _ - + = @ ( ), not {' '.join(map(repr, bad[:5]))}"
+    elif name[0] in ".- " or name[-1] in ". ":
+        problem = "a letter or digit at the start and the end"
+    elif DEVICE_NAME.fullmatch(name):
+        problem = "another name, Windows reserves it"
+    elif name == DEFAULT:
+        problem = "another name: it is that of the default model"
+    elif len(os.fsencode(name)) > MAX_NAME_BYTES:
+        problem = f"at most {MAX_NAME_BYTES} bytes, got {len(os.fsencode(name))}"
+    if problem:
+        raise ValueError(f"run.name={shown(name, 60)}: expected {problem}")
+
+
+def similar_runs(root: str | Path, name: str) -> str:
+    """Return a hint to the runs that have a model and a similar name, or to all of them; or ""."""
+    known = sorted(path.parent.name for path in Path(root).glob("*/model") if path.is_dir())
+    if near := nearest(Path(name).name, known):
+        return f"; {did_you_mean(near)}"
+    return f"; finished: {', '.join(known)}" if 0 < len(known) <= MAX_RUNS else ""
 
 
 def find_runs(root: Path, patterns: list[str], setting: str = "runs") -> list[str]:
@@ -40,12 +82,12 @@ def find_runs(root: Path, patterns: list[str], setting: str = "runs") -> list[st
     known = sorted(path.parent.name for path in root.glob("*/config.yaml"))
     matching: list[str] = []
     for pattern in patterns:
-        names = fnmatch.filter(known, pattern)
+        # The shell completes and expands the names of folders.
+        names = fnmatch.filter(known, pattern.removeprefix(f"{root}/").rstrip("/"))
         if not names:
-            raise ValueError(
-                f"{setting}: {pattern} fits no run in {root}; expected one of "
-                f"{', '.join(known) or '(there is none)'}"
-            )
+            near = nearest(pattern, known)
+            hint = did_you_mean(near, f"expected one of {', '.join(known) or '(there is none)'}")
+            raise ValueError(f"{setting}: {pattern} fits no run in {root}; {hint}")
         matching += [name for name in names if name not in matching]
     return matching
 
@@ -76,7 +118,10 @@ def find_model(root: str | Path, name: str, model: str | None, command: str) -> 
         return default_model(command, what, "run.name=... or model=...")
     folder = Path(root) / name / "model"
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no trained model there; expected the name of a finished run")
+        raise ValueError(
+            f"{folder}: no trained model there; expected the name of a finished run"
+            + similar_runs(root, name)
+        )
     return folder
 
 
@@ -106,7 +151,7 @@ def find_initial_model(root: str | Path, name: str, setting: str) -> str | Path:
     if (Path(name) / "config.json").is_file() or (name.count("/") == 1 and not run.exists()):
         return name
     problem = "has not finished training" if run.exists() else "does not exist"
-    hint = "; `make pretrain` makes it" if name == "pretrain" else ""
+    hint = "; `make pretrain` makes it" if name == "pretrain" else similar_runs(root, name)
     raise ValueError(f"{setting}={name}: {run} {problem}; expected {expected}{hint}")
 
 
@@ -211,24 +256,39 @@ def evaluated_folds(run: Path, about: dict[str, Any]) -> dict[int, dict[str, flo
     return folds
 
 
-def check_same_settings(run: Path, settings: Any) -> None:
+def _without_places(value: Any) -> Any:
+    """Return a list of data sets without the places of their files; other values as they are."""
+    if not isinstance(value, list) or not all(hasattr(each, "root") for each in value):
+        return value
+    return [dataclasses.replace(each, root=None, table=None) for each in value]
+
+
+def check_same_settings(run: Path, settings: Any) -> list[str]:
     """Check that a run that was started before is resumed with the same configuration.
+
+    Returns
+    -------
+    list of str
+        Places of the data that differ, as ``data.root (was a, now b)``.
 
     Raises
     ------
     ValueError
-        Naming the settings that differ; those in ``settings.FREE`` may.
+        Naming the settings that differ; those in ``settings.FREE`` and ``settings.PLACES`` may.
     """
     if not (run / "config.yaml").exists():
-        return
+        return []
     stored = from_yaml(type(settings), run / "config.yaml")
-    differing = []
+    differing, moved = list[str](), list[str]()
     for name in setting_names(type(settings)):
         then, now = operator.attrgetter(name)(stored), operator.attrgetter(name)(settings)
-        if then != now and name not in settings.FREE:
-            differing.append(f"{name} (was {then}, now {now})")
+        if then == now or name in settings.FREE:
+            continue
+        is_place = name in settings.PLACES or _without_places(then) == _without_places(now)
+        (moved if is_place else differing).append(f"{name} (was {then}, now {now})")
     if differing:
         raise ValueError(
             f"{run} was begun with another configuration: {'; '.join(differing)}; "
             "take another run.name, or the same settings to resume"
         )
+    return moved

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing
 from typing import Any
+
+from ecg_siglip.core.suggestions import did_you_mean, nearest
+
+# What people write for the device cuda.
+GPU = re.compile(r"(gpus?|nvidia|cuda)(:?\d+)?", re.IGNORECASE)
+
+# The dotted name of a class.
+CLASS_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
 def setting(
@@ -15,6 +24,7 @@ def setting(
     choices: tuple[str, ...] | None = None,
     items: type | None = None,
     texts: bool = False,
+    classes: bool = False,
 ) -> Any:
     """Make a configuration field that carries its own help text and range.
 
@@ -32,11 +42,13 @@ def setting(
     texts : bool
         The items of a list are sentences, which may contain commas: on the command line a single
         one needs no brackets.
+    classes : bool
+        The value may also be the dotted name of a class: ``my_package.MyEncoder``.
     """
     metadata = {"doc": doc, "low": low, "high": high, "choices": choices, "items": items}
-    metadata["texts"] = texts
-    if isinstance(default, list):
-        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
+    metadata |= {"texts": texts, "classes": classes}
+    if isinstance(default, list | dict):
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -77,12 +89,31 @@ def check_settings(config: Any, prefix: str = "") -> None:
             if dataclasses.is_dataclass(item):
                 check_settings(item, f"{name}[{i}].")
                 continue
-            if choices and item not in choices:
-                raise ValueError(f"{name}={item}: expected one of {', '.join(choices)}")
+            if not (field.metadata.get("classes") and CLASS_NAME.fullmatch(str(item))):
+                check_choice(name, item, choices)
             if low is not None and not item >= low:
                 raise ValueError(f"{name}={item}: expected at least {low}")
             if high is not None and not item <= high:
                 raise ValueError(f"{name}={item}: expected at most {high}")
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...] | None) -> None:
+    """Check that a value is one of the allowed ones, if there are such.
+
+    Raises
+    ------
+    ValueError
+        Naming the allowed values, and the one that is most like it.
+    """
+    if not choices or value in choices:
+        return
+    expected = f"{name}={value}: expected one of {', '.join(choices)}"
+    if "cuda" in choices and (match := GPU.fullmatch(str(value))):
+        number = (match[2] or "").lstrip(":")
+        advice = f"cuda, and the variable CUDA_VISIBLE_DEVICES={number} for this GPU" * bool(number)
+        raise ValueError(f"{expected}; did you mean {advice or 'cuda'}?")
+    similar = nearest(str(value), choices)
+    raise ValueError(f"{expected}; {did_you_mean(similar)}" if similar else expected)
 
 
 def setting_names(schema: type) -> list[str]:

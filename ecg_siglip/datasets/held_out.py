@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ecg_siglip.core.suggestions import did_you_mean, nearest
 from ecg_siglip.datasets.records import LabelledRecords, first_of
 from ecg_siglip.vocabulary.vocabulary_file import PTBXL
 
@@ -44,7 +45,9 @@ def drop_findings(data: LabelledRecords, held_out: Sequence[str]) -> LabelledRec
     """
     for code in held_out:
         if code not in data.codes:
-            raise ValueError(f"data.held_out: {code} is not a finding of this task")
+            near = nearest(code, data.codes, 0.5)
+            hint = did_you_mean(near, f"expected some of {first_of(data.codes, 12)}")
+            raise ValueError(f"data.held_out: {code} is not a finding of this task; {hint}")
     keep = [code for code in data.codes if code not in held_out]
     if not keep:
         raise ValueError("data.held_out: no finding is left to learn; hold out fewer findings")

@@ -169,7 +169,7 @@ def read_table(
 def _read_rows(source: str, query: str | None, codes: Collection[str]) -> Rows:
     """Return the rows of a table with all of its columns."""
     if "://" in source or source.startswith(ENVIRONMENT):
-        name, frame = _read_sql(source, query)
+        name, frame = read_sql(source, query)
         return Rows(name, frame, Path(), np.arange(1, len(frame) + 1), {})
     if query is not None:
         raise ValueError(f"data.query: {shown(source)} is a file, and only a database has queries")
@@ -299,41 +299,57 @@ def _read_parquet(path: Path, name: str) -> pd.DataFrame:
     return _as_texts(frame, name)
 
 
-def _read_sql(source: str, query: str | None) -> tuple[str, pd.DataFrame]:
-    """Return the address without a password and the rows of a query."""
+def read_sql(
+    source: str, query: str | None, setting: str = "data.table=", query_name: str = "data.query"
+) -> tuple[str, pd.DataFrame]:
+    """Return the address of a database without a password, and the rows of a query as texts.
+
+    Parameters
+    ----------
+    source : str
+        SQLAlchemy address, or ``env:NAME``.
+    query : str, optional
+    setting, query_name : str
+        What is before the address on the command line, and the setting of the query, for errors.
+
+    Raises
+    ------
+    ValueError
+        As ``read_table``.
+    """
     try:
         import sqlalchemy
     except ImportError:
         raise ValueError(
-            "data.table: a database needs the package sqlalchemy: pip install 'ecg_siglip[sql]'"
+            f"{setting}: a database needs the package sqlalchemy: pip install 'ecg_siglip[sql]'"
         ) from None
     variable = source.removeprefix(ENVIRONMENT) if source.startswith(ENVIRONMENT) else None
     if variable is not None:
         address = os.environ.get(variable, "")
         if not address:
-            raise ValueError(f"data.table={source}: the environment has no variable {variable}")
+            raise ValueError(f"{setting}{source}: the environment has no variable {variable}")
     else:
         address = source
     try:
         url = sqlalchemy.engine.make_url(address)
     except sqlalchemy.exc.ArgumentError:
         raise ValueError(
-            "data.table: expected the address of a database, such as sqlite:///ecgs.db"
+            f"{setting}: expected the address of a database, such as sqlite:///ecgs.db"
         ) from None
     name = url.render_as_string(hide_password=True)
     if url.drivername in NO_DATABASES:
         raise ValueError(
-            f"data.table={name}: expected a file on this machine, or the address of a database"
+            f"{setting}{name}: expected a file on this machine, or the address of a database"
         )
     if url.password and variable is None:
         raise ValueError(
-            f"data.table={name}: the settings of a run are stored, and a password must not be; "
-            f"put the address into an environment variable and set data.table={ENVIRONMENT}NAME"
+            f"{setting}{name}: the settings of a run are stored, and a password must not be; "
+            f"put the address into an environment variable and set {setting}{ENVIRONMENT}NAME"
         )
     if not query:
-        raise ValueError(f"data.table={name}: expected 'data.query=\"SELECT path, ... FROM ...\"'")
+        raise ValueError(f"{setting}{name}: expected '{query_name}=\"SELECT path, ... FROM ...\"'")
     if url.get_backend_name() == "sqlite" and not _sqlite_exists(url.database):
-        raise ValueError(f"data.table={name}: {url.database} does not exist")
+        raise ValueError(f"{setting}{name}: {url.database} does not exist")
     try:
         engine = sqlalchemy.create_engine(url)
         with engine.connect() as connection:
@@ -341,11 +357,11 @@ def _read_sql(source: str, query: str | None) -> tuple[str, pd.DataFrame]:
                 sqlalchemy.text(query), connection, dtype_backend="numpy_nullable"
             )
     except ImportError as error:
-        raise ValueError(f"data.table={name}: its driver is missing: {one_line(error)}") from error
+        raise ValueError(f"{setting}{name}: its driver is missing: {one_line(error)}") from error
     except (sqlalchemy.exc.SQLAlchemyError, pd.errors.DatabaseError) as error:
         reason = error.__cause__ or error  # pandas puts the query in front of it
         reason = getattr(reason, "orig", None) or reason
-        raise ValueError(f"data.table={name}: {one_line(reason)}") from None
+        raise ValueError(f"{setting}{name}: {one_line(reason)}") from None
     return name, _as_texts(frame, name)
 
 

@@ -31,6 +31,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ecg_siglip.core.files import hold, one_line, replace_folder, shown, write_file
+from ecg_siglip.core.helper_process import available_cores
 from ecg_siglip.readers.preparation import prepare_record
 from ecg_siglip.readers.record import read_record
 
@@ -264,7 +265,7 @@ class WaveformCache:
             raise self._corrupt(path.name, f"expected {self.n_bytes} bytes, got {n_bytes}")
         signals = np.memmap(path, "<i2", mode="r", shape=self.shape)
         starts = range(0, len(signals), n_chunk)
-        with ThreadPoolExecutor(_n_cores()) as pool:
+        with ThreadPoolExecutor(available_cores()) as pool:
             checksums = pool.map(
                 lambda start: zlib.crc32(signals[start : start + n_chunk].data), starts
             )
@@ -368,7 +369,7 @@ def map_records(
         If a process dies.
     """
     if n_workers is None:
-        n_workers = min(_n_cores(), math.ceil(n_records / MIN_RECORDS_PER_PROCESS))
+        n_workers = min(available_cores(), math.ceil(n_records / MIN_RECORDS_PER_PROCESS))
     with contextlib.ExitStack() as stack:
         results: Iterator[Any] = map(function, jobs)
         if min(n_workers, len(jobs)) > 1:
@@ -396,9 +397,3 @@ def _end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _n_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ecg_siglip import config
-from ecg_siglip.core.run_folder import DEFAULT, find_model, from_yaml
+from ecg_siglip.core.run_folder import DEFAULT, find_model, from_yaml, similar_runs
 from ecg_siglip.inference.predictor import Predictor
 
 CONFIG = "config.yaml"
@@ -58,7 +58,8 @@ def load_run(run: config.RunConfig, device: str, model: str | None = None) -> Tr
         )
     if not (folder / "model").is_dir():
         state = "training has not finished" if (folder / CONFIG).exists() else "no such run"
-        raise ValueError(f"{folder}/model: {state}; expected a trained model")
+        hint = similar_runs(run.root, run.name)
+        raise ValueError(f"{folder}/model: {state}; expected a trained model{hint}")
     return TrainedRun(folder, read_settings(folder), Predictor.load(folder / "model", device))
 
 

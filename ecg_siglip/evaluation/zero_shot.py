@@ -24,7 +24,7 @@ def zero_shot_scores(
     held_out: Sequence[str],
     folds: dict[str, np.ndarray],
     embed: Callable[[np.ndarray], np.ndarray],
-    encode_texts: Callable[[list[str]], np.ndarray],
+    encode_text: Callable[[list[str]], np.ndarray],
     language: str | None = None,
 ) -> list[dict[str, Any]]:
     """Score the findings that were held out from training, one row per finding.
@@ -38,7 +38,7 @@ def zero_shot_scores(
         Rows ``train``, ``tune``, ``report``, all records of these folds.
     embed : function
         Rows to embeddings (N, D).
-    encode_texts : function
+    encode_text : function
         Texts to embeddings (T, D), unit norm.
     language : str, optional
         By default that of the vocabulary.
@@ -56,7 +56,7 @@ def zero_shot_scores(
     """
     trained, vocabulary = drop_findings(data, held_out), data.vocabulary
     embeddings = {name: unit(embed(rows)) for name, rows in folds.items()}
-    prompt_TD = encode_texts(vocabulary.prompts(trained.codes, language))
+    prompt_TD = encode_text(vocabulary.prompts(trained.codes, language))
     rng = np.random.default_rng(0)
     random_TD = rng.normal(size=(N_DIRECTIONS, embeddings["report"].shape[1]))
     table = []
@@ -76,9 +76,9 @@ def zero_shot_scores(
         table.append(row)
         if not 0 < row["n_positive"] < len(embedding["report"]):
             continue
-        own_D = encode_texts(vocabulary.prompts([code], language))[0]
+        own_D = encode_text(vocabulary.prompts([code], language))[0]
         words = vocabulary.concepts_of(code, language, trained.codes)
-        concept_TD = encode_texts(words) if words else None
+        concept_TD = encode_text(words) if words else None
         row |= _text_scores(embedding["report"], labels["report"], own_D, concept_TD)
         nearest = int((prompt_TD @ own_D).argmax())
         row["nearest"] = trained.codes[nearest]
@@ -172,8 +172,8 @@ def scores_of_held_out(
     def embed(rows: np.ndarray) -> np.ndarray:
         return predictor.forward(signals[rows], batch_size)[1]
 
-    def encode_texts(texts: list[str]) -> np.ndarray:
-        return predictor.encode_texts(texts, batch_size)
+    def encode_text(texts: list[str]) -> np.ndarray:
+        return predictor.encode_text(texts, batch_size)
 
     folds = {
         "train": data.fold(*trained.data.train_folds),
@@ -186,5 +186,5 @@ def scores_of_held_out(
         for before in artifact.provenance.lineage()
         for code in {*trained.data.held_out} - {*before.held_out}
     }
-    table = zero_shot_scores(data, trained.data.held_out, folds, embed, encode_texts, language)
+    table = zero_shot_scores(data, trained.data.held_out, folds, embed, encode_text, language)
     return [row | {"simulated": row["code"] in simulated} for row in table]

@@ -4,6 +4,7 @@ from ecg_siglip.core.lazy import lazy_names
 
 _MODULE_OF = {
     "EcgClassifier": "classifier",
+    "EcgEncoder": "encoder",
     "Finding": "prediction",
     "Prediction": "prediction",
     "Predictor": "predictor",

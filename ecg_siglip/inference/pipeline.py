@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +16,15 @@ from ecg_siglip.core.work_limit import checkpoint
 from ecg_siglip.inference.decision import Decision
 from ecg_siglip.inference.prediction import Finding, Prediction, SimilarRecord
 from ecg_siglip.inference.predictor import Predictor
+from ecg_siglip.inference.preparation import LongRecord, removes_offset, window_warnings
 from ecg_siglip.inference.questions import question_about
 from ecg_siglip.inference.sliding_window import bridge_gaps, predict_windows
 from ecg_siglip.inference.timeline import Timeline, Windows, representative_window
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.models.neighbors import Neighbors
 from ecg_siglip.models.novelty import NOVEL, PARTS
-from ecg_siglip.readers.limits import MAX_HOURS
 from ecg_siglip.readers.preparation import PreparedRecord, recorded_signal
-from ecg_siglip.readers.record import Record, Source, open_record
+from ecg_siglip.readers.record import Record
 from ecg_siglip.signals.leads import (
     available_leads,
     lead_warnings,
@@ -32,19 +32,8 @@ from ecg_siglip.signals.leads import (
     order_leads,
 )
 from ecg_siglip.signals.measurements import measure_ecg
-from ecg_siglip.signals.preprocessing import nonflat_leads
-from ecg_siglip.signals.quality import quality_warnings
 
-LONG = 1.2  # times the model's window; a shorter record is cropped to its middle
 OnError = Callable[[Path, Exception], None]
-
-
-@dataclass(frozen=True)
-class LongRecord:
-    """A record longer than the model's window, to be read piece by piece."""
-
-    record: str
-    source: Source
 
 
 def print_error(path: Path, error: Exception) -> None:
@@ -78,31 +67,58 @@ def predict_records(
     ValueError
         As ``Predictor.decision`` and ``questions.interpret_question``.
     """
+    preparation, measured = predictor.preparation, settings.measurements
+    max_hours = settings.windows.max_hours
+
+    def records() -> Iterator[PreparedRecord | LongRecord]:
+        for path in paths:
+            checkpoint()
+            try:
+                yield preparation.read(path, settings.waveform, settings.read, max_hours, measured)
+            except (ValueError, OSError) as error:
+                on_error(path, error)
+
+    predictions = predict_prepared(predictor, records(), settings, on_error)
+    return [prediction for prediction in predictions if prediction]
+
+
+def predict_prepared(
+    predictor: Predictor,
+    records: Iterable[PreparedRecord | LongRecord],
+    settings: config.PredictConfig,
+    on_error: OnError = print_error,
+) -> list[Prediction | None]:
+    """Predict records that ``Preparation.read`` returned; one long record is in memory at a time.
+
+    Returns
+    -------
+    list of Prediction or None
+        Of each record; None for a long record that cannot be used, after ``on_error`` was called.
+
+    Raises
+    ------
+    ValueError
+        As ``predict_records``.
+    """
     predictions: list[Prediction | None] = []
     batch: dict[int, PreparedRecord] = {}
-    for record in prepare_records(
-        predictor,
-        paths,
-        settings.waveform,
-        settings.read,
-        on_error,
-        settings.windows.max_hours,
-        settings.measurements,
-    ):
+    for record in records:
+        prediction = None
         if isinstance(record, PreparedRecord):
             batch[len(predictions)] = record
-            predictions.append(None)
-            continue
-        try:
-            predictions.append(predict_long_record(predictor, record, settings))
-        except (ValueError, OSError) as error:
-            on_error(Path(record.record), error)
+        else:
+            try:
+                prediction = predict_long_record(predictor, record, settings)
+            except (ValueError, OSError) as error:
+                on_error(Path(record.record), error)
+        predictions.append(prediction)
     if batch:
         predicted = _predict_batch(predictor, list(batch.values()), settings)
         for i, prediction in zip(batch, predicted, strict=True):
             predictions[i] = prediction
     return [
-        replace(
+        prediction
+        and replace(
             prediction,
             # Without show_ids, no object that is printed, drawn or kept has them.
             identity=prediction.identity
@@ -113,79 +129,7 @@ def predict_records(
             ],
         )
         for prediction in predictions
-        if prediction
     ]
-
-
-def prepare_records(
-    predictor: Predictor,
-    paths: list[Path],
-    allowed: config.PredictWaveform,
-    read: config.ReadConfig | None = None,
-    on_error: OnError = print_error,
-    max_hours: float = MAX_HOURS,
-    measured: bool = False,
-) -> Iterator[PreparedRecord | LongRecord]:
-    """Read and prepare records in order; ``on_error`` gets the errors of those that fail.
-
-    Records longer than ``max_hours`` fail. ``measured``: with measurements. Ends early as
-    ``core.work_limit.checkpoint``.
-    """
-    stated = read or config.ReadConfig()
-    window_s = predictor.artifact.waveform["duration_s"]
-    for path in paths:
-        checkpoint()
-        try:
-            source = open_record(
-                path, stated.fs, stated.units, stated.leads, stated.gain, max_hours
-            )
-            if is_long(source.duration_s, window_s):
-                yield LongRecord(str(path), source)
-                continue
-            record = source.piece(0, source.n_samples)
-            prepared = predictor.prepare_record(record, **vars(allowed))
-            leads = record.leads
-            if allowed.allow_flat:
-                leads = tuple(leads[i] for i in nonflat_leads(record.signal, leads))
-            about_leads = lead_warnings(
-                leads, record.name, predictor.artifact.vocabulary.states_leads
-            )
-        except (ValueError, OSError) as error:
-            on_error(path, error)
-            continue
-        warnings = length_warnings(prepared.duration_s, window_s)
-        warnings += [*record.warnings, *about_leads]
-        warnings += window_warnings(record, window_s, removes_offset(predictor))
-        values = measure_ecg(record.signal, record.fs, record.leads) if measured else None
-        yield replace(prepared, record=str(path), warnings=warnings, measurements=values)
-
-
-def is_long(duration_s: float, window_s: float) -> bool:
-    """Return whether a record is cut into windows; otherwise only its middle is used."""
-    return duration_s >= LONG * window_s
-
-
-def length_warnings(duration_s: float, window_s: float) -> list[str]:
-    """Return what was done to a record that is longer or shorter than the model's window."""
-    if duration_s > window_s + 0.05:
-        return [f"only the middle {window_s:g} s of {duration_s:g} s were used"]
-    if duration_s < window_s - 0.05:
-        return [f"{duration_s:g} s of signal, padded to {window_s:g} s"]
-    return []
-
-
-def removes_offset(predictor: Predictor) -> bool:
-    """Return whether the preparation of a model takes a constant offset off the signal."""
-    spec = predictor.artifact.waveform
-    return spec["low_hz"] is not None
-
-
-def window_warnings(record: Record, duration_s: float, offset_removed: bool = False) -> list[str]:
-    """Return the quality warnings of the part of a record that the model sees."""
-    n_spare = max(0, record.signal.shape[1] - round(duration_s * record.fs))
-    window = slice(n_spare // 2, record.signal.shape[1] - (n_spare - n_spare // 2))
-    ordered = order_leads(record.signal[:, window], record.leads, record.name, True)
-    return quality_warnings(ordered, record.fs, available_leads(record.leads), offset_removed)
 
 
 def _predict_batch(
@@ -193,28 +137,30 @@ def _predict_batch(
 ) -> list[Prediction]:
     """Predict prepared records with one pass of the model."""
     raw, embedding_BD = predictor.forward(np.stack([record.signal for record in records]))
+    # Most records have the same leads, and so the same calibration and decision.
+    known: dict[bytes, tuple[np.ndarray, Decision]] = {}
     predictions = []
-    for record, y_prob, embedding_D in zip(records, raw, embedding_BD, strict=True):
-        tuning = predictor.tuning(record.available)
-        calibrated = multilabel.calibrate(y_prob[None], tuning.calibration)[0]
-        findings = _decision(predictor, settings, record.available).findings(calibrated)
-        prediction = Prediction(
-            record.record,
-            record.signal,
-            findings,
-            record.warnings,
-            available=record.available,
-            measurements=record.measurements,
-            recorded=record.recorded,
-            identity=record.identity,
-            device=record.device,
-            model_simulated=predictor.artifact.provenance.simulated,
-        )
-        is_complete = bool(record.available.all())
+    for record, y_prob in zip(records, raw, strict=True):
+        leads = record.available.tobytes()
+        if leads not in known:
+            calibration = predictor.tuning(record.available).calibration
+            known[leads] = calibration, _decision(predictor, settings, record.available)
+        calibration, decision = known[leads]
         predictions.append(
-            add_neighbors(prediction, predictor, embedding_D, is_complete, settings.n_similar)
+            Prediction(
+                record.record,
+                record.signal,
+                decision.findings(multilabel.calibrate(y_prob[None], calibration)[0]),
+                record.warnings,
+                available=record.available,
+                measurements=record.measurements,
+                recorded=record.recorded,
+                identity=record.identity,
+                device=record.device,
+                model_simulated=predictor.artifact.provenance.simulated,
+            )
         )
-    return predictions
+    return add_neighbors(predictions, predictor, embedding_BD, settings.n_similar)
 
 
 def predict_long_record(
@@ -248,7 +194,9 @@ def predict_long_record(
         settings.batch_size,
         prepare,
         lambda signals: predictor.probabilities(signals, lead_set=lead_set),
-        lambda record: window_warnings(record, window_s, removes_offset(predictor)),
+        lambda record: window_warnings(
+            record, window_s, removes_offset(predictor.artifact.waveform)
+        ),
         settings.windows.sustained_s,
         allow_gaps,
     )
@@ -284,8 +232,7 @@ def predict_long_record(
         model_simulated=predictor.artifact.provenance.simulated,
     )
     _, embedding_BD = predictor.forward(signal[None])
-    is_complete = bool(available.all())
-    return add_neighbors(prediction, predictor, embedding_BD[0], is_complete, settings.n_similar)
+    return add_neighbors([prediction], predictor, embedding_BD, settings.n_similar)[0]
 
 
 def _decide_long(
@@ -302,40 +249,40 @@ def _decide_long(
 
 
 def add_neighbors(
-    prediction: Prediction,
-    predictor: Predictor,
-    embedding_D: np.ndarray,
-    is_complete: bool,
-    k: int,
-) -> Prediction:
-    """Add the k most similar training ECGs, and a warning if none is similar.
+    predictions: Sequence[Prediction], predictor: Predictor, embedding_BD: np.ndarray, k: int
+) -> list[Prediction]:
+    """Add the k most similar training ECGs to each prediction, and a warning if none is similar.
 
-    With fewer than twelve leads (``is_complete`` false) every record differs from the training
-    records: the prediction is returned as it is.
+    With fewer than twelve leads every record differs from the training records: its prediction is
+    returned as it is.
     """
     training, codes = predictor.artifact.neighbors, predictor.artifact.codes
-    if training is None or not is_complete:
-        return prediction
-    rows, cosines = training.nearest(embedding_D[None], max(1, k))
-    similar = [
-        SimilarRecord(
-            int(training.ecg_id[row]),
-            round(float(cosine), 4),
-            findings_of_neighbor(training, row, codes),
-            training.name(int(row)),
-        )
-        for row, cosine in zip(rows[0, :k], cosines[0, :k], strict=True)
-    ]
+    added = list(predictions)
+    complete = [i for i, each in enumerate(added) if each.available is None or each.available.all()]
+    if training is None or not complete:
+        return added
+    rows, cosines = training.nearest(embedding_BD[complete], max(1, k))
     fs = float(predictor.artifact.waveform["to_fs"])
-    scored = training.novelty(cosines[:1, 0], prediction.signal[None], fs)
-    novelty = float(scored.value[0])
-    parts = {name: float(value[0]) for name, value in scored.parts.items()}
-    warnings = prediction.warnings
-    if novelty > NOVEL:
-        warnings = [*warnings, novelty_warning(novelty, parts)]
-    return replace(
-        prediction, similar=similar, novelty=novelty, novelty_parts=parts, warnings=warnings
-    )
+    scored = training.novelty(cosines[:, 0], np.stack([added[i].signal for i in complete]), fs)
+    for at, i in enumerate(complete):
+        similar = [
+            SimilarRecord(
+                int(training.ecg_id[row]),
+                round(float(cosine), 4),
+                findings_of_neighbor(training, row, codes),
+                training.name(int(row)),
+            )
+            for row, cosine in zip(rows[at, :k], cosines[at, :k], strict=True)
+        ]
+        novelty = float(scored.value[at])
+        parts = {name: float(value[at]) for name, value in scored.parts.items()}
+        warnings = added[i].warnings
+        if novelty > NOVEL:
+            warnings = [*warnings, novelty_warning(novelty, parts)]
+        added[i] = replace(
+            added[i], similar=similar, novelty=novelty, novelty_parts=parts, warnings=warnings
+        )
+    return added
 
 
 def novelty_warning(novelty: float, parts: Mapping[str, float]) -> str:

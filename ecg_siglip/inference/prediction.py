@@ -180,6 +180,17 @@ class QuestionResult:
         }
 
 
+def json_line(content: dict[str, Any]) -> str:
+    """Return a JSON object on one line.
+
+    Control and format characters are escaped as in JSON, so that any name of a record is on one
+    line. So are bytes of a name that are not UTF-8, as ``\\udc80`` to ``\\udcff``: of
+    ``json.loads(line)["record"]``, ``os.fsencode`` returns the bytes of the path.
+    """
+    text = json.dumps(content, ensure_ascii=False)
+    return UNPRINTABLE.sub(lambda match: json.dumps(match[0])[1:-1], text)
+
+
 @dataclass(frozen=True)
 class Prediction:
     """Findings of a record, with warnings and similar training records.
@@ -240,12 +251,11 @@ class Prediction:
         return alternatives(self.findings, code)
 
     def to_json(self, model: str) -> str:
-        """Return the line that ``predict`` prints; the likeliest finding comes first.
+        """Return the line that ``predict`` prints, see ``json_line`` and ``to_dict``."""
+        return json_line(self.to_dict(model))
 
-        Control and format characters are escaped as in JSON, so that any name of a record is on one
-        line. So are bytes of a name that are not UTF-8, as ``\\udc80`` to ``\\udcff``: of
-        ``json.loads(line)["record"]``, ``os.fsencode`` returns the bytes of the path.
-        """
+    def to_dict(self, model: str) -> dict[str, Any]:
+        """Return what ``predict`` prints as a JSON object; the likeliest finding comes first."""
         likely = sorted(self.findings, key=lambda f: -f.probability)
         present = [
             {
@@ -260,7 +270,7 @@ class Prediction:
             for f in likely
             if f.present
         ]
-        content = {
+        return {
             "record": self.record,
             "findings": present,
             "not_excluded": [f.code for f in likely if f.not_excluded],
@@ -280,8 +290,6 @@ class Prediction:
             **({"questions": self._questions_json()} if self.questions else {}),
             **({"windows": self.timeline.to_json()} if self.timeline else {}),
         }
-        text = json.dumps(content, ensure_ascii=False)
-        return UNPRINTABLE.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
     def _alternatives_json(self, code: str) -> dict[str, Any]:
         """Return the findings that a finding was reported in place of, if there are any."""

@@ -7,13 +7,14 @@ The same ``forward`` is used for one patient, for a fold in ``evaluate`` and for
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 from tqdm import tqdm
 
@@ -21,20 +22,18 @@ from ecg_siglip.core.distributed import pick_device
 from ecg_siglip.datasets.signal_rows import SignalRows
 from ecg_siglip.inference.attribution import attribute
 from ecg_siglip.inference.decision import Decision, make_decision
+from ecg_siglip.inference.ecg_input import Ecgs, iterate_records
+from ecg_siglip.inference.embeddings import cosines, embed_signals, embed_texts
 from ecg_siglip.inference.prediction import Finding
+from ecg_siglip.inference.preparation import Preparation
 from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.decision_rules import DEFAULT_RULE
 from ecg_siglip.models.artifact import Artifact, Tuning, load_artifact
 from ecg_siglip.models.dual_encoder import Model
-from ecg_siglip.readers.preparation import PreparedRecord, prepare_record
+from ecg_siglip.readers.preparation import PreparedRecord
 from ecg_siglip.readers.record import Record
-from ecg_siglip.signals.leads import (
-    LEADS,
-    available_leads,
-    nearest_lead_set,
-    order_leads,
-)
-from ecg_siglip.signals.preprocessing import from_int16, nonflat_leads
+from ecg_siglip.signals.leads import LEADS, available_leads, nearest_lead_set
+from ecg_siglip.signals.preprocessing import from_int16
 
 
 @torch.inference_mode()
@@ -127,6 +126,12 @@ class Predictor:
         self.artifact = replace(artifact, model=artifact.model.to(device).eval())
         self.text_FD = self.encode_prompts(language)
 
+    def __repr__(self) -> str:
+        return f"<Predictor {self.artifact.title}>"
+
+    def __sklearn_clone__(self) -> Predictor:
+        return self  # never changed: the clones of an estimator share its weights
+
     @torch.inference_mode()
     def encode_prompts(self, language: str | None = None) -> Tensor:
         """Encode the prompts, (n_findings, D), as the model was tuned or in another language.
@@ -184,6 +189,14 @@ class Predictor:
             artifact = artifact.for_source(source)
         return cls(artifact, pick_device(device), language)
 
+    def on(self, device: torch.device | str) -> Predictor:
+        """Return a copy of this predictor on another device."""
+        other = copy.copy(self)
+        model = copy.deepcopy(self.artifact.model).to(device)
+        other.artifact = replace(self.artifact, model=model)
+        other.text_FD = self.text_FD.to(device)
+        return other
+
     def for_source(self, name: str) -> Predictor:
         """Return this predictor with the tuning of one data set, see ``Artifact.for_source``."""
         other = copy.copy(self)
@@ -218,36 +231,38 @@ class Predictor:
             As ``preprocessing.prepare_signal``; or if leads are missing and the model was not
             trained with fewer leads.
         """
-        spec = dict(self.artifact.waveform)
-        spec["allow_short"] |= allow_short
-        spec["allow_flat"] |= allow_flat
-        spec["allow_gaps"] = allow_gaps or spec.get("allow_gaps", False)
-        if allow_missing_leads is None:
-            allow_missing_leads = bool(self.artifact.fewer_leads)
-        spec["allow_missing_leads"] = allow_missing_leads
-        nonflat = nonflat_leads(record.signal, record.leads) if spec["allow_flat"] else []
-        leads = tuple(record.leads[i] for i in nonflat)
-        stated = record.leads
-        if self.artifact.fewer_leads and nonflat:
-            # For a model trained with fewer leads, a lead without signal is a missing lead.
-            record = replace(record, signal=record.signal[nonflat], leads=leads)
-            spec["allow_missing_leads"] = True
-        if spec["allow_missing_leads"]:
-            if not available_leads(record.leads).any():
-                order_leads(
-                    record.signal, record.leads, record.name
-                )  # its error lists the channels
-            lead_set = nearest_lead_set(available_leads(record.leads), record.name)
-            try:
-                self.artifact.tuning(lead_set)
-            except ValueError as error:
-                raise ValueError(f"record {record.name}: {error}") from error
-        prepared = prepare_record(record, spec)
-        if prepared.recorded is not None:
-            # Drawn as a lead without signal, not as one that was not recorded.
-            lost = available_leads(stated) & np.isnan(prepared.recorded.signal).all(axis=1)
-            prepared.recorded.signal[lost] = 0.0
-        return replace(prepared, available=available_leads(leads)) if allow_flat else prepared
+        allowed = (allow_short, allow_flat, allow_gaps, allow_missing_leads)
+        return self.preparation.prepare(record, *allowed)
+
+    @property
+    def preparation(self) -> Preparation:
+        """How the model wants its records, for processes that read them without the model."""
+        artifact = self.artifact
+        return Preparation(
+            artifact.waveform,
+            artifact.provenance.run,
+            tuple(artifact.fewer_leads),
+            artifact.vocabulary.states_leads,
+        )
+
+    def prepare_records(self, records: Iterable[Record]) -> np.ndarray:
+        """Prepare records of twelve leads, or of leads that give the others (I, II, V1 to V6).
+
+        Returns
+        -------
+        ndarray of shape (n_records, 12, n_samples), int16, uV
+
+        Raises
+        ------
+        ValueError
+            As ``prepare_record``.
+        """
+        return np.stack(
+            [
+                self.prepare(r, allow_missing_leads=bool(available_leads(r.leads).all()))
+                for r in records
+            ]
+        )
 
     def tuning(self, available: np.ndarray) -> Tuning:
         """Return calibration and thresholds for records with these leads.
@@ -291,27 +306,51 @@ class Predictor:
         """Compute uncalibrated probabilities and embeddings, see ``predictor.forward``."""
         return forward(self.artifact.model, self.text_FD, signals, batch_size, progress)
 
-    @torch.inference_mode()
-    def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
-        """Encode any texts.
+    @property
+    def n_dims(self) -> int:
+        """D of the embeddings of ``encode_ecg`` and ``encode_text``."""
+        return self.artifact.model.n_dims
+
+    def encode_ecg(
+        self, ecgs: Ecgs, fs: float | None = None, leads: Sequence[str] | None = None
+    ) -> np.ndarray:
+        """Embed ECGs.
 
         Parameters
         ----------
-        texts : sequence of str, n_texts of them, at least one
-        batch_size : int
+        ecgs : str, Path, Record, an iterable of them, or array (n_records, n_leads, n_samples), mV
+        fs : float, Hz, optional
+            Sampling rate of an array; files and records have their own.
+        leads : sequence of str, optional
+            Leads of an array, in its order; ``leads.LEADS`` by default.
 
         Returns
         -------
-        ndarray of shape (n_texts, n_embedding), float32, unit norm
+        ndarray of shape (n_records, n_dims), float32, unit norm
+            Of a supervised head: the features of the ECG encoder.
+
+        Raises
+        ------
+        ValueError
+            If a record cannot be read or used, naming it; if an array has another shape, or no
+            sampling rate.
         """
-        # Texts of similar length share a batch: all are padded to its longest.
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        parts = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-        encode = self.artifact.model.encode_text
-        embeddings = [encode([texts[i] for i in part]).float().cpu().numpy() for part in parts]
-        embedding_TD = np.empty((len(texts), embeddings[0].shape[1]), np.float32)
-        embedding_TD[order] = np.concatenate(embeddings)
-        return embedding_TD
+        return self.embed(self.prepare_records(iterate_records(ecgs, fs, leads)))
+
+    def embed(self, signals: np.ndarray | SignalRows, batch_size: int = 256) -> np.ndarray:
+        """Embed prepared records (n_records, 12, n_samples), int16, uV, as ``encode_ecg``."""
+        return embed_signals(self.artifact.model, signals, batch_size)
+
+    def encode_text(self, texts: str | Sequence[str], batch_size: int = 256) -> np.ndarray:
+        """Embed texts of any words, (n_texts, n_dims) float32, see ``embeddings.embed_texts``."""
+        return embed_texts(self.artifact.model, texts, batch_size)
+
+    def similarity(self, one_ND: ArrayLike, other_TD: ArrayLike) -> np.ndarray:
+        """Compute the cosine of each pair of embeddings, (N, T), see ``embeddings.cosines``.
+
+        Both are from ``encode_ecg`` or ``encode_text``: ECGs and texts, or two sets of either.
+        """
+        return cosines(one_ND, other_TD)
 
     def decision(
         self,

@@ -33,6 +33,7 @@ from ecg_siglip.models.model_schema import check_artifact, check_prompts
 from ecg_siglip.models.neighbors import Neighbors
 from ecg_siglip.models.provenance import Provenance
 from ecg_siglip.models.text_encoders import LinearHead
+from ecg_siglip.signals.leads import NO_TUNING
 from ecg_siglip.vocabulary.relations import with_relations_of
 from ecg_siglip.vocabulary.vocabulary import Vocabulary
 from ecg_siglip.vocabulary.vocabulary_file import PTBXL, ptbxl, vocabulary_from_json
@@ -167,10 +168,7 @@ class Artifact:
         if lead_set == "12":
             return Tuning(self.calibration, self.thresholds, self.operating)
         if lead_set not in self.fewer_leads:
-            raise ValueError(
-                f"{self.provenance.run}: has calibration and thresholds for all 12 leads only; "
-                "expected a model trained with augment.fewer_leads above 0"
-            )
+            raise ValueError(f"{self.provenance.run}: {NO_TUNING}")
         return self.fewer_leads[lead_set]
 
     def for_source(self, name: str) -> Artifact:

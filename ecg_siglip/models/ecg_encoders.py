@@ -16,6 +16,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ecg_siglip.models.external_encoders import external_encoder
+
 N_LEADS = 12
 
 
@@ -307,7 +309,6 @@ class EcgTransformer(nn.Module):
         return pooled[:, 0]
 
 
-EcgEncoder = ResNet1d | XResNet1d | EcgTransformer
 ECG_ENCODERS: dict[str, type[ResNet1d] | type[XResNet1d] | type[EcgTransformer]] = {
     "resnet1d": ResNet1d,
     "xresnet1d": XResNet1d,
@@ -315,22 +316,34 @@ ECG_ENCODERS: dict[str, type[ResNet1d] | type[XResNet1d] | type[EcgTransformer]]
 }
 
 
-def ecg_encoder(name: str, **settings: Any) -> EcgEncoder:
+def ecg_encoder(name: str, options: dict[str, Any] | None = None, **settings: Any) -> Any:
     """Return a new ECG encoder; its ``n_features`` is F of the (B, F) that it returns.
 
     Parameters
     ----------
     name : str
-        A key of ``ECG_ENCODERS``.
+        A key of ``ECG_ENCODERS``, or the dotted name of a class of another package.
+    options : dict, optional
+        Keyword arguments of a class of another package.
     **settings
-        width, depths, kernel_size, stem_size, stem_stride, n_heads, drop_path; each encoder uses
-        those that it needs.
+        width, depths, kernel_size, stem_size, stem_stride, n_heads, drop_path; each encoder of this
+        package uses those that it needs.
 
     Raises
     ------
     ValueError
-        If no encoder has that name.
+        If no encoder has that name; as ``external_encoders.external_encoder``.
     """
+    if "." in name:
+        return external_encoder(name, options or {})
     if name not in ECG_ENCODERS:
-        raise ValueError(f"ecg.name={name}: expected one of {', '.join(ECG_ENCODERS)}")
+        raise ValueError(
+            f"ecg.name={name}: expected one of {', '.join(ECG_ENCODERS)}, or a class as "
+            "my_package.MyEncoder"
+        )
+    if options:
+        raise ValueError(
+            f"ecg.options={options}: {name} has settings of its own (ecg.width, ...); expected "
+            "options with a class of another package only"
+        )
     return ECG_ENCODERS[name](**settings)

@@ -133,6 +133,9 @@ class Neighbors:
     def _nearest(self, embedding_BD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Return ``nearest`` of a few records: the memory is that of all pairs."""
         cosine_BN = unit(embedding_BD) @ self._bank_ND.T
+        if k == 1:
+            rows = cosine_BN.argmax(axis=1)[:, None]
+            return rows, np.take_along_axis(cosine_BN, rows, axis=1)
         rows = np.arange(len(self.ecg_id))[None].repeat(len(cosine_BN), axis=0)
         if k < len(self.ecg_id):
             rows = np.sort(np.argpartition(-cosine_BN, k - 1, axis=1)[:, :k], axis=1)

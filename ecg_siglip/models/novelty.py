@@ -55,7 +55,7 @@ class Normal:
     def distance(self, statistics_BD: np.ndarray) -> np.ndarray:
         """Compute the logarithm of the squared Mahalanobis distance of each record, (B,)."""
         z_BD = ((statistics_BD - self.mean) / self.scale).astype(np.float64)
-        squared = np.einsum("bi,ij,bj->b", z_BD, self.precision_DD.astype(np.float64), z_BD)
+        squared = np.sum((z_BD @ self.precision_DD.astype(np.float64)) * z_BD, axis=1)
         return np.asarray(np.log(squared.clip(1e-6)))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ecg_siglip.core.command_line import PACKAGE_DIR
+from ecg_siglip.core.command_schema import PACKAGE_DIR
 
 UNKNOWN = "not noted"
 SIMULATED = "Trained on simulated ECGs: not for real ones"

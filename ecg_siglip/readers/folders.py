@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import zipfile
@@ -95,6 +96,12 @@ class Skipped:
         if kind is not OTHER and self.counts[kind] <= N_EXAMPLES:
             self.examples[kind].append(f"{shown(path, 60)}{reason and f': {reason}'}")
 
+    def update(self, other: Skipped) -> None:
+        """Add what was found elsewhere."""
+        self.counts.update(other.counts)
+        for kind, examples in other.examples.items():
+            self.examples[kind] = [*self.examples[kind], *examples][:N_EXAMPLES]
+
     def n(self, is_ecg: bool) -> int:
         """Return the number of files and folders that may be or contain ECGs, or that are none."""
         return sum(n for kind, n in self.counts.items() if kind.is_ecg == is_ecg)
@@ -122,6 +129,12 @@ class Skipped:
         if n_further := sum(n for _, n in counts[N_KINDS:]):
             texts.append(f"{n_further:,} of {len(counts) - N_KINDS} further kinds")
         return "; ".join(texts)
+
+    def kinds(self, is_ecg: bool) -> str:
+        """Return the kinds with their numbers, the most frequent first, in short."""
+        counts = [item for item in self.counts.items() if item[0].is_ecg == is_ecg]
+        counts.sort(key=lambda item: (item[0] == OTHER, -item[1]))
+        return ", ".join(count_of(kind.name, n) for kind, n in counts)
 
 
 @dataclass(frozen=True)
@@ -187,6 +200,35 @@ def expand_paths(paths: Sequence[str], leads_given: bool = True) -> Found:
         records = list(_iterate_records(path, skipped, leads_given)) if os.path.isdir(path) else []
         expanded += records or exam_paths(path)
     return Found(expanded, skipped)
+
+
+def choose_records(paths: Sequence[str], skipped: Skipped, leads_given: bool = True) -> list[str]:
+    """Return the records among files, as in a folder that contains just these; count the others.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        No folders; those of one folder in succession.
+    skipped : Skipped
+        What is no record is added to it.
+    leads_given : bool
+        See ``expand_paths``.
+    """
+    chosen: list[str] = []
+    for folder, files in itertools.groupby(paths, os.path.dirname):
+        names = {os.path.basename(path) for path in files}
+        search = _Folder(folder or os.curdir)
+        for entry in search.entries:
+            if entry.name not in names:
+                continue
+            path = os.path.join(folder, entry.name)
+            if (kind := search.kind_of(entry, leads_given)) is None:
+                chosen += exam_paths(path)
+            elif kind is not PART:
+                skipped.add(kind, path)
+            elif (header := search.header_of(entry.name)) and header not in names:
+                chosen.append(os.path.join(folder, header))
+    return chosen
 
 
 def named_files(header: str | Path) -> tuple[set[str], bool]:
@@ -330,6 +372,11 @@ class _Folder:
         inner = _split(stem)[1] if suffix == ".gz" else suffix
         is_ecg = kind.is_ecg or inner in ECG_SUFFIXES or kind is EMPTY
         return kind if kind in (PART, OTHER) else kind._replace(is_ecg=is_ecg)
+
+    def header_of(self, name: str) -> str | None:
+        """Return the header of the WFDB record that a file of samples belongs to; None if none."""
+        stem = _split(name)[0]
+        return next((header for header in self._headers if _split(header)[0] == stem), None)
 
     def _kind_of_other(self, name: str, head: bytes) -> Other:
         """Return what a file is that is neither empty nor a record."""

@@ -239,6 +239,8 @@ def device_results(
 
 def clean_text(value: object, n: int = MAX_TEXT) -> str:
     """Return a text of a file on one line, visible, at most ``n`` characters; "" for no value."""
+    if value in ("", None):  # most of them
+        return ""
     text = " ".join(str("" if value is None else value)[: 10 * n].strip(" \0").split())
     return "" if NO_VALUE.fullmatch(text) else shorten(visible(text), n)
 

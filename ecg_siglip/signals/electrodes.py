@@ -6,7 +6,7 @@ The limits were set on PTB-XL, folds 1-7, with electrodes exchanged in the recor
 
 from __future__ import annotations
 
-from itertools import combinations, pairwise
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -81,6 +81,8 @@ def _arrangements() -> list[Arrangement]:
 
 
 ARRANGEMENTS = _arrangements()
+ORDERS = np.array([arrangement.leads for arrangement in ARRANGEMENTS])
+SIGNS = np.array([arrangement.signs for arrangement in ARRANGEMENTS])
 
 
 def electrode_warnings(
@@ -126,11 +128,12 @@ def electrode_warnings(
         return [FLAT_LIMB_LEAD[relative.argmin()]]
     # A lead without a signal is like no other.
     correlation = (slopes @ slopes.T) / (slopes.shape[1] * np.outer(size, size).clip(1e-12))
+    polarity = _polarity(signal)
     if is_clear.all() and size.all():
-        warnings = _misplaced(signal, correlation)
-        if not warnings and _is_upside_down(signal):
+        warnings = _misplaced(signal, correlation, polarity)
+        if not warnings and _is_upside_down(signal, polarity):
             warnings = ["all leads seem to be upside down"]
-    if not warnings and correlation[0, V6] < OPPOSED and _polarity(signal)[0] < 0:
+    if not warnings and correlation[0, V6] < OPPOSED and polarity[0] < 0:
         return ["lead I runs against V6: arm electrodes exchanged, or dextrocardia?"]
     return warnings
 
@@ -157,16 +160,10 @@ def _contradiction(signal: np.ndarray) -> list[str]:
     return [f"limb leads contradict each other: {law} (off by {error:.1f} mV): wrong lead names?"]
 
 
-def _misplaced(signal: np.ndarray, correlation: np.ndarray) -> list[str]:
+def _misplaced(signal: np.ndarray, correlation: np.ndarray, polarity: np.ndarray) -> list[str]:
     """Return a warning of the arrangement of the leads that is more plausible than the stated."""
-    lengths = [
-        sum(
-            np.sqrt(max(0.0, 2 - 2 * a.signs[i] * a.signs[j] * correlation[a.leads[i], a.leads[j]]))
-            for i, j in pairwise(range(8))
-        )
-        for a in ARRANGEMENTS
-    ]
-    polarity = _polarity(signal)
+    alike = SIGNS[:, :-1] * SIGNS[:, 1:] * correlation[ORDERS[:, :-1], ORDERS[:, 1:]]
+    lengths = np.sqrt(np.maximum(0.0, 2 - 2 * alike)).sum(axis=1).tolist()
     found = [
         (length, arrangement.warning)
         for length, arrangement in zip(lengths[1:], ARRANGEMENTS[1:], strict=True)
@@ -192,19 +189,22 @@ def _polarity(signal: np.ndarray) -> np.ndarray:
     return np.asarray(low + high)
 
 
-def _is_upside_down(signal: np.ndarray) -> bool:
+def _is_upside_down(signal: np.ndarray, polarity: np.ndarray) -> bool:
     """Return whether QRS, T and P point away from the left side of the body.
 
     The left side is I, II, V4, V5, V6 and the inverse of aVR. One of the three waves is often
     inverted by disease, and QRS and T together in a block or with a pacemaker, hardly ever all.
     """
-    beat = _median_beat(signal)
-    if beat is None:
-        return False
-    waves = [_polarity(signal), beat[:, T_WAVE].mean(axis=1), beat[:, P_WAVE].mean(axis=1)]
+
+    def sum_of(wave: np.ndarray) -> float:
+        return float((wave[left] * signs).sum() / max(np.abs(wave[left]).sum(), 1e-9))
+
     left, signs = [0, 1, 9, 10, 11, AVR], np.array([1, 1, 1, 1, 1, -1])
-    sums = [(wave[left] * signs).sum() / max(np.abs(wave[left]).sum(), 1e-9) for wave in waves]
-    return sum(sums) < UPSIDE_DOWN
+    # The other two sums are at least -1: of most records no median beat is needed.
+    if sum_of(polarity) - 2 > UPSIDE_DOWN or (beat := _median_beat(signal)) is None:
+        return False
+    waves = [polarity, beat[:, T_WAVE].mean(axis=1), beat[:, P_WAVE].mean(axis=1)]
+    return sum(map(sum_of, waves)) < UPSIDE_DOWN
 
 
 def _median_beat(signal: np.ndarray, n_min: int = MIN_BEATS) -> np.ndarray | None:

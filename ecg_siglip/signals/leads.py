@@ -222,6 +222,12 @@ LEAD_SET_TITLES = {
     "I": "lead I alone",
 }
 
+# Error of a model that was not trained with fewer leads.
+NO_TUNING = (
+    "has calibration and thresholds for all 12 leads only; expected a model trained with "
+    "augment.fewer_leads above 0"
+)
+
 
 def mask_leads(signals: np.ndarray, name: str) -> np.ndarray:
     """Mask the leads of records that are not in a lead set.

@@ -136,6 +136,21 @@ class Measurements:
             content[name] = {lead: _json(each) for lead, each in getattr(self, name).items()}
         return content | {"n_beats": self.n_beats}
 
+    def to_values(self) -> dict[str, Any]:
+        """Return all but the median beat as JSON for another process, not rounded."""
+        content: dict[str, Any] = {name: vars(getattr(self, name)) for name in UNITS}
+        for name in PER_LEAD:
+            content[name] = {lead: vars(one) for lead, one in getattr(self, name).items()}
+        return content | {"n_beats": self.n_beats}
+
+    @classmethod
+    def from_values(cls, content: Mapping[str, Any]) -> Measurements:
+        """Return what ``to_values`` wrote."""
+        values: dict[str, Any] = {name: Measurement(**content[name]) for name in UNITS}
+        for name in PER_LEAD:
+            values[name] = {lead: Measurement(**one) for lead, one in content[name].items()}
+        return cls(**values, n_beats=content["n_beats"])
+
     def to_row(self) -> dict[str, float | None]:
         """Return the values by ``COLUMNS``, rounded as in JSON; None if it is not measurable."""
         row = {f"{name} [{unit}]": _rounded(getattr(self, name)) for name, unit in UNITS.items()}

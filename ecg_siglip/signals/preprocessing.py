@@ -6,6 +6,7 @@ evaluation and prediction share.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -35,6 +36,7 @@ INT16_LIMIT = 32767
 # the amplitude, of half that rate. With a Kaiser window of 5 its transition is 0.16 wide.
 LOW_PASS_PERIODS = 20
 LOW_PASS_CORNER = 0.92
+KAISER = ("kaiser", 5.0)
 # A record that is shorter by so little is as long as intended.
 ROUNDING_S = 0.05
 # Share of the samples of a lead that may exceed the range of 16 bits.
@@ -188,19 +190,40 @@ def resample(signal: np.ndarray, fs: float, to_fs: float, steep: bool = True) ->
     if fs == to_fs:
         return signal
     # scipy.signal takes longer to import than a prediction takes.
-    from scipy.signal import firwin, resample_poly
+    from scipy.signal import resample_poly
 
     ratio = Fraction(to_fs).limit_denominator(1000) / Fraction(fs).limit_denominator(1000)
     # A rate such as 499.973 Hz must not need a filter of gigabytes.
     ratio = ratio.limit_denominator(20_000)
     up, down = ratio.numerator, ratio.denominator
-    window: Any = ("kaiser", 5.0)
+    window: Any = KAISER
     if steep and up < down:
-        window = firwin(2 * LOW_PASS_PERIODS * down + 1, LOW_PASS_CORNER / down, window=window)
+        window = _low_pass(down)
     resampled = resample_poly(
         signal.astype(np.float64), up, down, axis=1, padtype="line", window=window
     )
     return resampled.astype(np.float32)
+
+
+@functools.lru_cache(maxsize=8)
+def _low_pass(down: int) -> np.ndarray:
+    """Return the steep low-pass of ``resample``; most records of an archive need the same."""
+    from scipy.signal import firwin
+
+    n_taps = 2 * LOW_PASS_PERIODS * down + 1
+    return np.asarray(firwin(n_taps, LOW_PASS_CORNER / down, window=KAISER))
+
+
+@functools.lru_cache(maxsize=64)
+def _butterworth(fs: float, low_hz: float | None, high_hz: float | None) -> np.ndarray:
+    """Return the second-order sections of ``bandpass``."""
+    from scipy.signal import butter
+
+    corners = [corner for corner in (low_hz, high_hz) if corner is not None]
+    kind = "bandpass" if len(corners) == 2 else "lowpass" if low_hz is None else "highpass"
+    return np.asarray(
+        butter(2, corners if len(corners) == 2 else corners[0], kind, fs=fs, output="sos")
+    )
 
 
 def bandpass(
@@ -242,10 +265,9 @@ def bandpass(
             f"expected 0 < low_hz < high_hz < {fs / 2:g} Hz (half of the {fs:g} Hz sampling rate), "
             f"got low_hz={low_hz}, high_hz={high_hz}"
         )
-    from scipy.signal import butter, sosfiltfilt
+    from scipy.signal import sosfiltfilt
 
-    kind = "bandpass" if len(corners) == 2 else "lowpass" if low_hz is None else "highpass"
-    sections = butter(2, corners if len(corners) == 2 else corners[0], kind, fs=fs, output="sos")
+    sections = _butterworth(fs, low_hz, high_hz)
     n_pad = min(signal.shape[1] - 1, round(fs / corners[0]) + 3 * (2 * len(sections) + 1))
     filtered = sosfiltfilt(
         sections, signal.astype(np.float64), axis=1, padtype="even", padlen=n_pad

@@ -74,13 +74,14 @@ def quality_warnings(
     calibration = _calibration(at_fs, is_available)
     signal, padding = _without_padding(signal, fs, is_available)
     is_flat, flat = _flat(signal, fs, is_available)
-    is_clipped, clipped = _clipped(signal, fs)
+    median_mv = np.median(signal, axis=1)
+    is_clipped, clipped = _clipped(signal, fs, median_mv)
     # The top of a pulse is flat, too.
     warnings += [*padding, *flat, *calibration, *([] if calibration else clipped)]
-    warnings += _spikes(signal)
+    warnings += _spikes(signal, median_mv)
     if signal.shape[1] < fs:
         return warnings
-    mains, is_ecg = _mains(signal, fs, is_available)
+    mains, is_ecg = _mains(signal, fs, is_available, median_mv)
     if not is_ecg:
         return warnings + mains
     at_fs = resample(signal, fs, FS).astype(np.float64) if padding else at_fs
@@ -143,10 +144,9 @@ def _flat(signal: np.ndarray, fs: float, is_available: np.ndarray) -> tuple[np.n
     return is_flat, [f"{leads} do not move for {longest_s:.1f} s or less: loose electrodes?"]
 
 
-def _clipped(signal: np.ndarray, fs: float) -> tuple[np.ndarray, list[str]]:
+def _clipped(signal: np.ndarray, fs: float, baseline: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Return the leads that stay at their largest or smallest value, and at most one warning."""
     min_run = max(3, round(CLIPPED_S * fs))
-    baseline = np.median(signal, axis=1)
     limit_mv = np.zeros(len(signal))
     for extreme in (signal.min(axis=1), signal.max(axis=1)):
         is_far = np.abs(extreme - baseline) >= CLIPPED_MV
@@ -162,22 +162,24 @@ def _clipped(signal: np.ndarray, fs: float) -> tuple[np.ndarray, list[str]]:
     return is_clipped, [f"{_listed(is_clipped)} are cut off at {largest:.1f} mV or less"]
 
 
-def _spikes(signal: np.ndarray) -> list[str]:
+def _spikes(signal: np.ndarray, median_mv: np.ndarray) -> list[str]:
     """Return at most one warning of leads beyond the range of the model's input."""
     limit_mv = INT16_LIMIT / UV_PER_MV
-    largest_mv = np.abs(signal - np.median(signal, axis=1, keepdims=True)).max(axis=1)
+    largest_mv = np.abs(signal - median_mv[:, None]).max(axis=1)
     if largest_mv.max() <= limit_mv:
         return []
     where = _listed(largest_mv > limit_mv)
     return [f"spikes in {where} ({largest_mv.max():.3g} mV), removed beyond {limit_mv:.1f} mV"]
 
 
-def _mains(signal: np.ndarray, fs: float, is_available: np.ndarray) -> tuple[list[str], bool]:
+def _mains(
+    signal: np.ndarray, fs: float, is_available: np.ndarray, median_mv: np.ndarray
+) -> tuple[list[str], bool]:
     """Return at most one warning of hum of 50 or 60 Hz, and whether there is an ECG besides."""
     n = signal.shape[1]
     # Of unit power, so that the square of the amplitude is that of a sine.
     window = np.hanning(n) / np.sqrt(3 / 8)
-    centered = (signal - np.median(signal, axis=1, keepdims=True)) * window
+    centered = (signal - median_mv[:, None]) * window
     power = 2 * np.abs(np.fft.rfft(centered, axis=1)) ** 2 / n**2
     hz = np.fft.rfftfreq(n, 1 / fs)
     found = []
@@ -259,9 +261,12 @@ def _seconds(signal: np.ndarray) -> np.ndarray:
 
 def _longest_run(flags: np.ndarray) -> np.ndarray:
     """Return the length of the longest run of True in each row."""
-    padded = np.pad(flags, ((0, 0), (1, 1))).astype(np.int8)
-    lengths = []
-    for row in np.diff(padded, axis=1):
-        starts, stops = np.flatnonzero(row == 1), np.flatnonzero(row == -1)
-        lengths.append((stops - starts).max(initial=0))
-    return np.array(lengths)
+    n = flags.shape[1] + 2
+    padded = np.zeros((len(flags), n), np.int8)
+    padded[:, 1:-1] = flags
+    # Between the rows there is no run: all of them at the same time.
+    change = np.diff(padded.ravel())
+    starts, stops = np.flatnonzero(change == 1), np.flatnonzero(change == -1)
+    longest = np.zeros(len(flags), np.int64)
+    np.maximum.at(longest, starts // n, stops - starts)
+    return longest

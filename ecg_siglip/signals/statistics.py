@@ -34,11 +34,12 @@ def frequency_statistics(signals: np.ndarray, fs: float) -> np.ndarray:
     """
     x = _centred(signals)
     n_samples = x.shape[2]
-    power = np.abs(np.fft.rfft(x * np.hanning(n_samples).astype(np.float32), axis=2)) ** 2
+    windowed = x[:, MEASURED] * np.hanning(n_samples).astype(np.float32)
+    power = np.abs(np.fft.rfft(windowed, axis=2)) ** 2
     hz = np.fft.rfftfreq(n_samples, 1 / fs)
     bands = [(hz >= low) & (hz < high) for low, high in itertools.pairwise(BANDS_HZ)]
     columns = [
-        np.log(power[:, MEASURED][:, :, band].sum(axis=2) / max(1, band.sum()) + 1e-6).mean(axis=1)
+        np.log(power[:, :, band].sum(axis=2) / max(1, band.sum()) + 1e-6).mean(axis=1)
         for band in bands
     ]
     slope = np.abs(np.diff(x, axis=2)).sum(axis=1) * (fs / 100)
@@ -63,10 +64,10 @@ def lead_statistics(signals: np.ndarray) -> np.ndarray:
     deviation = x.std(axis=2, keepdims=True) + LEAST_MV
     unit = x / deviation
     measured = unit[:, MEASURED]
-    correlation = np.einsum("nis,njs->nij", measured, measured) / x.shape[2]
+    correlation = measured @ measured.transpose(0, 2, 1) / x.shape[2]
     first, second = np.triu_indices(len(MEASURED), 1)
     relations = np.arctanh(correlation[:, first, second].clip(-0.99, 0.99))
-    return np.concatenate([relations, (unit**3).mean(axis=2)], axis=1).astype(np.float32)
+    return np.concatenate([relations, (unit * unit * unit).mean(axis=2)], axis=1).astype(np.float32)
 
 
 def _centred(signals: np.ndarray) -> np.ndarray:

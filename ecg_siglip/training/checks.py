@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ecg_siglip import config
+from ecg_siglip.core.suggestions import did_you_mean, nearest
 from ecg_siglip.datasets.source_settings import check_sources
 from ecg_siglip.training.initialization import check_locks
 from ecg_siglip.training.targets import parse_terms
+from ecg_siglip.vocabulary.question_matching import match_question
 from ecg_siglip.vocabulary.vocabulary_file import load_vocabulary
 
 
@@ -38,7 +40,7 @@ def with_language(settings: config.TrainConfig) -> config.TrainConfig:
 
 
 def check_vocabulary(settings: config.TrainConfig) -> None:
-    """Check that the vocabulary has the task and the language that the settings name.
+    """Check that the vocabulary has the task, language and findings that the settings name.
 
     Raises
     ------
@@ -46,7 +48,16 @@ def check_vocabulary(settings: config.TrainConfig) -> None:
         If it does not, or cannot be read.
     """
     vocabulary = load_vocabulary(settings.vocabulary)
-    vocabulary.task(settings.data.task)
+    codes = list(vocabulary.task(settings.data.task))
+    for setting, named in (
+        ("data.held_out", settings.data.held_out),
+        ("objective.exclude", settings.objective.exclude),
+    ):
+        for code in [code for code in named if code not in codes]:
+            meant = [match.code for match in match_question(code, codes, vocabulary)]
+            near = list(dict.fromkeys([*meant, *nearest(code, codes, 0.5)]))[:3]
+            hint = did_you_mean(near, f"expected some of {', '.join(codes[:12])}, ...")
+            raise ValueError(f"{setting}: {code} is not a finding of this task; {hint}")
     if settings.text.language not in (None, "mixed"):
         try:
             vocabulary.check_language(settings.text.language)

@@ -17,7 +17,7 @@ import torch
 from ecg_siglip import __version__, config
 from ecg_siglip.core.distributed import pick_device
 from ecg_siglip.core.files import hold, write_file
-from ecg_siglip.core.run_folder import find_runs, from_yaml, to_yaml
+from ecg_siglip.core.run_folder import check_run_name, find_runs, from_yaml, to_yaml
 from ecg_siglip.datasets.duplicates import sketch_rows
 from ecg_siglip.datasets.held_out import hide_findings
 from ecg_siglip.datasets.loading import load_evaluation_data
@@ -134,6 +134,7 @@ def join_runs(settings: config.EnsembleConfig) -> None:
         If there are fewer than two runs, another run of the name exists, or the runs do not fit
         together.
     """
+    check_run_name(settings.run.name)
     root = Path(settings.run.root)
     names = find_runs(root, settings.runs)
     names = [name for name in names if name != settings.run.name]

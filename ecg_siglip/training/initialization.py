@@ -16,6 +16,7 @@ from ecg_siglip.datasets.duplicates import sketch_rows
 from ecg_siglip.models.artifact import Artifact, load_artifact
 from ecg_siglip.models.dual_encoder import EcgTextModel
 from ecg_siglip.models.ecg_encoders import BatchNorm, ecg_encoder
+from ecg_siglip.models.external_encoders import register_ecg_encoder
 from ecg_siglip.models.provenance import Provenance
 from ecg_siglip.models.text_encoders import LinearHead, TextEncoder, text_encoder
 from ecg_siglip.training.data import TrainingData
@@ -36,7 +37,8 @@ def check_locks(settings: config.TrainConfig) -> None:
             f"init={settings.init} with ecg.weights={ecg.weights}: both name the initial ECG "
             "encoder; expected one of the two"
         )
-    if ecg.locked and not (ecg.weights or settings.init) and text.name != "none":
+    is_external = "." in ecg.name  # it may come with trained weights
+    if ecg.locked and not (ecg.weights or settings.init or is_external) and text.name != "none":
         raise ValueError(
             "ecg.locked=true (freeze=ecg): the ECG encoder would keep its random weights; "
             "expected ecg.weights=<finished run> or init=<finished run>"
@@ -141,9 +143,44 @@ def initial_model(
 ) -> tuple[EcgTextModel, dict[str, Any]]:
     """Return the model that a run starts from, and the provenance of ``init``; {} if it is new."""
     if not settings.init:
-        return new_model(settings, data, terms), {}
+        if "." in settings.ecg.name:  # named on the user's own command line
+            register_ecg_encoder(settings.ecg.name)
+        model = new_model(settings, data, terms)
+        return model, external_provenance(model, settings)
     model, provenance = model_from(settings, data)
     return model, provenance.summary()
+
+
+def external_provenance(model: EcgTextModel, settings: config.TrainConfig) -> dict[str, Any]:
+    """Return the provenance of an encoder of another package that comes with trained weights.
+
+    Its attribute ``pretrained`` states ``run`` (its name), ``data`` and ``ptbxl_folds``: the folds
+    of PTB-XL that its weights may have seen. {} for an encoder without it.
+
+    Raises
+    ------
+    ValueError
+        If it has seen a fold of PTB-XL that this run is not trained on.
+    """
+    stated = getattr(model.ecg, "pretrained", None)
+    if "." not in settings.ecg.name or not stated:
+        return {}
+    name, folds = settings.ecg.name, [*stated.get("ptbxl_folds", ())]
+    unseen = {*folds} - {*settings.data.train_folds}
+    kinds = {settings.data.kind, *(source.kind for source in settings.data.sources)}
+    if unseen and "ptbxl" in kinds:
+        raise ValueError(
+            f"ecg.name={name}: its weights may have seen fold {min(unseen)} of PTB-XL, which this "
+            "run is not trained on: its scores would be too high; expected other weights, or other "
+            "data"
+        )
+    before = Provenance(
+        run=str(stated.get("run", name)),
+        data=str(stated.get("data", "")),
+        train_folds=folds,
+        simulated=False,
+    )
+    return before.summary()
 
 
 def new_model(settings: config.TrainConfig, data: TrainingData, terms: list[Term]) -> EcgTextModel:
@@ -155,6 +192,8 @@ def new_model(settings: config.TrainConfig, data: TrainingData, terms: list[Term
     )
     ecg_locked, text_locked = ecg_settings.pop("locked"), text_settings.pop("locked")
     ecg_settings.pop("weights")
+    if not ecg_settings["options"]:  # as models of earlier versions
+        ecg_settings.pop("options")
     text_settings.pop("language")
     reports = [(data.reports[row], int(data.patient_id[row])) for row in data.train_rows]
     texts: list[str] = []

@@ -60,7 +60,7 @@ def test_the_classifier_is_it(packaged, record, capsys):
 
 
 def test_the_classifier_without_one(unpackaged):
-    with pytest.raises(ValueError, match=r"no model named, .*: expected from_pretrained\("):
+    with pytest.raises(ValueError, match=r"no model named, .*: expected the folder of a model"):
         EcgClassifier.from_pretrained()
 
 

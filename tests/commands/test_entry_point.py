@@ -1,6 +1,7 @@
 """The console script: it lists the commands, runs the requested one and imports no other."""
 
 import os
+import signal
 import subprocess
 import sys
 import tomllib
@@ -103,8 +104,14 @@ def test_pyproject_names_the_entry_point():
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["app", "--help"], ["predict", "records=[examples/simulated_ecg.csv]"]],
-    ids=lambda words: words[0],
+    [
+        ["--help"],
+        ["--completion", "bash"],
+        ["app", "--help"],
+        ["train", "run.name=r", "--cfg", "job"],
+        ["predict", "examples/simulated_ecg.csv"],
+    ],
+    ids=lambda words: " ".join(words[:2]),
 )
 def test_a_closed_pipe_ends_a_command_without_a_message(arguments):
     read_end, write_end = os.pipe()
@@ -114,3 +121,32 @@ def test_a_closed_pipe_ends_a_command_without_a_message(arguments):
     os.close(write_end)
     assert done.returncode == 141
     assert not [line for line in done.stderr.splitlines() if "the default one" not in line]
+
+
+@pytest.mark.parametrize("module", ["ecg_siglip", "ecg_siglip.train"])
+def test_an_interrupt_while_libraries_are_imported_is_one_line(module, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(name, *_):\n"
+        "        if name == 'torch':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt)\n"
+    )
+    words = ["train"] if module == "ecg_siglip" else []
+    done = subprocess.run(
+        [sys.executable, "-m", module, *words, "run.name=r"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+    )
+    assert done.stderr == "train: interrupted\n"
+    assert done.returncode in (130, -signal.SIGINT)
+
+
+def test_help_of_a_command_may_be_requested_by_a_word(monkeypatch, capsys):
+    assert run_main(monkeypatch, "help") == 0
+    assert "Commands:" in capsys.readouterr().out
+    run_main(monkeypatch, "help", "compare")
+    assert "ecg_siglip.compare [RUN ...]" in capsys.readouterr().out

@@ -12,16 +12,18 @@ def run(monkeypatch, *arguments):
     export.main()
 
 
-def test_it_writes_one_file(trained, tmp_path, monkeypatch, capsys):
+def test_it_writes_the_file_its_metadata_and_an_ecg(trained, tmp_path, monkeypatch, capsys):
     pytest.importorskip("onnx", reason="needs the extra [export]")
     pytest.importorskip("onnxscript", reason="needs the extra [export]")
     out = tmp_path / "deep" / "model.onnx"
     run(monkeypatch, f"run.name={trained.name}", f"run.root={trained.parent}", f"out={out}")
     assert out.stat().st_size > 1000
-    assert [path.name for path in out.parent.iterdir()] == ["model.onnx"]
+    names = ["model.golden.csv", "model.json", "model.onnx"]
+    assert sorted(path.name for path in out.parent.iterdir()) == names
     first, second = capsys.readouterr().out.splitlines()[-2:]
     assert first.startswith(f"wrote {out} (")
-    assert second == "float32 mV at 100 Hz -> 71 probabilities"
+    assert first.endswith("10 s or more at fs Hz -> 71 probabilities")
+    assert second.startswith(f"wrote {out.with_suffix('.json')} (metadata) and ")
 
 
 @pytest.mark.parametrize(

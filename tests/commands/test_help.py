@@ -22,6 +22,8 @@ def test_help_starts_with_usage_and_summary(command, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [command, "--help"])
     module.main()
     usage, empty, summary, *_ = capsys.readouterr().out.splitlines()
-    assert usage == f"python -m ecg_siglip.{command} SETTING=VALUE ..."
+    files = {"predict": "[FILE ...] ", "check": "[FILE] ", "vocabulary": "[FILE] "}
+    words = files | dict.fromkeys(("compare", "ensemble"), "[RUN ...] ")
+    assert usage == f"python -m ecg_siglip.{command} {words.get(command, '')}SETTING=VALUE ..."
     assert empty == ""
     assert summary[0].isupper() and summary.endswith(".")

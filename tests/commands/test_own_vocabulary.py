@@ -81,7 +81,7 @@ def test_a_model_brings_its_vocabulary(run):
     assert artifact.prompts == artifact.names
     assert artifact.names[-1] == "当院の所見その三の九"
     content = metadata(artifact)
-    assert json.loads(content["names"]) == artifact.names
+    assert content["names"] == artifact.names
     card = (run / "model" / "README.md").read_text("utf-8")
     assert "98 findings (vocabulary `own.yaml`" in " ".join(card.split())
     assert "- `所見97`: 当院の所見その三の九" in card
@@ -110,7 +110,7 @@ def test_without_knowledge_of_leads_every_finding_is_assessed_and_that_is_stated
     assert all(finding.assessable for finding in findings)
     assert not predictor.artifact.vocabulary.states_leads
     path = hospital / ptbxl.read_metadata(hospital)["filename_lr"].iloc[0]
-    assert EcgClassifier(predictor).predict_proba(str(path)).shape == (1, N)
+    assert EcgClassifier.from_pretrained(predictor).predict_proba(str(path)).shape == (1, N)
 
 
 def test_it_is_evaluated_with_a_report(run, capsys):

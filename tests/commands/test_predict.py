@@ -148,7 +148,7 @@ def test_the_report_has_a_page_for_each_record_that_could_be_read(run_predict, p
     code, predictions, errors = run_predict(
         path, bad, report=str(out), n_attributions=1, operating_point="screening"
     )
-    assert (code, len(predictions)) == (1, 1)
+    assert (code, len(predictions)) == (3, 1)
     assert errors[-1] == f"predict: wrote {out}"
     page = out.read_text("utf-8")
     assert page.count("<h1>") == 1
@@ -164,7 +164,7 @@ def test_an_impossible_report_is_rejected_before_the_work(run_predict, path, tmp
         with pytest.raises(ValueError, match=error):
             run_predict(path, **changes)
     with pytest.raises(ValueError, match=r"report=out\.pdf: 201 records; expected 200 at most"):
-        run_predict(*[path] * 201, report="out.pdf")
+        run_predict(*(path.with_name(str(i)) for i in range(201)), report="out.pdf")
 
 
 def test_a_record_can_be_without_findings(trained, path):
@@ -191,16 +191,16 @@ def test_a_folder_is_expanded_to_records_of_any_format(run_predict, path, tmp_pa
     rewritten(path, tmp_path, "c")
     (tmp_path / "notes.txt").write_text("no record\n")
     code, predictions, errors = run_predict(tmp_path)
-    assert code == 1
+    assert code == 3
     assert len(predictions) == 2
     assert errors == [
         "predict: 3 records found; skipped: 1 text file (notes.txt)",
         "predict: record b: the file states no sampling rate: give read.fs=... in Hz",
     ]
-    assert run_predict.summary == "predict: 2 predicted, 1 unreadable, 1 skipped"
+    assert run_predict.summary == "predict: 2 predicted, 1 unreadable, 1 skipped: 1 text file"
     code, predictions, errors = run_predict(tmp_path, **{"read.fs": 100.0, "read.units": "mV"})
     assert (code, errors) == (0, errors[:1])
-    assert run_predict.summary == "predict: 3 predicted, 1 skipped"
+    assert run_predict.summary == "predict: 3 predicted, 1 skipped: 1 text file"
     names = [prediction["record"].removeprefix(f"{tmp_path}/") for prediction in predictions]
     assert names == ["a.npz", "b.csv", "c.hea"]
     for prediction in predictions:
@@ -209,23 +209,25 @@ def test_a_folder_is_expanded_to_records_of_any_format(run_predict, path, tmp_pa
         )
 
 
-def test_what_may_be_an_ecg_and_is_not_read_is_named_and_the_exit_code_is_1(
+def test_what_may_be_an_ecg_and_is_not_read_is_named_and_the_exit_code_is_3(
     run_predict, path, tmp_path
 ):
     rewritten(path, tmp_path, "a")
     (tmp_path / "README.md").write_text("All about it\n")
     code, predictions, errors = run_predict(tmp_path)
     assert (code, len(predictions), errors) == (0, 1, [])
-    assert run_predict.summary == "predict: 1 predicted, 1 skipped"
+    assert run_predict.summary == "predict: 1 predicted, 1 skipped: 1 other file"
     (tmp_path / "b.gdf").write_bytes(b"GDF 2.20")
     (tmp_path / "c.pdf").write_bytes(b"%PDF-1.7")
     code, predictions, errors = run_predict(tmp_path)
-    assert (code, len(predictions)) == (1, 1)
+    assert (code, len(predictions)) == (3, 1)
     assert errors == [
         "predict: 1 record found; not read: 1 GDF recording (b.gdf): export it as EDF or CSV; "
         "skipped: 1 PDF document (c.pdf); 1 other file"
     ]
-    assert run_predict.summary == "predict: 1 predicted, 1 not read, 2 skipped"
+    assert run_predict.summary == (
+        "predict: 1 predicted, 1 not read: 1 GDF recording, 2 skipped: 1 PDF document, 1 other file"
+    )
     run_predict(path)
     assert run_predict.summary == ""
 
@@ -238,16 +240,16 @@ def test_numbers_in_a_folder_are_counted_and_records_if_their_leads_are_given(
     np.savetxt(tmp_path / "b.csv", record.signal.T, "%.4f", ",")
     np.save(tmp_path / "c.npy", np.zeros((100, 71)))
     code, predictions, errors = run_predict(tmp_path)
-    assert (code, len(predictions)) == (1, 1)
+    assert (code, len(predictions)) == (3, 1)
     assert "1 table of numbers without names of leads (b.csv)" in errors[0]
     assert "1 array without names of leads (c.npy)" in errors[0]
-    assert run_predict.summary == "predict: 1 predicted, 2 not read"
+    assert run_predict.summary.startswith("predict: 1 predicted, 2 not read: 1 ")
     given = {"read.fs": 100.0, "read.units": "mV", "read.leads": list(record.leads)}
     code, predictions, errors = run_predict(tmp_path, **given)
-    assert (code, len(predictions)) == (1, 2)
+    assert (code, len(predictions)) == (3, 2)
     assert run_predict.summary == "predict: 2 predicted, 1 unreadable"
     code, _, (error,) = run_predict(tmp_path / "b.csv")
-    assert code == 1 and "the file does not name its 12 leads" in error
+    assert code == 3 and "the file does not name its 12 leads" in error
 
 
 def test_a_record_has_the_name_of_its_path_whatever_that_is(run_predict, path, tmp_path):
@@ -284,7 +286,7 @@ def test_a_record_longer_than_allowed_is_refused(run_predict, path, tmp_path):
     signal = np.tile(wfdb.rdrecord(str(path)).p_signal, (40, 1))
     long = rewritten(path, tmp_path, p_signal=signal)
     code, _, errors = run_predict(long, **{"windows.max_hours": 0.1})
-    assert code == 1
+    assert code == 3
     assert errors == [
         "predict: record bad: 0.111111 h of signal, expected at most 0.1 h; windows.max_hours of "
         "predict allows more"
@@ -324,9 +326,10 @@ def test_a_bad_record_is_named_on_one_line_and_the_others_are_predicted(
     change, part_of_error = bad_records()[kind]
     signal = wfdb.rdrecord(str(path)).p_signal
     bad = rewritten(path, tmp_path, **change(signal))
-    code, predictions, errors = run_predict(path, bad, path)
-    assert code == 1
-    assert [prediction["record"] for prediction in predictions] == [str(path)] * 2
+    good = rewritten(path, tmp_path, "good")
+    code, predictions, errors = run_predict(path, bad, good)
+    assert code == 3
+    assert [prediction["record"] for prediction in predictions] == [str(path), str(good)]
     assert len(errors) == 1
     assert errors[0].startswith("predict: record bad: ")
     assert part_of_error in errors[0]
@@ -354,7 +357,7 @@ def test_a_damaged_file_is_named_on_one_line(run_predict, path, tmp_path, kind):
     damaged = tmp_path / path.name
     damage(damaged, kind)
     code, predictions, errors = run_predict(damaged)
-    assert (code, predictions) == (1, [])
+    assert (code, predictions) == (3, [])
     assert len(errors) == 1
     assert path.name in errors[0]
 
@@ -395,13 +398,13 @@ def test_no_record_and_an_empty_folder_are_errors(run_predict, path, tmp_path):
     with pytest.raises(ValueError, match="no record named"):
         run_predict()
     code, predictions, errors = run_predict(tmp_path, path)
-    assert code == 1
+    assert code == 3
     assert len(predictions) == len(errors) == 1
     assert tmp_path.name in errors[0]
 
 
 @pytest.mark.slow
-def test_the_command_line_prints_json_and_exits_1_on_a_bad_record(trained, path):
+def test_the_command_line_prints_json_and_exits_3_on_a_bad_record(trained, path):
     result = subprocess.run(
         [
             sys.executable,
@@ -414,7 +417,7 @@ def test_the_command_line_prints_json_and_exits_1_on_a_bad_record(trained, path)
         capture_output=True,
         text=True,
     )
-    assert result.returncode == 1
+    assert result.returncode == 3
     assert json.loads(result.stdout)["record"] == str(path)
     origin, error, summary = result.stderr.splitlines()
     assert origin.endswith(SIMULATED)

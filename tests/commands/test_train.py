@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from ecg_siglip import config
 from ecg_siglip.core.run_folder import from_yaml
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.train import train
+from ecg_siglip.training.trainer import Trainer
 
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
@@ -94,6 +96,57 @@ def test_a_run_repeated_with_another_setting_is_refused_with_its_name(trained, c
     settings.optim.lr = 0.002
     train(settings)
     assert f"is complete; its model is in {trained / 'model'}" in capsys.readouterr().out
+
+
+def save_and_stop_after_an_epoch(trainer, run, save=Trainer.save):
+    save(trainer, run)
+    if trainer.epoch == 1:
+        raise KeyboardInterrupt
+
+
+def test_a_run_is_resumed_with_data_that_were_moved_but_not_with_others(
+    train_config, simulated, tmp_path, monkeypatch
+):
+    """Interrupted after its first epoch, data moved, resumed: the weights of an undisturbed run."""
+    one = {"optim.batch_size": 16, "augment.mixup": 0.4, "ecg.dropout": 0.3, "save_every_s": 0}
+    whole = train_config(**one, **{"run.name": "whole"})
+    train(whole)
+    first, moved = tmp_path / "first", tmp_path / "moved"
+    shutil.copytree(simulated, first)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "save", save_and_stop_after_an_epoch)
+        with pytest.raises(KeyboardInterrupt):
+            train(train_config(**one, **{"data.root": str(first)}))
+    first.rename(moved)
+    other = tmp_path / "other"
+    shutil.copytree(moved, other)
+    with (other / "ptbxl_database.csv").open("a") as file:
+        file.write("\n")
+    with pytest.raises(ValueError, match="begun on other data .*; take another run.name"):
+        train(train_config(**one, **{"data.root": str(other)}))
+    resumed = train_config(
+        **one, **{"data.root": str(moved), "data.cache_dir": str(tmp_path / "c"), "device": "cpu"}
+    )
+    train(resumed)
+    runs = Path(whole.run.root)
+    weights = [load_file(runs / name / "model" / "model.safetensors") for name in ("whole", "r")]
+    assert [k for k in weights[0] if not torch.equal(weights[0][k], weights[1][k])] == []
+    lines = (runs / "r" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
+    assert from_yaml(config.TrainConfig, runs / "r" / "config.yaml").data.root == str(moved)
+
+
+def test_a_complete_run_names_data_that_it_was_not_trained_on(trained, capsys):
+    settings = from_yaml(config.TrainConfig, trained / "config.yaml")
+    settings.data.root = "elsewhere"
+    train(settings)
+    assert "not compared with these data: data.root (was " in capsys.readouterr().out
+
+
+def test_a_name_that_no_folder_can_have_is_refused_before_anything_is_read(train_config):
+    settings = train_config(**{"run.name": "a/b", "data.root": "no_such_folder"})
+    with pytest.raises(ValueError, match="run.name=a/b: expected the name of a folder"):
+        train(settings)
 
 
 def test_settings_that_exclude_each_other_leave_no_run_folder(train_config):

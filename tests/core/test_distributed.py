@@ -106,7 +106,7 @@ def test_a_missing_gpu_is_a_clear_error(monkeypatch):
 
 @pytest.mark.slow
 def test_three_processes_evaluate_and_predict_like_one(trained, simulated, tmp_path):
-    tables, outputs = [], []
+    tables, outputs, stored = [], [], []
     damaged = tmp_path / "damaged.hea"
     damaged.write_text("no header")
     paths = [p.with_suffix("") for p in sorted((simulated / "records100/00000").glob("*.hea"))[:7]]
@@ -135,6 +135,11 @@ def test_three_processes_evaluate_and_predict_like_one(trained, simulated, tmp_p
         assert done.returncode != 0, "one record is damaged"
         assert "predict: record damaged" in done.stderr
         outputs.append(done.stdout)
+        job = [f"out={root / 'p.jsonl'}", "block_size=2", "n_workers=1", "device=cpu"]
+        done = run(n, "predict", *trained_run, records, *job)
+        assert "predict: 7 predicted, 1 unreadable" in done.stderr
+        stored.append((root / "p.jsonl").read_bytes())
+    assert stored[0] == stored[1]
     pd.testing.assert_frame_equal(*tables, check_exact=True)
     assert outputs[0] == outputs[1]
     assert len(outputs[0].splitlines()) == 7

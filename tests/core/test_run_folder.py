@@ -1,12 +1,14 @@
 """Run folders: runs are found by pattern, configurations are read back, resumed runs checked."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ecg_siglip import __version__, config
 from ecg_siglip.core.run_folder import (
+    check_run_name,
     check_same_settings,
     evaluated_folds,
     find_initial_model,
@@ -125,11 +127,66 @@ def test_a_run_is_resumed_with_the_same_settings_only(tmp_path):
     settings = from_yaml(config.TrainConfig, run / "config.yaml")
     settings.device, settings.n_threads = "cpu", 1  # free to differ
     settings.run.root = "moved"
-    check_same_settings(run, settings)
+    assert check_same_settings(run, settings) == []
+    settings.data.root, settings.data.cache_dir = "elsewhere", "cache"
+    assert check_same_settings(run, settings) == ["data.root (was x, now elsewhere)"]
     settings.optim.lr = 0.5
     with pytest.raises(ValueError, match=r"optim\.lr \(was 0\.002, now 0\.5\)"):
         check_same_settings(run, settings)
     check_same_settings(tmp_path / "new", settings)
+
+
+def test_data_sets_of_a_resumed_run_may_be_elsewhere_but_not_others(tmp_path):
+    sources = [config.SourceConfig(name=name, root=f"x/{name}") for name in "ab"]
+    settings = config.TrainConfig(run=config.RunConfig("r", str(tmp_path)))
+    settings.data.sources = sources
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "config.yaml").write_text(to_yaml(settings))
+    moved = [replace(each, root=f"y/{each.name}") for each in sources]
+    settings.data = replace(settings.data, sources=moved)
+    assert check_same_settings(tmp_path / "r", settings)[0].startswith("data.sources (was ")
+    settings.data = replace(settings.data, sources=[replace(moved[0], fs=500), moved[1]])
+    with pytest.raises(ValueError, match=r"another configuration: data\.sources"):
+        check_same_settings(tmp_path / "r", settings)
+
+
+@pytest.mark.parametrize(
+    "name", ["demo", "bank_s0", "lr=0.1", "a b", "ä心", "x" * 150, "v1.2", "_a"]
+)
+def test_a_run_can_have_a_name_that_any_file_system_takes(name):
+    check_run_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("", "a name"),
+        *((name, "without slashes") for name in ("a/b", "runs/demo", "../x", "/x", "a\\b")),
+        *((name, "letters, digits and") for name in ("a*", "s${seed}", "a,b", "x\n", "a:b", "“a”")),
+        *((name, "at the start and the end") for name in (".", "..", ".x", "-x", "x.", " x", "x ")),
+        *((name, "Windows reserves it") for name in ("nul", "CON", "com1.txt")),
+        ("default", "that of the default model"),
+        ("x" * 151, "at most 150 bytes, got 151"),
+        ("ä" * 80, "at most 150 bytes, got 160"),
+    ],
+)
+def test_a_name_that_cannot_be_that_of_a_run_is_refused(name, expected):
+    with pytest.raises(ValueError, match=r"run\.name=") as error:
+        check_run_name(name)
+    assert expected in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_is_named_with_its_folder_and_a_mistyped_one_with_those_that_exist(tmp_path):
+    for name in ("bank_s0", "clip_s0"):
+        (make_run(tmp_path, name) / "model").mkdir()
+    assert find_runs(tmp_path, [f"{tmp_path}/bank_s0/", f"{tmp_path}/c*"]) == ["bank_s0", "clip_s0"]
+    with pytest.raises(ValueError, match=r"bnk_s0 fits no run .*; did you mean bank_s0\?"):
+        find_runs(tmp_path, ["bnk_s0"])
+    with pytest.raises(ValueError, match=r"finished run; did you mean bank_s0\?"):
+        find_model(tmp_path, "Bank_s0", None, "predict")
+    with pytest.raises(ValueError, match=r"finished run; finished: bank_s0, clip_s0"):
+        find_model(tmp_path, "other", None, "predict")
 
 
 def test_scores_are_those_of_this_very_model(tmp_path, capsys):

@@ -124,7 +124,7 @@ def test_the_example_gets_a_prediction_and_a_picture(written, tmp_path, monkeypa
     assert json.loads(capsys.readouterr().out)["warnings"] is not None
     assert (tmp_path / "report.png").read_bytes()[:4] == b"\x89PNG"
     with pytest.raises(ValueError, match="a picture has one record and no attributions"):
-        predict(configured(config.PredictConfig, settings | {"records": [str(EXAMPLE)] * 2}))
+        predict(configured(config.PredictConfig, settings | {"n_attributions": 1}))
 
 
 def test_the_example_is_simulated_and_named_so():

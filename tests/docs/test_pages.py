@@ -16,6 +16,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from ecg_siglip import config
+from ecg_siglip.core.arguments import hydra_arguments
 from ecg_siglip.core.command_line import CONF_DIR
 from ecg_siglip.core.settings import check_settings
 
@@ -77,6 +78,7 @@ def test_every_command_composes(command, tmp_path):
     ConfigStore.instance().store(name=f"{module}_schema", node=schema)
     # A sweep has `key=a,b,c`; each of its runs has one of the values.
     overrides = [re.sub(r"^([\w.]+=\w+),.*", r"\1", word) for word in overrides]
+    overrides = hydra_arguments(module, schema, overrides)
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         check_settings(OmegaConf.to_object(compose(module, overrides)))
 
@@ -95,7 +97,7 @@ def test_the_pages_show_every_command_and_the_scan_finds_them():
 
 @pytest.mark.parametrize("page", PYTHON_PAGES, ids=name_of)
 def test_the_python_of_every_page_runs(
-    page, trained, simulated, hospital, tmp_path, monkeypatch, capsys
+    page, trained, simulated, hospital, tmp_path, monkeypatch, capsys, request
 ):
     for folder in ("data", "runs"):
         (tmp_path / folder).mkdir()
@@ -109,9 +111,8 @@ def test_the_python_of_every_page_runs(
     shutil.copy(hospital / "ecgs.csv", tmp_path / "data/hospital/with_folds.csv")
     text = page.read_text(encoding="utf-8")
     if "model.onnx" in text:
-        from ecg_siglip.models import load_artifact, to_onnx
-
-        (tmp_path / "runs/r1/model.onnx").write_bytes(to_onnx(load_artifact(trained / "model")))
+        for path in request.getfixturevalue("exported_file").parent.iterdir():
+            shutil.copy(path, tmp_path / "runs/r1")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     for code in blocks(text, "python"):

@@ -23,7 +23,8 @@ import generate_reference as reference  # noqa: E402
 
 # Written only by commands that take long or need other data.
 NOT_HERE = {
-    *("model.onnx", "evaluate/challenge/", "evaluate/table-<name>/", "evaluate/fold<n>-<source>/"),
+    *("model.onnx", "model.json", "model.golden.csv"),
+    *("evaluate/challenge/", "evaluate/table-<name>/", "evaluate/fold<n>-<source>/"),
     *("evaluate/fold<n>/sources.csv", "evaluate/fold<n>/findings_by_source.csv"),
 }
 TYPES = {

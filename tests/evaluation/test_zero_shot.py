@@ -27,7 +27,7 @@ def embedded(train_config):
     embedding = np.random.default_rng(0).normal(0, 0.3, (len(y_true), 8))
     embedding[:, 0] += y_true
 
-    def encode_texts(texts):
+    def encode_text(texts):
         vectors = np.zeros((len(texts), 8))
         axis = {ptbxl().prompts(["IMI"])[0]: 0}
         for i, text in enumerate(texts):
@@ -36,12 +36,12 @@ def embedded(train_config):
 
     rows = np.arange(len(y_true))
     folds = {"train": rows[::3], "tune": rows[1::3], "report": rows[2::3]}
-    return data, folds, lambda rows: embedding[rows], encode_texts
+    return data, folds, lambda rows: embedding[rows], encode_text
 
 
 def test_the_text_of_a_held_out_finding_detects_it(embedded):
-    data, folds, embed, encode_texts = embedded
-    (row,) = zero_shot_scores(data, ["IMI"], folds, embed, encode_texts)
+    data, folds, embed, encode_text = embedded
+    (row,) = zero_shot_scores(data, ["IMI"], folds, embed, encode_text)
     assert row["auroc"] > 0.9
     assert row["auroc"] > row["both"] > row["composed"]  # its concepts are on axes of noise
     assert row["n_positive"] == data.y_true[folds["report"], data.codes.index("IMI")].sum()
@@ -51,16 +51,16 @@ def test_the_text_of_a_held_out_finding_detects_it(embedded):
 
 
 def test_a_linear_probe_improves_with_its_examples(embedded):
-    data, folds, embed, encode_texts = embedded
-    (row,) = zero_shot_scores(data, ["IMI"], folds, embed, encode_texts)
+    data, folds, embed, encode_text = embedded
+    (row,) = zero_shot_scores(data, ["IMI"], folds, embed, encode_text)
     assert 0.5 < row["probe_1"] < row["probe_5"]
     assert np.isnan(row["probe_20"]), "there are not so many positives"
 
 
 def test_a_finding_without_positives_is_not_scored(embedded):
-    data, folds, embed, encode_texts = embedded
+    data, folds, embed, encode_text = embedded
     unlabelled = replace(data, y_true=np.zeros_like(data.y_true))
-    (row,) = zero_shot_scores(unlabelled, ["IMI"], folds, embed, encode_texts)
+    (row,) = zero_shot_scores(unlabelled, ["IMI"], folds, embed, encode_text)
     assert set(row) == {"code", "name", "n_positive"}
 
 

@@ -40,7 +40,7 @@ def test_an_array_needs_its_sampling_rate(trained, paths):
     expected = classifier.predict_proba(paths[0])
     assert np.array_equal(classifier.predict_proba(signal), expected)
     classifier.fs = None
-    with pytest.raises(ValueError, match=r"expected its sampling rate, as EcgClassifier"):
+    with pytest.raises(ValueError, match=r"expected its sampling rate, as fs=500"):
         classifier.predict_proba(signal)
     with pytest.raises(ValueError, match=r"expected \(n_records, 12, n_samples\), got \(1000,\)"):
         classifier.predict_proba(signal[0, 0])
@@ -63,7 +63,7 @@ def test_fitted_to_other_records_it_is_calibrated_to_them_and_keeps_their_order(
 def test_a_failed_fit_changes_nothing_and_no_fit_changes_another_classifier(
     classifier, paths, monkeypatch
 ):
-    other = EcgClassifier(classifier.predictor)
+    other = EcgClassifier.from_pretrained(classifier.predictor_)
     before = classifier.predict_proba(paths[:5])
     y_true = np.arange(40 * 71).reshape(40, 71) % 3 == 0
     with monkeypatch.context() as broken:
@@ -91,18 +91,18 @@ def test_a_fit_uses_the_known_labels_alone(classifier, paths):
     rng = np.random.default_rng(0)
     y_true = np.where(rng.random((40, 71)) < 0.3, np.nan, rng.random((40, 71)) < 0.4)
     y_true[:, 5] = np.nan
-    first, second = (EcgClassifier(classifier.predictor) for _ in range(2))
+    first, second = (EcgClassifier(classifier.predictor_) for _ in range(2))
     first.fit(paths, y_true)
     second.fit(paths, pd.DataFrame(y_true).astype("boolean"))
-    calibration = first.predictor.artifact.calibration
-    np.testing.assert_array_equal(second.predictor.artifact.calibration, calibration)
+    calibration = first.predictor_.artifact.calibration
+    np.testing.assert_array_equal(second.predictor_.artifact.calibration, calibration)
     assert calibration[5].tolist() == [1, 0]
     known = ~np.isnan(y_true[:, 0])
-    alone = EcgClassifier(classifier.predictor)
+    alone = EcgClassifier(classifier.predictor_)
     alone.fit(np.array(paths)[known].tolist(), np.nan_to_num(y_true[known]))
-    expected = alone.predictor.artifact
+    expected = alone.predictor_.artifact
     assert calibration[0] == pytest.approx(expected.calibration[0], abs=1e-5)
-    assert first.predictor.artifact.thresholds["f1"][0] == pytest.approx(
+    assert first.predictor_.artifact.thresholds["f1"][0] == pytest.approx(
         expected.thresholds["f1"][0], abs=1e-5
     )
     with pytest.raises(ValueError, match="y: expected only 0, 1 and NaN"):

@@ -13,8 +13,6 @@ from ecg_siglip import config
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.inference.pipeline import (
     apply_decision_rule,
-    is_long,
-    length_warnings,
     predict_records,
     threshold_rule,
 )
@@ -110,23 +108,6 @@ def test_the_operating_point_chooses_the_threshold_rule(point, rule):
         operating_point=point, threshold_rule="f1", sensitivity=0.95, precision=0.8
     )
     assert threshold_rule(settings) == rule
-
-
-def test_a_record_is_cut_into_windows_from_a_fifth_more_than_a_window():
-    assert not is_long(11.9, 10.0)
-    assert is_long(12.0, 10.0)
-
-
-@pytest.mark.parametrize(
-    ("duration_s", "warnings"),
-    [
-        (10.04, []),
-        (11.0, ["only the middle 10 s of 11 s were used"]),
-        (4.0, ["4 s of signal, padded to 10 s"]),
-    ],
-)
-def test_what_was_done_to_the_length_is_a_warning(duration_s, warnings):
-    assert length_warnings(duration_s, 10.0) == warnings
 
 
 def test_a_warning_is_given_for_noise_in_the_part_that_is_used(predictor, paths, tmp_path):

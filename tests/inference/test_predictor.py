@@ -1,5 +1,6 @@
 """The predictor: decisions from probabilities, embeddings of texts, and prepared records."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.inference.predictor import Predictor, forward
+from ecg_siglip.models.dual_encoder import Ensemble
 from ecg_siglip.readers.record import read_record
 from ecg_siglip.signals.leads import LEADS
 from ecg_siglip.train import train
@@ -40,10 +42,38 @@ def test_a_rule_that_the_model_does_not_have_is_an_error(predictor):
 
 def test_texts_are_encoded_in_their_order_whatever_the_batches(predictor):
     texts = ["sinus rhythm", "a much longer text about atrial fibrillation", "AV", "sinus rhythm"]
-    embedding_TD = predictor.encode_texts(texts, batch_size=2)
+    embedding_TD = predictor.encode_text(texts, batch_size=2)
     assert np.linalg.norm(embedding_TD, axis=1) == pytest.approx(np.ones(4), abs=1e-5)
     for text, embedding_D in zip(texts, embedding_TD, strict=True):
-        assert predictor.encode_texts([text])[0] == pytest.approx(embedding_D, abs=1e-5)
+        assert predictor.encode_text([text])[0] == pytest.approx(embedding_D, abs=1e-5)
+
+
+def test_similarities_are_the_cosines_that_the_logits_are_made_of(predictor, record):
+    ecg = predictor.encode_ecg([record, record])
+    text = predictor.encode_text(predictor.artifact.prompts[:3])
+    similarity = predictor.similarity(ecg, text)
+    assert similarity.shape == (2, 3) and np.abs(similarity).max() <= 1
+    model = predictor.artifact.model
+    logits = float(model.log_scale.exp()) * similarity + float(model.logit_bias)
+    y_prob, _ = predictor.forward(predictor.prepare(record)[None])
+    assert 1 / (1 + np.exp(-logits[0])) == pytest.approx(y_prob[0, :3], abs=1e-5)
+    assert predictor.similarity(ecg, ecg[0]) == pytest.approx(np.ones((2, 1)), abs=1e-5)
+    one_text = predictor.encode_text(predictor.artifact.prompts[0])
+    assert predictor.similarity(one_text, ecg)[0] == pytest.approx(similarity[:, 0], abs=1e-5)
+    with pytest.raises(ValueError, match=r"expected shapes .* got \(2, 16\) and \(2, 3\)"):
+        predictor.similarity(ecg, similarity)
+    with pytest.raises(ValueError, match="no text: expected at least one"):
+        predictor.encode_text([])
+
+
+def test_embeddings_of_an_ensemble_have_unit_norm_and_mean_cosines(predictor, record):
+    members = [predictor.artifact.model, copy.deepcopy(predictor.artifact.model)]
+    both = Predictor(replace(predictor.artifact, model=Ensemble(members)))
+    texts = predictor.artifact.prompts[:3]
+    ecg, text = both.encode_ecg(record), both.encode_text(texts)
+    assert np.linalg.norm(ecg) == pytest.approx(1) and ecg.shape == (1, both.n_dims)
+    expected = predictor.similarity(predictor.encode_ecg(record), predictor.encode_text(texts))
+    assert both.similarity(ecg, text) == pytest.approx(expected, abs=1e-5)
 
 
 def test_probabilities_do_not_depend_on_the_batch_size(predictor, record):

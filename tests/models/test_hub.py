@@ -242,7 +242,7 @@ def test_a_model_is_downloaded_as_it_was_uploaded(server, push, evaluated):
     assert downloaded.artifact.provenance == local.artifact.provenance
     classifier = EcgClassifier.from_pretrained("me/ecg", fs=100, device="cpu")
     ecgs = (signals / 1000).astype(np.float32)
-    expected = EcgClassifier(local, fs=100).predict_proba(ecgs)
+    expected = EcgClassifier.from_pretrained(local, fs=100).predict_proba(ecgs)
     assert np.array_equal(classifier.predict_proba(ecgs), expected)
     EcgTextModel.from_pretrained("me/ecg")
 

@@ -95,3 +95,20 @@ def test_the_language_is_that_of_the_vocabulary_unless_it_is_set(train_config, t
     chosen = train_config(**{"text.language": "mixed", "vocabulary": str(file)})
     assert with_language(chosen).text.language == "mixed"
     check_train_settings(train_config(vocabulary=str(file)))
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        ("AF", "did you mean AFIB, "),
+        ("afib", "did you mean AFIB?"),
+        ("Vorhofflimmern", "did you mean AFIB?"),
+        ("LBBB", "did you mean CLBBB, "),
+        ("xyz", "expected some of NDT, "),
+    ],
+)
+@pytest.mark.parametrize("setting", ["data.held_out", "objective.exclude"])
+def test_an_unknown_code_is_named_with_what_it_may_mean(train_config, setting, code, hint):
+    with pytest.raises(ValueError, match=f"{setting}: {code} is not a finding") as error:
+        check_train_settings(train_config(**{setting: ["AFIB", code]}))
+    assert hint in str(error.value)

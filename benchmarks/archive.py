@@ -1,0 +1,126 @@
+"""Measure prediction of an archive: records per second from files to rows, and the memory.
+
+    python benchmarks/archive.py RUN DATA [N] [REVISION]
+
+RUN: the run whose model predicts. DATA: a simulated data set. N: records, 2,000 unless given. Each
+number of records per second is without the start of the command: that of a short job is subtracted.
+The same records are predicted by the code of an earlier revision, if git has it: version 0.3.0
+before there were jobs (one process, JSON lines on stdout).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import measure
+
+from ecg_siglip.readers.record import read_record
+from ecg_siglip.signals.preprocessing import resample
+from ecg_siglip.simulation.device_files import muse_xml
+
+ROOT = Path(__file__).resolve().parents[1]
+BEFORE = "b0e5db2"
+N_SHORT = 64
+
+
+def make_archives(data: Path, n: int, folder: Path) -> dict[str, Path]:
+    """Return folders with n records each, by format: links to WFDB, and MUSE XML at 500 Hz."""
+    headers = sorted(data.glob("records100/*/*.hea"))
+    for i in range(n):
+        header = headers[i % len(headers)]
+        place = folder / "WFDB, 100 Hz" / f"{i // len(headers):04d}"
+        place.mkdir(parents=True, exist_ok=True)
+        for suffix in (".hea", ".dat"):
+            (place / header.name).with_suffix(suffix).symlink_to(
+                header.with_suffix(suffix).resolve()
+            )
+        muse = folder / "MUSE XML, 500 Hz" / f"{i:06d}.xml"
+        muse.parent.mkdir(exist_ok=True)
+        if i < len(headers):
+            signal = resample(read_record(header).signal, 100, 500)
+            muse.write_bytes(muse_xml(signal, i, str(i), 60.0, bool(i % 2)))
+        else:
+            muse.symlink_to(muse.with_name(f"{i % len(headers):06d}.xml"))
+    return {path.name: path for path in sorted(folder.iterdir())}
+
+
+def short_part(archive: Path, folder: Path) -> Path:
+    """Return a folder with the first ``N_SHORT`` records of an archive."""
+    part = folder / f"short of {archive.name}"
+    part.mkdir()
+    names = sorted({path.stem for path in archive.rglob("*.*")})[:N_SHORT]
+    for path in archive.rglob("*.*"):
+        if path.stem in names and not (part / path.name).exists():
+            (part / path.name).symlink_to(path.resolve())
+    return part
+
+
+def run(command: list[str], source: Path) -> tuple[float, float, float]:
+    """Return time and processor time of a command with its processes, s, and its memory, MiB."""
+    environment = os.environ | {"PYTHONPATH": str(source)}
+    cpu_before, start = os.times(), time.perf_counter()
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, cwd=source
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds, cpu = time.perf_counter() - start, os.times()
+    if os.waitstatus_to_exitcode(status):
+        raise SystemExit(f"{' '.join(command)}: ended with {os.waitstatus_to_exitcode(status)}")
+    used = cpu.children_user + cpu.children_system
+    used -= cpu_before.children_user + cpu_before.children_system
+    return seconds, used, usage.ru_maxrss / 1024
+
+
+def measured(archive: Path, n: int, model: Path, source: Path, is_job: bool) -> dict[str, float]:
+    """Return records per second, processor time per record and memory of one way to predict."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        short = short_part(archive, folder)
+        results = []
+        for i, records in enumerate((short, archive)):
+            command = [sys.executable, "-m", "ecg_siglip.predict", f"records=['{records}']"]
+            command += [f"model={model}", "measurements=false"]
+            command += [f"out={folder / f'{i}.parquet'}"] if is_job else []
+            results.append(run(command, source))
+    (short_s, short_cpu_s, _), (long_s, long_cpu_s, mib) = results
+    n_more = n - N_SHORT
+    return {
+        "records_per_s": n_more / (long_s - short_s),
+        "cpu_ms_per_record": 1000 * (long_cpu_s - short_cpu_s) / n_more,
+        "mib": mib,
+    }
+
+
+def main() -> None:
+    model, data = (Path(sys.argv[1]) / "model").resolve(), Path(sys.argv[2])
+    n = int(sys.argv[3]) if len(sys.argv) > 3 else 2000
+    revision = sys.argv[4] if len(sys.argv) > 4 else BEFORE
+    rows: list[dict[str, object]] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder, before = Path(name) / "records", Path(name) / "before"
+        folder.mkdir()
+        before.mkdir()
+        archives = make_archives(data, n, folder)
+        packed = subprocess.run(
+            ["git", "archive", revision, "ecg_siglip", "conf"], cwd=ROOT, capture_output=True
+        )
+        if packed.returncode == 0:
+            subprocess.run(["tar", "x", "-C", str(before)], input=packed.stdout, check=True)
+        for kind, archive in archives.items():
+            row: dict[str, object] = {"format": kind, "n_records": n}
+            row["job"] = now = measured(archive, n, model, ROOT, is_job=True)
+            if packed.returncode == 0:
+                row["before"] = then = measured(archive, n, model, before, is_job=False)
+                row["ratio"] = now["records_per_s"] / then["records_per_s"]
+            print(row)
+            rows.append(row)
+    measure.save("archive", rows)
+
+
+if __name__ == "__main__":
+    main()

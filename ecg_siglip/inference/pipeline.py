@@ -12,6 +12,7 @@ import numpy as np
 
 from ecg_siglip import config
 from ecg_siglip.core.files import one_line
+from ecg_siglip.core.work_limit import checkpoint
 from ecg_siglip.inference.decision import Decision
 from ecg_siglip.inference.prediction import Finding, Prediction, SimilarRecord
 from ecg_siglip.inference.predictor import Predictor
@@ -71,6 +72,7 @@ def predict_records(
 
     def records() -> Iterator[PreparedRecord | LongRecord]:
         for path in paths:
+            checkpoint()
             try:
                 yield preparation.read(path, settings.waveform, settings.read, max_hours, measured)
             except (ValueError, OSError) as error:

@@ -1,7 +1,7 @@
-"""Predictions for uploaded ECGs: one model, used by one thread for all clients.
+"""Predictions for uploaded ECGs: one model, used for all clients in turn.
 
-Requests of the JSON API and of the web page are processed one after the other by one thread: the
-model is never used twice at the same time, and the thread that accepts requests stays responsive.
+The model is never used twice at the same time, and the thread that accepts requests stays
+responsive.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import TypeVar
 from ecg_siglip import config
 from ecg_siglip.core.settings import check_settings
 from ecg_siglip.core.translation import ENGLISH, translator
+from ecg_siglip.core.work_limit import WorkLimit
 from ecg_siglip.inference.pipeline import apply_decision_rule, predict_records
 from ecg_siglip.inference.prediction import Prediction, QuestionResult
 from ecg_siglip.inference.predictor import Predictor
@@ -29,8 +30,10 @@ from ecg_siglip.reporting.html import inline_figure
 from ecg_siglip.reporting.median_beat_plot import median_beat_figure
 from ecg_siglip.reporting.record_report import RecordReport, make_record_report, report_figure
 from ecg_siglip.reporting.report_files import write_record_reports
+from ecg_siglip.serving.clients import current_client
 from ecg_siglip.serving.similar_records import RecordFolder, read_beginning
 from ecg_siglip.serving.uploads import PREFIX, UploadResult, hide_path, record_name, records_among
+from ecg_siglip.serving.work_queue import WorkQueue
 from ecg_siglip.vocabulary.question_matching import check_question
 
 T = TypeVar("T")
@@ -38,6 +41,7 @@ T = TypeVar("T")
 LAYOUTS = {"wide": "standard", "narrow": "rows"}
 Pictures = dict[str, dict[str, str]]
 MIN_STEP_S = 2.0  # from window to window
+MAX_BATCH = 16  # windows at one time: other requests wait so long
 
 
 class QueueFull(Exception):
@@ -45,7 +49,7 @@ class QueueFull(Exception):
 
 
 class PredictionService:
-    """Predictions for uploaded ECGs, made one after the other.
+    """Predictions for uploaded ECGs, with one model.
 
     Parameters
     ----------
@@ -61,7 +65,7 @@ class PredictionService:
     def __init__(self, predictor: Predictor, settings: config.AppConfig):
         self.predictor, self.settings = predictor, settings
         self.model = predictor.artifact.title
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="prediction")
+        self._queue = WorkQueue(self.too_late)
         self._lock, self._n_waiting = threading.Lock(), 0
 
     @property
@@ -70,12 +74,18 @@ class PredictionService:
         return self._n_waiting
 
     def submit(self, task: Callable[[], T]) -> Future[T]:
-        """Queue a task for the thread that uses the model.
+        """Queue a task that uses the model.
 
         Raises
         ------
         QueueFull
-            If ``settings.max_waiting`` others are waiting.
+            If ``settings.max_waiting`` others are waiting. The future raises it if the result is
+            not ready ``settings.timeout_s`` after this call.
+
+        Notes
+        -----
+        The task is cancelled, or stopped at its next ``checkpoint``, at that time or when the
+        ``current_client`` leaves. Clients get their turn as in ``work_queue``.
         """
         with self._lock:
             if self._n_waiting >= self.settings.max_waiting:
@@ -83,17 +93,27 @@ class PredictionService:
                     f"{self._n_waiting} other requests are waiting; please try again in a moment"
                 )
             self._n_waiting += 1
-        future = self._worker.submit(task)
+        limit, client = WorkLimit(self.settings.timeout_s), current_client.get()
+        future = self._queue.submit(task, limit, client.address if client else "")
         future.add_done_callback(self._done)
+        if client is not None:
+            client.on_leave(limit.stop)
+            client.on_leave(future.cancel)
         return future
+
+    def too_late(self) -> QueueFull:
+        """Return the error of a result that is not ready in time."""
+        return QueueFull(
+            f"no result within {self.settings.timeout_s:g} s; {self.n_waiting} requests are waiting"
+        )
 
     def _done(self, _: Future[T]) -> None:
         with self._lock:
             self._n_waiting -= 1
 
     def close(self) -> None:
-        """Finish the task in progress and accept no more."""
-        self._worker.shutdown(cancel_futures=True)
+        """Finish the tasks in progress and cancel the others."""
+        self._queue.close()
 
     def settings_for(self, values: dict[str, object]) -> config.PredictConfig:
         """Return the settings of ``predict`` for a request.
@@ -118,6 +138,7 @@ class PredictionService:
             precision=defaults.precision,
             n_similar=defaults.n_similar,
             show_ids=defaults.show_ids,
+            batch_size=MAX_BATCH,
         )
         for name, value in values.items():
             if value is None or value == "" or value == []:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import functools
-import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,12 +21,14 @@ from ecg_siglip.readers.file_format import is_picture
 from ecg_siglip.reporting.html import load_template
 from ecg_siglip.reporting.record_report import RecordReport, value_text
 from ecg_siglip.reporting.record_texts import model_text, operating_point, with_code
+from ecg_siglip.serving.clients import current_client
 from ecg_siglip.serving.file_settings import (
     decision_settings,
     request_settings,
     with_field_names,
 )
 from ecg_siglip.serving.prediction_service import PredictionService, QueueFull
+from ecg_siglip.serving.upload_folder import remove_uploads
 from ecg_siglip.serving.uploads import PREFIX, UploadResult, save_uploads, to_csv
 from ecg_siglip.signals.measurements import UNITS
 from ecg_siglip.vocabulary.question_matching import N_SHOWN, Match
@@ -174,9 +174,10 @@ class WebHandlers:
             if upload.errors:
                 raise ValueError(upload.errors[0][1])
         except EXPECTED_ERRORS as error:
-            problem = self._problem(error, paths)
-            if all(is_picture(Path(path)) for path in paths):  # no setting makes them readable
-                remove_uploads(paths)
+            problem, client = self._problem(error, paths), current_client.get()
+            is_picture_only = all(is_picture(Path(path)) for path in paths)
+            if is_picture_only or (client is not None and client.has_left):
+                remove_uploads(paths)  # no setting makes them readable, or nobody will try one
                 return replace(problem, is_final=True)
             return problem
         try:
@@ -355,11 +356,9 @@ def run_in_turn(service: PredictionService, task: Callable[[], Any]) -> Any:
     future = service.submit(task)
     try:
         return future.result(service.settings.timeout_s)
-    except TimeoutError as error:
+    except (TimeoutError, CancelledError) as error:  # cancelled: the client left
         future.cancel()
-        raise QueueFull(
-            f"no result within {service.settings.timeout_s:g} s; please try again"
-        ) from error
+        raise service.too_late() from error
 
 
 def read_upload(
@@ -383,20 +382,6 @@ def read_upload(
             with open(path, "rb") as file:
                 save_uploads([(Path(path).name, file)], Path(folder))
         return run_in_turn(service, lambda: service.predict_folder(Path(folder), settings))
-
-
-def remove_uploads(paths: Sequence[str]) -> None:
-    """Delete the files of an upload that Gradio has stored, each in a folder of its own."""
-    for path in paths:
-        shutil.rmtree(Path(path).parent, ignore_errors=True)
-
-
-def sweep(uploads: Path, age_s: float) -> None:
-    """Delete everything in the folder of uploads that is older, interrupted uploads included."""
-    for path in uploads.iterdir():
-        with contextlib.suppress(OSError):  # deleted in the meantime
-            if time.time() - path.stat().st_mtime > age_s:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def download_source(name: str, kind: str, content: bytes) -> str:

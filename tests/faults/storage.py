@@ -30,6 +30,13 @@ TINY = [
     *("text.n_heads=2", "text.vocab_size=300", "embed_dim=16", "optim.n_epochs=2"),
     *("optim.batch_size=32", "augment.mixup=0", "data.n_workers=1", "device=cpu"),
 ]
+RECORDS = ["records=[data/records100/00000/00001_lr]", "measurements=false"]
+# What commands import on use.
+IMPORTS = {
+    "evaluate": ["ecg_siglip.evaluation.fold"],
+    "export": ["ecg_siglip.models.onnx_export", "torch.onnx", "onnxruntime", "onnxscript"],
+    "predict": ["ecg_siglip.reporting.record_report"],
+}
 # Date and time of a report; the only content that differs between two runs of a command.
 TIMES = re.compile(rb"20\d\d-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?")
 IGNORED = ("tensorboard", "tmp", "__pycache__", ".lock")  # .lock: for versions that keep it
@@ -84,6 +91,16 @@ def cases(url: str) -> list[Case]:
             ["n_resamples=3"],
         ),
         Case("export", ["export", "run.name=a"], ("train",)),
+        Case(
+            "adapt",
+            ["adapt", "run.name=c", "init=runs/a/model", "data.root=data", *TINY],
+            ("train",),
+        ),
+        Case(
+            "predict",
+            ["predict", "run.name=a", *RECORDS, "device=cpu", "report=out/report.html"],
+            ("train",),
+        ),
         Case("check", ["check", "data=ptbxl", "data.root=data", "out=check"], ("simulate",)),
         Case("ptbxl", ["ptbxl", "data.root=copy", f"url={url}", "n_downloads=1"]),
     ]
@@ -362,9 +379,8 @@ def bench(commands: Sequence[str]) -> Iterator[Bench]:
     Each command and what it imports on use is imported before processes are forked.
     """
     for name in commands:
-        importlib.import_module(f"ecg_siglip.{name}")
-    if "evaluate" in commands:
-        importlib.import_module("ecg_siglip.evaluation.fold")
+        for module in (f"ecg_siglip.{name}", *IMPORTS.get(name, ())):
+            importlib.import_module(module)
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from helpers import write_ptbxl
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import functools
 import io
 import itertools
 import json
@@ -180,6 +181,7 @@ async def malformed(target: Target, number: int) -> None:
         target.counts["sent"] += 1
 
 
+@functools.cache
 def slow_file() -> bytes:
     """Return a small file with a long record: hours of the same beats at a low rate."""
     head, *lines = ECG.read_text().splitlines()
@@ -203,8 +205,8 @@ async def slow_uploads(target: Target, number: int) -> None:
 @repeated
 async def unused_uploads(target: Target, number: int) -> None:
     """Upload files to the page and never use them."""
+    content = np.random.default_rng().bytes(1_000_000)  # the same content is stored only once
     async with target.connected(number) as (reader, writer):
-        content = np.random.default_rng(number).bytes(1_000_000)
         await target.exchange(
             reader, writer, target.post("/gradio_api/upload", f"ecg{number}.csv", content)
         )

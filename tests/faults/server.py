@@ -67,7 +67,7 @@ KINDS = {
     "200 slow bodies, many addresses": Kind(clients.slow_body, 200, True),
     "50 clients that do not read": Kind(clients.no_reading, 50),
     "200 parallel uploads": Kind(clients.uploads, 200),
-    "200 parallel uploads, many addresses": Kind(clients.uploads, 200, True),
+    "200 parallel uploads, many addresses": Kind(clients.uploads, 200, True, is_work=True),
     "50 clients that leave": Kind(clients.leaving, 50),
     "malformed requests": Kind(clients.malformed, 20),
     "slow file": Kind(clients.slow_uploads, 1, is_work=True),
@@ -257,7 +257,7 @@ def running(*settings: str) -> Iterator[Server]:
 def abused(server: Server, name: str, seconds: float = ABUSE_S) -> AbuseRow:
     """Measure a healthy client without and with an abuse."""
     kind = KINDS[name]
-    usual = measure(server.port, USUAL_S)
+    usual = measure(server.port, min(USUAL_S, seconds))
     memory_mb, n_lines = server.memory_mb(), server.n_lines()
     context = get_context("fork")
     ours, theirs = context.Pipe()

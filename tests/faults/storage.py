@@ -39,6 +39,7 @@ IMPORTS = {
 }
 # Date and time of a report; the only content that differs between two runs of a command.
 TIMES = re.compile(rb"20\d\d-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?")
+VERIFIED = re.compile(rb"^(.*\t[0-9a-f]{64} \d+)", re.M)  # name, hash and size, without times
 IGNORED = ("tensorboard", "tmp", "__pycache__", ".lock")  # .lock: for versions that keep it
 GROWING = ("log.jsonl", "state.pt", ".verified")
 MOVES = ("rename", "unlink", "rmdir")
@@ -117,7 +118,7 @@ def contents(folder: Path) -> dict[str, str]:
         content = TIMES.sub(b"", path.read_bytes())
         # The key of a cache and .verified depend on the times of the files.
         if name.name == ".verified":
-            content = b"".join(sorted(line.rpartition(b" ")[0] for line in content.splitlines()))
+            content = b"".join(sorted(VERIFIED.findall(content)))
         if "cache" in name.parts:
             key = str(name.parent)
             name = Path(f"cache{caches.setdefault(key, len(caches))}") / name.name

@@ -5,20 +5,18 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
-import tempfile
 import threading
-from pathlib import Path
 from typing import Any
 
 from ecg_siglip import config
 from ecg_siglip.core.command_line import run_command
 from ecg_siglip.core.run_folder import find_model
 from ecg_siglip.inference.predictor import Predictor
+from ecg_siglip.serving.monitoring import Metrics, logging_to_stderr
 from ecg_siglip.serving.prediction_service import PredictionService
 from ecg_siglip.serving.request_guard import LOOPBACK
-from ecg_siglip.serving.uploads import PREFIX
-from ecg_siglip.serving.web_handlers import sweep
-from ecg_siglip.serving.web_page import KEPT_S, SWEEP_S, build, open_socket
+from ecg_siglip.serving.upload_folder import KEPT_S, SWEEP_S, UploadFolder, server_folder
+from ecg_siglip.serving.web_page import build, open_socket
 
 
 def app(settings: config.AppConfig) -> None:
@@ -28,47 +26,88 @@ def app(settings: config.AppConfig) -> None:
         import torch
 
         torch.set_num_threads(settings.n_threads)
-    with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
+    _check_tls(settings)
+    with server_folder() as folder:
         predictor = Predictor.load(model, settings.device, settings.language, settings.source)
         service = PredictionService(predictor, settings)
-        application = build(service, Path(folder))
+        uploads = UploadFolder(folder, int(settings.max_stored_mb * 1e6))
+        metrics = Metrics()
+        application = build(service, uploads, metrics)
         listening = open_socket(settings.host, settings.port)
         if settings.host not in LOOPBACK:
-            print(
-                f"app: warning: listening on {settings.host}: anyone who can reach this machine "
-                "can send ECGs; there is no password and no encryption",
-                file=sys.stderr,
-            )
+            _warn_of_what_is_missing(settings)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        print(f"http://{host}:{listening.getsockname()[1]}  (ctrl-c ends it)", flush=True)
+        scheme = "http" if settings.tls_cert is None else "https"
+        print(f"{scheme}://{host}:{listening.getsockname()[1]}  (ctrl-c ends it)", flush=True)
         try:
-            serve(application, listening, Path(folder))
+            with logging_to_stderr(metrics, settings.log_format):
+                serve(application, listening, uploads, metrics, settings)
         finally:
             service.close()
 
 
-def serve(application: Any, listening: Any, uploads: Path) -> None:
+def _check_tls(settings: config.AppConfig) -> None:
+    """Check that certificate and key can be used, before the model is loaded.
+
+    Raises
+    ------
+    ValueError
+        If one is missing or they do not belong together.
+    """
+    import ssl
+
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise ValueError("expected both tls_cert= and tls_key=, got one of them")
+    if settings.tls_cert is None:
+        return
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, password="")
+    except OSError as error:  # also of the content: ssl.SSLError
+        files = f"tls_cert={settings.tls_cert} tls_key={settings.tls_key}"
+        raise ValueError(f"{files}: {error.strerror or error}") from error
+
+
+def _warn_of_what_is_missing(settings: config.AppConfig) -> None:
+    """Print a warning if other machines can reach the server without token or encryption."""
+    missing = ["no token (token_file=)"] if settings.token_file is None else []
+    missing += ["no encryption (tls_cert=, tls_key=)"] if settings.tls_cert is None else []
+    if missing:
+        print(
+            f"app: warning: listening on {settings.host}: anyone who can reach this machine can "
+            f"send ECGs or read what is sent; there is {' and '.join(missing)}",
+            file=sys.stderr,
+        )
+
+
+def serve(
+    application: Any,
+    listening: Any,
+    uploads: UploadFolder,
+    metrics: Metrics,
+    settings: config.AppConfig,
+) -> None:
     """Run the server until a signal ends it, and remove forgotten uploads meanwhile.
 
     Parameters
     ----------
     application : ASGI application
     listening : socket.socket
-    uploads : Path
-        Folder of the uploads.
+    uploads : UploadFolder
+    metrics : Metrics
+    settings : AppConfig
     """
-    import uvicorn
+    from ecg_siglip.serving.connections import LimitedServer
 
-    server = uvicorn.Server(
-        uvicorn.Config(
-            application, log_level="warning", server_header=False, timeout_graceful_shutdown=2
-        )
+    server = LimitedServer(
+        application, settings.max_connections, settings.tls_cert, settings.tls_key
     )
+    metrics.watch("connections", "Open connections.", lambda: server.n_connections)
     ended = threading.Event()
 
     def sweep_regularly() -> None:
         while not ended.wait(SWEEP_S):
-            sweep(uploads, KEPT_S)
+            uploads.sweep(KEPT_S)
 
     threading.Thread(target=sweep_regularly, daemon=True).start()
     # Uvicorn raises the signal again after its shutdown; the uploads have to be removed anyway.

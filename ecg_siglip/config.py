@@ -671,7 +671,46 @@ class AppConfig(DecisionRule, ModelSettings):
     max_waiting: int = setting(
         64, "Largest number of waiting requests; more get HTTP 503.", 1, 4096
     )
-    timeout_s: float = setting(60.0, "Longest time that a request may wait, s.", 0.1, 3600.0)
+    timeout_s: float = setting(
+        60.0,
+        "Longest time from a request to its result, s; after it, the work is stopped.",
+        0.1,
+        3600.0,
+    )
+    max_connections: int = setting(
+        500,
+        "Largest number of open connections; beyond it, the one that has been silent longest is "
+        "closed for a new one.",
+        16,
+        65536,
+    )
+    max_sessions: int = setting(100, "Largest number of open pages.", 1, 10000)
+    max_stored_mb: float = setting(
+        1000.0,
+        "Largest size of all uploads that are arriving or stored, MB; the oldest that nobody uses "
+        "are deleted first.",
+        1.0,
+        1e6,
+    )
+    requests_per_minute: int | None = setting(
+        None,
+        "Largest number of POST requests of a client per minute; more get HTTP 429. null: 600 for "
+        "other machines, any number for this one; 0: any number.",
+        0,
+        1000000,
+    )
+    token_file: str | None = setting(
+        None,
+        "File with the token that clients need, readable by its owner only; one per line if "
+        "several are accepted.",
+    )
+    tls_cert: str | None = setting(None, "File of the certificate, with its chain, for HTTPS.")
+    tls_key: str | None = setting(None, "File of the key of tls_cert.")
+    log_format: str = setting(
+        "text",
+        "Log on stderr. text: warnings and errors; json: these and each request, as JSON lines.",
+        choices=("text", "json"),
+    )
     language: str | None = same_setting(PredictConfig, "language")
     n_similar: int = setting(3, "Number of similar training ECGs to show.", 0, 100)
     similar_root: str | None = setting(

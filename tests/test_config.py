@@ -31,9 +31,10 @@ SCHEMAS = {
 # Adding a setting is a decision: it has to be added here as well.
 SETTINGS = {
     "app": """
-        device host hosts language max_files max_mb max_waiting model n_similar n_threads
-        operating_point port precision run.name run.root sensitivity show_ids similar_root source
-        threshold_rule timeout_s
+        device host hosts language log_format max_connections max_files max_mb max_sessions
+        max_stored_mb max_waiting model n_similar n_threads operating_point port precision
+        requests_per_minute run.name run.root sensitivity show_ids similar_root source
+        threshold_rule timeout_s tls_cert tls_key token_file
     """,
     "check": """
         data.allow_missing data.allow_unreadable data.cache_dir data.codes data.fs data.held_out

@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable
 from typing import IO
 
+from ecg_siglip.core.work_limit import check_stopped, time_left_s
+
 N_LENGTH = 8  # bytes of the length before each message
 # Threads, and Arrow's own memory pool, reserve address space that they do not use.
 ENVIRONMENT = {
@@ -52,12 +54,15 @@ class HelperProcess:
         ------
         ChildProcessError
             If the helper ends without a response or does not respond in time.
+        WorkStopped
+            If the time of the work that sends the request is over.
         """
         with self._lock:
+            check_stopped()
             process = self._running()
             assert process.stdin is not None and process.stdout is not None
             start_s = time.monotonic()
-            timer = threading.Timer(self.limit_s, process.kill)
+            timer = threading.Timer(min(self.limit_s, time_left_s()), process.kill)
             timer.start()
             try:
                 _write(process.stdin, message)
@@ -68,6 +73,7 @@ class HelperProcess:
             except (OSError, EOFError) as error:
                 process.kill()
                 process.wait()
+                check_stopped()
                 is_late = time.monotonic() - start_s >= self.limit_s
                 took = "took too long" if is_late else "ended the process"
                 raise ChildProcessError(f"the library that reads it {took}") from error

@@ -12,6 +12,7 @@ import numpy as np
 
 from ecg_siglip import config
 from ecg_siglip.core.files import one_line
+from ecg_siglip.core.work_limit import check_stopped
 from ecg_siglip.inference.decision import Decision
 from ecg_siglip.inference.prediction import Finding, Prediction, SimilarRecord
 from ecg_siglip.inference.predictor import Predictor
@@ -127,11 +128,13 @@ def prepare_records(
 ) -> Iterator[PreparedRecord | LongRecord]:
     """Read and prepare records in order; ``on_error`` gets the errors of those that fail.
 
-    Records longer than ``max_hours`` fail. ``measured``: with measurements.
+    Records longer than ``max_hours`` fail. ``measured``: with measurements. Ends early as
+    ``core.work_limit.check_stopped``.
     """
     stated = read or config.ReadConfig()
     window_s = predictor.artifact.waveform["duration_s"]
     for path in paths:
+        check_stopped()
         try:
             source = open_record(
                 path, stated.fs, stated.units, stated.leads, stated.gain, max_hours

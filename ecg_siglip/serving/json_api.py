@@ -74,9 +74,12 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": description, "content": {"application/json": {"example": example}}}
     for status, description, example in (
         (200, "predictions and errors; `questions` only if the request has questions", EXAMPLE),
-        (403, "another host name, or a page of another origin", EXAMPLE_ERROR),
+        (401, "no token, or a wrong one, if the server has one", EXAMPLE_ERROR),
+        (403, "a page of another origin", EXAMPLE_ERROR),
+        (408, "the body arrives too slowly", EXAMPLE_ERROR),
         (413, "too large, or too many files", EXAMPLE_ERROR),
         (422, "no record could be read, or a setting is out of its range", EXAMPLE_ERROR),
+        (429, "too many requests of this client in the last minute", EXAMPLE_ERROR),
         (503, "too many requests are waiting, or no result in time", EXAMPLE_ERROR),
     )
 }
@@ -88,15 +91,17 @@ async def await_result(service: PredictionService, future: Future[T]) -> T:
     Raises
     ------
     QueueFull
-        If it is not ready in time; a task that has not started is cancelled.
+        If it is not ready in time, or the client left. A task that has not started is cancelled.
     """
-    timeout_s = service.settings.timeout_s
     try:
-        return await asyncio.wait_for(asyncio.wrap_future(future), timeout_s)
+        return await asyncio.wait_for(asyncio.wrap_future(future), service.settings.timeout_s)
     except TimeoutError as error:
-        raise QueueFull(
-            f"no result within {timeout_s:g} s; {service.n_waiting} requests are waiting"
-        ) from error
+        raise service.too_late() from error
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # the server ends
+            raise
+        raise service.too_late() from error  # cancelled because the client left
 
 
 def response_json(model: str, upload: UploadResult) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from ecg_siglip.core.translation import ENGLISH, LANGUAGE_NAMES, pick_language
-from ecg_siglip.serving.request_guard import Receive, Scope, Send
+from ecg_siglip.serving.asgi import Message, Receive, Scope, Send
 
 PATHS = {language: "/" if language == ENGLISH else f"/{language}/" for language in LANGUAGE_NAMES}
 # Before any other script: Gradio shows its own texts in the browser's language and sets it as the
@@ -77,7 +77,7 @@ def _in_language(language: str, send: Send) -> Send:
     start: dict[str, Any] = {}
     content = bytearray()
 
-    async def send_page(message: dict[str, Any]) -> None:
+    async def send_page(message: Message) -> None:
         if message["type"] == "http.response.start":
             start.update(message)
             return

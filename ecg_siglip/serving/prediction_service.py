@@ -7,6 +7,7 @@ model is never used twice at the same time, and the thread that accepts requests
 from __future__ import annotations
 
 import contextlib
+import logging
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from typing import TypeVar
 from ecg_siglip import config
 from ecg_siglip.core.settings import check_settings
 from ecg_siglip.core.translation import ENGLISH, translator
+from ecg_siglip.core.work_limit import WorkLimit, WorkStopped, check_stopped, limited_by
 from ecg_siglip.inference.pipeline import apply_decision_rule, predict_records
 from ecg_siglip.inference.prediction import Prediction, QuestionResult
 from ecg_siglip.inference.predictor import Predictor
@@ -29,11 +31,13 @@ from ecg_siglip.reporting.html import inline_figure
 from ecg_siglip.reporting.median_beat_plot import median_beat_figure
 from ecg_siglip.reporting.record_report import RecordReport, make_record_report, report_figure
 from ecg_siglip.reporting.report_files import write_record_reports
+from ecg_siglip.serving.clients import current_client
 from ecg_siglip.serving.similar_records import RecordFolder, read_beginning
 from ecg_siglip.serving.uploads import PREFIX, UploadResult, hide_path, record_name, records_among
 from ecg_siglip.vocabulary.question_matching import check_question
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 # Layouts of an ECG for wide and for narrow screens, and its inline images for both.
 LAYOUTS = {"wide": "standard", "narrow": "rows"}
 Pictures = dict[str, dict[str, str]]
@@ -75,7 +79,13 @@ class PredictionService:
         Raises
         ------
         QueueFull
-            If ``settings.max_waiting`` others are waiting.
+            If ``settings.max_waiting`` others are waiting. The future raises it if the result is
+            not ready ``settings.timeout_s`` after this call.
+
+        Notes
+        -----
+        The task is cancelled, or stopped at its next ``check_stopped``, at that time or when the
+        ``current_client`` leaves.
         """
         with self._lock:
             if self._n_waiting >= self.settings.max_waiting:
@@ -83,9 +93,29 @@ class PredictionService:
                     f"{self._n_waiting} other requests are waiting; please try again in a moment"
                 )
             self._n_waiting += 1
-        future = self._worker.submit(task)
+        limit = WorkLimit(self.settings.timeout_s)
+        future = self._worker.submit(self._run, task, limit)
         future.add_done_callback(self._done)
+        client = current_client.get()
+        if client is not None:
+            client.on_leave(limit.stop)
+            client.on_leave(future.cancel)
         return future
+
+    def _run(self, task: Callable[[], T], limit: WorkLimit) -> T:
+        try:
+            with limited_by(limit):
+                check_stopped()
+                return task()
+        except WorkStopped as error:
+            log.warning("tasks stopped: too late, or without a client")
+            raise self.too_late() from error
+
+    def too_late(self) -> QueueFull:
+        """Return the error of a result that is not ready in time."""
+        return QueueFull(
+            f"no result within {self.settings.timeout_s:g} s; {self.n_waiting} requests are waiting"
+        )
 
     def _done(self, _: Future[T]) -> None:
         with self._lock:

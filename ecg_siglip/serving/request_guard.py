@@ -1,70 +1,55 @@
-"""Request guard: which hosts, origins and paths are served, and how large a body may be."""
+"""Request guard: which origins and paths are served, and how large and slow a body may be."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import re
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+import logging
 from typing import Any
 from urllib.parse import urlsplit
 
 from ecg_siglip import config
-from ecg_siglip.core.translation import LANGUAGE_NAMES
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+from ecg_siglip.serving.asgi import (
+    Message,
+    Receive,
+    Scope,
+    Send,
+    error_content,
+    header_of,
+    send_response,
+)
+from ecg_siglip.serving.clients import Client, RateLimit, current_client
+from ecg_siglip.serving.paths import ALLOWED, HEARTBEAT, LOGIN, UPLOAD
+from ecg_siglip.serving.upload_folder import UploadFolder
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = ("0.0.0.0", "::")
-API_PATHS = r"/predict|/healthz|/openapi\.json|/docs"
-# Paths of Gradio that the page needs. All others (files, proxies, recordings) are refused: the
-# server sends no file to anyone.
-LANGUAGE = f"(?:/(?:{'|'.join(LANGUAGE_NAMES)}))?"  # of the page
-PAGE_PATHS = (
-    r"/?|/config/?|/theme\.css|/favicon\.ico|/manifest\.json|/robots\.txt|/(assets|static|svelte)/.*|"
-    r"/gradio_api/(upload|upload_progress|run/predict|heartbeat/\w+|startup-events|reset/?|"
-    r"app_id/?|info/?)"
-)
-SILENT_S = 30.0  # a body is abandoned if no part of it arrives for longer
-ALLOWED = re.compile(f"(?:{API_PATHS}|{LANGUAGE}(?:{PAGE_PATHS}))")
-# Whatever Gradio or a file name contains: the browser loads nothing from other servers.
-POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
-    "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; "
-    "frame-ancestors 'none'"
-)
-HEADERS = [
-    (b"content-security-policy", POLICY.encode()),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cache-control", b"no-store"),
-]
-DRAIN_S = 2.0  # longest wait for the next part of a refused body
+# A body is abandoned if it arrives more slowly, after some seconds.
+MIN_BYTES_PER_S, GRACE_S = 10_000, 20.0
+log = logging.getLogger(__name__)
 
 
 class RequestGuard:
-    """Filter of all requests: by host, origin, path and size.
+    """Filter of all requests: by origin, path, rate, number of open pages, size and speed.
 
     Parameters
     ----------
     app : ASGI application
-    hosts : sequence of str
-        Host names of the server that are accepted; ``*`` for any.
-    max_bytes : int
-        Largest body of a request.
+    settings : AppConfig
+    uploads : UploadFolder
 
     Notes
     -----
-    A foreign page whose name is resolved to this machine (DNS rebinding) is recognized by its
-    ``Host``, one that posts a form to this server by its ``Origin``. A body is counted while it
-    arrives: one that is too large is refused before it is stored in memory or on disk.
+    A page of another origin that posts a form to this server is recognized by its ``Origin``. A
+    body is counted while it arrives: one that is too large is refused before it is stored in memory
+    or on disk. When a client disconnects, the ``current_client`` of its request leaves.
     """
 
-    def __init__(self, app: Any, hosts: Sequence[str], max_bytes: int):
-        self.app, self.hosts, self.max_bytes = app, set(hosts), max_bytes
+    def __init__(self, app: Any, settings: config.AppConfig, uploads: UploadFolder):
+        self.app, self.settings, self.uploads = app, settings, uploads
+        self.max_bytes = int(settings.max_mb * 1e6)
+        self.rate = RateLimit(settings.requests_per_minute)
+        self._n_pages = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -73,74 +58,135 @@ class RequestGuard:
         if scope["type"] != "http":  # neither the page nor the API uses websockets
             await send({"type": "websocket.close", "code": 1008})
             return
-        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        refusal = self._refusal(scope, headers)
+        refusal = self._refusal(scope)
         if refusal:
-            await _refuse(*refusal, receive, send, self.max_bytes)
+            await self._refuse(*refusal, send)
             return
-        n_bytes, too_large, started, complete = 0, False, False, False
+        is_page = HEARTBEAT.match(scope["path"]) is not None
+        self._n_pages += is_page
+        try:
+            await self._forward(scope, receive, send)
+        finally:
+            self._n_pages -= is_page
 
-        async def counted() -> dict[str, Any]:
-            nonlocal n_bytes, too_large, complete
-            try:
-                # After the whole body, the application only waits for the client to disconnect.
-                message = await asyncio.wait_for(receive(), None if complete else SILENT_S)
-            except TimeoutError:
-                return {"type": "http.disconnect"}
-            complete = not message.get("more_body", False)
-            n_bytes += len(message.get("body", b""))
-            if n_bytes > self.max_bytes:
-                too_large = True
-                return {"type": "http.disconnect"}
-            return message
+    async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application on a request whose body is limited."""
+        client, started = Client(), False
+        body = _Body(receive, client, self.uploads, self.max_bytes)
+        token = current_client.set(client)
 
-        async def guarded(message: dict[str, Any]) -> None:
+        async def guarded(message: Message) -> None:
             nonlocal started
-            if too_large and not started:
+            if body.refusal and not started:
                 return
-            if message["type"] == "http.response.start":
-                started = True
-                message = {**message, "headers": _response_headers(message, scope["path"])}
+            started = started or message["type"] == "http.response.start"
             await send(message)
 
         try:
-            await self.app(scope, counted, guarded)
+            await self.app(scope, body.receive, guarded)
         except Exception:
             # The application may raise any error if its request ends in the middle of the body.
-            if not too_large:
+            if not (body.refusal or client.has_left):
                 raise
-        if too_large and not started:
-            await _refuse(413, self._limit(), receive, send, self.max_bytes)
+        finally:
+            current_client.reset(token)
+            await body.close()
+        if body.refusal and not started:
+            await self._refuse(*body.refusal, send)
 
-    def _refusal(self, scope: Scope, headers: dict[bytes, str]) -> tuple[int, str] | None:
+    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         """Return status and error if a request is refused because of its headers."""
-        host = _host(headers.get(b"host", ""))
-        if "*" not in self.hosts and host not in self.hosts:
-            return 403, f"host {host[:80]!r}: expected one of {', '.join(sorted(self.hosts))}"
-        origin = headers.get(b"origin")
-        if origin is not None and _netloc(origin) != headers.get(b"host"):
+        origin = header_of(scope, b"origin")
+        if origin and _netloc(origin) != header_of(scope, b"host"):
             return 403, "request from a page of another origin"
-        if not ALLOWED.fullmatch(scope["path"]):
-            return (403 if "/gradio_api/" in scope["path"] else 404), "not found"
-        length = headers.get(b"content-length", "0")
+        path = scope["path"]
+        is_login = path == LOGIN and self.settings.token_file is not None
+        if not (is_login or ALLOWED.fullmatch(path)):
+            return (403 if "/gradio_api/" in path else 404), "not found"
+        length = header_of(scope, b"content-length") or "0"
         if not length.isdecimal() or int(length) > self.max_bytes:
-            return 413, self._limit()
+            return 413, too_large(self.max_bytes)
+        if not self.rate.allows(scope):
+            return 429, "too many requests of this client; please try again in a minute"
+        if HEARTBEAT.match(path) and self._n_pages >= self.settings.max_sessions:
+            return 503, "too many open pages; please try again later"
+        if UPLOAD.fullmatch(path) and not self.uploads.free_space(int(length)):
+            return 503, "too many uploads in progress; please try again in a moment"
         return None
 
-    def _limit(self) -> str:
-        return f"the upload is too large; expected {self.max_bytes / 1e6:g} MB at most"
+    async def _refuse(self, status: int, error: str, send: Send) -> None:
+        """Send an error; the server reads and drops the rest of the body."""
+        log.warning(f"requests refused with status {status}")
+        retry_s = {429: b"60", 503: b"1"}.get(status)
+        headers = [(b"retry-after", retry_s)] if retry_s else []
+        await send_response(send, status, error_content(error), headers=headers)
 
 
-def _response_headers(message: dict[str, Any], path: str) -> list[tuple[bytes, bytes]]:
-    """Return the headers of a response, with ours in place of the application's."""
-    replaced = {name for name, _ in HEADERS}
-    headers = [
-        (name, value)
-        for name, value in message.get("headers", [])
-        if name.lower() not in replaced and not name.lower().startswith(b"access-control-")
-    ]
-    is_static = re.match(f"{LANGUAGE}/(assets|static)/", path)
-    return headers + [h for h in HEADERS if not (is_static and h[0] == b"cache-control")]
+class _Body:
+    """Body of a request, counted while it arrives; after it, the end of the connection.
+
+    Parameters
+    ----------
+    receive : function
+        Of the server.
+    client : Client
+        Leaves when the connection ends.
+    uploads : UploadFolder
+        Limits the bodies of all requests together.
+    max_bytes : int
+    """
+
+    def __init__(self, receive: Receive, client: Client, uploads: UploadFolder, max_bytes: int):
+        self._receive, self._client, self._uploads = receive, client, uploads
+        self._max_bytes, self._n_bytes = max_bytes, 0  # of this body so far
+        self._start_s = asyncio.get_running_loop().time()
+        self._left: asyncio.Task[None] | None = None  # from the end of the body on
+        self.refusal: tuple[int, str] | None = None
+
+    async def receive(self) -> Message:
+        """Return the next part, or that the client has left."""
+        if self._left is not None:
+            await asyncio.shield(self._left)
+            return {"type": "http.disconnect"}
+        latest_s = self._start_s + GRACE_S + self._n_bytes / MIN_BYTES_PER_S
+        try:
+            async with asyncio.timeout_at(latest_s):
+                message = await self._receive()
+        except TimeoutError:
+            self.refusal = (408, "the request arrives too slowly")
+            return {"type": "http.disconnect"}
+        if message["type"] == "http.disconnect":
+            self._client.leave()
+            return message
+        n_bytes = len(message.get("body", b""))
+        self._n_bytes += n_bytes
+        self._uploads.n_arriving += n_bytes
+        if self._n_bytes > self._max_bytes:
+            self.refusal = (413, too_large(self._max_bytes))
+            return {"type": "http.disconnect"}
+        if self._uploads.n_arriving > self._uploads.max_bytes:
+            self.refusal = (503, "too many uploads in progress; please try again in a moment")
+            return {"type": "http.disconnect"}
+        if not message.get("more_body", False):
+            self._left = asyncio.create_task(self._wait_until_left())
+        return message
+
+    async def _wait_until_left(self) -> None:
+        if (await self._receive())["type"] == "http.disconnect":
+            self._client.leave()
+
+    async def close(self) -> None:
+        """Release what the body has occupied."""
+        self._uploads.n_arriving -= self._n_bytes
+        if self._left is not None:
+            self._left.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._left
+
+
+def too_large(max_bytes: int) -> str:
+    """Return the error of a body that is too large."""
+    return f"the upload is too large; expected {max_bytes / 1e6:g} MB at most"
 
 
 def _netloc(origin: str) -> str:
@@ -151,49 +197,24 @@ def _netloc(origin: str) -> str:
         return ""
 
 
-def _host(header: str) -> str:
-    """Return the host name of a Host header, without port."""
-    try:
-        return (urlsplit(f"//{header}").hostname or "").lower()
-    except ValueError:
-        return ""
-
-
-async def _refuse(status: int, error: str, receive: Receive, send: Send, max_bytes: int) -> None:
-    """Send an error, and read the rest of the body.
-
-    A client that is still sending would not read the response; what it sends is dropped.
-    """
-    content = json.dumps({"error": error}).encode()
-    length = (b"content-length", str(len(content)).encode())
-    headers = [(b"content-type", b"application/json"), length, (b"connection", b"close"), *HEADERS]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": content, "more_body": True})
-    n_bytes = 0
-    while n_bytes <= max_bytes:
-        try:
-            message = await asyncio.wait_for(receive(), DRAIN_S)
-        except TimeoutError:
-            break
-        n_bytes += len(message.get("body", b""))
-        if message["type"] == "http.disconnect" or not message.get("more_body"):
-            break
-    await send({"type": "http.response.body", "body": b""})
-
-
 def allowed_hosts(settings: config.AppConfig) -> list[str]:
     """Return the host names by which the server accepts requests.
 
     Raises
     ------
     ValueError
-        If it listens on every address of the machine and no host names are set.
+        If a name has another form, or the server listens on every address of the machine and no
+        names are set.
     """
+    for name in settings.hosts:
+        if "*" in name.removeprefix("*.") and name != "*":
+            raise ValueError(f"hosts=[{name}]: expected a host name, '*.example.org' or '*'")
     if settings.host in LOOPBACK:
-        return [*LOOPBACK, *settings.hosts]
+        return [*LOOPBACK, "[::1]", *settings.hosts]
     if settings.host in EVERYWHERE and not settings.hosts:
         raise ValueError(
             f"host={settings.host}: expected hosts=[name,...] as well, the host names of the page; "
             "hosts=['*'] for any"
         )
-    return [settings.host, *settings.hosts]
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return [host, *settings.hosts]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import functools
-import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ from ecg_siglip.serving.file_settings import (
     with_field_names,
 )
 from ecg_siglip.serving.prediction_service import PredictionService, QueueFull
+from ecg_siglip.serving.upload_folder import remove_uploads
 from ecg_siglip.serving.uploads import PREFIX, UploadResult, save_uploads, to_csv
 from ecg_siglip.signals.measurements import UNITS
 from ecg_siglip.vocabulary.question_matching import N_SHOWN, Match
@@ -355,11 +354,9 @@ def run_in_turn(service: PredictionService, task: Callable[[], Any]) -> Any:
     future = service.submit(task)
     try:
         return future.result(service.settings.timeout_s)
-    except TimeoutError as error:
+    except (TimeoutError, CancelledError) as error:  # cancelled: the client left
         future.cancel()
-        raise QueueFull(
-            f"no result within {service.settings.timeout_s:g} s; please try again"
-        ) from error
+        raise service.too_late() from error
 
 
 def read_upload(
@@ -383,20 +380,6 @@ def read_upload(
             with open(path, "rb") as file:
                 save_uploads([(Path(path).name, file)], Path(folder))
         return run_in_turn(service, lambda: service.predict_folder(Path(folder), settings))
-
-
-def remove_uploads(paths: Sequence[str]) -> None:
-    """Delete the files of an upload that Gradio has stored, each in a folder of its own."""
-    for path in paths:
-        shutil.rmtree(Path(path).parent, ignore_errors=True)
-
-
-def sweep(uploads: Path, age_s: float) -> None:
-    """Delete everything in the folder of uploads that is older, interrupted uploads included."""
-    for path in uploads.iterdir():
-        with contextlib.suppress(OSError):  # deleted in the meantime
-            if time.time() - path.stat().st_mtime > age_s:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def download_source(name: str, kind: str, content: bytes) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import secrets
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -13,14 +15,13 @@ from ecg_siglip.inference.prediction import Prediction
 from ecg_siglip.reporting.html import load_template
 from ecg_siglip.serving.file_settings import SETTINGS, field_names
 from ecg_siglip.serving.json_api import make_api
+from ecg_siglip.serving.monitoring import Metrics
 from ecg_siglip.serving.page_language import PATHS, PageLanguages
 from ecg_siglip.serving.prediction_service import PredictionService
-from ecg_siglip.serving.request_guard import RequestGuard, allowed_hosts
+from ecg_siglip.serving.protection import protect
+from ecg_siglip.serving.upload_folder import KEPT_S, UploadFolder
 from ecg_siglip.serving.web_handlers import TEMPLATES, Problem, WebHandlers
 
-# Files that could not be read stay for a second try (with a sampling rate, for example), but not
-# longer than this.
-KEPT_S, SWEEP_S = 600.0, 30.0
 N_SPARE = 8  # threads in addition to those of the waiting requests
 # From the hidden field into the browser's downloads: no file is left on the server.
 DOWNLOAD = """(content) => {
@@ -65,6 +66,7 @@ def page(service: PredictionService, language: str = ENGLISH) -> Any:
     # A waiting request occupies a thread. These threads are a pool of their own, larger than the
     # service's queue: other requests do not wait for them, and the surplus is refused at once.
     blocks.max_threads = service.settings.max_waiting + N_SPARE
+    blocks.state_session_capacity = service.settings.max_sessions
     return blocks
 
 
@@ -348,37 +350,54 @@ def _file_settings(gr: Any, handlers: WebHandlers) -> list[Any]:
 
 def _only_uploads(drop: Any) -> None:
     """Let a file component accept uploaded files only, and neither addresses nor other paths."""
-    store = drop.async_move_resource_to_block_cache
 
-    async def store_upload(path: str | Path | None) -> str | None:
-        uploads = Path(os.environ["GRADIO_TEMP_DIR"]).resolve()
-        if path is not None and not Path(path).resolve().is_relative_to(uploads):
+    async def accept_upload(path: str | Path | None) -> str | None:
+        if path is None:
+            return None
+        uploads, file = Path(os.environ["GRADIO_TEMP_DIR"]).resolve(), Path(path).resolve()
+        if not file.is_relative_to(uploads):
             raise ValueError("not a file that was uploaded here")
-        stored: str | None = await store(path)
-        return stored
+        return str(file)
 
-    drop.async_move_resource_to_block_cache = store_upload
+    drop.async_move_resource_to_block_cache = accept_upload
 
 
-def build(service: PredictionService, uploads: Path) -> Any:
-    """Build the whole application: the page at ``/`` and the JSON API, behind the request guard.
+@functools.cache
+def _separate_uploads() -> None:
+    """Let Gradio store each upload in a folder of its own.
+
+    It names the folder after a hash of the content: of two sessions with the same ECG, the first
+    that is ready would delete the file of the other.
+    """
+    from gradio import route_utils
+
+    class SeparateUpload(route_utils.GradioUploadFile):
+        def __init__(self, *args: Any, **kwargs: Any):
+            super().__init__(*args, **kwargs)
+            self.sha.update(secrets.token_bytes(32))
+
+    route_utils.GradioUploadFile = SeparateUpload  # type: ignore[misc]
+
+
+def build(service: PredictionService, uploads: UploadFolder, metrics: Metrics) -> Any:
+    """Build the whole application: the page at ``/``, the JSON API and ``/metrics``, protected.
 
     Parameters
     ----------
     service : PredictionService
-    uploads : Path
-        Folder that Gradio stores uploads in; it must contain nothing else.
+    uploads : UploadFolder
+        Gradio stores uploads in it.
+    metrics : Metrics
 
     Raises
     ------
     ValueError
-        If a package is missing, or as ``request_guard.allowed_hosts``.
+        If a package is missing, or as ``protection.protect``.
     """
     settings = service.settings
-    hosts = allowed_hosts(settings)
     # Gradio reads these when the first Blocks is made: no telemetry, and all files in one place.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads.path)
     try:
         import gradio as gr
         import python_multipart  # noqa: F401  (FastAPI reads uploads with it)
@@ -389,7 +408,9 @@ def build(service: PredictionService, uploads: Path) -> Any:
         ) from error
     css: Any = load_template("web_page.html.j2", TEMPLATES).module
     sans = ("system-ui", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif")
+    _separate_uploads()
     api = make_api(service)
+    _add_metrics(api, metrics)
     # The shortest path last: it matches every other one.
     for language, path in sorted(PATHS.items(), key=lambda item: -len(item[1])):
         gr.mount_gradio_app(
@@ -408,7 +429,19 @@ def build(service: PredictionService, uploads: Path) -> Any:
             ),
             css=str(css.css()),
         )
-    return RequestGuard(PageLanguages(api), hosts, int(settings.max_mb * 1e6))
+    metrics.watch("waiting", "Requests that wait for the model.", lambda: service.n_waiting)
+    metrics.watch("upload_bytes", "Size of the uploads of the page.", uploads.n_bytes)
+    return protect(PageLanguages(api), settings, uploads, metrics)
+
+
+def _add_metrics(api: Any, metrics: Metrics) -> None:
+    """Add the route for Prometheus."""
+    from fastapi.responses import Response
+
+    @api.get("/metrics", include_in_schema=False)
+    async def send_metrics() -> Response:
+        content, kind = metrics.to_text()
+        return Response(content, media_type=kind)
 
 
 def open_socket(host: str, port: int) -> socket.socket:

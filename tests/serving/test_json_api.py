@@ -15,11 +15,14 @@ from ecg_siglip.datasets import ptbxl
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.predict import predict
 from ecg_siglip.serving.json_api import SETTINGS, make_api, split_leads
+from ecg_siglip.serving.monitoring import Metrics
 from ecg_siglip.serving.prediction_service import PredictionService
-from ecg_siglip.serving.request_guard import RequestGuard, allowed_hosts
+from ecg_siglip.serving.protection import protect
+from ecg_siglip.serving.upload_folder import UploadFolder
 
 pytest.importorskip("fastapi", reason="needs the extra [app]")
-pytest.importorskip("python_multipart", reason="needs the extra [app]")
+for package in ("python_multipart", "limits", "prometheus_client"):
+    pytest.importorskip(package, reason="needs the extra [app]")
 TestClient = pytest.importorskip("starlette.testclient", reason="needs httpx").TestClient
 
 BASE = "http://127.0.0.1:7860"
@@ -35,8 +38,9 @@ def service(trained):
 
 
 @pytest.fixture(scope="module")
-def client(service):
-    guarded = RequestGuard(make_api(service), allowed_hosts(service.settings), MAX_BYTES)
+def client(service, tmp_path_factory):
+    uploads = UploadFolder(tmp_path_factory.mktemp("uploads"), 10**8)
+    guarded = protect(make_api(service), service.settings, uploads, Metrics())
     with TestClient(guarded, base_url=BASE, raise_server_exceptions=False) as client:
         yield client
 

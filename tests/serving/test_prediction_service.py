@@ -2,14 +2,17 @@
 
 import io
 import threading
+import time
 
 import numpy as np
 import pytest
 
 from ecg_siglip import config
+from ecg_siglip.core.work_limit import WorkStopped, check_stopped
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.readers.record import read_record
+from ecg_siglip.serving.clients import Client, current_client
 from ecg_siglip.serving.prediction_service import PredictionService, QueueFull
 from ecg_siglip.serving.uploads import save_uploads
 from ecg_siglip.signals.leads import LEADS
@@ -95,3 +98,58 @@ def test_a_long_record_is_decided_at_another_operating_point(service, tmp_path, 
     assert (again.timeline.present == expected.timeline.present).all()
     assert service.make_report(again).spans
     assert service.render_report(again, [], ".html", "sensitivity_0.9").count(b"When") == 1
+
+
+def wait_for_check(started):
+    """Work as a long prediction does: without end, but with checks."""
+    started.set()
+    while True:
+        check_stopped()
+        time.sleep(0.01)
+
+
+def test_work_is_stopped_at_its_deadline_and_the_next_task_runs(service, monkeypatch):
+    monkeypatch.setattr(service.settings, "timeout_s", 0.5)
+    endless = service.submit(lambda: wait_for_check(threading.Event()))
+    monkeypatch.setattr(service.settings, "timeout_s", 30.0)
+    assert service.submit(lambda: "next").result(10) == "next"
+    with pytest.raises(QueueFull, match="no result within"):
+        endless.result(10)
+    assert service.n_waiting == 0
+
+
+def test_nothing_is_computed_for_a_client_that_has_left(service):
+    client, started, ran = Client(), threading.Event(), []
+    token = current_client.set(client)
+    try:
+        running = service.submit(lambda: wait_for_check(started))
+        queued = service.submit(lambda: ran.append(1))
+    finally:
+        current_client.reset(token)
+    assert started.wait(10) and service.n_waiting == 2
+    client.leave()
+    with pytest.raises(QueueFull):
+        running.result(10)
+    assert queued.cancelled() and not ran
+    assert service.submit(lambda: "next").result(10) == "next"
+
+
+def test_a_prediction_of_many_windows_is_stopped(service, tmp_path, simulated, monkeypatch):
+    path = simulated / ptbxl.read_metadata(simulated)["filename_lr"].iloc[0]
+    signal = np.tile(read_record(path).signal, 90).T
+    lines = [",".join(LEADS), *(",".join(f"{v:.2f}" for v in row) for row in signal)]
+    folder = write_upload(tmp_path / "in", {"long.csv": "\n".join(lines).encode()})
+    values = {"read.fs": 100.0, "read.units": "mV", "windows.step_s": 2.0}
+    settings, stopped = service.settings_for(values), threading.Event()
+
+    def predict():
+        try:
+            return service.predict_folder(folder, settings)
+        except WorkStopped:
+            stopped.set()
+            raise
+
+    monkeypatch.setattr(service.settings, "timeout_s", 0.3)
+    with pytest.raises(QueueFull):
+        service.submit(predict).result(30)
+    assert stopped.wait(5), "the windows end with it"

@@ -5,8 +5,16 @@ import asyncio
 import pytest
 
 from ecg_siglip import config
-from ecg_siglip.serving.request_guard import HEADERS, RequestGuard, allowed_hosts
+from ecg_siglip.serving import request_guard
+from ecg_siglip.serving.clients import current_client
+from ecg_siglip.serving.monitoring import Metrics
+from ecg_siglip.serving.protection import protect
+from ecg_siglip.serving.request_guard import RequestGuard, allowed_hosts
+from ecg_siglip.serving.response_headers import HEADERS
+from ecg_siglip.serving.upload_folder import UploadFolder
 
+for package in ("limits", "prometheus_client"):
+    pytest.importorskip(package, reason="needs the extra [app]")
 TestClient = pytest.importorskip("starlette.testclient", reason="needs httpx").TestClient
 BASE = "http://127.0.0.1:7860"
 
@@ -19,8 +27,8 @@ async def application(scope, receive, send):
 
 
 @pytest.fixture
-def client():
-    guarded = RequestGuard(application, allowed_hosts(config.AppConfig()), 1000)
+def client(tmp_path):
+    guarded = protect(application, config.AppConfig(), UploadFolder(tmp_path, 10**6), Metrics())
     return TestClient(guarded, base_url=BASE)
 
 
@@ -34,8 +42,7 @@ def test_headers_of_the_application_are_replaced(client):
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "[::1"])
 def test_another_host_name_is_refused(client, host):
-    response = client.get("/healthz", headers={"host": host})
-    assert (response.status_code, set(response.json())) == (403, {"error"})
+    assert client.get("/healthz", headers={"host": host}).status_code == 400
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:7860", "localhost", "LOCALHOST:1", "[::1]:7860"])
@@ -57,7 +64,7 @@ def test_other_paths_do_not_exist(client, path):
     assert client.get(path).status_code == 404
 
 
-def send_body(chunks, declared=None):
+def send_body(folder, chunks, declared=None, max_stored=10**6, delay_s=0.0):
     """Return the status for a body, and how many bytes of it the application received."""
     received = []
 
@@ -74,26 +81,105 @@ def send_body(chunks, declared=None):
 
     headers = [(b"host", b"localhost")]
     headers += [(b"content-length", str(declared).encode())] if declared is not None else []
-    scope = {"type": "http", "path": "/predict", "headers": headers}
+    scope = {"type": "http", "method": "POST", "path": "/predict", "headers": headers}
     messages, left = [], list(chunks)
 
     async def receive():
-        body = left.pop(0) if left else b""
+        await asyncio.sleep(delay_s)
+        if not left:
+            return {"type": "http.disconnect"}
+        body = left.pop(0)
         return {"type": "http.request", "body": body, "more_body": bool(left)}
 
     async def send(message):
         messages.append(message)
 
-    asyncio.run(RequestGuard(application, ["localhost"], 1000)(scope, receive, send))
+    uploads = UploadFolder(folder, max_stored)
+    guard = RequestGuard(application, config.AppConfig(max_mb=0.001), uploads)
+    asyncio.run(guard(scope, receive, send))
+    assert uploads.n_arriving == 0
     return messages[0]["status"], sum(received)
 
 
-def test_a_body_that_is_too_large_is_refused_before_it_has_arrived():
-    assert send_body([b"x" * 400] * 2) == (200, 800)
-    assert send_body([b"x" * 400] * 100) == (413, 800)
-    assert send_body([b"x" * 400], declared=10**9) == (413, 0)
-    assert send_body([b"x" * 1000], declared=1000) == (200, 1000)
-    assert send_body([b"x"], declared="many") == (413, 0)
+def test_a_body_that_is_too_large_is_refused_before_it_has_arrived(tmp_path):
+    assert send_body(tmp_path, [b"x" * 400] * 2) == (200, 800)
+    assert send_body(tmp_path, [b"x" * 400] * 100) == (413, 800)
+    assert send_body(tmp_path, [b"x" * 400], declared=10**9) == (413, 0)
+    assert send_body(tmp_path, [b"x" * 1000], declared=1000) == (200, 1000)
+    assert send_body(tmp_path, [b"x"], declared="many") == (413, 0)
+
+
+def test_all_bodies_together_are_limited(tmp_path):
+    assert send_body(tmp_path, [b"x" * 400] * 2, max_stored=500) == (503, 400)
+
+
+def test_a_slow_body_is_abandoned(tmp_path, monkeypatch):
+    monkeypatch.setattr(request_guard, "GRACE_S", 0.2)
+    assert send_body(tmp_path, [b"x"] * 5, delay_s=0.01) == (200, 5)
+    status, n_bytes = send_body(tmp_path, [b"x"] * 100, delay_s=0.05)
+    assert status == 408 and n_bytes < 10
+
+
+def test_a_client_that_leaves_is_noticed(tmp_path):
+    left, disconnected = [], asyncio.Event()
+
+    async def application(scope, receive, send):
+        await receive()
+        current_client.get().on_leave(lambda: left.append("waiting"))
+        disconnected.set()
+        assert (await receive())["type"] == "http.disconnect"
+        current_client.get().on_leave(lambda: left.append("late"))
+        raise RuntimeError("nobody reads this")
+
+    async def receive():
+        if disconnected.is_set():
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": b""}
+
+    scope = {"type": "http", "method": "POST", "path": "/predict", "headers": []}
+    guard = RequestGuard(application, config.AppConfig(), UploadFolder(tmp_path, 10**6))
+    asyncio.run(guard(scope, receive, None))
+    assert left == ["waiting", "late"]
+
+
+def test_the_number_of_open_pages_is_limited(tmp_path):
+    statuses = []
+
+    async def send(message):
+        statuses.append(message.get("status"))
+
+    async def run():
+        ended = asyncio.Event()
+
+        async def application(scope, receive, send):
+            await ended.wait()
+
+        settings = config.AppConfig(max_sessions=2)
+        guard = RequestGuard(application, settings, UploadFolder(tmp_path, 10**6))
+        path = "/gradio_api/heartbeat/x"
+        scope = {"type": "http", "method": "GET", "path": path, "headers": []}
+        pages = [asyncio.create_task(guard(scope, None, send)) for _ in range(2)]
+        await asyncio.sleep(0)
+        await guard(scope, None, send)
+        ended.set()
+        await asyncio.gather(*pages)
+        assert statuses[0] == 503
+        await guard(scope, None, send)
+        assert len(statuses) == 2
+
+    asyncio.run(run())
+
+
+def test_a_client_may_send_a_number_of_requests_per_minute(tmp_path):
+    def statuses(**settings):
+        uploads, host = UploadFolder(tmp_path, 10**6), settings.pop("host")
+        guarded = protect(application, config.AppConfig(**settings), uploads, Metrics())
+        client = TestClient(guarded, base_url=BASE, client=(host, 1))
+        return [client.post("/predict").status_code for _ in range(5)]
+
+    assert statuses(host="10.0.0.1", requests_per_minute=3) == [200, 200, 200, 429, 429]
+    assert statuses(host="10.0.0.1", requests_per_minute=0) == [200] * 5
+    assert statuses(host="127.0.0.1", requests_per_minute=None) == [200] * 5
 
 
 def test_the_accepted_host_names_follow_from_the_address():
@@ -101,3 +187,5 @@ def test_the_accepted_host_names_follow_from_the_address():
     assert allowed_hosts(config.AppConfig(host="10.0.0.5", hosts=["ecg"])) == ["10.0.0.5", "ecg"]
     with pytest.raises(ValueError, match=r"host=0\.0\.0\.0: expected hosts="):
         allowed_hosts(config.AppConfig(host="0.0.0.0"))
+    with pytest.raises(ValueError, match=r"hosts=\[a\*\]: expected"):
+        allowed_hosts(config.AppConfig(hosts=["a*"]))

@@ -25,8 +25,9 @@ from ecg_siglip.core.translation import LANGUAGE_NAMES, translator
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.metrics.likelihood import likelihood_word, percent
+from ecg_siglip.serving.monitoring import Metrics
 from ecg_siglip.serving.prediction_service import PredictionService
-from ecg_siglip.serving.web_handlers import sweep
+from ecg_siglip.serving.upload_folder import UploadFolder, remove_uploads
 from ecg_siglip.serving.web_page import build
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +52,7 @@ def page(trained, tmp_path_factory):
     service = PredictionService(Predictor.load(trained / "model", "cpu"), settings)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(uploads))
-        guarded = build(service, uploads)
+        guarded = build(service, UploadFolder(uploads, 10**8), Metrics())
         with TestClient(guarded, base_url=BASE, raise_server_exceptions=False) as client:
             yield client, uploads
     service.close()
@@ -134,13 +135,24 @@ def test_an_upload_stays_in_its_folder_is_not_sent_and_is_swept(page):
     (upload,) = map(Path, response.json())
     assert upload.is_relative_to(uploads) and upload.is_file()
     assert client.get(f"/gradio_api/file={upload}").status_code == 403
-    sweep(uploads, 3600)
+    UploadFolder(uploads, 10**8).sweep(3600)
     assert upload.is_file()
-    sweep(uploads, -1)
+    UploadFolder(uploads, 10**8).sweep(-1)
     assert not upload.exists()
     assert {path for path in uploads.rglob("*") if path.is_file()} <= before
     too_large = {"files": ("a.csv", b"1" * 200_000)}
     assert client.post("/gradio_api/upload", files=too_large).status_code == 413
+
+
+def test_two_sessions_with_the_same_ecg_share_no_file(page, record):
+    client, _ = page
+    files = [("files", (f"{record.name}.dat", record.with_suffix(".dat").read_bytes()))]
+    first, second = (
+        Path(client.post("/gradio_api/upload", files=files).json()[0]) for _ in range(2)
+    )
+    remove_uploads([str(first)])
+    assert second.is_file() and not first.exists()
+    remove_uploads([str(second)])
 
 
 def test_waiting_requests_do_not_block_the_page(trained, tmp_path, monkeypatch):
@@ -150,7 +162,7 @@ def test_waiting_requests_do_not_block_the_page(trained, tmp_path, monkeypatch):
     service = PredictionService(
         Predictor.load(trained / "model", "cpu"), config.AppConfig(max_waiting=50)
     )
-    guarded = build(service, tmp_path)
+    guarded = build(service, UploadFolder(tmp_path, 10**8), Metrics())
     files = {"files": ("a.csv", b"I\n1\n")}
     with TestClient(guarded, base_url=BASE, raise_server_exceptions=False) as client:
         (name,) = client.post("/gradio_api/upload", files=files).json()

@@ -1,0 +1,165 @@
+"""Silent and slow clients, however many, do not keep others out."""
+
+import asyncio
+import contextlib
+import http.client
+import logging
+import socket
+import threading
+import time
+
+import pytest
+
+pytest.importorskip("uvicorn", reason="needs the extra [app]")
+from ecg_siglip.serving import connections
+from ecg_siglip.serving.connections import LimitedServer, raise_file_limit
+from ecg_siglip.serving.web_page import open_socket
+
+LARGE = 10_000_000  # bytes, more than the system buffers
+
+
+async def application(scope, receive, send):
+    """Respond when the whole body has arrived."""
+    if scope["type"] != "http":
+        return
+    while (await receive()).get("more_body"):
+        pass
+    n_bytes = LARGE if scope["path"] == "/large" else 2
+    if scope["path"] == "/wait":
+        await asyncio.sleep(1)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"x" * n_bytes})
+
+
+@pytest.fixture
+def port(monkeypatch):
+    """The port of a server for 20 connections at most."""
+    monkeypatch.setattr(connections, "HEADER_S", 1.0)
+    monkeypatch.setattr(connections, "READ_S", 1.0)
+    monkeypatch.setattr(connections, "N_ACCEPTED", 4)
+    listening = open_socket("127.0.0.1", 0)
+    port = listening.getsockname()[1]
+    server = LimitedServer(application, 20)
+    thread = threading.Thread(target=server.run, args=([listening],))
+    thread.start()
+    yield port
+    server.should_exit = True
+    thread.join(10)
+
+
+def connect(port, first=b""):
+    connection = socket.create_connection(("127.0.0.1", port), 10)
+    connection.sendall(first)
+    return connection
+
+
+def is_closed(connection, within_s):
+    connection.settimeout(within_s)
+    try:
+        return connection.recv(1) == b""
+    except ConnectionError:
+        return True
+    except TimeoutError:
+        return False
+
+
+def drip(connection, part):
+    """Send a few bytes again and again, for at most ten seconds."""
+    for _ in range(100):
+        connection.sendall(part)
+        time.sleep(0.1)
+
+
+def get(port, path="/"):
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    client.request("GET", path)
+    response = client.getresponse()
+    content = response.read()
+    client.close()
+    return response.status, len(content)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nHost: ",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n",
+    ],
+    ids=["silent", "header", "body"],
+)
+def test_others_are_served_while_many_are_silent(port, first):
+    silent = [connect(port, first) for _ in range(100)]
+    start = time.monotonic()
+    assert [get(port) for _ in range(20)] == [(200, 2)] * 20
+    assert time.monotonic() - start < 5
+    for each in silent:
+        each.close()
+
+
+def test_a_header_has_to_arrive_in_time_however_slowly_it_is_sent(port):
+    silent, slow = connect(port), connect(port, b"GET / HTTP/1.1\r\n")
+    with pytest.raises(ConnectionError):
+        drip(slow, b"A: b\r\n")
+    assert is_closed(silent, 5)
+
+
+def test_the_header_of_the_next_request_has_to_arrive_in_time_too(port):
+    connection = connect(port, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    connection.settimeout(10)
+    assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+    with pytest.raises(ConnectionError):
+        drip(connection, b"G")
+
+
+def test_a_client_that_waits_for_its_response_is_not_silent(port):
+    assert get(port, "/wait") == (200, 2)
+    waiting = [threading.Thread(target=get, args=(port, "/wait")) for _ in range(10)]
+    for each in waiting:
+        each.start()
+    silent = [connect(port) for _ in range(50)]
+    assert get(port) == (200, 2)
+    for each in waiting:
+        each.join(10)
+    for each in silent:
+        each.close()
+
+
+def test_a_client_that_reads_nothing_is_closed(port):
+    connection = connect(port, b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+    time.sleep(4)
+    connection.settimeout(10)
+    n_bytes = 0
+    with contextlib.suppress(ConnectionError):
+        while part := connection.recv(100_000):
+            n_bytes += len(part)
+    assert n_bytes < LARGE
+    assert get(port, "/large") == (200, LARGE)
+
+
+def test_what_is_closed_is_logged_once_per_kind_by_a_constant_text(port, caplog):
+    with caplog.at_level(logging.WARNING, logger="ecg_siglip"):
+        silent = [connect(port) for _ in range(50)]
+        assert get(port) == (200, 2)
+    texts = {record.msg for record in caplog.records}
+    assert texts <= {
+        "connections closed: more than max_connections=%d",
+        "connections closed: no complete header within %g s",
+    }
+    assert texts
+    for each in silent:
+        each.close()
+
+
+def test_the_limit_of_open_files_is_raised_where_it_may_be():
+    resource = pytest.importorskip("resource", reason="not on Windows")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    hard = before[1]
+    if hard == resource.RLIM_INFINITY or hard < 1000:
+        hard = 1000
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (500, before[1]))
+        assert raise_file_limit(600) == 600
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= 600
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -686,7 +686,7 @@ class AppConfig(DecisionRule, ModelSettings):
     )
     max_sessions: int = setting(100, "Largest number of open pages.", 1, 10000)
     max_stored_mb: float = setting(
-        1000.0,
+        500.0,
         "Largest size of all uploads that are arriving or stored, MB; the oldest that nobody uses "
         "are deleted first.",
         1.0,

@@ -1,6 +1,6 @@
 """Work that ends at its deadline, or when nobody waits for its result any more.
 
-Long loops call ``check_stopped``. Outside of ``limited_by`` it does nothing.
+Long loops call ``checkpoint``. Outside of ``limited_by`` it does nothing.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 
 
@@ -42,13 +42,22 @@ class WorkLimit:
         return max(0.0, self._end_s - time.monotonic())
 
 
-_current: ContextVar[WorkLimit | None] = ContextVar("work_limit", default=None)
+_current: ContextVar[tuple[WorkLimit, Callable[[], object] | None] | None] = ContextVar(
+    "work_limit", default=None
+)
 
 
 @contextlib.contextmanager
-def limited_by(limit: WorkLimit) -> Iterator[None]:
-    """Limit the work of this thread within the block."""
-    token = _current.set(limit)
+def limited_by(limit: WorkLimit, pause: Callable[[], object] | None = None) -> Iterator[None]:
+    """Limit the work of this thread within the block.
+
+    Parameters
+    ----------
+    limit : WorkLimit
+    pause : function, optional
+        Called at each ``checkpoint``: other work may go on meanwhile.
+    """
+    token = _current.set((limit, pause))
     try:
         yield
     finally:
@@ -57,8 +66,8 @@ def limited_by(limit: WorkLimit) -> Iterator[None]:
 
 def time_left_s() -> float:
     """Return the time left for the current work in s; infinity without a limit."""
-    limit = _current.get()
-    return math.inf if limit is None else limit.left_s
+    current = _current.get()
+    return math.inf if current is None else current[0].left_s
 
 
 def check_stopped() -> None:
@@ -71,3 +80,17 @@ def check_stopped() -> None:
     """
     if not time_left_s():
         raise WorkStopped
+
+
+def checkpoint() -> None:
+    """Let other work go on, and end the current one if its time is over.
+
+    Raises
+    ------
+    WorkStopped
+        If so.
+    """
+    current = _current.get()
+    if current is not None and current[1] is not None:
+        current[1]()
+    check_stopped()

@@ -12,7 +12,7 @@ import numpy as np
 
 from ecg_siglip import config
 from ecg_siglip.core.files import one_line
-from ecg_siglip.core.work_limit import check_stopped
+from ecg_siglip.core.work_limit import checkpoint
 from ecg_siglip.inference.decision import Decision
 from ecg_siglip.inference.prediction import Finding, Prediction, SimilarRecord
 from ecg_siglip.inference.predictor import Predictor
@@ -129,12 +129,12 @@ def prepare_records(
     """Read and prepare records in order; ``on_error`` gets the errors of those that fail.
 
     Records longer than ``max_hours`` fail. ``measured``: with measurements. Ends early as
-    ``core.work_limit.check_stopped``.
+    ``core.work_limit.checkpoint``.
     """
     stated = read or config.ReadConfig()
     window_s = predictor.artifact.waveform["duration_s"]
     for path in paths:
-        check_stopped()
+        checkpoint()
         try:
             source = open_record(
                 path, stated.fs, stated.units, stated.leads, stated.gain, max_hours

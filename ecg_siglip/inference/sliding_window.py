@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ecg_siglip.core.files import one_line
-from ecg_siglip.core.work_limit import check_stopped
+from ecg_siglip.core.work_limit import checkpoint
 from ecg_siglip.inference.timeline import (
     SUSTAINED_S,
     TOLERANCE_S,
@@ -201,7 +201,7 @@ def _usable_windows(
 ) -> Iterator[tuple[float, Record, np.ndarray]]:
     """Yield start (s), record and prepared signal of each usable window; others are ``skipped``."""
     for first in firsts:
-        check_stopped()
+        checkpoint()
         start_s = first / source.fs
         try:
             record = source.piece(int(first), int(first) + size)

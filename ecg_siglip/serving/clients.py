@@ -16,9 +16,16 @@ LOGINS_PER_MINUTE = 10  # with a wrong token
 
 
 class Client:
-    """The client of one request, which may leave before it gets the response."""
+    """The client of one request, which may leave before it gets the response.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    address : str
+        See ``address_of``.
+    """
+
+    def __init__(self, address: str = "") -> None:
+        self.address = address
         self._lock, self._has_left = threading.Lock(), False
         self._callbacks: list[Callable[[], object]] = []
 

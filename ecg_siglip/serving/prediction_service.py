@@ -1,17 +1,16 @@
-"""Predictions for uploaded ECGs: one model, used by one thread for all clients.
+"""Predictions for uploaded ECGs: one model, used for all clients in turn.
 
-Requests of the JSON API and of the web page are processed one after the other by one thread: the
-model is never used twice at the same time, and the thread that accepts requests stays responsive.
+The model is never used twice at the same time, and the thread that accepts requests stays
+responsive.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import TypeVar
 from ecg_siglip import config
 from ecg_siglip.core.settings import check_settings
 from ecg_siglip.core.translation import ENGLISH, translator
-from ecg_siglip.core.work_limit import WorkLimit, WorkStopped, check_stopped, limited_by
+from ecg_siglip.core.work_limit import WorkLimit
 from ecg_siglip.inference.pipeline import apply_decision_rule, predict_records
 from ecg_siglip.inference.prediction import Prediction, QuestionResult
 from ecg_siglip.inference.predictor import Predictor
@@ -34,14 +33,15 @@ from ecg_siglip.reporting.report_files import write_record_reports
 from ecg_siglip.serving.clients import current_client
 from ecg_siglip.serving.similar_records import RecordFolder, read_beginning
 from ecg_siglip.serving.uploads import PREFIX, UploadResult, hide_path, record_name, records_among
+from ecg_siglip.serving.work_queue import WorkQueue
 from ecg_siglip.vocabulary.question_matching import check_question
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
 # Layouts of an ECG for wide and for narrow screens, and its inline images for both.
 LAYOUTS = {"wide": "standard", "narrow": "rows"}
 Pictures = dict[str, dict[str, str]]
 MIN_STEP_S = 2.0  # from window to window
+MAX_BATCH = 16  # windows at one time: other requests wait so long
 
 
 class QueueFull(Exception):
@@ -49,7 +49,7 @@ class QueueFull(Exception):
 
 
 class PredictionService:
-    """Predictions for uploaded ECGs, made one after the other.
+    """Predictions for uploaded ECGs, with one model.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class PredictionService:
     def __init__(self, predictor: Predictor, settings: config.AppConfig):
         self.predictor, self.settings = predictor, settings
         self.model = predictor.artifact.title
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="prediction")
+        self._queue = WorkQueue(self.too_late)
         self._lock, self._n_waiting = threading.Lock(), 0
 
     @property
@@ -74,7 +74,7 @@ class PredictionService:
         return self._n_waiting
 
     def submit(self, task: Callable[[], T]) -> Future[T]:
-        """Queue a task for the thread that uses the model.
+        """Queue a task that uses the model.
 
         Raises
         ------
@@ -84,8 +84,8 @@ class PredictionService:
 
         Notes
         -----
-        The task is cancelled, or stopped at its next ``check_stopped``, at that time or when the
-        ``current_client`` leaves.
+        The task is cancelled, or stopped at its next ``checkpoint``, at that time or when the
+        ``current_client`` leaves. Clients get their turn as in ``work_queue``.
         """
         with self._lock:
             if self._n_waiting >= self.settings.max_waiting:
@@ -93,23 +93,13 @@ class PredictionService:
                     f"{self._n_waiting} other requests are waiting; please try again in a moment"
                 )
             self._n_waiting += 1
-        limit = WorkLimit(self.settings.timeout_s)
-        future = self._worker.submit(self._run, task, limit)
+        limit, client = WorkLimit(self.settings.timeout_s), current_client.get()
+        future = self._queue.submit(task, limit, client.address if client else "")
         future.add_done_callback(self._done)
-        client = current_client.get()
         if client is not None:
             client.on_leave(limit.stop)
             client.on_leave(future.cancel)
         return future
-
-    def _run(self, task: Callable[[], T], limit: WorkLimit) -> T:
-        try:
-            with limited_by(limit):
-                check_stopped()
-                return task()
-        except WorkStopped as error:
-            log.warning("tasks stopped: too late, or without a client")
-            raise self.too_late() from error
 
     def too_late(self) -> QueueFull:
         """Return the error of a result that is not ready in time."""
@@ -122,8 +112,8 @@ class PredictionService:
             self._n_waiting -= 1
 
     def close(self) -> None:
-        """Finish the task in progress and accept no more."""
-        self._worker.shutdown(cancel_futures=True)
+        """Finish the tasks in progress and cancel the others."""
+        self._queue.close()
 
     def settings_for(self, values: dict[str, object]) -> config.PredictConfig:
         """Return the settings of ``predict`` for a request.
@@ -148,6 +138,7 @@ class PredictionService:
             precision=defaults.precision,
             n_similar=defaults.n_similar,
             show_ids=defaults.show_ids,
+            batch_size=MAX_BATCH,
         )
         for name, value in values.items():
             if value is None or value == "" or value == []:

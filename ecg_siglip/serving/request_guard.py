@@ -7,6 +7,7 @@ import contextlib
 import logging
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 from ecg_siglip import config
 from ecg_siglip.serving.asgi import (
@@ -18,7 +19,7 @@ from ecg_siglip.serving.asgi import (
     header_of,
     send_response,
 )
-from ecg_siglip.serving.clients import Client, RateLimit, current_client
+from ecg_siglip.serving.clients import Client, RateLimit, address_of, current_client
 from ecg_siglip.serving.paths import ALLOWED, HEARTBEAT, LOGIN, UPLOAD
 from ecg_siglip.serving.upload_folder import UploadFolder
 
@@ -42,13 +43,18 @@ class RequestGuard:
     -----
     A page of another origin that posts a form to this server is recognized by its ``Origin``. A
     body is counted while it arrives: one that is too large is refused before it is stored in memory
-    or on disk. When a client disconnects, the ``current_client`` of its request leaves.
+    or on disk. Of one client, half as many requests as may wait are in progress; others of it wait
+    here, without their bodies. When a client disconnects, the ``current_client`` of its request
+    leaves.
     """
 
     def __init__(self, app: Any, settings: config.AppConfig, uploads: UploadFolder):
         self.app, self.settings, self.uploads = app, settings, uploads
         self.max_bytes = int(settings.max_mb * 1e6)
         self.rate = RateLimit(settings.requests_per_minute)
+        # Nobody can fill the queue alone.
+        self.n_at_once = max(1, settings.max_waiting // 2)
+        self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._n_pages = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,6 +68,9 @@ class RequestGuard:
         if refusal:
             await self._refuse(*refusal, send)
             return
+        if scope["method"] == "POST":
+            await self._forward_in_turn(scope, receive, send)
+            return
         is_page = HEARTBEAT.match(scope["path"]) is not None
         self._n_pages += is_page
         try:
@@ -69,9 +78,25 @@ class RequestGuard:
         finally:
             self._n_pages -= is_page
 
+    async def _forward_in_turn(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application when few enough requests of the client are in progress."""
+        address = address_of(scope)
+        places = self._places.get(address)
+        if places is None:
+            places = self._places[address] = asyncio.Semaphore(self.n_at_once)
+        try:
+            await asyncio.wait_for(places.acquire(), self.settings.timeout_s)
+        except TimeoutError:
+            await self._refuse(503, "too many requests of this client are in progress", send)
+            return
+        try:
+            await self._forward(scope, receive, send)
+        finally:
+            places.release()
+
     async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application on a request whose body is limited."""
-        client, started = Client(), False
+        client, started = Client(address_of(scope)), False
         body = _Body(receive, client, self.uploads, self.max_bytes)
         token = current_client.set(client)
 

@@ -21,6 +21,7 @@ from ecg_siglip.readers.file_format import is_picture
 from ecg_siglip.reporting.html import load_template
 from ecg_siglip.reporting.record_report import RecordReport, value_text
 from ecg_siglip.reporting.record_texts import model_text, operating_point, with_code
+from ecg_siglip.serving.clients import current_client
 from ecg_siglip.serving.file_settings import (
     decision_settings,
     request_settings,
@@ -173,9 +174,10 @@ class WebHandlers:
             if upload.errors:
                 raise ValueError(upload.errors[0][1])
         except EXPECTED_ERRORS as error:
-            problem = self._problem(error, paths)
-            if all(is_picture(Path(path)) for path in paths):  # no setting makes them readable
-                remove_uploads(paths)
+            problem, client = self._problem(error, paths), current_client.get()
+            is_picture_only = all(is_picture(Path(path)) for path in paths)
+            if is_picture_only or (client is not None and client.has_left):
+                remove_uploads(paths)  # no setting makes them readable, or nobody will try one
                 return replace(problem, is_final=True)
             return problem
         try:

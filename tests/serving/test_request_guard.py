@@ -170,6 +170,38 @@ def test_the_number_of_open_pages_is_limited(tmp_path):
     asyncio.run(run())
 
 
+def test_one_client_does_not_fill_the_queue(tmp_path):
+    gate, in_progress = asyncio.Event(), []
+
+    async def application(scope, receive, send):
+        in_progress.append(scope["client"][0])
+        await gate.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def run():
+        statuses = []
+
+        async def send(message):
+            statuses.append(message.get("status"))
+
+        def post(host):
+            scope = {"type": "http", "method": "POST", "path": "/predict", "headers": []}
+            return asyncio.create_task(guard(scope | {"client": (host, 1)}, None, send))
+
+        settings = config.AppConfig(max_waiting=4, timeout_s=0.2)
+        guard = RequestGuard(application, settings, UploadFolder(tmp_path, 10**6))
+        tasks = [post("10.0.0.1") for _ in range(5)] + [post("10.0.0.2")]
+        await asyncio.sleep(0.05)
+        assert sorted(in_progress) == ["10.0.0.1", "10.0.0.1", "10.0.0.2"]
+        await asyncio.sleep(0.3)
+        assert [status for status in statuses if status] == [503] * 3
+        gate.set()
+        await asyncio.gather(*tasks)
+        assert statuses.count(200) == 3
+
+    asyncio.run(run())
+
+
 def test_a_client_may_send_a_number_of_requests_per_minute(tmp_path):
     def statuses(**settings):
         uploads, host = UploadFolder(tmp_path, 10**6), settings.pop("host")

@@ -17,7 +17,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-app fuzz faults screenshot lint format \
-  docs lock notebook pretrain model teachers study curves official results bench bench-whole \
+  docs lock audit sbom notebook pretrain model teachers study curves official results bench bench-whole \
   wheel-test clean
 
 help: ## show this list
@@ -71,10 +71,11 @@ test-app: $(READY) ## test the web page in Chromium (Debian: apt install chromiu
 fuzz: $(READY) ## give every reader a thousand damaged files: FUZZ=; make test uses fewer
 	FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/readers/test_fuzz.py
 
-# Faults of each kind and command, and the commands; the table is for docs/reliability.md.
+# Faults of each kind and command, which parts, and which commands; the tables are for docs/reliability.md.
 N_FAULTS ?= 10
-faults: $(READY) ## kill commands, let writes fail, fill disks, cut the power (root): N_FAULTS=, COMMANDS=
-	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m faults --n $(N_FAULTS) $(COMMANDS)
+PARTS ?= storage damage server
+faults: $(READY) ## kill commands, fill disks, damage models, abuse the server: N_FAULTS=, PARTS=, COMMANDS=
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m faults --n $(N_FAULTS) --parts $(PARTS) -- $(COMMANDS)
 
 screenshot: demo ## make docs/app.png, the picture in README.md, from the demo
 	ECG_SIGLIP_SCREENSHOT=runs/$(RUN):$(DATA)/records100/00000/00129_lr \
@@ -94,9 +95,11 @@ docs: $(READY) ## build the documentation site in build/site, offline
 
 # Versions in uv.lock are kept where they still fit pyproject.toml. What torch needs for CUDA is not
 # in constraints.txt: each build of torch requires its own exact versions.
+NEED_UV = @command -v $(UV) >/dev/null || { \
+  echo "make: expected uv, got no such command; install it with: pip install uv" >&2; exit 1; }
+
 lock: ## renew uv.lock and constraints.txt from pyproject.toml (pip install uv): UPGRADE=
-	@command -v $(UV) >/dev/null || { \
-	  echo "make: expected uv, got no such command; install it with: pip install uv" >&2; exit 1; }
+	$(NEED_UV)
 	$(UV) lock $(UPGRADE)
 	@mkdir -p build
 	@$(UV) export --quiet --locked --all-extras --no-hashes --no-emit-project --no-annotate \
@@ -106,6 +109,17 @@ lock: ## renew uv.lock and constraints.txt from pyproject.toml (pip install uv):
 	@mv build/constraints.new constraints.txt
 	@rm build/constraints.txt
 	@git diff --stat -- uv.lock constraints.txt
+
+sbom: ## write build/sbom.json (CycloneDX 1.5): each package of uv.lock with its files and hashes
+	$(NEED_UV)
+	@mkdir -p build
+	$(UV) export --quiet --locked --all-extras --format cyclonedx1.5 --output-file build/sbom.json
+
+audit: ## look for known vulnerabilities of the packages in uv.lock; needs the network
+	$(NEED_UV)
+	@mkdir -p build
+	$(UV) export --quiet --locked --all-extras --no-emit-project --output-file build/requirements.txt
+	$(UV) tool run pip-audit --strict --disable-pip --require-hashes --requirement build/requirements.txt
 
 notebook: demo ## run the notebooks on the demo and store their outputs
 	$(BIN)/python -c 'import nbformat; from nbclient import NotebookClient; from pathlib import Path; \

@@ -455,6 +455,26 @@ def outcome_apart(folder: Path, expected: list[float]) -> str:
     return result or "killed: no result"
 
 
+def damage_all(
+    model: Path, n_flips: int = 60, seed: int = 0, every: int = 1
+) -> Iterator[tuple[Case, str]]:
+    """Yield each case, or one of so many, and what comes of it (see ``outcome``)."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    import torch
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as scratch:
+        place = Path(scratch)
+        expected = predict(model)
+        make_other(model, place / "other")
+        for i, case in enumerate(cases(place / "other", n_flips, seed)[::every]):
+            folder = damaged(model, place / f"m{i}", case)
+            result = outcome_apart(folder, expected)
+            shutil.rmtree(folder)
+            yield case, result.replace(scratch, "")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
@@ -462,23 +482,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--verbose", action="store_true", help="print each case")
     options = parser.parse_args()
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    import torch
-
-    torch.set_num_threads(1)
     counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
-    with tempfile.TemporaryDirectory() as scratch:
-        place = Path(scratch)
-        expected = predict(options.model)
-        make_other(options.model, place / "other")
-        for i, case in enumerate(cases(place / "other", options.n_flips, options.seed)):
-            folder = damaged(options.model, place / f"m{i}", case)
-            result = outcome_apart(folder, expected)
-            shutil.rmtree(folder)
-            counts[case.kind][result.partition(":")[0]] += 1
-            if options.verbose or not result.startswith("refused"):
-                print(f"{case.kind}: {case.name}: {result}".replace(scratch, ""), flush=True)
+    for case, result in damage_all(options.model, options.n_flips, options.seed):
+        counts[case.kind][result.partition(":")[0]] += 1
+        if options.verbose or not result.startswith("refused"):
+            print(f"{case.kind}: {case.name}: {result}", flush=True)
     columns = ("refused", "taken", "traceback", "several lines", "hang", "killed")
     print(f"\n{'damage':22}" + "".join(f"{column:>15}" for column in ("cases", *columns)))
     total = sum(counts.values(), collections.Counter())

@@ -164,6 +164,9 @@ def _join_in(run: Path, names: list[str], settings: config.EnsembleConfig, is_jo
     if is_joined:
         if not _is_same(load_artifact(run / "model"), provenance, settings.average):
             raise ValueError(f"{run} exists; expected another run.name")
+        if not (run / "config.yaml").exists():  # the model has only now taken its place
+            trained.run = settings.run
+            write_file(run / "config.yaml", to_yaml(trained).encode())
         print(f"{run} is complete; its model is in {run / 'model'}")
         return
     artifact, scores = _join(artifacts, trained, provenance, settings)

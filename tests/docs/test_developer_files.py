@@ -15,6 +15,20 @@ from ecg_siglip import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 REPOSITORY = "https://github.com/ecg-siglip/ecg_siglip"
+HASH = r"sha256:[0-9a-f]{64}"
+# The module of a package with another name.
+MODULES = {"fhir.resources": "fhir", "mlflow-skinny": "mlflow"}
+# Packages that no module imports, with the reason.
+USED_WITHOUT_IMPORT = {
+    "torch": "export needs a newer one",
+    "hydra-joblib-launcher": "Hydra loads it: hydra/launcher=joblib",
+    "hydra-optuna-sweeper": "Hydra loads it: hydra/sweeper=optuna",
+    "hydra-submitit-launcher": "Hydra loads it: hydra/launcher=submitit_slurm",
+    "s3fs": "fsspec loads it for s3://",
+}
+# Packages of what is about to be added.
+NOT_YET = ("fhir.resources", "fsspec", "limits", "mlflow", "mlflow-skinny", "prometheus-client")
+NOT_YET += ("ray", "wandb")
 CUDA = ("nvidia-", "cuda-", "triton")
 
 
@@ -128,6 +142,52 @@ def test_the_lock_covers_the_dependencies_of_pyproject():
 def test_the_lock_names_only_the_public_index():
     hosts = set(re.findall(r'(?:url|registry) = "(\w+://[^/"]+)', read("uv.lock")))
     assert hosts == {"https://pypi.org", "https://files.pythonhosted.org"}
+
+
+def test_every_file_of_the_lock_has_a_hash():
+    packages = tomllib.loads(read("uv.lock"))["package"]
+    files = [
+        (package["name"], file)
+        for package in packages
+        for file in [*package.get("wheels", []), package.get("sdist")]
+        if file
+    ]
+    assert len(files) > len(packages)
+    without = [name for name, file in files if not re.fullmatch(HASH, file.get("hash", ""))]
+    assert not without
+    # Nothing is installed from a repository or a folder, which have no hash.
+    sources = {key for package in packages for key in package["source"]}
+    assert sources == {"registry", "editable"}
+
+
+@pytest.mark.parametrize("extra", [*PYPROJECT["project"]["optional-dependencies"]])
+def test_each_package_of_an_extra_is_used(extra):
+    lines = PYPROJECT["project"]["optional-dependencies"][extra]
+    if extra in ("dev", "docs"):  # what the tests and the tools need
+        return
+    code = "".join(path.read_text("utf-8") for path in (ROOT / "ecg_siglip").rglob("*.py"))
+    for requirement in map(Requirement, lines):
+        name = MODULES.get(requirement.name, requirement.name.replace("-", "_"))
+        used = re.search(rf'^ *(?:import|from) {name}\b|"{name}[."]', code, re.MULTILINE)
+        if requirement.name in NOT_YET and not used:
+            pytest.skip(f"{requirement.name} is not used yet")
+        assert used or requirement.name in USED_WITHOUT_IMPORT, f"{requirement.name} is not used"
+
+
+def test_packages_that_are_used_without_an_import_are_in_an_extra():
+    extras = PYPROJECT["project"]["optional-dependencies"].values()
+    assert {*USED_WITHOUT_IMPORT, *MODULES} <= {
+        Requirement(x).name for each in extras for x in each
+    }
+
+
+def test_the_audit_runs_in_a_workflow_of_its_own():
+    workflow = yaml.safe_load(read(".github/workflows/audit.yml"))
+    runs = [step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"]]
+    assert make_targets("\n".join(runs)) == {"audit", "sbom"}
+    assert {"audit", "sbom"} <= defined_targets()
+    assert not make_targets(read(".ci/run")) & {"audit"}, "it needs the network"
+    assert "make audit" in read("CONTRIBUTING.md")
 
 
 def test_precommit_uses_the_tools_of_the_environment_and_keeps_outputs():

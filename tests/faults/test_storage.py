@@ -1,23 +1,20 @@
 """A few faults of ``make faults``: killed commands, and renames that fail."""
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from faults.quick import rows
 
-TESTS = Path(__file__).resolve().parents[1]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs fork and /proc"),
+]
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs fork and /proc")
-def test_results_survive_faults_and_the_command_recovers():
-    env = os.environ | {"PYTHONPATH": f"{TESTS.parent}:{TESTS}", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "faults", "--quick"]
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    rows = [line.split(" | ") for line in done.stdout.splitlines()[2:]]
-    assert len(rows) == 3
-    for row in rows:
-        assert {cell.strip(" |") for cell in row[3:]} == {row[2]}, row
+def test_results_survive_faults_and_the_command_recovers(tmp_path):
+    found = rows("storage", tmp_path)
+    assert len(found) == 3
+    for row in found:
+        assert row["runs"]
+        counts = {row[key] for key in ("whole", "one_line", "repeated", "clean")}
+        assert counts == {row["runs"]}, row

@@ -103,6 +103,18 @@ def test_an_interrupted_ensemble_is_made_again(runs, tmp_path):
     assert {path.name for path in (root / "both").iterdir()} == {"config.yaml", "model"}
 
 
+def test_a_model_that_could_not_take_its_place_gets_it_with_its_configuration(runs, tmp_path):
+    root = tmp_path / "runs"
+    shutil.copytree(runs, root)
+    both = root / "both"
+    stored = (both / "config.yaml").read_text().replace(str(runs), str(root))
+    (both / "config.yaml").unlink()
+    (both / "model").rename(both / ".model.0123456789ab.new")
+    join_runs(ensemble_config(root))
+    assert (both / "config.yaml").read_text() == stored
+    assert (both / "model").is_dir()
+
+
 def test_another_run_of_the_name_is_not_overwritten(runs, tmp_path):
     root = tmp_path / "runs"
     shutil.copytree(runs, root)

@@ -78,8 +78,9 @@ class _Check:
             except Exception as error:  # of any kind: the code is the user's
                 where = "" if device == "cpu" else f" on the device {device}"
                 raise self.error(f"to be built{where}", one_line(error)) from error
-        if type(getattr(model, "n_features", None)) is not int or model.n_features < 1:
-            raise self.error("n_features, a positive int", getattr(model, "n_features", None))
+        n_features = getattr(model, "n_features", None)
+        if type(n_features) is not int or n_features < 1:
+            raise self.error("n_features, a positive int", n_features)
         return model
 
     def same(self, one: Tensor, other: Tensor) -> bool:

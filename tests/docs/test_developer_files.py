@@ -26,9 +26,6 @@ USED_WITHOUT_IMPORT = {
     "hydra-submitit-launcher": "Hydra loads it: hydra/launcher=submitit_slurm",
     "s3fs": "fsspec loads it for s3://",
 }
-# Packages of what is about to be added.
-NOT_YET = ("fhir.resources", "fsspec", "limits", "mlflow", "mlflow-skinny", "prometheus-client")
-NOT_YET += ("ray", "wandb")
 CUDA = ("nvidia-", "cuda-", "triton")
 
 
@@ -169,8 +166,6 @@ def test_each_package_of_an_extra_is_used(extra):
     for requirement in map(Requirement, lines):
         name = MODULES.get(requirement.name, requirement.name.replace("-", "_"))
         used = re.search(rf'^ *(?:import|from) {name}\b|"{name}[."]', code, re.MULTILINE)
-        if requirement.name in NOT_YET and not used:
-            pytest.skip(f"{requirement.name} is not used yet")
         assert used or requirement.name in USED_WITHOUT_IMPORT, f"{requirement.name} is not used"
 
 

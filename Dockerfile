@@ -14,7 +14,7 @@ FROM ${BASE}
 # PyTorch's build without CUDA. The build on PyPI has its own CUDA libraries, so the smallest CUDA
 # base is enough.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-ARG EXTRAS=app,explain,export,fhir,formats,hf,remote,sql
+ARG EXTRAS=app,explain,export,formats,hf,remote,sql
 
 # The CUDA images come without Python; Ubuntu 24.04 installs 3.12.
 RUN if ! command -v python3 >/dev/null; then \

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 REPOSITORY = "https://github.com/ecg-siglip/ecg_siglip"
 HASH = r"sha256:[0-9a-f]{64}"
 # The module of a package with another name.
-MODULES = {"fhir.resources": "fhir", "mlflow-skinny": "mlflow"}
+MODULES = {"mlflow-skinny": "mlflow"}
 # Packages that no module imports, with the reason.
 USED_WITHOUT_IMPORT = {
     "torch": "export needs a newer one",

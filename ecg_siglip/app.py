@@ -16,7 +16,7 @@ from ecg_siglip.serving.monitoring import Metrics, logging_to_stderr
 from ecg_siglip.serving.prediction_service import PredictionService
 from ecg_siglip.serving.request_guard import LOOPBACK
 from ecg_siglip.serving.upload_folder import KEPT_S, SWEEP_S, UploadFolder, server_folder
-from ecg_siglip.serving.web_page import build, open_socket
+from ecg_siglip.serving.web_page import build
 
 
 def app(settings: config.AppConfig) -> None:
@@ -33,6 +33,9 @@ def app(settings: config.AppConfig) -> None:
         uploads = UploadFolder(folder, int(settings.max_stored_mb * 1e6))
         metrics = Metrics()
         application = build(service, uploads, metrics)
+        # Not before: the error of a missing package is that of build.
+        from ecg_siglip.serving.connections import open_socket
+
         listening = open_socket(settings.host, settings.port)
         if settings.host not in LOOPBACK:
             _warn_of_what_is_missing(settings)

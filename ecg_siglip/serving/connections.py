@@ -258,3 +258,23 @@ def raise_file_limit(n_connections: int) -> int:
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         return max(16, soft - N_OTHER_FILES)
     return n_connections
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """Open a socket that listens.
+
+    Raises
+    ------
+    OSError
+        If the port is in use or the address does not belong to this machine.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        # The protocol must be named, or asyncio delays small packets by 40 ms.
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(BACKLOG)  # clients may connect as soon as the address is printed
+    except OSError as error:
+        raise OSError(f"host={host} port={port}: {error.strerror or error}") from error
+    return listening

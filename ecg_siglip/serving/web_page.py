@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import secrets
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -442,23 +441,3 @@ def _add_metrics(api: Any, metrics: Metrics) -> None:
     async def send_metrics() -> Response:
         content, kind = metrics.to_text()
         return Response(content, media_type=kind)
-
-
-def open_socket(host: str, port: int) -> socket.socket:
-    """Open a socket that listens.
-
-    Raises
-    ------
-    OSError
-        If the port is in use or the address does not belong to this machine.
-    """
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        # The protocol must be named, or asyncio delays small packets by 40 ms.
-        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(2048)  # clients may connect as soon as the address is printed
-    except OSError as error:
-        raise OSError(f"host={host} port={port}: {error.strerror or error}") from error
-    return listening

@@ -15,8 +15,7 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="needs the extra [app]")
 from ecg_siglip.serving import connections
-from ecg_siglip.serving.connections import LimitedServer, raise_file_limit
-from ecg_siglip.serving.web_page import open_socket
+from ecg_siglip.serving.connections import LimitedServer, open_socket, raise_file_limit
 
 LARGE = 10_000_000  # bytes, more than the system buffers
 

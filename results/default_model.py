@@ -69,7 +69,7 @@ EXTERNAL = {
     "n_findings": "findings",
     "macro_auroc": "macro AUROC",
     "macro_auprc": "macro AUPRC",
-    "expected_f1/macro_f1": "macro F1",
+    "prevalence/macro_f1": "macro F1, `prevalence`",
     "expected_f1/micro_f1": "micro F1",
 }
 CARD = Path(__file__).parent / "default_model_card.md"

@@ -34,7 +34,7 @@ def run():
         if key not in sessions:
             content = preparation_graph(spec).SerializeToString()
             sessions[key] = onnxruntime.InferenceSession(content)
-        batch = signal.reshape(-1, *signal.shape[-2:]).astype(np.float32)
+        batch = (signal if signal.ndim == 3 else signal[None]).astype(np.float32)
         inputs = {"signal": batch, "fs": np.array([fs], np.float32)}
         prepared, error = sessions[key].run(["prepared", "error"], inputs)
         return (prepared, error) if signal.ndim == 3 else (prepared[0], int(error[0]))

@@ -163,7 +163,8 @@ def test_a_client_that_reads_nothing_is_closed(port):
     assert get(port, "/large") == (200, LARGE)
 
 
-def test_what_is_closed_is_logged_once_per_kind_by_a_constant_text(port, caplog):
+def test_what_is_closed_is_logged_once_per_kind_by_a_constant_text(port, caplog, monkeypatch):
+    monkeypatch.setattr(connections.log, "disabled", False)  # Hydra disables loggers
     with caplog.at_level(logging.WARNING, logger="ecg_siglip"):
         silent = [connect(port) for _ in range(50)]
         assert get(port) == (200, 2)

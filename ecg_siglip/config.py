@@ -256,7 +256,7 @@ class EcgConfig:
         classes=True,
     )
     options: dict[str, Any] = setting(
-        {}, "Keyword arguments of a class of your own: +ecg.options.n_layers=4."
+        {}, "Keyword arguments of a class of your own: ecg.options.n_layers=4."
     )
     width: int = setting(
         32, "Channels of the first stage (residual networks) or of a token (transformer).", 8, 2048

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ecg_siglip.core.command_schema import Command, is_list
+from ecg_siglip.core.command_schema import Command, is_list, is_mapping
 from ecg_siglip.core.setting_values import hydra_value, quoted
 from ecg_siglip.core.word_mistakes import (
     bracket_mistake,
@@ -164,6 +164,9 @@ def _override(command: Command, words: Sequence[str], i: int, many: bool) -> str
     if is_setting:
         field = command.settings[name]
         return f"{name}={hydra_value(command.schema, name, field, value, many)}"
+    parent = command.settings.get(name.rpartition(".")[0])
+    if parent is not None and is_mapping(parent):
+        return f"++{name}={value}"
     if command.folders or (name in command.parents and value.startswith("{")):
         return word  # a folder of the user's may have further groups
     raise ValueError(unknown_mistake(command, name, value))

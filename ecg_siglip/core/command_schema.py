@@ -105,6 +105,11 @@ def is_list(field: Field[Any]) -> bool:
     return str(field.type).startswith("list")
 
 
+def is_mapping(field: Field[Any]) -> bool:
+    """Return whether a setting has keys that the user chooses."""
+    return str(field.type).startswith("dict")
+
+
 def is_optional(field: Field[Any]) -> bool:
     """Return whether a setting may be null."""
     return str(field.type).endswith("| None")

@@ -81,7 +81,7 @@ def hydra_value(
         _check_type(schema, name, raw, f"expected {KINDS[kind]}{' or null' * is_optional}")
         return raw
     text = unquoted(raw)
-    check_choice(name, text, field.metadata["choices"])
+    check_choice(name, text, field)
     if text == raw and re.fullmatch(r"\[.*\]|\{.*\}", raw, re.DOTALL) and not os.path.exists(raw):
         raise ValueError(f"{name}={raw}: expected one value, without brackets")
     return quoted(os.path.expanduser(text) if text.startswith("~") else text)
@@ -161,7 +161,7 @@ def _list(schema: type, name: str, field: dataclasses.Field[Any], raw: str) -> s
     else:
         items = joined_names(raw.split(","))
     for item in items:
-        check_choice(name, item, field.metadata["choices"])
+        check_choice(name, item, field)
     items = [os.path.expanduser(item) if item.startswith("~") else item for item in items]
     return f"[{','.join(map(quoted, items))}]"
 

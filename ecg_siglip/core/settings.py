@@ -82,30 +82,31 @@ def check_settings(config: Any, prefix: str = "") -> None:
             check_settings(value, f"{name}.")
             continue
         low, high = field.metadata.get("low"), field.metadata.get("high")
-        choices = field.metadata.get("choices")
         for i, item in enumerate(value if isinstance(value, list) else [value]):
             if item is None:
                 continue
             if dataclasses.is_dataclass(item):
                 check_settings(item, f"{name}[{i}].")
                 continue
-            if not (field.metadata.get("classes") and CLASS_NAME.fullmatch(str(item))):
-                check_choice(name, item, choices)
+            check_choice(name, item, field)
             if low is not None and not item >= low:
                 raise ValueError(f"{name}={item}: expected at least {low}")
             if high is not None and not item <= high:
                 raise ValueError(f"{name}={item}: expected at most {high}")
 
 
-def check_choice(name: str, value: Any, choices: tuple[str, ...] | None) -> None:
-    """Check that a value is one of the allowed ones, if there are such.
+def check_choice(name: str, value: Any, field: dataclasses.Field[Any]) -> None:
+    """Check that a value is one of the allowed ones of a setting, if it has such.
 
     Raises
     ------
     ValueError
         Naming the allowed values, and the one that is most like it.
     """
+    choices = field.metadata.get("choices")
     if not choices or value in choices:
+        return
+    if field.metadata.get("classes") and CLASS_NAME.fullmatch(str(value)):
         return
     expected = f"{name}={value}: expected one of {', '.join(choices)}"
     if "cuda" in choices and (match := GPU.fullmatch(str(value))):

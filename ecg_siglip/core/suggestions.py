@@ -24,7 +24,7 @@ def nearest(word: str, names: Iterable[str], cutoff: float = MIN_ALIKE) -> list[
     Examples
     --------
     >>> nearest("Bset", ["best", "best_bce", "clip"])
-    ['best', 'best_bce']
+    ['best']
     >>> nearest("resnet", ["resnet1d", "transformer", "xresnet1d101"])
     ['resnet1d', 'xresnet1d101']
     """

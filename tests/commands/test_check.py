@@ -72,8 +72,8 @@ WRONG = {
     "folds as Parquet": (["data.table=good.csv", "folds=f.parquet"], "that ends in .csv"),
     "out is a file": (["data.table=good.csv", "out=good.csv"], "expected a folder"),
     "no root": (["data=ptbxl", "data.root=null"], "data.root is missing"),
-    "no such root": (["data=ptbxl", "data.root=none"], "is missing: download PTB-XL"),
-    "no collection": (["data=challenge", "data.root=none"], "no such folder"),
+    "no such root": (["data=ptbxl", "data.root=missing"], "is missing: download PTB-XL"),
+    "no collection": (["data=challenge", "data.root=missing"], "no such folder"),
 }
 
 

@@ -193,3 +193,9 @@ def test_a_command_without_files_takes_none(run, capsys):
 
 def test_of_a_value_that_is_given_twice_the_last_counts(run):
     assert run("train", "run.name=r", "optim.lr=0.1", "optim.lr=0.2").optim.lr == 0.2
+
+
+@pytest.mark.parametrize("prefix", ["", "+"])
+def test_a_key_of_a_mapping_is_the_users(run, prefix):
+    words = ["run.name=r", "ecg.name=my_package.MyEncoder", f"{prefix}ecg.options.n=4"]
+    assert run("train", *words).ecg.options == {"n": 4}

@@ -203,6 +203,16 @@ def hold(path: Path, wait_s: float = 0.0, *, inside: bool = False) -> Iterator[N
                 each.rmdir()
 
 
+def tidy(folder: Path) -> None:
+    """Finish what a killed process left in a folder, unless another process is at work there.
+
+    For a command that finds in the folder what it needs, and so does not ``hold`` it.
+    """
+    if any(folder.glob(".lock*")):
+        with contextlib.suppress(ValueError, OSError), hold(folder, inside=True):
+            pass
+
+
 def finish_writes(folder: Path, name: str | None = None) -> None:
     """Complete or undo replacements that were interrupted, and remove unfinished versions.
 

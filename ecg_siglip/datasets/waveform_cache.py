@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from ecg_siglip.core.files import hold, one_line, replace_folder, shown, write_file
+from ecg_siglip.core.files import hold, one_line, replace_folder, shown, tidy, write_file
 from ecg_siglip.core.helper_process import available_cores
 from ecg_siglip.readers.preparation import prepare_record
 from ecg_siglip.readers.record import read_record
@@ -173,6 +173,8 @@ class WaveformCache:
                     f"cannot write the cache in {self.folder} ({error.strerror or error}): "
                     "set data.cache_dir=... to a folder that can be written"
                 ) from error
+        else:
+            tidy(self.folder)
         self._check()
         return np.memmap(self.path / "signals.i16", "<i2", mode="r", shape=self.shape)
 

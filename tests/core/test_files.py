@@ -18,6 +18,7 @@ from ecg_siglip.core.files import (
     replace_file,
     replace_folder,
     shown,
+    tidy,
     visible,
     write_file,
 )
@@ -311,3 +312,16 @@ def test_a_folder_within_a_held_one_is_made_as_well(tmp_path):
         with hold(tmp_path / "run" / "cache", inside=True):
             (tmp_path / "run" / "cache" / "a").write_text("a")
         assert (tmp_path / "run" / "cache" / "a").exists()
+
+
+def test_what_a_killed_process_left_is_removed_but_not_what_is_in_use(tmp_path):
+    tidy(tmp_path)
+    assert not names(tmp_path)
+    process = holding(tmp_path, "inside")
+    (tmp_path / ".model.0123456789ab.tmp").mkdir()
+    tidy(tmp_path)
+    assert {".lock", ".model.0123456789ab.tmp"} <= {*names(tmp_path)}
+    process.kill()
+    process.wait()
+    tidy(tmp_path)
+    assert not names(tmp_path)

@@ -23,7 +23,11 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing import get_context
 from pathlib import Path
 
+import torch
 from faults.injection import Fault, Outcome, error, kill, run
+from torch import Tensor
+
+from ecg_siglip.training.state import load_state
 
 TINY = [
     *("ecg.width=8", "ecg.depths=[1,1]", "ecg.stem_stride=4", "text.width=16", "text.depth=1"),
@@ -123,8 +127,31 @@ def contents(folder: Path, ignored: Sequence[str] = IGNORED) -> dict[str, str]:
             key = str(name.parent)
             name = Path(f"cache{caches.setdefault(key, len(caches))}") / name.name
             content = b"" if name.name == "index.json" else content
+        if name.name == "state.pt":
+            with contextlib.suppress(ValueError):  # damaged: compared as it is
+                content = b"".join(pieces(load_state(path)))
         hashes[str(name)] = hashlib.sha256(content).hexdigest()
     return hashes
+
+
+def pieces(value: object) -> Iterator[bytes]:
+    """Yield the content of a training state, which PyTorch may store as different bytes.
+
+    In the state of a resumed run, tensors and texts that are equal may be stored one time or twice.
+    """
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield repr(key).encode()
+            yield from pieces(item)
+    elif isinstance(value, list | tuple):
+        yield str(len(value)).encode()
+        for item in value:
+            yield from pieces(item)
+    elif isinstance(value, Tensor):
+        yield f"{value.dtype} {tuple(value.shape)}".encode()
+        yield value.reshape(-1).view(torch.uint8).numpy().tobytes()
+    else:
+        yield repr(value).encode()
 
 
 @dataclass

@@ -6,7 +6,7 @@ import contextlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +17,27 @@ from ecg_siglip.core.files import hold, make_folder, one_line, replace_file, wri
 
 JOB_FILE = "_job.json"  # Arrow, Spark and others that read a folder pass over names with _
 Job = dict[str, Any]
+
+
+def check_complete(finished: set[int], n_blocks: int, name: Callable[[int], str]) -> None:
+    """Check that every block has its part.
+
+    Parameters
+    ----------
+    finished : set of int
+        The blocks that have one.
+    n_blocks : int
+    name : function of int
+        Returns the name of a part for the error.
+
+    Raises
+    ------
+    ValueError
+        If parts are missing: they were removed while the job ran.
+    """
+    missing = sorted(set(range(n_blocks)) - finished)
+    if missing:
+        raise ValueError(f"{name(missing[0])}: was removed while the job ran; repeat it")
 
 
 class Output(Protocol):
@@ -141,9 +162,7 @@ class FolderOutput:
         ValueError
             If parts are missing: they were removed while the job ran.
         """
-        missing = sorted(set(range(n_blocks)) - self.finished())
-        if missing:
-            raise ValueError(f"{self.part(missing[0])}: was removed while the job ran; repeat it")
+        check_complete(self.finished(), n_blocks, lambda block: str(self.part(block)))
 
     def tidy(self) -> None:
         """Leave the folder as it is."""

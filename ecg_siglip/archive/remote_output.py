@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ecg_siglip.archive import remote
-from ecg_siglip.archive.outputs import JOB_FILE, Job
+from ecg_siglip.archive.outputs import JOB_FILE, Job, check_complete
 from ecg_siglip.archive.part_formats import PartFormat
 from ecg_siglip.archive.rows import Row
 
@@ -107,10 +107,11 @@ class RemoteOutput:
         ValueError
             If parts are missing: they were removed while the job ran.
         """
-        missing = sorted(set(range(n_blocks)) - self.finished())
-        if missing:
-            part = remote.without_password(self._address(self._part(missing[0])))
-            raise ValueError(f"{part}: was removed while the job ran; repeat it")
+        check_complete(
+            self.finished(),
+            n_blocks,
+            lambda block: remote.without_password(self._address(self._part(block))),
+        )
 
     def tidy(self) -> None:
         """Leave everything: the parts are the result."""

@@ -20,7 +20,7 @@ MODEL = fhir.ModelIdentity("r1", "0.3.0", "ab" * 32, ptbxl(), ("AFIB", "SR"))
     ("out", "form", "kind"),
     [
         ("rows.parquet", None, outputs.FileOutput),
-        ("file:///tmp/rows.ndjson", "fhir", outputs.FileOutput),
+        ("file:///archive/rows.ndjson", "fhir", outputs.FileOutput),
         ("rows/", "fhir", outputs.FolderOutput),
         ("memory://rows/", None, remote_output.RemoteOutput),
         ("s3://bucket/rows", "jsonl", remote_output.RemoteOutput),

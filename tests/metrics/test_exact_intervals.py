@@ -74,7 +74,7 @@ def test_a_perfect_fold_has_intervals_with_a_width():
     assert scores["half/macro_f1/low"] == pytest.approx(2 * share / (1 + share))
     assert scores["macro_auroc/low"] == pytest.approx(share)
     assert scores["half/samples_f1/low"] == pytest.approx(0.025 ** (1 / 12))
-    assert np.isnan(scores["macro_auprc/low"])  # none is better than one without a width
+    assert np.isnan(scores["macro_auprc/low"])  # an interval of width 0 would be wrong
 
 
 def test_a_fold_that_is_all_wrong_has_an_upper_end():

@@ -791,7 +791,7 @@ class AppConfig(DecisionRule, ModelSettings):
         3600.0,
     )
     max_connections: int = setting(
-        500,
+        2000,
         "Largest number of open connections; beyond it, the one that has been silent longest is "
         "closed for a new one.",
         16,

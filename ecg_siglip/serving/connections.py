@@ -2,7 +2,8 @@
 
 Uvicorn has no limit on the time for the header of a request, and at the limit of open files it
 accepts nobody. Here the connection that has been silent longest is closed for a new one, so that
-silent connections, however many, do not keep other clients out.
+silent connections, however many, do not keep other clients out. On Linux, a client that has sent
+nothing waits in the operating system at first, at no cost.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import asyncio
 import contextlib
 import functools
 import logging
+import math
 import socket
 import ssl
-from collections.abc import Iterable
 from typing import Any
 
 import uvicorn
@@ -26,6 +27,8 @@ READ_S = 30.0  # longest time in which a client reads nothing of its response
 N_ACCEPTED = 64
 BACKLOG = 2048
 N_OTHER_FILES = 128 + N_ACCEPTED  # open files other than connections
+# Option of a socket of Linux: a client is accepted when it has sent something (tcp(7)).
+DEFER_ACCEPT = getattr(socket, "TCP_DEFER_ACCEPT", None)
 log = logging.getLogger(__name__)
 
 
@@ -35,17 +38,23 @@ class LimitedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Count the connection; at the limit, close the one that has been silent longest."""
         super().connection_made(transport)
-        self.heard_s = self.loop.time()
-        self.header_since_s: float | None = self.heard_s
+        self.header_since_s: float | None = self.loop.time()
         self.unread_since_s: float | None = None
         assert isinstance(self.config, Settings)
-        _close_surplus(_limited(self.connections), self.config.max_connections)
+        self.config.open_connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Count it no more."""
+        super().connection_lost(exc)
+        assert isinstance(self.config, Settings)
+        self.config.open_connections.remove(self)
 
     def data_received(self, data: bytes) -> None:
         """Note the time at which a request begins, and that at which its header is complete."""
-        self.heard_s = self.loop.time()
+        assert isinstance(self.config, Settings)
+        self.config.open_connections.note_heard(self)
         if self.awaits_request and self.header_since_s is None:
-            self.header_since_s = self.heard_s
+            self.header_since_s = self.loop.time()
         super().data_received(data)
         if not self.awaits_request:
             self.header_since_s = None
@@ -105,7 +114,7 @@ class TlsHandshake(asyncio.Protocol):
         self.config, self.context, self.connections = config, context, server_state.connections
         self.http = LimitedProtocol(config, server_state, app_state, _loop)
         self.loop = self.http.loop
-        self.heard_s, self.awaits_client, self._early = self.loop.time(), True, b""
+        self.awaits_client, self._early = True, b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count the connection, and start the handshake."""
@@ -113,7 +122,7 @@ class TlsHandshake(asyncio.Protocol):
         self.transport = transport
         transport.pause_reading()  # what comes is for the handshake
         self.connections.add(self)  # type: ignore[arg-type]
-        _close_surplus(_limited(self.connections), self.config.max_connections)
+        self.config.open_connections.add(self)
         self._task = self.loop.create_task(self._encrypt())
 
     def data_received(self, data: bytes) -> None:
@@ -136,6 +145,7 @@ class TlsHandshake(asyncio.Protocol):
             return
         finally:
             self.connections.discard(self)  # type: ignore[arg-type]
+            self.config.open_connections.remove(self)
         if encrypted is None or encrypted.is_closing():
             return
         encrypted.set_protocol(self.http)
@@ -151,31 +161,66 @@ class TlsHandshake(asyncio.Protocol):
         self.transport.abort()
 
 
-def _limited(connections: Iterable[object]) -> list[LimitedProtocol | TlsHandshake]:
-    """Return the connections that are still open."""
-    return [
-        each
-        for each in connections
-        if isinstance(each, LimitedProtocol | TlsHandshake) and not each.transport.is_closing()
-    ]
+class OpenConnections:
+    """The open connections, ordered by the time at which they were last heard.
 
+    What happens for each connection takes the same time however many are open.
 
-def _close_surplus(connections: list[LimitedProtocol | TlsHandshake], max_connections: int) -> None:
-    """Close the connections that have been silent longest, if there are too many."""
-    n_surplus = len(connections) - max_connections
-    if n_surplus <= 0:
-        return
-    silent = sorted((each for each in connections if each.awaits_client), key=lambda e: e.heard_s)
-    # If none of them is silent, the new one is closed: it is silent as well.
-    for each in silent[:n_surplus]:
-        log.warning("connections closed: more than max_connections=%d", max_connections)
-        each.transport.abort()
+    Parameters
+    ----------
+    limit : int
+        Largest number of connections.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._by_time: dict[LimitedProtocol | TlsHandshake, None] = {}  # in insertion order
+
+    def __len__(self) -> int:
+        return len(self._by_time)
+
+    def add(self, connection: LimitedProtocol | TlsHandshake) -> None:
+        """Count a new connection; at the limit, close the one that has been silent longest."""
+        self._by_time[connection] = None
+        if len(self) > self.limit:
+            self._close_one()
+
+    def remove(self, connection: LimitedProtocol | TlsHandshake) -> None:
+        """Count a connection no more."""
+        self._by_time.pop(connection, None)
+
+    def note_heard(self, connection: LimitedProtocol | TlsHandshake) -> None:
+        """Note that a client has sent something."""
+        if connection in self._by_time:  # not one that is being closed
+            del self._by_time[connection]
+            self._by_time[connection] = None
+
+    def close_late(self, now_s: float) -> None:
+        """End the connections whose time for the header or for reading is over."""
+        for each in list(self._by_time):
+            if not each.transport.is_closing():
+                each.close_if_late(now_s)
+
+    def _close_one(self) -> None:
+        """Close the connection that has been silent longest.
+
+        If all others wait for the server, this is the new one.
+        """
+        for _ in range(len(self)):
+            oldest = next(iter(self._by_time))
+            if oldest.awaits_client:
+                log.warning("connections closed: more than max_connections=%d", self.limit)
+                self.remove(oldest)
+                oldest.transport.abort()
+                return
+            # A client that waits for the server is not silent, and is not looked at again soon.
+            self.note_heard(oldest)
 
 
 class Settings(uvicorn.Config):
-    """Settings of Uvicorn, with the largest number of connections."""
+    """Settings of Uvicorn, with the open connections."""
 
-    max_connections: int
+    open_connections: OpenConnections
 
 
 class LimitedServer(uvicorn.Server):
@@ -203,13 +248,14 @@ class LimitedServer(uvicorn.Server):
             app, http=protocol, ws="none", log_config=None, access_log=False,
             server_header=False, timeout_graceful_shutdown=2, backlog=N_ACCEPTED,
         )  # fmt: skip
-        settings.max_connections = min(max_connections, raise_file_limit(max_connections))
+        limit = min(max_connections, raise_file_limit(max_connections))
+        self.open_connections = settings.open_connections = OpenConnections(limit)
         super().__init__(settings)
 
     @property
     def n_connections(self) -> int:
         """Number of open connections."""
-        return len(self.server_state.connections)
+        return len(self.open_connections)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen; the number that may wait is not that which is accepted at a time."""
@@ -220,9 +266,7 @@ class LimitedServer(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Close late connections each second."""
         if counter % 10 == 0:
-            now_s = asyncio.get_running_loop().time()
-            for each in _limited(self.server_state.connections):
-                each.close_if_late(now_s)
+            self.open_connections.close_late(asyncio.get_running_loop().time())
         return await super().on_tick(counter)
 
 
@@ -273,6 +317,8 @@ def open_socket(host: str, port: int) -> socket.socket:
         # The protocol must be named, or asyncio delays small packets by 40 ms.
         listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if DEFER_ACCEPT is not None:
+            listening.setsockopt(socket.IPPROTO_TCP, DEFER_ACCEPT, math.ceil(HEADER_S))
         listening.bind((host, port))
         listening.listen(BACKLOG)  # clients may connect as soon as the address is printed
     except OSError as error:

@@ -54,8 +54,11 @@ def running(*tls):
     thread.join(10)
 
 
-@pytest.fixture
-def port(limits):
+@pytest.fixture(params=["accepted when heard", "accepted at once"])
+def port(limits, request, monkeypatch):
+    """The port of a server, on Linux and on other systems."""
+    if request.param == "accepted at once":
+        monkeypatch.setattr(connections, "DEFER_ACCEPT", None)
     with running() as port:
         yield port
 
@@ -143,7 +146,7 @@ def test_a_client_that_waits_for_its_response_is_not_silent(port):
     waiting = [threading.Thread(target=get, args=(port, "/wait")) for _ in range(10)]
     for each in waiting:
         each.start()
-    silent = [connect(port) for _ in range(50)]
+    silent = [connect(port, b"GET") for _ in range(50)]
     assert get(port) == (200, 2)
     for each in waiting:
         each.join(10)
@@ -163,10 +166,41 @@ def test_a_client_that_reads_nothing_is_closed(port):
     assert get(port, "/large") == (200, LARGE)
 
 
+class _Connection:
+    """An open connection of a client, which waits for the server or the other way round."""
+
+    def __init__(self, awaits_client=True):
+        self.awaits_client, self.is_open, self.transport = awaits_client, True, self
+
+    def abort(self):
+        self.is_open = False
+
+
+def test_the_one_that_was_heard_least_recently_is_closed():
+    opened = connections.OpenConnections(3)
+    first, second, waiting, fourth, fifth, sixth = all_six = [
+        _Connection(awaits_client=number != 2) for number in range(6)
+    ]
+    for each in (first, second, waiting):
+        opened.add(each)
+    opened.note_heard(first)
+    opened.add(fourth)
+    opened.add(fifth)
+    assert [each.is_open for each in all_six[:5]] == [False, False, True, True, True]
+    opened.note_heard(second)  # closed: what it still sends does not count it again
+    opened.remove(second)
+    assert len(opened) == 3
+    fourth.awaits_client = fifth.awaits_client = False
+    opened.add(sixth)
+    assert [each.is_open for each in all_six[2:]] == [True, True, True, False]
+    opened.remove(waiting)
+    assert len(opened) == 2
+
+
 def test_what_is_closed_is_logged_once_per_kind_by_a_constant_text(port, caplog, monkeypatch):
     monkeypatch.setattr(connections.log, "disabled", False)  # Hydra disables loggers
     with caplog.at_level(logging.WARNING, logger="ecg_siglip"):
-        silent = [connect(port) for _ in range(50)]
+        silent = [connect(port, b"GET / HTTP/1.1\r\n") for _ in range(50)]
         assert get(port) == (200, 2)
     texts = {record.msg for record in caplog.records}
     assert texts <= {

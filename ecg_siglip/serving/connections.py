@@ -13,6 +13,7 @@ import contextlib
 import functools
 import logging
 import math
+import select
 import socket
 import ssl
 from typing import Any
@@ -24,9 +25,12 @@ from uvicorn.server import ServerState
 HEADER_S = 10.0  # longest time from the first byte of a request to the end of its header
 READ_S = 30.0  # longest time in which a client reads nothing of its response
 # Connections that are accepted before others get their turn; more wait in the operating system.
-N_ACCEPTED = 64
+N_ACCEPTED = 32
 BACKLOG = 2048
-N_OTHER_FILES = 128 + N_ACCEPTED  # open files other than connections
+# Open files other than connections; some are accepted or closed, but not counted yet or any more.
+N_OTHER_FILES = 128 + 2 * N_ACCEPTED
+# Bytes of responses that the system keeps for a client that reads nothing; by default megabytes.
+SEND_BUFFER = 256 * 1024
 # Option of a socket of Linux: a client is accepted when it has sent something (tcp(7)).
 DEFER_ACCEPT = getattr(socket, "TCP_DEFER_ACCEPT", None)
 log = logging.getLogger(__name__)
@@ -77,7 +81,14 @@ class LimitedProtocol(H11Protocol):
     @property
     def awaits_client(self) -> bool:
         """Whether the server can do nothing until the client sends or reads something."""
-        return self.awaits_request or self.cycle.more_body or self.unread_since_s is not None
+        if self.awaits_request or self.unread_since_s is not None:
+            return True
+        return self.cycle.more_body and not self.is_unread
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether the server reads nothing for now: a large body waits for its turn."""
+        return bool(self.flow.read_paused)
 
     def close_if_late(self, now_s: float) -> None:
         """End the connection if the time for the header or for reading is over."""
@@ -114,7 +125,7 @@ class TlsHandshake(asyncio.Protocol):
         self.config, self.context, self.connections = config, context, server_state.connections
         self.http = LimitedProtocol(config, server_state, app_state, _loop)
         self.loop = self.http.loop
-        self.awaits_client, self._early = True, b""
+        self.awaits_client, self.is_unread, self._early = True, False, b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count the connection, and start the handshake."""
@@ -201,6 +212,24 @@ class OpenConnections:
             if not each.transport.is_closing():
                 each.close_if_late(now_s)
 
+    def close_left(self) -> None:
+        """End the connections of which nothing is read and whose clients have reset them.
+
+        Asyncio notices that a client has left only while it reads or writes.
+        """
+        if not hasattr(select, "poll"):  # Windows
+            return
+        unread = {
+            each.transport.get_extra_info("socket").fileno(): each
+            for each in self._by_time
+            if each.is_unread and not each.transport.is_closing()
+        }
+        errors = select.poll()
+        for descriptor in unread:
+            errors.register(descriptor, 0)  # errors are always reported
+        for descriptor, _ in errors.poll(0):
+            unread[descriptor].transport.abort()
+
     def _close_one(self) -> None:
         """Close the connection that has been silent longest.
 
@@ -264,7 +293,8 @@ class LimitedServer(uvicorn.Server):
             each.listen(BACKLOG)
 
     async def on_tick(self, counter: int) -> bool:
-        """Close late connections each second."""
+        """Close the connections of clients that have left, and late ones each second."""
+        self.open_connections.close_left()
         if counter % 10 == 0:
             self.open_connections.close_late(asyncio.get_running_loop().time())
         return await super().on_tick(counter)
@@ -317,6 +347,7 @@ def open_socket(host: str, port: int) -> socket.socket:
         # The protocol must be named, or asyncio delays small packets by 40 ms.
         listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         if DEFER_ACCEPT is not None:
             listening.setsockopt(socket.IPPROTO_TCP, DEFER_ACCEPT, math.ceil(HEADER_S))
         listening.bind((host, port))

@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import http.client
 import logging
+import select
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -18,14 +20,20 @@ from ecg_siglip.serving import connections
 from ecg_siglip.serving.connections import LimitedServer, open_socket, raise_file_limit
 
 LARGE = 10_000_000  # bytes, more than the system buffers
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close resets the connection
+# Clients that have left while the server did not read; set if it may read.
+left, may_read = [], threading.Event()
 
 
 async def application(scope, receive, send):
     """Respond when the whole body has arrived."""
     if scope["type"] != "http":
         return
-    while (await receive()).get("more_body"):
+    while scope["path"] == "/turn" and not may_read.is_set():
+        await asyncio.sleep(0.05)
+    while (message := await receive()).get("more_body"):
         pass
+    left.append(message["type"] == "http.disconnect")
     n_bytes = LARGE if scope["path"] == "/large" else 2
     if scope["path"] == "/wait":
         await asyncio.sleep(1)
@@ -164,6 +172,41 @@ def test_a_client_that_reads_nothing_is_closed(port):
             n_bytes += len(part)
     assert n_bytes < LARGE
     assert get(port, "/large") == (200, LARGE)
+
+
+@pytest.mark.skipif(not hasattr(select, "poll"), reason="needs poll(), which Windows lacks")
+def test_a_client_that_leaves_before_the_server_reads_is_not_kept(limits, monkeypatch):
+    left.clear()
+    may_read.clear()
+    with running() as port:
+        head = b"POST /turn HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
+        waiting = connect(port, head + bytes(500_000))
+        for _ in range(3):
+            for each in [connect(port, head + bytes(500_000)) for _ in range(15)]:
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                each.close()
+            time.sleep(1)  # more than 20 in all, but not at the same time
+        may_read.set()
+        waiting.sendall(bytes(500_000))
+        waiting.settimeout(10)
+        assert waiting.recv(1000).startswith(b"HTTP/1.1 200")
+        waiting.close()
+    assert sorted(left) == [False] + [True] * 45
+
+
+def test_a_client_whose_body_is_not_read_yet_is_not_silent(port):
+    may_read.clear()
+    head = b"POST /turn HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
+    waiting = connect(port, head + bytes(500_000))
+    time.sleep(0.5)
+    silent = [connect(port, b"GET") for _ in range(50)]
+    assert get(port) == (200, 2)
+    may_read.set()
+    waiting.sendall(bytes(500_000))
+    waiting.settimeout(10)
+    assert waiting.recv(1000).startswith(b"HTTP/1.1 200")
+    for each in silent:
+        each.close()
 
 
 class _Connection:

@@ -1,6 +1,7 @@
 """Fixtures: folders of real ECGs (tests skip without them), simulated ECGs, small trained runs."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,19 @@ def trained_in_all_languages(simulated, tmp_path_factory) -> Path:
     base = {"run.name": "mixed", "run.root": str(runs), "data.root": str(simulated)}
     train(configured(TrainConfig, base | TINY | {"text.language": "mixed", "data.n_workers": 1}))
     return runs / "mixed"
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """Files of a certificate for 127.0.0.1 and of its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the command openssl")
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = str(folder / "cert.pem"), str(folder / "key.pem")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
+    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*command, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    return cert, key
 
 
 @pytest.fixture

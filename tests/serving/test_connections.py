@@ -5,11 +5,9 @@ import contextlib
 import http.client
 import logging
 import select
-import shutil
 import socket
 import ssl
 import struct
-import subprocess
 import threading
 import time
 
@@ -69,19 +67,6 @@ def port(limits, request, monkeypatch):
         monkeypatch.setattr(connections, "DEFER_ACCEPT", None)
     with running() as port:
         yield port
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """Files of a certificate for 127.0.0.1 and of its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("needs the command openssl")
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = str(folder / "cert.pem"), str(folder / "key.pem")
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
-    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run([*command, "-keyout", key, "-out", cert], check=True, capture_output=True)
-    return cert, key
 
 
 def connect(port, first=b""):

@@ -505,6 +505,34 @@ def check_keyboard(tab) -> None:
 
 
 @pytest.mark.app
+def test_with_a_token_and_a_certificate_the_page_opens_after_the_form(
+    browser, trained, record, certificate, tmp_path
+):
+    import app as bench
+
+    token = tmp_path / "token"
+    token.write_text("0123456789abcdef0123456789abcdef")
+    token.chmod(0o600)
+    words = [f"tls_cert={certificate[0]}", f"tls_key={certificate[1]}", f"token_file={token}"]
+    with bench.serve_run(trained, "device=cpu", "n_threads=1", *words) as url:
+        assert url.startswith("https://")
+        context = browser.new_context(ignore_https_errors=True, locale="en-GB")
+        tab = context.new_page()
+        tab.set_default_timeout(60_000)
+        tab.goto(url)
+        assert not tab.locator("input[type=file]").count()
+        tab.fill("input[name=token]", "another token of 16")
+        tab.press("input[name=token]", "Enter")
+        tab.wait_for_selector("text=Wrong token")
+        tab.fill("input[name=token]", token.read_text())
+        tab.press("input[name=token]", "Enter")
+        tab.wait_for_selector("text=Findings of a 12-lead ECG")
+        drop(tab, files_of(record))
+        tab.wait_for_selector("#findings .bar")
+        context.close()
+
+
+@pytest.mark.app
 def test_the_language_is_the_browsers_or_the_chosen_one(browser, server, record):
     tab = open_page(browser, server[0], locale="de-AT")
     assert tab.evaluate("document.documentElement.lang") == "de"

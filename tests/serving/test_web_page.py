@@ -119,6 +119,37 @@ def test_no_file_that_was_not_uploaded_is_read(page, kind, simulated):
     assert set(uploads.rglob("*")) == before
 
 
+def test_no_more_sessions_are_kept_than_the_setting_allows(trained, record, tmp_path, monkeypatch):
+    from gradio.state_holder import StateHolder
+
+    holders = []
+    original = StateHolder.set_blocks
+    monkeypatch.setattr(
+        StateHolder,
+        "set_blocks",
+        lambda holder, blocks: [holders.append(holder), original(holder, blocks)],
+    )
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    predictor = Predictor.load(trained / "model", "cpu")
+    service = PredictionService(predictor, config.AppConfig(max_sessions=2))
+    guarded = build(service, UploadFolder(tmp_path, 10**8), Metrics())
+    with TestClient(guarded, base_url=BASE) as client:
+        events = client.get("/config").json()["dependencies"]
+        event = next(each["id"] for each in events if len(each["inputs"]) == 12)
+        for i in range(5):
+            files = [("files", (path.name, path.read_bytes())) for path in files_of(record)]
+            dropped = [
+                {"path": path, "meta": {"_type": "gradio.FileData"}}
+                for path in client.post("/gradio_api/upload", files=files).json()
+            ]
+            inputs = [dropped, "balanced", False, "", "", "", "", False, False, False, False, ""]
+            body = {"fn_index": event, "data": inputs, "session_hash": f"session{i}"}
+            assert client.post("/gradio_api/run/predict", json=body).status_code == 200
+    service.close()
+    kept = [list(holder.session_data) for holder in holders if holder.session_data]
+    assert kept == [["session3", "session4"]]
+
+
 @pytest.mark.parametrize("path", ["/static/../../../../etc/passwd", "/assets/%2e%2e/%2e%2e/app.py"])
 def test_no_file_is_sent_by_the_paths_of_the_page(page, path):
     response = page[0].get(path)

@@ -268,10 +268,11 @@ def scores(
     -----
     Percentile bootstrap over records; where every resample has the same value, the interval of
     ``exact_intervals.interval_without_width``. In a resample a macro mean is over the findings that
-    still have a value; which findings are ``_min5`` is determined by the fold itself. The average
-    precision of a finding with one or two positives is larger in resamples than in the fold (a
-    positive drawn twice counts twice), so the interval of ``macro_auprc`` is biased upwards; that
-    of ``macro_auprc_min5`` much less.
+    still have a value; which findings are ``_min5`` is determined by the fold itself. Scores with
+    findings of one or two positives are biased in resamples: average precision is larger (a
+    positive drawn twice counts twice), and a finding whose positives are not drawn is left out,
+    which raises ``R/macro_f1`` if its F1 is 0. The intervals of ``macro_auprc`` and ``R/macro_f1``
+    are therefore biased upwards and may lie above the score; those of ``_min5`` much less.
     """
     curves = resampled_scores(y_true, y_prob, thresholds, n_bootstrap, seed)
     n_positive = labels("y_true", y_true)[0].sum(axis=0)

@@ -85,7 +85,11 @@ def parse_xml(content: bytes) -> Any:
     -----
     An external document type is neither read nor needed.
     """
-    root = import_reader("defusedxml.ElementTree").fromstring(decode_xml(content))
+    defused = import_reader("defusedxml.ElementTree")
+    try:
+        root = defused.fromstring(decode_xml(content))
+    except import_reader("defusedxml").EntitiesForbidden as error:
+        raise ValueError(f"defines the entity {error.name!r}; expected no entities") from error
     for element in root.iter():
         element.tag = str(element.tag).rpartition("}")[2]
     return root

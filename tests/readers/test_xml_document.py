@@ -118,3 +118,9 @@ def test_other_samples_are_refused(text: str | None, message: str):
     with pytest.raises(ValueError, match=message) as error:
         parse_samples(text, "I")
     assert len(str(error.value)) < 200
+
+
+def test_an_entity_is_refused_by_its_name():
+    content = b'<!DOCTYPE ECG [<!ENTITY word "x">]><ECG><name>&word;</name></ECG>'
+    with pytest.raises(ValueError, match="defines the entity 'word'; expected no entities"):
+        parse_xml(content)

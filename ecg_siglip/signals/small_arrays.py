@@ -105,25 +105,25 @@ def _median_network(n: int) -> list[tuple[int, int]]:
 
 
 def row_medians(rows: np.ndarray) -> np.ndarray:
-    """Compute the median of each row without NaN, ``np.median(rows, axis=1)``.
+    """Compute the median along the last axis without NaN: ``np.median(rows, axis=-1)``.
 
     One value of a row is brought to its place, not two at the same time, which takes NumPy much
     longer.
 
     Parameters
     ----------
-    rows : ndarray of shape (n_rows, n), n > 0
+    rows : ndarray of shape (..., n), float, n > 0
 
     Returns
     -------
-    ndarray of shape (n_rows,), of the same dtype
+    ndarray of shape (...), of the same dtype
     """
-    n = rows.shape[1]
+    n = rows.shape[-1]
     middle = n // 2
-    parted = np.partition(rows, middle, axis=1)
+    parted = np.partition(rows, middle, axis=-1)
     if n % 2:
-        return parted[:, middle]
-    return np.asarray((parted[:, :middle].max(axis=1) + parted[:, middle]) / 2)
+        return np.asarray(parted[..., middle])
+    return np.asarray((parted[..., :middle].max(axis=-1) + parted[..., middle]) / 2)
 
 
 def quantiles(values: np.ndarray, shares: tuple[float, ...]) -> np.ndarray:

@@ -36,10 +36,10 @@ def test_few_comparisons_find_the_median():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n", [1, 2, 7, 500])
 def test_rows_have_their_median(rng, n, dtype):
-    rows = rng.normal(size=(12, n)).astype(dtype)
+    rows = rng.normal(size=(12, 3, n)).astype(dtype)
     medians = small_arrays.row_medians(rows)
     assert medians.dtype == dtype
-    np.testing.assert_array_equal(medians, np.median(rows, axis=1))
+    np.testing.assert_array_equal(medians, np.median(rows, axis=-1))
 
 
 def test_quantiles_leave_out_nan(rng):

@@ -120,7 +120,8 @@ def _add_t_and_p(
     values, reasons, marks = reading
     onset, end = marks["qrs_onset"], marks["qrs_end"]
     latest = onset + FS * min(0.62 * np.sqrt(rr_s), rr_s - 0.1)
-    t_wave = wave_bounds.t_bounds(beat[quiet], end, latest)
+    clear = beat[quiet]
+    t_wave = wave_bounds.t_bounds(clear, end, latest)
     if t_wave is None or t_wave[2] < T_MV:
         t_wave = None
         reasons |= {"qt": "no T wave with a clear end", "t_axis": "no clear T wave"}
@@ -134,7 +135,7 @@ def _add_t_and_p(
         reasons |= dict.fromkeys(("pr", "p_axis"), "the P wave cannot be separated from the T wave")
         return
     earliest = max(0.0, t_wave[1] - rr_s * FS) if t_wave else 0.0
-    p_wave = wave_bounds.p_bounds(beat[quiet], onset, earliest)
+    p_wave = wave_bounds.p_bounds(clear, onset, earliest)
     if p_wave is None:
         reasons |= dict.fromkeys(("pr", "p_axis"), "no P wave measured reliably: none stands out")
         return

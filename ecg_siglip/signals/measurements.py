@@ -306,12 +306,12 @@ def _rhythm(beats: Beats, is_gap: np.ndarray) -> dict[str, Measurement]:
     if not len(rr_s):
         reason = "a gap in each interval between beats"
         return {name: Measurement(None, UNITS[name], reason=reason) for name in ("rate", "rr_sd")}
-    quartiles = np.percentile(60 / rr_s, [25, 75])
+    quartiles = quantiles(60 / rr_s, (0.25, 0.75))
     spread = float(quartiles[1] - quartiles[0]) if len(rr_s) > 2 else None
     rate = Measurement(60 / float(rr_s.mean()), UNITS["rate"], spread)
     if len(rr_s) < 3:
         return {"rate": rate, "rr_sd": Measurement(None, "ms", reason="fewer than 3 intervals")}
-    deviations = np.array([rr_s[half].std() for half in _halves(len(rr_s))])
+    deviations = rr_s[np.array(_halves(len(rr_s)))].std(axis=1)
     return {
         "rate": rate,
         "rr_sd": Measurement(

@@ -361,12 +361,13 @@ def without_baseline(signal: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 def _quiet_before(signal: np.ndarray, at: np.ndarray) -> int:
     """Return how many samples before the centres of QRS complexes the signal changes least."""
-    size = np.sqrt(np.mean(np.square(np.gradient(signal, axis=1)), axis=0))
     first, last = round(0.11 * FS), round(0.04 * FS)
-    whole = at[at >= first]
+    whole = at[at > first]
     if not len(whole):
         return first
-    mean = np.median(size[whole[:, None] + np.arange(-first, -last)], axis=0)
+    times = whole[:, None] + np.arange(-first, -last)
+    slopes = (signal[:, times + 1] - signal[:, times - 1]) / 2
+    mean = median_of_arrays(np.sqrt(np.mean(np.square(slopes), axis=0)))
     smooth = np.convolve(mean, np.ones(9) / 9, "valid")
     return int(first - 4 - smooth.argmin())
 

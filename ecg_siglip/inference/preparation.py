@@ -5,7 +5,7 @@ Processes that only read import this module, which loads neither torch nor Hydra
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,9 @@ from ecg_siglip.signals.leads import (
     order_leads,
 )
 from ecg_siglip.signals.measurements import measure_ecg
-from ecg_siglip.signals.preprocessing import nonflat_leads
+from ecg_siglip.signals.preprocessing import nonflat_leads, resample
 from ecg_siglip.signals.quality import quality_warnings
+from ecg_siglip.signals.shared_resampling import SharedResampling
 
 LONG = 1.2  # times the model's window; a shorter record is cropped to its middle
 
@@ -71,6 +72,7 @@ class Preparation:
         allow_flat: bool = False,
         allow_gaps: bool = False,
         allow_missing_leads: bool | None = False,
+        resampler: Callable[[np.ndarray, float, float, bool], np.ndarray] = resample,
     ) -> PreparedRecord:
         """Prepare a record, see ``Predictor.prepare_record``."""
         spec = dict(self.waveform)
@@ -89,7 +91,7 @@ class Preparation:
             spec["allow_missing_leads"] = True
         if spec["allow_missing_leads"]:
             self._check_lead_set(record)
-        prepared = prepare_record(record, spec)
+        prepared = prepare_record(record, spec, resampler)
         if prepared.recorded is not None:
             # Drawn as a lead without signal, not as one that was not recorded.
             lost = available_leads(stated) & np.isnan(prepared.recorded.signal).all(axis=1)
@@ -140,14 +142,17 @@ class Preparation:
         if is_long(source.duration_s, self.window_s):
             return LongRecord(str(path), source)
         record = source.piece(0, source.n_samples)
-        prepared = self.prepare(record, **vars(allowed))
+        resampling = SharedResampling()
+        prepared = self.prepare(record, **vars(allowed), resampler=resampling)
         leads = record.leads
         if allowed.allow_flat:
             leads = tuple(leads[i] for i in nonflat_leads(record.signal, leads))
         about_leads = lead_warnings(leads, record.name, self.states_leads)
         warnings = length_warnings(prepared.duration_s, self.window_s)
         warnings += [*record.warnings, *about_leads]
-        warnings += window_warnings(record, self.window_s, removes_offset(self.waveform))
+        warnings += window_warnings(
+            record, self.window_s, removes_offset(self.waveform), resampling
+        )
         values = measure_ecg(record.signal, record.fs, record.leads) if measured else None
         return replace(prepared, record=str(path), warnings=warnings, measurements=values)
 
@@ -171,9 +176,15 @@ def removes_offset(waveform: Mapping[str, Any]) -> bool:
     return waveform["low_hz"] is not None
 
 
-def window_warnings(record: Record, duration_s: float, offset_removed: bool = False) -> list[str]:
+def window_warnings(
+    record: Record,
+    duration_s: float,
+    offset_removed: bool = False,
+    resampler: Callable[[np.ndarray, float, float], np.ndarray] = resample,
+) -> list[str]:
     """Return the quality warnings of the part of a record that the model sees."""
     n_spare = max(0, record.signal.shape[1] - round(duration_s * record.fs))
     window = slice(n_spare // 2, record.signal.shape[1] - (n_spare - n_spare // 2))
     ordered = order_leads(record.signal[:, window], record.leads, record.name, True)
-    return quality_warnings(ordered, record.fs, available_leads(record.leads), offset_removed)
+    available = available_leads(record.leads)
+    return quality_warnings(ordered, record.fs, available, offset_removed, resampler)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from ecg_siglip.readers.identity import DeviceResults, Identity
 from ecg_siglip.readers.record import Record
 from ecg_siglip.signals.leads import available_leads, order_leads
 from ecg_siglip.signals.measurements import Measurements
-from ecg_siglip.signals.preprocessing import prepare_signal, to_int16
+from ecg_siglip.signals.preprocessing import prepare_signal, resample, to_int16
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,11 @@ class PreparedRecord:
     device: DeviceResults = DeviceResults()
 
 
-def prepare_record(record: Record, spec: Mapping[str, Any]) -> PreparedRecord:
+def prepare_record(
+    record: Record,
+    spec: Mapping[str, Any],
+    resampler: Callable[[np.ndarray, float, float, bool], np.ndarray] = resample,
+) -> PreparedRecord:
     """Prepare a record for a model.
 
     Parameters
@@ -71,6 +75,8 @@ def prepare_record(record: Record, spec: Mapping[str, Any]) -> PreparedRecord:
     record : Record
     spec : mapping
         Keyword arguments of ``preprocessing.prepare_signal``, as stored with a model.
+    resampler : callable
+        ``preprocessing.resample``, or one that shares its results.
 
     Returns
     -------
@@ -82,7 +88,9 @@ def prepare_record(record: Record, spec: Mapping[str, Any]) -> PreparedRecord:
     ValueError
         As ``preprocessing.prepare_signal``: a missing or flat lead, NaN, wrong units, too short.
     """
-    signal = prepare_signal(record.signal, record.fs, record.leads, record=record.name, **spec)
+    signal = prepare_signal(
+        record.signal, record.fs, record.leads, record=record.name, resampler=resampler, **spec
+    )
     return PreparedRecord(
         record.name,
         to_int16(signal),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ecg_siglip.signals import wave_bounds
-from ecg_siglip.signals.median_beats import FS, MIN_BEATS, median_beat
+from ecg_siglip.signals.median_beats import FS, MIN_BEATS
 
 ST_S = 0.06  # after the end of QRS
 LEVEL_S = 0.016  # before the onset of QRS: the level from which amplitudes are measured
@@ -41,14 +42,14 @@ class BeatReading(NamedTuple):
 
 
 def read_beat(
-    cut: np.ndarray, quiet: np.ndarray, width_s: float, names: Sequence[str], rr_s: float
+    beat: np.ndarray, quiet: np.ndarray, width_s: float, names: Sequence[str], rr_s: float
 ) -> BeatReading:
-    """Read intervals, axes and amplitudes off the median of beats.
+    """Read intervals, axes and amplitudes off a median beat.
 
     Parameters
     ----------
-    cut : ndarray of shape (n_beats, n_leads, n_samples), mV
-        See ``median_beats.Beats``.
+    beat : ndarray of shape (n_leads, n_samples), mV
+        See ``median_beats.median_beat``.
     quiet : ndarray of shape (n_leads,), bool
         Leads in which the waves are found.
     width_s : float, s
@@ -57,7 +58,6 @@ def read_beat(
     rr_s : float, s
         Mean interval between beats.
     """
-    beat = median_beat(cut)
     reading = BeatReading({}, {}, {})
     values, reasons, marks = reading
     bounds = wave_bounds.qrs_bounds(beat[quiet], width_s)
@@ -67,62 +67,75 @@ def read_beat(
     onset, end = marks["qrs_onset"], marks["qrs_end"] = bounds
     values["qrs"] = 1000 * (end - onset) / FS
     first = round(onset)
-    level = np.nanmean(beat[:, first - round(LEVEL_S * FS) : first + 1], axis=1, keepdims=True)
-    beat = beat - level
+    beat = beat - _level(beat[:, first - round(LEVEL_S * FS) : first + 1])
     qrs = beat[:, first : round(end) + 1]
     at_st = round(end + ST_S * FS)
     st = beat[:, at_st - 2 : at_st + 3].mean(axis=1)
-    for row, lead in enumerate(names):
-        values[f"r {lead}"] = _highest_peak(qrs[row])
-        values[f"s {lead}"] = -_highest_peak(-qrs[row])
-        values[f"st {lead}"] = float(st[row])
-    axis = _axis(names)
-    if axis is None:
+    per_lead = {"r": _highest_peaks(qrs), "s": -_highest_peaks(-qrs), "st": st}
+    for name, row in per_lead.items():
+        values |= zip([f"{name} {lead}" for lead in names], row.tolist(), strict=True)
+    frontal = [names.index(lead) for lead in ("I", "aVF") if lead in names]
+    if len(frontal) < 2:
         no_limbs = "limb leads are missing"
         reasons |= dict.fromkeys(("p_axis", "qrs_axis", "t_axis"), no_limbs)
     else:
-        values["qrs_axis"] = axis(qrs.sum(axis=1))
-    _add_t_and_p(beat, quiet, rr_s, axis, reading)
+        values["qrs_axis"] = _axis(qrs[frontal].sum(axis=1))
+    _add_t_and_p(beat, quiet, rr_s, frontal, reading)
     if len(names) < 3 and "II" not in names:
         for name in ("pr", "p_axis"):
             values.pop(name, None)
             reasons[name] = "lead II, or three leads, are needed"
-    return reading._replace(values={name: x for name, x in values.items() if np.isfinite(x)})
+    return reading._replace(values={name: x for name, x in values.items() if math.isfinite(x)})
 
 
-def _highest_peak(wave: np.ndarray) -> float:
-    """Return the highest local maximum of a wave above 0; at its end it may only pass to ST."""
-    inner = wave[1:-1]
-    tops = inner[(inner >= wave[:-2]) & (inner > wave[2:])]
-    return max(float(tops.max()), 0.0) if len(tops) else 0.0
+def _level(part: np.ndarray) -> np.ndarray:
+    """Return the mean of each lead without NaN, (n_leads, 1); NaN of a lead without any value."""
+    is_missing = np.isnan(part)
+    if not is_missing.any():
+        return np.asarray(part.mean(axis=1, keepdims=True))
+    return np.asarray(np.nanmean(part, axis=1, keepdims=True))
+
+
+def _highest_peaks(waves: np.ndarray) -> np.ndarray:
+    """Return the highest local maximum above 0 of each wave, or 0.
+
+    The largest value may be at the end, where QRS only passes to the ST segment: that is no peak.
+    """
+    inner = waves[:, 1:-1]
+    is_top = (inner >= waves[:, :-2]) & (inner > waves[:, 2:])
+    return np.asarray(np.where(is_top, inner, 0.0).max(axis=1, initial=0.0))
 
 
 def _add_t_and_p(
     beat: np.ndarray,
     quiet: np.ndarray,
     rr_s: float,
-    axis: Callable[[np.ndarray], float] | None,
+    frontal: Sequence[int],
     reading: BeatReading,
 ) -> None:
-    """Add QT, PR and the axes of T and P, or the reasons why they are not measurable."""
+    """Add QT, PR and the axes of T and P, or the reasons why they are not measurable.
+
+    ``frontal`` are the rows of I and aVF; with fewer there are no axes.
+    """
     values, reasons, marks = reading
     onset, end = marks["qrs_onset"], marks["qrs_end"]
     latest = onset + FS * min(0.62 * np.sqrt(rr_s), rr_s - 0.1)
-    t_wave = wave_bounds.t_bounds(beat[quiet], end, latest)
+    clear = beat[quiet]
+    t_wave = wave_bounds.t_bounds(clear, end, latest)
     if t_wave is None or t_wave[2] < T_MV:
         t_wave = None
         reasons |= {"qt": "no T wave with a clear end", "t_axis": "no clear T wave"}
     else:
         marks["t_end"] = t_wave[1]
         values["qt"] = 1000 * (t_wave[1] - onset) / FS
-        if axis is not None:
+        if len(frontal) == 2:
             at = round(t_wave[0])
-            values["t_axis"] = axis(beat[:, at - 5 : at + 6].mean(axis=1))
+            values["t_axis"] = _axis(beat[frontal, at - 5 : at + 6].mean(axis=1))
     if (t_wave is None and rr_s < 0.6) or rr_s < 60 / MAX_P_RATE:
         reasons |= dict.fromkeys(("pr", "p_axis"), "the P wave cannot be separated from the T wave")
         return
     earliest = max(0.0, t_wave[1] - rr_s * FS) if t_wave else 0.0
-    p_wave = wave_bounds.p_bounds(beat[quiet], onset, earliest)
+    p_wave = wave_bounds.p_bounds(clear, onset, earliest)
     if p_wave is None:
         reasons |= dict.fromkeys(("pr", "p_axis"), "no P wave measured reliably: none stands out")
         return
@@ -130,29 +143,33 @@ def _add_t_and_p(
     values["pr"] = 1000 * (onset - p_wave[0]) / FS
     first = max(round(p_wave[0]), 0)
     last = min(round(p_wave[1] + max(p_wave[1] - p_wave[0], HALF_P_S * FS)), round(onset) - 2)
-    if axis is not None and last - first > 10:
-        part = beat[:, first:last]
+    if len(frontal) == 2 and last - first > 10:
+        part = beat[frontal, first:last]
         line = np.linspace(part[:, 0], part[:, -1], part.shape[1], axis=1)
-        values["p_axis"] = axis((part - line).sum(axis=1))
+        values["p_axis"] = _axis((part - line).sum(axis=1))
 
 
-def _axis(names: Sequence[str]) -> Callable[[np.ndarray], float] | None:
-    """Return a function from sizes in the leads to degrees; None without I and aVF."""
-    if not {"I", "aVF"} <= set(names):
-        return None
-    one, foot = names.index("I"), names.index("aVF")
-
-    def axis(sizes: np.ndarray) -> float:
-        return float(np.degrees(np.arctan2(2 / np.sqrt(3) * sizes[foot], sizes[one])))
-
-    return axis
+def _axis(sizes: np.ndarray) -> float:
+    """Return the axis of a wave in the frontal plane by its sizes in I and aVF, degrees."""
+    return float(np.degrees(np.arctan2(2 / np.sqrt(3) * sizes[1], sizes[0])))
 
 
-def p_reason(cut: np.ndarray, whole: BeatReading, rr_s: float) -> str:
-    """Return why the P waves of the median beat are none of the single beats; empty if they are."""
+def p_reason(cut: np.ndarray, beat: np.ndarray, whole: BeatReading, rr_s: float) -> str:
+    """Return why the P waves of a median beat are none of its beats; empty if they are.
+
+    Parameters
+    ----------
+    cut : ndarray of shape (n_beats, n_leads, n_samples), mV
+        See ``median_beats.Beats``.
+    beat : ndarray of shape (n_leads, n_samples), mV
+        Their median.
+    whole : BeatReading
+        What was read off the median.
+    rr_s : float, s
+        Mean interval between beats.
+    """
     if "pr" not in whole.values:
         return ""
-    beat = median_beat(cut)
     onset = round(whole.marks["qrs_onset"])
     part = slice(max(round(whole.marks["p_onset"]) - 5, 0), onset)
     template = beat[:, part] - beat[:, part].mean(axis=1, keepdims=True)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ecg_siglip.signals.leads import LEADS, LIMBS
+from ecg_siglip.signals.small_arrays import quantiles, row_medians
 
 FS = 100.0  # Hz, of the signals
 LAG = 2  # samples of a slope: cancels mains hum of 50 Hz, which is at half of ``FS``
@@ -116,7 +117,7 @@ def electrode_warnings(
     is_clear = is_clear & available
     if not is_clear[:3].all():
         return []
-    signal = signal - np.median(signal, axis=1, keepdims=True)
+    signal = signal - row_medians(signal)[:, None]
     warnings = _contradiction(signal)
     slopes = signal[:, LAG:] - signal[:, :-LAG]
     slopes -= slopes.mean(axis=1, keepdims=True)
@@ -145,7 +146,7 @@ def _contradiction(signal: np.ndarray) -> list[str]:
         """Return how much III, aVR, aVL, aVF differ from what follows from I and II."""
         expected = LIMBS @ np.vstack([np.zeros_like(limb[:1]), limb[:2]])
         error = np.abs(limb - expected)[2:]
-        return float(np.percentile(error, 95, axis=1).max())
+        return float(quantiles(error, (0.95,)).max())
 
     limb = signal[:6]
     error = error_mv(limb)
@@ -185,8 +186,7 @@ def _inverts_p_t(signal: np.ndarray, lead: int) -> bool:
 
 def _polarity(signal: np.ndarray) -> np.ndarray:
     """Return the largest upward and downward deflection together, (12,), mV; median removed."""
-    low, high = np.percentile(signal, [0.5, 99.5], axis=1)
-    return np.asarray(low + high)
+    return quantiles(signal, (0.005, 0.995)).sum(axis=1)
 
 
 def _is_upside_down(signal: np.ndarray, polarity: np.ndarray) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ecg_siglip.signals.leads import lead_list, record_prefix
+from ecg_siglip.signals.small_arrays import row_medians
 
 # Shorter than a QRS complex, so that none is lost, and few.
 MAX_GAP_S = 0.1
@@ -168,7 +169,7 @@ def level_padding(signal: np.ndarray, fs: float) -> np.ndarray:
     recorded = signal[:, span]
     if recorded.shape == signal.shape:
         return signal
-    leveled = np.repeat(np.median(recorded, axis=1, keepdims=True), signal.shape[1], axis=1)
+    leveled = np.repeat(row_medians(recorded)[:, None], signal.shape[1], axis=1)
     leveled[:, span] = recorded
     return leveled.astype(signal.dtype)
 

@@ -30,6 +30,7 @@ from ecg_siglip.signals.median_beats import (
     without_spikes,
 )
 from ecg_siglip.signals.preprocessing import FLAT_MV
+from ecg_siglip.signals.small_arrays import quantiles
 
 MIN_S, MAX_S = 2.0, 60.0  # length of what is measured
 MAX_GAP_SHARE = 0.3  # of a lead that is measured
@@ -263,40 +264,36 @@ def _measure(signal: np.ndarray, is_gap: np.ndarray, names: Sequence[str]) -> Me
         return _nothing("no two beats are alike: noise, or a different origin of each beat")
     rhythm = _rhythm(beats, is_gap)
     rr_s = 60 / rhythm["rate"].value if rhythm["rate"].value else float(np.median(np.diff(at))) / FS
-    quiet = _quiet_leads(beats.cut)
-    width_s = wave_bounds.noise_width(median_beat(beats.cut)[quiet])
+    typical = median_beat(beats.cut)
+    quiet = _quiet_leads(beats.cut, typical)
+    width_s = wave_bounds.noise_width(typical[quiet])
 
-    def read(cut: np.ndarray) -> BeatReading:
-        return read_beat(cut, quiet, width_s, names, rr_s)
+    def read(beat: np.ndarray) -> BeatReading:
+        return read_beat(beat, quiet, width_s, names, rr_s)
 
-    whole = read(beats.cut)
+    whole = read(typical)
     if whole.values.get("qrs", MIN_QRS_MS) < MIN_QRS_MS:
         return _nothing("pulses that are narrower than a QRS complex")
-    if reason := p_reason(beats.cut, whole, rr_s):
+    if reason := p_reason(beats.cut, typical, whole, rr_s):
         for name in ("pr", "p_axis"):
             whole.values.pop(name, None)
             whole.reasons[name] = reason
     if len(names) < MANY_LEADS and whole.values.get("qrs", SHORT_QRS_MS) < SHORT_QRS_MS:
         del whole.values["qrs"]
         whole.reasons["qrs"] = "too few leads"
-    halves = [read(half).values for half in _halves(beats.cut)]
-    single = {
-        name: _with_spread(name, whole, halves, UNITS[name])
-        for name in ("pr", "qrs", "qt", "p_axis", "qrs_axis", "t_axis")
-    }
+    halves = [read(median_beat([beats.cut[i] for i in half])).values for half in _halves(n_alike)]
+    units = {name: UNITS[name] for name in ("pr", "qrs", "qt", "p_axis", "qrs_axis", "t_axis")}
+    units |= {f"{name} {lead}": "mV" for name in PER_LEAD for lead in names}
+    single: dict[str, Measurement] = _with_spread(units, whole, halves)
+    per_lead = {name: {lead: single.pop(f"{name} {lead}") for lead in names} for name in PER_LEAD}
     for name, power in (("qtc_bazett", 1 / 2), ("qtc_fridericia", 1 / 3)):
         single[name] = _corrected(single["qt"], rhythm["rate"], power)
-    per_lead = {
-        name: {lead: _with_spread(f"{name} {lead}", whole, halves, "mV") for lead in names}
-        for name in PER_LEAD
-    }
-    shown = median_beat(beats.cut)
     marks = {
         name: float(at) / FS
         for name, at in whole.marks.items()
         if any(single[each].value is not None for each in MARKED[name])
     }
-    beat = MedianBeat(tuple(names), shown, FS, marks, n_alike)
+    beat = MedianBeat(tuple(names), typical, FS, marks, n_alike)
     return _assemble({**rhythm, **single}, per_lead, beat)
 
 
@@ -309,58 +306,80 @@ def _rhythm(beats: Beats, is_gap: np.ndarray) -> dict[str, Measurement]:
     if not len(rr_s):
         reason = "a gap in each interval between beats"
         return {name: Measurement(None, UNITS[name], reason=reason) for name in ("rate", "rr_sd")}
-    quartiles = np.percentile(60 / rr_s, [25, 75])
+    quartiles = quantiles(60 / rr_s, (0.25, 0.75))
     spread = float(quartiles[1] - quartiles[0]) if len(rr_s) > 2 else None
     rate = Measurement(60 / float(rr_s.mean()), UNITS["rate"], spread)
     if len(rr_s) < 3:
         return {"rate": rate, "rr_sd": Measurement(None, "ms", reason="fewer than 3 intervals")}
-    halves = [part.std() for part in _halves(rr_s)]
+    deviations = rr_s[np.array(_halves(len(rr_s)))].std(axis=1)
     return {
         "rate": rate,
-        "rr_sd": Measurement(1000 * float(rr_s.std()), "ms", 1000 * _deviation(np.array(halves))),
+        "rr_sd": Measurement(
+            1000 * float(rr_s.std()), "ms", 1000 * float(_robust_deviation(deviations))
+        ),
     }
 
 
-def _quiet_leads(cut: np.ndarray) -> np.ndarray:
+def _quiet_leads(cut: np.ndarray, typical: np.ndarray) -> np.ndarray:
     """Return which leads are not much noisier than the others, (n_leads,) bool."""
-    fast = np.diff(cut - median_beat(cut), axis=2)
+    fast = np.diff(cut - typical, axis=2)
     noise = np.sqrt(np.nanmean(np.square(fast), axis=(0, 2)))
     return np.asarray(noise <= max(NOISY_LEAD * float(np.median(noise)), 0.002))
 
 
-def _halves(items: np.ndarray) -> list[np.ndarray]:
-    """Draw random halves of the items along the first axis, the same ones each time."""
+def _halves(n: int) -> list[list[int]]:
+    """Draw random halves of n items, the same ones each time."""
     rng = np.random.default_rng(0)
-    size = max(1, len(items) // 2)
-    return [items[rng.permutation(len(items))[:size]] for _ in range(N_HALVES)]
+    return [rng.permutation(n)[: max(1, n // 2)].tolist() for _ in range(N_HALVES)]
 
 
 def _with_spread(
-    name: str, whole: BeatReading, halves: Sequence[Mapping[str, float]], unit: str
-) -> Measurement:
-    """Return a measurement with its standard deviation over the halves, if that is small enough."""
-    if name not in whole.values:
-        reason = whole.reasons.get(name) or whole.reasons.get("") or "no clear wave"
-        return Measurement(None, unit, reason=reason)
-    value = float(whole.values[name])
-    others = np.array([half[name] for half in halves if name in half])
-    if len(others) < (1 - MAX_FAILED) * len(halves):
-        return Measurement(None, unit, reason="not found in each half of the beats: noise")
-    change = others - value
-    if unit == "degrees":
-        change = (change + 180) % 360 - 180
-    spread = _deviation(change)
-    limit = MAX_SPREAD["axis" if unit == "degrees" else name.split()[0]]
-    if spread > limit:
-        reason = f"halves of the beats differ by {spread:.2g} {unit} (noise)"
-        return Measurement(None, unit, reason=reason)
-    return Measurement(value, unit, spread)
+    units: Mapping[str, str], whole: BeatReading, halves: Sequence[Mapping[str, float]]
+) -> dict[str, Measurement]:
+    """Return measurements with their standard deviations over the halves, if these are small.
+
+    Parameters
+    ----------
+    units : mapping of str to str
+        Unit by name of the measurement.
+    whole : BeatReading
+    halves : sequence of mapping of str to float
+        Values of each half of the beats.
+    """
+    measured = [name for name in units if name in whole.values]
+    others = np.array([[half.get(name, np.nan) for name in measured] for half in halves])
+    change = (others - [whole.values[name] for name in measured]).T
+    is_angle = np.array([units[name] == "degrees" for name in measured], bool)
+    change[is_angle] = (change[is_angle] + 180) % 360 - 180
+    spreads = _robust_deviation(change).tolist()
+    n_halves = np.isfinite(change).sum(axis=1).tolist()
+    found = dict(zip(measured, zip(spreads, n_halves, strict=True), strict=True))
+    result: dict[str, Measurement] = {}
+    for name, unit in units.items():
+        if name not in found:
+            reason = whole.reasons.get(name) or whole.reasons.get("") or "no clear wave"
+            result[name] = Measurement(None, unit, reason=reason)
+            continue
+        spread, n = found[name]
+        limit = MAX_SPREAD["axis" if unit == "degrees" else name.split()[0]]
+        if n < (1 - MAX_FAILED) * len(halves):
+            reason = "not found in each half of the beats: noise"
+            result[name] = Measurement(None, unit, reason=reason)
+        elif spread > limit:
+            reason = f"halves of the beats differ by {spread:.2g} {unit} (noise)"
+            result[name] = Measurement(None, unit, reason=reason)
+        else:
+            result[name] = Measurement(float(whole.values[name]), unit, spread)
+    return result
 
 
-def _deviation(values: np.ndarray) -> float:
-    """Return the standard deviation by the interquartile range, which single failures leave."""
-    quartiles = np.percentile(values, [25, 75])
-    return float(quartiles[1] - quartiles[0]) / 1.349
+def _robust_deviation(values: np.ndarray) -> np.ndarray:
+    """Return standard deviations over the last axis by the interquartile range, ignoring NaN.
+
+    Single failures do not change it.
+    """
+    quartiles = quantiles(values, (0.25, 0.75))
+    return np.asarray((quartiles[..., 1] - quartiles[..., 0]) / 1.349)
 
 
 def _corrected(qt: Measurement, rate: Measurement, power: float) -> Measurement:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ecg_siglip.signals.gaps import interpolate_gaps
+from ecg_siglip.signals.small_arrays import median_of_arrays, row_medians, sort_arrays
 
 FS = 500.0  # Hz, of all signals in this module
 MIN_BEATS = 2  # alike, for a median beat
@@ -76,29 +78,29 @@ class MedianBeat:
     n_beats: int
 
 
-def activity(signal: np.ndarray) -> np.ndarray:
+def activity(slopes: np.ndarray) -> np.ndarray:
     """Compute the size of fast changes in all leads together.
 
     Parameters
     ----------
-    signal : ndarray of shape (n_leads, n_samples), mV, at ``FS``
+    slopes : ndarray of shape (n_leads, n_samples), mV per sample at ``FS``
 
     Returns
     -------
     ndarray of shape (n_samples,)
-        Root mean square over leads of the slopes of the signal, smoothed over 20 ms, then of all of
-        it over 80 ms. A lead that is noisier than others has less weight.
+        Root mean square over leads of the slopes, smoothed over 20 ms, then of all of it over
+        80 ms. A lead that is noisier than others has less weight.
     """
-    size = _weighted_slope(signal, 10)
+    size = _weighted_size(slopes, 10)
     window = np.hanning(42)[1:-1]
     return np.convolve(size, window / window.sum(), "same")
 
 
-def _weighted_slope(signal: np.ndarray, n_box: int) -> np.ndarray:
-    """Compute the root mean square over leads of slopes smoothed over some samples."""
+def _weighted_size(slopes: np.ndarray, n_box: int) -> np.ndarray:
+    """Compute the root mean square over leads of slopes, smoothed over some samples."""
     box = np.ones(n_box) / n_box
-    slopes = np.array([np.convolve(np.gradient(row), box, "same") for row in signal])
-    noise = np.median(np.abs(slopes), axis=1)
+    slopes = np.array([np.convolve(row, box, "same") for row in slopes])
+    noise = row_medians(np.abs(slopes))
     weights = 1 / np.maximum(noise, max(float(np.median(noise)), 1e-6))
     return np.asarray(np.sqrt(np.mean(np.square(slopes * weights[:, None]), axis=0)))
 
@@ -116,7 +118,8 @@ def find_qrs(signal: np.ndarray) -> np.ndarray:
         Their centres, in order, without those at an end of the recording; empty if nothing stands
         out.
     """
-    size = activity(signal)
+    slopes = np.gradient(signal, axis=1)
+    size = activity(slopes)
     n_part = min(len(size), round(1.5 * FS))
     parts = size[: len(size) // n_part * n_part].reshape(-1, n_part)
     usual = float(np.median(parts.max(axis=1)))
@@ -131,7 +134,7 @@ def find_qrs(signal: np.ndarray) -> np.ndarray:
         if all(abs(peak - other) > REFRACTORY_S * FS for other in beats):
             beats.append(peak)
     at = np.sort(np.array(beats, np.int64))
-    at = _without_t_waves(at, size, _weighted_slope(signal, 5))
+    at = _without_t_waves(at, size, _weighted_size(slopes, 5))
     # A QRS complex that is cut off has its peak elsewhere: its interval would be wrong.
     edge = round(WHOLE_S * FS)
     return at[(at >= edge) & (at < len(size) - edge)]
@@ -245,13 +248,46 @@ def without_spikes(signal: np.ndarray) -> np.ndarray:
     """
     half = SPIKE_WIDTH // 2
     padded = np.pad(signal, ((0, 0), (half, half)), mode="edge")
-    around = np.lib.stride_tricks.sliding_window_view(padded, SPIKE_WIDTH, axis=1)
-    size = np.sqrt(np.square(signal - np.median(around, axis=2)).mean(axis=0))
-    is_spike = size > SPIKE_MV
+    # Medians take long, and hardly any sample can be so far from its own.
+    most = sum(np.square(_most_from_median(row)) for row in padded)
+    candidates = np.flatnonzero(most > 0.99 * len(signal) * SPIKE_MV**2)
+    if not len(candidates):
+        return signal
+    around = [padded[:, candidates + shift] for shift in range(SPIKE_WIDTH)]
+    difference = np.zeros_like(signal)
+    difference[:, candidates] = signal[:, candidates] - median_of_arrays(around)
+    is_spike = np.sqrt(np.square(difference).mean(axis=0)) > SPIKE_MV
     if not is_spike.any():
         return signal
     is_spike = np.convolve(is_spike, np.ones(2 * half + 1), "same") > 0
     return interpolate_gaps(np.where(is_spike, np.nan, signal))
+
+
+def _most_from_median(padded: np.ndarray) -> np.ndarray:
+    """Return how far samples can be at most from the median of the samples around them.
+
+    Parameters
+    ----------
+    padded : ndarray of shape (n_samples + SPIKE_WIDTH - 1,), mV
+        One lead.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,), mV
+
+    Notes
+    -----
+    If the median of a sample, three before and three after it is below the sample, four of the
+    others are not above the median, and so at least one on either side: the median is not below
+    the lowest sample of either side. Upwards it is the same. On a slope both limits are the sample
+    itself, and only samples that stick out remain.
+    """
+    low = np.minimum(np.minimum(padded[:-2], padded[1:-1]), padded[2:])
+    high = np.maximum(np.maximum(padded[:-2], padded[1:-1]), padded[2:])
+    middle, before, after = padded[3:-3], slice(None, -4), slice(4, None)
+    down = middle - np.maximum(low[before], low[after])
+    up = np.minimum(high[before], high[after]) - middle
+    return np.asarray(np.maximum(np.maximum(down, up), 0))
 
 
 def cut_beats(signal: np.ndarray, is_gap: np.ndarray, at: np.ndarray) -> Beats:
@@ -325,12 +361,13 @@ def without_baseline(signal: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 def _quiet_before(signal: np.ndarray, at: np.ndarray) -> int:
     """Return how many samples before the centres of QRS complexes the signal changes least."""
-    size = np.sqrt(np.mean(np.square(np.gradient(signal, axis=1)), axis=0))
     first, last = round(0.11 * FS), round(0.04 * FS)
-    whole = at[at >= first]
+    whole = at[at > first]
     if not len(whole):
         return first
-    mean = np.median(size[whole[:, None] + np.arange(-first, -last)], axis=0)
+    times = whole[:, None] + np.arange(-first, -last)
+    slopes = (signal[:, times + 1] - signal[:, times - 1]) / 2
+    mean = median_of_arrays(np.sqrt(np.mean(np.square(slopes), axis=0)))
     smooth = np.convolve(mean, np.ones(9) / 9, "valid")
     return int(first - 4 - smooth.argmin())
 
@@ -346,11 +383,11 @@ def _largest_group(signal: np.ndarray, at: np.ndarray) -> np.ndarray:
     flat = parts.reshape(len(inside), -1)
     flat = flat / np.linalg.norm(flat, axis=1, keepdims=True).clip(1e-9)
     wide = smooth[:, at[inside][:, None] + np.arange(-2 * half, 2 * half)].transpose(1, 0, 2)
+    norms = _window_norms(wide, 2 * half).clip(1e-9)
     best = np.full((len(inside), len(inside)), -1.0)
     for shift in range(0, 2 * half + 1, 4):
         moved = wide[:, :, shift : shift + 2 * half].reshape(len(inside), -1)
-        moved = moved / np.linalg.norm(moved, axis=1, keepdims=True).clip(1e-9)
-        best = np.maximum(best, flat @ moved.T)
+        best = np.maximum(best, flat @ moved.T / norms[:, shift])
     is_alike = np.minimum(best, best.T) > ALIKE
     slope = np.sqrt(np.square(np.diff(parts, axis=2)).sum(axis=1))
     width = (slope > FAST * slope.max(axis=1, keepdims=True)).sum(axis=1)
@@ -370,24 +407,38 @@ def _aligned(signal: np.ndarray, at: np.ndarray) -> np.ndarray:
     inside = (at >= half + most) & (at + half + most <= signal.shape[1])
     if inside.sum() < 2:
         return at
-    parts = signal[:, at[inside][:, None] + np.arange(-half, half)]
-    template = np.median(parts, axis=1)
+    wide = signal[:, at[inside][:, None] + np.arange(-half - most, half + most)].transpose(1, 0, 2)
+    template = median_of_arrays(wide[:, :, most : most + 2 * half])
+    windows = np.lib.stride_tricks.sliding_window_view(wide, 2 * half, axis=2)
+    products = np.einsum("blsn,ln->bs", windows, template)
+    scores = products / _window_norms(wide, 2 * half).clip(1e-9)
     moved = at.copy()
-    for i in np.flatnonzero(inside):
-        wide = signal[:, at[i] - half - most : at[i] + half + most]
-        scores = [
-            float((wide[:, shift : shift + 2 * half] * template).sum())
-            / max(float(np.linalg.norm(wide[:, shift : shift + 2 * half])), 1e-9)
-            for shift in range(2 * most + 1)
-        ]
-        moved[i] = at[i] + int(np.argmax(scores)) - most
+    moved[inside] += scores.argmax(axis=1) - most
     return moved
 
 
-def median_beat(cut: np.ndarray) -> np.ndarray:
-    """Compute the median of beats (n_beats, n_leads, n), ignoring NaN; NaN where all are."""
-    ordered = np.sort(cut, axis=0)  # NaN last
-    n = (~np.isnan(ordered)).sum(axis=0)
-    low, high = np.maximum((n - 1) // 2, 0)[None], np.minimum(n // 2, len(cut) - 1)[None]
+def _window_norms(beats: np.ndarray, n: int) -> np.ndarray:
+    """Return the norm of each n samples in a row of beats (n_beats, n_leads, n_samples).
+
+    (n_beats, n_samples - n + 1), of all leads together.
+    """
+    power = np.square(beats).sum(axis=1)
+    return np.sqrt(np.lib.stride_tricks.sliding_window_view(power, n, axis=1).sum(axis=2))
+
+
+def median_beat(beats: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+    """Compute the median of beats (n_leads, n_samples), ignoring NaN; NaN where all are."""
+    beat = median_of_arrays(beats)
+    # The samples at which some beats are NaN, but not all.
+    is_lost = functools.reduce(np.logical_and, map(np.isnan, beats))
+    some = np.flatnonzero((np.isnan(beat) & ~is_lost).any(axis=0))
+    if not len(some):
+        return beat
+    parts = np.array([one.take(some, axis=1) for one in beats])
+    is_missing = np.isnan(parts)
+    n = len(beats) - is_missing.sum(axis=0)
+    ordered = sort_arrays(np.where(is_missing, np.inf, parts))
+    low, high = np.maximum((n - 1) // 2, 0)[None], np.minimum(n // 2, len(beats) - 1)[None]
     middle = np.take_along_axis(ordered, low, 0) + np.take_along_axis(ordered, high, 0)
-    return np.asarray(np.where(n > 0, middle[0] / 2, np.nan))
+    beat[:, some] = np.where(n > 0, middle[0] / 2, np.nan)
+    return beat

@@ -7,7 +7,7 @@ evaluation and prediction share.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -21,6 +21,7 @@ from ecg_siglip.signals.gaps import (
     level_padding,
 )
 from ecg_siglip.signals.leads import available_leads, lead_list, order_leads, record_prefix
+from ecg_siglip.signals.small_arrays import row_medians
 
 # Version of the preparation. A model keeps the one that it was trained with: 1 resamples with
 # SciPy's own filter and leaves padded ends and spikes as they are.
@@ -83,7 +84,7 @@ def amplitude_mv(signal: np.ndarray) -> float:
     nonconstant = signal[np.ptp(signal, axis=1) > 0]
     if not len(nonconstant):
         return 0.0
-    deviation = np.abs(nonconstant - np.median(nonconstant, axis=1, keepdims=True))
+    deviation = np.abs(nonconstant - row_medians(nonconstant)[:, None])
     return float(np.median(np.quantile(deviation, 0.99, axis=1)))
 
 
@@ -380,6 +381,7 @@ def prepare_signal(
     allow_missing_leads: bool = False,
     version: int = VERSION,
     record: str = "",
+    resampler: Callable[[np.ndarray, float, float, bool], np.ndarray] = resample,
 ) -> np.ndarray:
     """Turn the signal of a record into the input of a model.
 
@@ -402,6 +404,8 @@ def prepare_signal(
         See ``VERSION``.
     record : str
         Name of the record, for messages.
+    resampler : callable
+        ``resample``, or one that shares its results.
 
     Returns
     -------
@@ -429,7 +433,7 @@ def prepare_signal(
     signal = level_padding(signal, fs) if is_filtered else signal
     check_signal(signal, record, allow_flat, available_leads(leads))
     signal = _without_spikes(signal, record) if is_filtered else signal
-    signal = resample(signal, fs, to_fs, steep=version >= 2)
+    signal = resampler(signal, fs, to_fs, version >= 2)
     signal = bandpass(signal, to_fs, low_hz, high_hz)
     signal = fit_length(signal, round(to_fs * duration_s), allow_short, record, to_fs)
     _check_range(signal, record)
@@ -438,9 +442,11 @@ def prepare_signal(
 
 def _without_spikes(signal: np.ndarray, record: str) -> np.ndarray:
     """Interpolate the samples that are out of range of the median of their lead."""
-    centered = signal - np.median(signal, axis=1, keepdims=True)
+    centered = signal - row_medians(signal)[:, None]
     _check_range(centered, record)
     is_spike = np.abs(centered) > INT16_LIMIT / UV_PER_MV
+    if not is_spike.any():
+        return signal
     return interpolate_gaps(np.where(is_spike, np.float32(np.nan), signal))
 
 

@@ -7,7 +7,7 @@ its annotators noted as noisy or drifting.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from ecg_siglip.signals.electrodes import electrode_warnings
 from ecg_siglip.signals.gaps import interpolate_gaps, recorded_span
 from ecg_siglip.signals.leads import LEADS
 from ecg_siglip.signals.preprocessing import INT16_LIMIT, UV_PER_MV, resample
+from ecg_siglip.signals.small_arrays import median_of_arrays, row_medians
 
 FS = 100.0  # Hz, the sampling rate at which the limits were set
 NOISE_MV = 0.04  # standard deviation in the noisiest second
@@ -41,6 +42,7 @@ def quality_warnings(
     fs: float,
     available: np.ndarray | None = None,
     offset_removed: bool = False,
+    resampler: Callable[[np.ndarray, float, float], np.ndarray] = resample,
 ) -> list[str]:
     """Return warnings about the quality of a record, one sentence each; empty for a clean one.
 
@@ -54,6 +56,8 @@ def quality_warnings(
         warnings about others.
     offset_removed : bool
         The model does not see constant offsets: the preparation removes the baseline.
+    resampler : callable
+        ``preprocessing.resample``, or one that shares its results.
 
     Returns
     -------
@@ -70,11 +74,11 @@ def quality_warnings(
     warnings = _gaps(signal)
     signal = interpolate_gaps(signal)
     # Before the padding is taken off: a pulse may be next to it.
-    at_fs = resample(signal, fs, FS).astype(np.float64)
+    at_fs = resampler(signal, fs, FS).astype(np.float64)
     calibration = _calibration(at_fs, is_available)
     signal, padding = _without_padding(signal, fs, is_available)
     is_flat, flat = _flat(signal, fs, is_available)
-    median_mv = np.median(signal, axis=1)
+    median_mv = row_medians(signal)
     is_clipped, clipped = _clipped(signal, fs, median_mv)
     # The top of a pulse is flat, too.
     warnings += [*padding, *flat, *calibration, *([] if calibration else clipped)]
@@ -84,12 +88,12 @@ def quality_warnings(
     mains, is_ecg = _mains(signal, fs, is_available, median_mv)
     if not is_ecg:
         return warnings + mains
-    at_fs = resample(signal, fs, FS).astype(np.float64) if padding else at_fs
+    at_fs = resampler(signal, fs, FS).astype(np.float64) if padding else at_fs
     noise_mv = _noise_mv(at_fs)
     warnings += [*mains, *_above_limit("noise", noise_mv, NOISE_MV)]
-    drift_mv = np.ptp(np.median(_seconds(at_fs), axis=2), axis=1)
+    drift_mv = np.ptp(row_medians(_seconds(at_fs)), axis=1)
     warnings += _above_limit("a moving baseline", drift_mv, DRIFT_MV)
-    warnings += _offset(np.where(drift_mv > DRIFT_MV, 0, np.median(at_fs, axis=1)), offset_removed)
+    warnings += _offset(np.where(drift_mv > DRIFT_MV, 0, row_medians(at_fs)), offset_removed)
     is_clear = (noise_mv <= NOISE_MV) & ~is_flat & ~is_clipped
     return warnings + electrode_warnings(at_fs, is_available, is_clear)
 
@@ -151,7 +155,8 @@ def _clipped(signal: np.ndarray, fs: float, baseline: np.ndarray) -> tuple[np.nd
     for extreme in (signal.min(axis=1), signal.max(axis=1)):
         is_far = np.abs(extreme - baseline) >= CLIPPED_MV
         for i in np.flatnonzero(is_far):
-            if _longest_run((signal[i] == extreme[i])[None])[0] >= min_run:
+            is_there = signal[i] == extreme[i]
+            if is_there.sum() >= min_run and _longest_run(is_there[None])[0] >= min_run:
                 limit_mv[i] = extreme[i]
     is_clipped = limit_mv != 0
     if not is_clipped.any():
@@ -189,7 +194,7 @@ def _mains(
             continue
         distance = np.abs(hz - seen_hz)
         # What the neighboring frequencies have as well is noise or a spike.
-        level = np.median(power[:, (distance > 1) & (distance <= 4)], axis=1)
+        level = row_medians(power[:, (distance > 1) & (distance <= 4)])
         hum = (power[:, distance <= 0.5] - level[:, None]).sum(axis=1).clip(min=0)
         other = power[:, (hz > 1) & (distance > 1)].sum(axis=1)
         found.append((hum.max(), mains_hz, hum, other))
@@ -208,7 +213,7 @@ def _noise_mv(signal: np.ndarray) -> np.ndarray:
     """Return the standard deviation of the noise in the noisiest second of each lead, mV."""
     second_difference = np.abs(np.diff(_seconds(signal), n=2, axis=2))
     # 1.4826: standard deviation from the median; 6: the variance that second differences add.
-    return np.asarray((1.4826 * np.median(second_difference, axis=2) / np.sqrt(6)).max(axis=1))
+    return np.asarray((1.4826 * row_medians(second_difference) / np.sqrt(6)).max(axis=1))
 
 
 def _calibration(signal: np.ndarray, is_available: np.ndarray) -> list[str]:
@@ -217,7 +222,7 @@ def _calibration(signal: np.ndarray, is_available: np.ndarray) -> list[str]:
     if len(leads) < 4:
         return []
     change = signal[leads, EDGE:] - signal[leads, :-EDGE]
-    step_mv = np.median(change, axis=0)
+    step_mv = median_of_arrays(change)
     size_mv = np.abs(step_mv)
     is_same = np.abs(change - step_mv).max(axis=0) <= 0.15 * size_mv
     low, high = PULSE_MV

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from ecg_siglip.signals.median_beats import BEFORE_S, FS
+from ecg_siglip.signals.small_arrays import convolve_rows, quantiles
 
 CENTER = round(BEFORE_S * FS)
 MAX_HALF_QRS_S = 0.22  # from the centre of QRS to its onset or end
@@ -48,20 +51,21 @@ def noise_width(beat: np.ndarray) -> float:
         complex, or the largest.
     """
     for width in WIDTHS_S[:-1]:
-        slope, noise = _slope_and_noise(_smooth(beat, width))
+        slope, noise = _slope_and_noise(beat, width)
         if NOISE_FACTOR * noise <= SHARE * float(np.nanmax(slope)):
             return width
     return WIDTHS_S[-1]
 
 
-def _slope_and_noise(beat: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the slopes around the QRS complex, and the usual slope outside of it, mV/s."""
+def _slope_and_noise(beat: np.ndarray, width_s: float) -> tuple[np.ndarray, float]:
+    """Return the slopes around QRS of a smoothed beat, and the usual slope outside, mV/s."""
     half = round(MAX_HALF_QRS_S * FS)
-    slope = slope_of(beat)
-    outside = np.r_[
-        slope[CENTER - half - 20 : CENTER - 30], slope[CENTER + 60 : CENTER + half + 40]
-    ]
-    return slope[CENTER - half : CENTER + half], float(np.nanpercentile(outside, 20))
+    # The part that is needed, and what smoothing and the slopes at its ends need.
+    first, last, margin = CENTER - half - 20, CENTER + half + 40, round(WIDTHS_S[-1] * FS)
+    part = _smooth(beat[:, first - margin : last + margin], width_s)
+    slope = slope_of(part)[margin : margin + last - first]
+    outside = np.concatenate([slope[: half - 10], slope[half + 80 :]])
+    return slope[20 : 20 + 2 * half], float(quantiles(outside, (0.2,))[0])
 
 
 def qrs_bounds(beat: np.ndarray, width_s: float = 0.0) -> tuple[float, float] | None:
@@ -79,7 +83,7 @@ def qrs_bounds(beat: np.ndarray, width_s: float = 0.0) -> tuple[float, float] | 
     tuple of float, samples, or None
         None if the slopes do not become small on both sides.
     """
-    around, noise = _slope_and_noise(_smooth(beat, width_s))
+    around, noise = _slope_and_noise(beat, width_s)
     lowest = max(SLOPE_MV_S * np.sqrt(len(beat) / 12), NOISE_FACTOR * noise)
     top = float(np.nanmax(around))
     bounds = _small_around(around, max(lowest, SHARE * top))
@@ -94,7 +98,7 @@ def _small_around(around: np.ndarray, limit: float) -> tuple[float, float] | Non
     is_small = around < limit
     # Of each sample: whether it and those before (after) it for EDGE_S are small.
     runs = np.convolve(is_small, np.ones(edge), "valid") > edge - 0.5
-    first, last = _fast_part(np.nan_to_num(around))
+    first, last = _fast_part(np.where(np.isnan(around), 0, around))
     before = np.flatnonzero(runs[: max(first - edge, 0)])
     after = np.flatnonzero(runs[last:])
     if not len(before) or not len(after):
@@ -129,8 +133,9 @@ def main_component(part: np.ndarray) -> np.ndarray:
 
     The result is scaled as the lead with the largest share.
     """
-    left, _, _ = np.linalg.svd(part, full_matrices=False)
-    weights = left[:, 0] / np.abs(left[:, 0]).max()
+    # The first left singular vector, by the eigenvectors of a much smaller matrix.
+    direction = np.linalg.eigh(part @ part.T)[1][:, -1]
+    weights = direction / np.abs(direction).max()
     component = weights @ part / float(weights @ weights)
     return np.asarray(component if component.max() >= -component.min() else -component)
 
@@ -275,6 +280,12 @@ def _smooth(part: np.ndarray, width_s: float) -> np.ndarray:
     n = round(width_s * FS) // 2
     if not n:
         return part
+    padded = part[:, np.arange(-n, part.shape[1] + n).clip(0, part.shape[1] - 1)]
+    return convolve_rows(padded, _window(n))
+
+
+@functools.lru_cache
+def _window(n: int) -> np.ndarray:
+    """Return a raised cosine of 2 n + 1 samples with the sum 1."""
     window = np.hanning(2 * n + 3)[1:-1]
-    padded = np.pad(part, ((0, 0), (n, n)), mode="edge")
-    return np.array([np.convolve(row, window / window.sum(), "valid") for row in padded])
+    return np.asarray(window / window.sum())

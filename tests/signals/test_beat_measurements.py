@@ -11,12 +11,12 @@ NAMES = ("I", "II", "III", "aVR", "aVL", "aVF")
 
 
 def beat(heights, p=0.15, t=0.3):
-    """Return a beat of limb leads: P wave, triangle of 80 ms as QRS, T wave; (1, 6, 600)."""
+    """Return a beat of limb leads: P wave, triangle of 80 ms as QRS, T wave; (6, 600)."""
     times = (np.arange(600) - CENTER) / FS
     wave = np.maximum(1 - np.abs(times) / 0.04, 0)
     wave = wave + p * np.exp(-0.5 * ((times + 0.16) / 0.02) ** 2)
     wave = wave + t * np.exp(-0.5 * ((times - 0.3) / 0.04) ** 2)
-    return (np.array(heights)[:, None] * wave)[None]
+    return np.array(heights)[:, None] * wave
 
 
 def leads_at(degrees):
@@ -26,8 +26,8 @@ def leads_at(degrees):
     return sizes * np.array([1, 1, 1, *[np.sqrt(3) / 2] * 3])
 
 
-def read(cut, names=NAMES):
-    return read_beat(cut, np.ones(cut.shape[1], bool), 0.0, names, 1.0)
+def read(beat, names=NAMES):
+    return read_beat(beat, np.ones(len(beat), bool), 0.0, names, 1.0)
 
 
 @pytest.mark.parametrize("degrees", [-120, -30, 0, 60, 100])

@@ -27,5 +27,5 @@ class SharedResampling:
             if settings == source_settings and np.array_equal(signal, source):
                 return resampled
         resampled = resample(signal, fs, to_fs, steep)
-        self._last = (signal, settings, resampled)
+        self._last = (signal.copy(), settings, resampled)
         return resampled

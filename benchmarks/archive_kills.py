@@ -6,10 +6,12 @@ RUN: the run whose model predicts. DATA: a simulated data set. N: files, links t
 20,000 unless given. FORMAT: wfdb (default) or muse. ENGINES: local,ray unless given.
 
 The job runs undisturbed; then the same job is killed (SIGKILL) ``N_KILLS`` times, each at a random
-point of its progress, and repeated. The last repetition is not killed, but one of its processes
-is: one that reads (local), or the worker that predicts (ray). Memory is the largest sum of the
-resident memory of all processes, in which pages that they share count several times. The exit code
-is 1 if rows differ or are missing.
+point of its progress, and repeated at once. The last repetition is not killed, but one of its
+processes is: one that reads (local), or the worker that predicts (ray). Memory is the largest sum
+of the resident memory of the processes of one repetition, in which pages that they share count
+several times. ``n_left`` counts processes that are still there ``LEFT_S`` after the last
+repetition: Ray's agents end about a minute after a process that is killed. The exit code is 1 if
+rows differ or are missing.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 N_KILLS = 5
 BLOCK_SIZE, N_BLOCKS = 256, 40  # the default of predict; a short job has smaller blocks
 DELAY_S = 1.0  # largest random time after the part that is waited for
-WATCH_S, LEFT_S = 0.2, 20.0  # between two looks; for processes to end after the first one
+WATCH_S, LEFT_S = 0.2, 90.0  # between two looks; for processes to end after the first one
 # Of the process that is killed in the last repetition, by engine.
 WORKER = {"local": "ecg_siglip.archive.reader_process", "ray": "ray::Worker"}
 COLUMNS = (
@@ -143,6 +145,8 @@ class Job:
             time.sleep(WATCH_S)
         for pid in left:
             with contextlib.suppress(OSError):
+                command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+                print(f"still there after {LEFT_S:g} s: {command[:200]}", file=sys.stderr)
                 os.kill(pid, signal.SIGKILL)
         return len(left)
 
@@ -173,24 +177,25 @@ def disturbed(
     """Kill and repeat a job; return its rows as ``out`` and the columns about it."""
     out = folder / "killed.parquet"
     *points, last = sorted(rng.randrange(n_blocks) for _ in range(N_KILLS + 1))
-    peak_mib, n_kills, n_left, start = 0.0, 0, 0, time.perf_counter()
+    jobs: list[Job] = []
+    n_kills, start = 0, time.perf_counter()
     for point in points:
         job = Job([*command, f"out={out}"], folder / "log")
+        jobs.append(job)
         if job.watch_until(lambda point=point: n_parts(out) >= point):
             time.sleep(rng.uniform(0, DELAY_S))
             n_kills += job.process.poll() is None
             job.kill()
-        peak_mib, n_left = max(peak_mib, job.peak_mib), n_left + job.end()
         print(f"killed with {n_parts(out)} of {n_blocks} parts", file=sys.stderr)
     job = Job([*command, f"out={out}"], folder / "log")
+    jobs.append(job)
     is_killed = job.watch_until(lambda: n_parts(out) >= last and job.kill_one(worker))
     job.watch_until(lambda: False)
     seconds = time.perf_counter() - start
-    n_left += job.end()
     return {
         "out": out, "n_kills": n_kills, "disturbed_s": round(seconds, 1),
-        "disturbed_mib": round(max(peak_mib, job.peak_mib)), "worker_killed": is_killed,
-        "n_left": n_left,
+        "disturbed_mib": round(max(job.peak_mib for job in jobs)), "worker_killed": is_killed,
+        "n_left": sum(job.end() for job in jobs),
     }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import measure
@@ -28,24 +29,37 @@ BEFORE = "b0e5db2"
 N_SHORT = 64
 
 
-def make_archives(data: Path, n: int, folder: Path) -> dict[str, Path]:
-    """Return folders with n records each, by format: links to WFDB, and MUSE XML at 500 Hz."""
-    headers = sorted(data.glob("records100/*/*.hea"))
+def link_wfdb(headers: Sequence[Path], n: int, folder: Path) -> None:
+    """Make a folder with n records: links to those of the headers, several to each."""
     for i in range(n):
         header = headers[i % len(headers)]
-        place = folder / "WFDB, 100 Hz" / f"{i // len(headers):04d}"
+        place = folder / f"{i // len(headers):04d}"
         place.mkdir(parents=True, exist_ok=True)
         for suffix in (".hea", ".dat"):
-            (place / header.name).with_suffix(suffix).symlink_to(
-                header.with_suffix(suffix).resolve()
-            )
-        muse = folder / "MUSE XML, 500 Hz" / f"{i:06d}.xml"
-        muse.parent.mkdir(exist_ok=True)
+            target = header.with_suffix(suffix).resolve()
+            (place / header.name).with_suffix(suffix).symlink_to(target)
+
+
+def write_muse(headers: Sequence[Path], n: int, folder: Path) -> None:
+    """Make a folder with n records in MUSE XML at 500 Hz, each record of the headers one time.
+
+    All others are links to these.
+    """
+    folder.mkdir(parents=True)
+    for i in range(n):
+        muse = folder / f"{i:06d}.xml"
         if i < len(headers):
-            signal = resample(read_record(header).signal, 100, 500)
+            signal = resample(read_record(headers[i]).signal, 100, 500)
             muse.write_bytes(muse_xml(signal, i, str(i), 60.0, bool(i % 2)))
         else:
             muse.symlink_to(muse.with_name(f"{i % len(headers):06d}.xml"))
+
+
+def make_archives(data: Path, n: int, folder: Path) -> dict[str, Path]:
+    """Return folders with n records each, by format: links to WFDB, and MUSE XML at 500 Hz."""
+    headers = sorted(data.glob("records100/*/*.hea"))
+    link_wfdb(headers, n, folder / "WFDB, 100 Hz")
+    write_muse(headers, n, folder / "MUSE XML, 500 Hz")
     return {path.name: path for path in sorted(folder.iterdir())}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,6 +12,7 @@ from queue import SimpleQueue
 from typing import TypeVar
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from ecg_siglip.archive.engine import Block, BlockPredictor
 from ecg_siglip.archive.reader_process import Reader
@@ -22,7 +24,8 @@ from ecg_siglip.inference.predictor import Predictor
 T = TypeVar("T")
 _Read = Callable[[Sequence[str]], Future[list[Item]]]
 _Predict = Callable[[Sequence[Future[list[Item]]]], Future[list[Row]]]
-N_PIECE = 32  # records that a process reads at a time; after a crash they are read one by one
+# Records of a batch that a process reads at a time; after a crash they are read one by one.
+N_PIECE = 32
 N_AHEAD = 2  # blocks per model that are read while another one is predicted
 
 
@@ -70,35 +73,60 @@ class LocalEngine:
                 items = [self.reading.item(path) for path in block.paths]
                 yield block.index, self.models[0].rows(items)
             return
-        with self.started() as predict:
-            pending: deque[tuple[int, Future[list[Row]]]] = deque()
-            for block in blocks:
+        blocks = iter(blocks)
+        first = list(itertools.islice(blocks, 2))
+        is_one_batch = (
+            sum(len(block.paths) for block in first) <= self.models[0].settings.batch_size
+        )
+        with self.started(is_one_batch) as predict:
+            pending: deque[tuple[int, Callable[[], list[Row]]]] = deque()
+            for block in itertools.chain(first, blocks):
                 pending.append((block.index, predict(block)))
                 if len(pending) > N_AHEAD * len(self.models):
                     index, rows = pending.popleft()
-                    yield index, rows.result()
+                    yield index, rows()
             for index, rows in pending:
-                yield index, rows.result()
+                yield index, rows()
 
     @contextlib.contextmanager
-    def started(self) -> Iterator[Callable[[Block], Future[list[Row]]]]:
-        """Yield a function that starts to read and predict a block."""
-        with self._threads() as (read, predict):
+    def started(
+        self, is_one_batch: bool = False
+    ) -> Iterator[Callable[[Block], Callable[[], list[Row]]]]:
+        """Yield a function that starts to read and predict a block.
 
-            def start(block: Block) -> Future[list[Row]]:
-                pieces = [
-                    read(block.paths[first : first + N_PIECE])
-                    for first in range(0, len(block.paths), N_PIECE)
+        It returns a function that waits for the rows.
+
+        Parameters
+        ----------
+        is_one_batch : bool
+            There are no more records than in a batch, which may be long: they are predicted on all
+            cores.
+        """
+        batch_size = self.models[0].settings.batch_size
+        cores = contextlib.nullcontext() if is_one_batch else _on_one_core_each()
+        with cores, self._threads() as (read, predict):
+
+            def start(block: Block) -> Callable[[], list[Row]]:
+                batches = [
+                    predict([read(piece) for piece in _cut(batch, N_PIECE)])
+                    for batch in _cut(block.paths, batch_size)
                 ]
-                return predict(pieces)
+                return lambda: [row for batch in batches for row in batch.result()]
 
             yield start
 
     @contextlib.contextmanager
     def _threads(self) -> Iterator[tuple[_Read, _Predict]]:
-        """Yield functions that start reading and predicting; each process has its thread here."""
+        """Yield functions that start to read a piece and to predict a batch, in threads.
+
+        Each process that reads has a thread here. A model on a GPU has one, too; a model on the CPU
+        has as many as there are processes that read, of which each predicts batches of its own on
+        one core.
+        """
         readers = [Reader(self.reading) for _ in range(self.n_workers)]
-        idle_readers, idle_models = _queue_of(readers), _queue_of(self.models)
+        is_on_cpu = self.models[0].predictor.artifact.model.device.type == "cpu"
+        models = list(self.models) * (self.n_workers if is_on_cpu else 1)
+        idle_readers, idle_models = _queue_of(readers), _queue_of(models)
 
         def read(paths: Sequence[str]) -> list[Item]:
             reader = idle_readers.get()
@@ -116,7 +144,9 @@ class LocalEngine:
                 idle_models.put(model)
 
         reading = ThreadPoolExecutor(self.n_workers, "read")
-        predicting = ThreadPoolExecutor(len(self.models), "predict")
+        # PyTorch sets the number of its threads for each thread that calls it.
+        n_threads = torch.get_num_threads()
+        predicting = ThreadPoolExecutor(len(models), "predict", torch.set_num_threads, (n_threads,))
         try:
             yield lambda p: reading.submit(read, p), lambda p: predicting.submit(predict, p)
         finally:
@@ -128,6 +158,27 @@ class LocalEngine:
             predicting.shutdown()
             for reader in readers:
                 reader.close()
+
+
+@contextlib.contextmanager
+def _on_one_core_each() -> Iterator[None]:
+    """Let PyTorch and NumPy compute in the thread that calls them.
+
+    Threads of their own wait for the next matrix in a loop, on the cores of the processes that
+    read.
+    """
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1, "blas"):
+            yield
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def _cut(paths: Sequence[str], size: int) -> list[Sequence[str]]:
+    """Return parts of ``size`` paths; the last one may be shorter."""
+    return [paths[first : first + size] for first in range(0, len(paths), size)]
 
 
 def _queue_of(items: Iterable[T]) -> SimpleQueue[T]:

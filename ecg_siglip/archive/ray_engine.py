@@ -101,7 +101,7 @@ class Worker:
 
     def rows(self, block: Block) -> bytes:
         """Return the rows of a block as JSON."""
-        return json.dumps(self._predict(block).result()).encode()
+        return json.dumps(self._predict(block)()).encode()
 
 
 @dataclass

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import faulthandler
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
 from ecg_siglip.core.work_limit import check_stopped, time_left_s
@@ -27,6 +28,7 @@ MAX_ADDRESS_SPACE = 2 << 30  # of the helper, its libraries included
 # A helper that has more after a request ends, so that the next request has as much as the first.
 KEPT_ADDRESS_SPACE = 1 << 30
 STAYS, ENDS = b"\0", b"\1"  # first byte of a response: what the helper does after it
+_serves = False
 
 
 class HelperProcess:
@@ -128,6 +130,8 @@ def serve(respond: Callable[[bytes], bytes], limited: bool = True) -> None:
     limited : bool
         With at most ``MAX_ADDRESS_SPACE``; ends after a request that needed much of it.
     """
+    global _serves
+    _serves = True
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource  # not on Windows
 
@@ -142,6 +146,22 @@ def serve(respond: Callable[[bytes], bytes], limited: bool = True) -> None:
             response = respond(_read(sys.stdin.buffer))
             is_full = limited and _address_space() > KEPT_ADDRESS_SPACE
             _write(output, (ENDS if is_full else STAYS) + response)
+
+
+def is_helper() -> bool:
+    """Return whether this process serves another one, which starts it again if it ends."""
+    return _serves
+
+
+@contextlib.contextmanager
+def ends_after(limit_s: float) -> Iterator[None]:
+    """End this process if what is done within takes longer, also in the code of a library."""
+    with open(os.devnull, "w", encoding="ascii") as file:
+        faulthandler.dump_traceback_later(limit_s, exit=True, file=file)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def available_cores() -> int:

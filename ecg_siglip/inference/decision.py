@@ -59,9 +59,7 @@ class Decision:
 
     def present(self, y_prob: np.ndarray) -> np.ndarray:
         """Return which findings are present, (N, F) bool: the most probable consistent set."""
-        weights = evidence(y_prob, self.default_thresholds)
-        chosen = consistent(self.reached(y_prob), weights, self.exclusive, self.implied)
-        return chosen & self.assessable
+        return self._consistent(self.reached(y_prob), evidence(y_prob, self.default_thresholds))
 
     def findings(self, y_prob: np.ndarray, present: np.ndarray | None = None) -> list[Finding]:
         """Return all findings of one record, in the order of the model.
@@ -72,26 +70,49 @@ class Decision:
         present : ndarray of shape (F,), bool, optional
             Of a record with several windows; null: as ``present`` decides.
         """
+        return self.findings_of(y_prob[None], None if present is None else present[None])[0]
+
+    def findings_of(
+        self, y_prob: np.ndarray, present: np.ndarray | None = None
+    ) -> list[list[Finding]]:
+        """Return all findings of each of N records.
+
+        Parameters
+        ----------
+        y_prob : ndarray of shape (N, F), float in [0, 1]
+        present : ndarray of shape (N, F), bool, optional
+        """
+        weights, reached = evidence(y_prob, self.default_thresholds), self.reached(y_prob)
         if present is None:
-            present = self.present(y_prob[None])[0]
-        weights = evidence(y_prob[None], self.default_thresholds)[0]
-        winner = strongest_exclusion(present, weights, self.exclusive)
-        is_excluded = self.reached(y_prob[None])[0] & ~present & (winner >= 0)
+            present = self._consistent(reached, weights)
+        winner = np.full(y_prob.shape, -1)
+        # Most records have no finding that reaches its threshold and is not present.
+        for i in np.flatnonzero((reached & ~present).any(axis=1)):
+            winner[i] = strongest_exclusion(present[i], weights[i], self.exclusive)
+        is_excluded = reached & ~present & (winner >= 0)
         is_other = is_excluded & (y_prob >= np.minimum(self.listed_from, NOT_EXCLUDED))
         is_listed = self.assessable & ~present & ~is_excluded & (y_prob >= self.listed_from)
+        # Lists, as a number of an array costs a multiple of one of a list.
+        winner = np.where(is_other, winner, -1)
+        of_finding = (self.codes, self.names, self.thresholds.tolist(), self.assessable.tolist())
+        of_record = (y_prob.tolist(), present.tolist(), is_listed.tolist(), winner.tolist())
         return [
-            Finding(
-                code,
-                self.names[i],
-                float(y_prob[i]),
-                float(self.thresholds[i]),
-                bool(present[i]),
-                bool(self.assessable[i]),
-                bool(is_listed[i]),
-                self.codes[winner[i]] if is_other[i] else "",
-            )
-            for i, code in enumerate(self.codes)
+            [
+                Finding(code, name, p, threshold, is_present, assessable, listed, self._code(other))
+                for code, name, threshold, assessable, p, is_present, listed, other in zip(
+                    *of_finding, *values, strict=True
+                )
+            ]
+            for values in zip(*of_record, strict=True)
         ]
+
+    def _consistent(self, reached: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Return ``present`` of findings that reach their thresholds with these weights."""
+        return consistent(reached, weights, self.exclusive, self.implied) & self.assessable
+
+    def _code(self, finding: int) -> str:
+        """Return the code of a finding; "" for -1."""
+        return self.codes[finding] if finding >= 0 else ""
 
 
 def make_decision(

@@ -137,29 +137,31 @@ def _predict_batch(
 ) -> list[Prediction]:
     """Predict prepared records with one pass of the model."""
     raw, embedding_BD = predictor.forward(np.stack([record.signal for record in records]))
-    # Most records have the same leads, and so the same calibration and decision.
-    known: dict[bytes, tuple[np.ndarray, Decision]] = {}
-    predictions = []
-    for record, y_prob in zip(records, raw, strict=True):
-        leads = record.available.tobytes()
-        if leads not in known:
-            calibration = predictor.tuning(record.available).calibration
-            known[leads] = calibration, _decision(predictor, settings, record.available)
-        calibration, decision = known[leads]
-        predictions.append(
-            Prediction(
-                record.record,
-                record.signal,
-                decision.findings(multilabel.calibrate(y_prob[None], calibration)[0]),
-                record.warnings,
-                available=record.available,
-                measurements=record.measurements,
-                recorded=record.recorded,
-                identity=record.identity,
-                device=record.device,
-                model_simulated=predictor.artifact.provenance.simulated,
-            )
+    # Records with the same leads have the same calibration and decision.
+    rows_of: dict[bytes, list[int]] = {}
+    for row, record in enumerate(records):
+        rows_of.setdefault(record.available.tobytes(), []).append(row)
+    findings: dict[int, list[Finding]] = {}
+    for rows in rows_of.values():
+        available = records[rows[0]].available
+        y_prob = multilabel.calibrate(raw[rows], predictor.tuning(available).calibration)
+        decision = _decision(predictor, settings, available)
+        findings |= zip(rows, decision.findings_of(y_prob), strict=True)
+    predictions = [
+        Prediction(
+            record.record,
+            record.signal,
+            findings[row],
+            record.warnings,
+            available=record.available,
+            measurements=record.measurements,
+            recorded=record.recorded,
+            identity=record.identity,
+            device=record.device,
+            model_simulated=predictor.artifact.provenance.simulated,
         )
+        for row, record in enumerate(records)
+    ]
     return add_neighbors(predictions, predictor, embedding_BD, settings.n_similar)
 
 

@@ -6,6 +6,7 @@ What a word means was compared with how often it was true: docs/explanation/cert
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 
 from ecg_siglip.core.translation import Translate
 
@@ -17,6 +18,8 @@ LIKELIHOODS = {
     "unlikely": 0.05,
     "very unlikely": 0.0,
 }
+# The same from the lowest up.
+WORDS, LOWEST = list(LIKELIHOODS)[::-1], list(LIKELIHOODS.values())[::-1]
 
 
 def likelihood_word(probability: float) -> str:
@@ -31,7 +34,7 @@ def likelihood_word(probability: float) -> str:
     >>> likelihood_word(0.72)
     'likely'
     """
-    return next(word for word, lowest in LIKELIHOODS.items() if probability >= lowest)
+    return WORDS[bisect_right(LOWEST, probability) - 1]
 
 
 def likelihood_range(word: str) -> tuple[float, float]:

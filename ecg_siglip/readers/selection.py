@@ -52,6 +52,7 @@ LATE_S = 0.1
 # A lead with a signal in at most this share of the record is a strip of a print layout.
 STRIP = 0.35
 N_STRIPS = 6
+N_SAMPLES = 1 << 20  # that are searched at one time
 STRIPS_ERROR = "a print layout of short strips, expected every lead over the whole length"
 N_LISTED, MAX_LISTED = 16, 160  # names in a message, and their characters
 
@@ -420,7 +421,13 @@ def check_layout(signal: np.ndarray) -> None:
     n_pieces = min(40, signal.shape[1] // 2)
     if n_pieces < 8 or len(signal) < N_STRIPS:
         return
-    has_signal = np.array([_pieces_with_signal(row, n_pieces) for row in signal])
+    n_rows = max(1, N_SAMPLES // signal.shape[1])
+    has_signal = np.concatenate(
+        [
+            _pieces_with_signal(signal[first : first + n_rows], n_pieces)
+            for first in range(0, len(signal), n_rows)
+        ]
+    )
     first = has_signal.argmax(axis=1)
     stop = n_pieces - has_signal[:, ::-1].argmax(axis=1)
     is_strip = has_signal.any(axis=1) & (stop - first <= STRIP * n_pieces)
@@ -432,10 +439,12 @@ def check_layout(signal: np.ndarray) -> None:
         )
 
 
-def _pieces_with_signal(row: np.ndarray, n_pieces: int) -> np.ndarray:
-    """Return which pieces of a lead have a signal, (n_pieces,)."""
-    pieces = row[: len(row) // n_pieces * n_pieces].reshape(n_pieces, -1)
+def _pieces_with_signal(signal: np.ndarray, n_pieces: int) -> np.ndarray:
+    """Return which pieces of leads have a signal, (n_leads, n_pieces)."""
+    n_leads, n_samples = signal.shape
+    whole = signal[:, : n_samples // n_pieces * n_pieces]
+    pieces = whole.reshape(n_leads, n_pieces, -1)
     low, high, finite = pieces, pieces, np.isfinite(pieces)
     if not finite.all():
         low, high = np.where(finite, pieces, np.inf), np.where(finite, pieces, -np.inf)
-    return high.max(axis=1) - low.min(axis=1) >= FLAT_MV
+    return np.asarray(high.max(axis=2) - low.min(axis=2) >= FLAT_MV)

@@ -4,6 +4,7 @@ import os
 import signal
 
 import pytest
+import torch
 
 from ecg_siglip import config
 from ecg_siglip.archive import reader_process
@@ -70,6 +71,29 @@ def test_the_rows_are_those_of_one_record_after_the_other(predictor, paths):
         same = ("record", "model", "warnings", "not_assessable", "recording")
         assert {key: row[key] for key in same} == {key: expected[key] for key in same}
         assert [f["code"] for f in row["findings"]] == [f["code"] for f in expected["findings"]]
+
+
+def test_batches_that_are_predicted_at_the_same_time_give_the_same_rows(predictor, paths):
+    blocks = [Block(0, tuple(["none", *paths[:50]])), Block(1, tuple(paths[50:]))]
+    alone, _ = engine(predictor, 0, batch_size=8)
+    several, _ = engine(predictor, 3, batch_size=8)
+    assert list(several.run(blocks)) == list(alone.run(blocks))
+
+
+def test_the_threads_of_this_process_are_as_before_after_the_last_block(predictor, paths):
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        for batch_size, n in ((1, 1), (2, 3)):  # with one batch, no other one needs a core
+            running = engine(predictor, 2, batch_size=batch_size)[0].run(
+                [Block(0, tuple(paths[:2]))]
+            )
+            next(running)
+            assert torch.get_num_threads() == n
+            running.close()
+            assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def test_a_record_that_ends_the_reader_is_unreadable_and_the_others_are_read(

@@ -1,6 +1,7 @@
 """A second process: responses, a time limit, and another process after one has ended."""
 
 import os
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -84,3 +85,20 @@ def test_a_fork_starts_a_process_of_its_own(helper: HelperProcess):
     assert helper.request(b"x") == first
     os.close(read)
     os.close(write)
+
+
+def test_a_process_ends_itself_where_a_library_takes_too_long():
+    code = """
+from ecg_siglip.core.helper_process import ends_after, is_helper
+import time
+assert not is_helper()
+with ends_after(60):
+    pass
+with ends_after({limit}):
+    time.sleep({sleep})
+print("goes on")
+"""
+    for limit, sleep, is_ended in ((0.1, 60, True), (60, 0.1, False)):
+        command = [sys.executable, "-c", code.format(limit=limit, sleep=sleep)]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=50)
+        assert (result.returncode != 0) == is_ended == (result.stdout == "")

@@ -35,6 +35,17 @@ def test_nothing_that_is_reported_contradicts_itself(predictor, rule):
 
 
 @pytest.mark.parametrize("rule", RULES)
+def test_records_together_have_the_findings_of_each_alone(predictor, rule):
+    decision = predictor.decision(rule)
+    y_prob = drawn(predictor)
+    assert decision.findings_of(y_prob) == [decision.findings(row) for row in y_prob]
+    present = decision.present(y_prob)
+    given = decision.findings_of(y_prob, present)
+    assert given == [decision.findings(*each) for each in zip(y_prob, present, strict=True)]
+    assert given == decision.findings_of(y_prob)
+
+
+@pytest.mark.parametrize("rule", RULES)
 def test_what_is_not_reported_although_it_reaches_its_threshold_is_an_alternative(predictor, rule):
     decision = predictor.decision(rule)
     codes = predictor.artifact.codes

@@ -14,6 +14,7 @@ from ecg_siglip.readers import isolated
 from ecg_siglip.readers.isolated import run_isolated
 from ecg_siglip.readers.matlab_format import read_mat
 from ecg_siglip.readers.parquet_format import read_parquet
+from ecg_siglip.simulation.device_files import muse_xml
 
 
 @pytest.mark.parametrize(
@@ -57,3 +58,28 @@ def test_time_is_limited(monkeypatch: pytest.MonkeyPatch):
         run_isolated(b"mat", mat(ecg(500)))
     monkeypatch.undo()
     assert len(run_isolated(b"mat", mat(ecg(500))).channels) == 12
+
+
+def test_a_helper_reads_text_of_limited_size_itself(monkeypatch: pytest.MonkeyPatch):
+    def is_started(*_: object) -> bytes:
+        raise ChildProcessError("another process was started")
+
+    content = muse_xml(ecg(500), 1, "1", 60.0, True)
+    expected = run_isolated(b"xml", content)
+    with pytest.raises(ValueError, match="Rhythm") as error:
+        run_isolated(b"xml", b"<RestingECG/>")
+    monkeypatch.setattr(isolated.HELPER, "request", is_started)
+    monkeypatch.setattr(isolated, "is_helper", lambda: True)
+    stated = run_isolated(b"xml", content)
+    for one, other in zip(stated.channels, expected.channels, strict=True):
+        np.testing.assert_array_equal(one.samples, other.samples)
+        assert one._replace(samples=None) == other._replace(samples=None)
+    assert (stated.identity, stated.device) == (expected.identity, expected.device)
+    assert [*stated.warnings, *stated.comments] == [*expected.warnings, *expected.comments]
+    with pytest.raises(ValueError, match=str(error.value)):
+        run_isolated(b"xml", b"<RestingECG/>")
+    definition = b"<!DOCTYPE RestingECG [<!ATTLIST b x CDATA 'long'>]>"
+    others = [(b"xml", definition + content), (b"mat", b""), (b"xml", content + bytes(1 << 22))]
+    for kind, other in others:
+        with pytest.raises(ValueError, match="another process was started"):
+            run_isolated(kind, other)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ecg_siglip.readers import xml_document
 from ecg_siglip.readers.isolated import run_isolated
 from ecg_siglip.readers.xml_document import (
     decode_xml,
@@ -32,6 +33,20 @@ def test_the_bytes_decide_the_encoding(encoding: str, declared: str):
 def test_other_encodings():
     declared = '<?xml version="1.0" encoding="windows-1251"?><ECG><name>Иванов</name></ECG>'
     assert parse_xml(declared.encode("cp1251")).findtext("name") == "Иванов"
+
+
+def test_the_quick_search_finds_every_control_character():
+    for number in [*range(0x300), 0xD800, 0xDFFF, 0xFFFD, 0xFFFE, 0xFFFF, 0x10000]:
+        text = f"a{chr(number)}ü"
+        assert xml_document._has_controls(text) == bool(xml_document.CONTROLS.search(text))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "cp1252"])
+def test_definitions_are_found_in_every_encoding(encoding: str):
+    for definition in ("<!ENTITY a 'b'>", "<!ATTLIST b x CDATA 'long'>"):
+        document = f"<!DOCTYPE a [{definition}]><a>ü</a>"
+        assert xml_document.has_definitions(document.encode(encoding))
+    assert not xml_document.has_definitions(b'<!DOCTYPE a SYSTEM "a.dtd"><a><!-- b --></a>')
 
 
 def test_control_characters_and_padding_do_no_harm():

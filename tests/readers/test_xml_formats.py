@@ -18,11 +18,11 @@ CASES = SHARED / "cases" / "xml"
 def test_entities_are_refused(tmp_path: Path):
     laughs = "".join(f'<!ENTITY l{i + 1} "{f"&l{i};" * 10}">' for i in range(9))
     head = f'<!DOCTYPE AnnotatedECG [<!ENTITY l0 "lol">{laughs}]>'
-    assert_refused(write(tmp_path, aecg(ecg(), head=head)), "EntitiesForbidden")
+    assert_refused(write(tmp_path, aecg(ecg(), head=head)), "expected no entities")
     head = '<!DOCTYPE AnnotatedECG [<!ENTITY secret SYSTEM "file:///etc/hostname">]>'
-    assert_refused(write(tmp_path, aecg(ecg(), head=head)), "EntitiesForbidden")
+    assert_refused(write(tmp_path, aecg(ecg(), head=head)), "expected no entities")
     head = '<!DOCTYPE AnnotatedECG [<!ENTITY % all SYSTEM "other.dtd"> %all;]>'
-    assert_refused(write(tmp_path, aecg(ecg(), head=head)), "EntitiesForbidden")
+    assert_refused(write(tmp_path, aecg(ecg(), head=head)), "expected no entities")
     for head in ('<!DOCTYPE AnnotatedECG SYSTEM "other.dtd">', "<!-- a <comment> -->"):
         assert read_record(write(tmp_path, aecg(ecg(), head=head))).leads[0].endswith("LEAD_I")
     assert_refused(write(tmp_path, b"<a>" * 100_000), "XML: damaged")

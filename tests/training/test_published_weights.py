@@ -87,6 +87,10 @@ def test_a_run_can_start_from_a_run_with_a_public_encoder(train_config, tmp_path
     second = load_artifact(tmp_path / "runs/second/model").provenance
     assert [each.licence for each in second.lineage()] == ["", "", "MIT"]
     assert second.pretrained.run == "r"
+    train(train_config(**{"init": "r", "run.name": "third", "optim.n_epochs": 1}))
+    third = load_artifact(tmp_path / "runs/third/model")
+    assert third.provenance.ecg == "ecgfounder" and third.provenance.pretrained.run == "r"
+    assert third.model.config["ecg"]["options"]["widths"] == [8, 16, 24]
 
 
 def test_weights_that_may_have_seen_a_fold_are_refused_on_real_data(
@@ -126,6 +130,9 @@ def test_a_model_with_other_sizes_than_its_weights_is_refused(train_config, tmp_
     from helpers import change_config
 
     folder = tmp_path / "runs/r/model"
+    change_config(folder, lambda content: content["ecg"]["options"].update(fs=250))
+    with pytest.raises(ValueError, match=r"ecg.options: fs=250 Hz; expected 100 Hz"):
+        load_artifact(folder)
     change_config(folder, lambda content: content["ecg"]["options"].update(widths=[8, 16, 10**9]))
     with pytest.raises(ValueError, match=r"ecg.name=ecgfounder: widths: expected 1 to 4096"):
         load_artifact(folder)

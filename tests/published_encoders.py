@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-WIDTHS, DEPTHS, GROUP_WIDTH, KERNEL = [8, 16, 24], [2, 1, 2], 4, 16
+WIDTHS, DEPTHS, GROUP_WIDTH, KERNEL = [8, 16, 24], [1, 2, 1], 4, 16
 HUBERT = {
     "architectures": ["HuBERTECG"],
     "auto_map": {"AutoModel": "hubert_ecg.HuBERTECG"},

@@ -72,10 +72,14 @@ class Resample(nn.Module):
         step = torch.arange(1, n_beyond + 1, device=signal_BLS.device)
         before = signal_BLS[:, :, :1] - slope_BL1 * step.flip(0)
         after = signal_BLS[:, :, -1:] + slope_BL1 * step
-        longer = torch.cat([before, signal_BLS, after], dim=2).reshape(-1, 1, 1)
-        spaced = functional.pad(longer, (0, self.up - 1)).reshape(n_records * n_leads, 1, -1)
-        spaced = spaced[:, :, n_beyond * self.up - n_half :]
-        filtered = functional.conv1d(spaced, self.taps_T[None, None], stride=self.down)
+        longer = torch.cat([before, signal_BLS, after], dim=2).reshape(n_records * n_leads, 1, -1)
+        taps, first = self.taps_T[None, None], n_beyond * self.up
+        if self.down == 1:  # without a product with each inserted zero
+            filtered = functional.conv_transpose1d(longer, taps, stride=self.up)
+            filtered = filtered[:, :, first + n_half :]
+        else:
+            spaced = functional.pad(longer[..., None], (0, self.up - 1)).flatten(2)
+            filtered = functional.conv1d(spaced[:, :, first - n_half :], taps, stride=self.down)
         n_out = math.ceil(n_samples * self.up / self.down)
         return filtered[:, 0, :n_out].reshape(n_records, n_leads, n_out)
 

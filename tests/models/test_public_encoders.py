@@ -88,7 +88,7 @@ def test_other_files_are_errors_of_one_line(tmp_path):
     refused(
         "ecgfounder",
         save_ecgfounder(tmp_path / "3", state_dict=state),
-        r"blocks.2.squeeze.bias has shape none, expected \(8,\)",
+        r"blocks.1.squeeze.bias has shape none, expected \(8,\)",
     )
     state = net1d_state() | {"extra.weight": torch.zeros(2)}
     refused("ecgfounder", save_ecgfounder(tmp_path / "4", state_dict=state), "extra.weight has")

@@ -1,11 +1,11 @@
 """Training from published weights: frozen and fine-tuned, with their licence and their folds."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from helpers import change_config
 from published_encoders import save_ecgfounder, save_hubert_ecg
 
 from ecg_siglip import EcgClassifier
@@ -13,6 +13,7 @@ from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.models import load_artifact
 from ecg_siglip.models.public_encoders import encoder_options, load_published, public_encoder
 from ecg_siglip.train import train
+from ecg_siglip.training.trainer import Trainer
 
 
 @pytest.fixture
@@ -77,6 +78,29 @@ def test_a_run_trains_predicts_and_names_licence_and_origin(
     assert np.isfinite(probabilities).all()
 
 
+def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(
+    train_config, tmp_path, monkeypatch
+):
+    def save_and_stop(trainer, run, save=Trainer.save):
+        save(trainer, run)
+        if trainer.epoch == 1:
+            raise KeyboardInterrupt
+
+    weights = published("hubert_ecg", tmp_path / "published")
+    values = {"ecg.name": "hubert_ecg", "ecg.weights": str(weights), "ecg.drop_path": 0.2}
+    train(train_config(**values, **{"run.name": "whole"}))
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "save", save_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(train_config(**values))
+    train(train_config(**values))
+    whole, resumed = (load_artifact(tmp_path / "runs" / run / "model") for run in ("whole", "r"))
+    expected = whole.model.state_dict()
+    found = resumed.model.state_dict()
+    assert [key for key in expected if not torch.equal(expected[key], found[key])] == []
+    assert resumed.provenance.pretrained == whole.provenance.pretrained is not None
+
+
 def test_a_run_can_start_from_a_run_with_a_public_encoder(train_config, tmp_path):
     weights = save_ecgfounder(tmp_path)
     common = {"ecg.name": "ecgfounder", "optim.n_epochs": 1}
@@ -91,6 +115,14 @@ def test_a_run_can_start_from_a_run_with_a_public_encoder(train_config, tmp_path
     third = load_artifact(tmp_path / "runs/third/model")
     assert third.provenance.ecg == "ecgfounder" and third.provenance.pretrained.run == "r"
     assert third.model.config["ecg"]["options"]["widths"] == [8, 16, 24]
+
+    folder = tmp_path / "runs/third/model"
+    change_config(folder, lambda content: content["ecg"]["options"].update(fs=250))
+    with pytest.raises(ValueError, match=r"ecg.options: fs=250 Hz; expected 100 Hz"):
+        load_artifact(folder)
+    change_config(folder, lambda content: content["ecg"]["options"].update(widths=[8, 16, 10**9]))
+    with pytest.raises(ValueError, match=r"ecg.name=ecgfounder: widths: expected 1 to 4096"):
+        load_artifact(folder)
 
 
 def test_weights_that_may_have_seen_a_fold_are_refused_on_real_data(
@@ -117,25 +149,6 @@ def test_mistakes_are_found_before_the_data_are_read(train_config, tmp_path, mon
     ):
         with pytest.raises(ValueError, match=message):
             train(train_config(**{"ecg.name": "ecgfounder", **changes}))
-
-
-def test_a_model_with_other_sizes_than_its_weights_is_refused(train_config, tmp_path):
-    settings = train_config(
-        **{"ecg.name": "ecgfounder", "ecg.weights": str(save_ecgfounder(tmp_path))},
-        **{"optim.n_epochs": 1},
-    )
-    train(settings)
-    config = json.loads((tmp_path / "runs/r/model/config.json").read_text(encoding="utf-8"))
-    assert config["ecg"]["options"]["widths"] == [8, 16, 24]
-    from helpers import change_config
-
-    folder = tmp_path / "runs/r/model"
-    change_config(folder, lambda content: content["ecg"]["options"].update(fs=250))
-    with pytest.raises(ValueError, match=r"ecg.options: fs=250 Hz; expected 100 Hz"):
-        load_artifact(folder)
-    change_config(folder, lambda content: content["ecg"]["options"].update(widths=[8, 16, 10**9]))
-    with pytest.raises(ValueError, match=r"ecg.name=ecgfounder: widths: expected 1 to 4096"):
-        load_artifact(folder)
 
 
 def test_the_ecg_encoder_has_a_learning_rate_of_its_own(train_config):

@@ -251,8 +251,9 @@ class AugmentConfig:
 class EcgConfig:
     name: str = setting(
         "resnet1d",
-        "ECG encoder; or a class of your own, as my_package.MyEncoder, which Python can import.",
-        choices=("resnet1d", "xresnet1d", "transformer"),
+        "ECG encoder; hubert_ecg, ecgfounder: public ones, which need ecg.weights; or a class of "
+        "your own, as my_package.MyEncoder, which Python can import.",
+        choices=("resnet1d", "xresnet1d", "transformer", "hubert_ecg", "ecgfounder"),
         classes=True,
     )
     options: dict[str, Any] = setting(
@@ -274,12 +275,14 @@ class EcgConfig:
     weights: str | None = setting(
         None,
         "Finished run or model whose ECG encoder is the initial one; default: the "
-        "model of the package; null: random weights.",
+        "model of the package; null: random weights. hubert_ecg and ecgfounder: also the file or "
+        "folder of the published weights, or owner/name on the hub.",
     )
     locked: bool = setting(False, "Freeze the ECG encoder; only its projection is trained.")
     drop_path: float = setting(
         0.0,
-        "Probability of skipping a block (resnet1d); dropout within blocks (transformer).",
+        "Probability of skipping a block (resnet1d); dropout within blocks (transformer, "
+        "hubert_ecg).",
         0.0,
         0.9,
     )
@@ -354,6 +357,9 @@ class OptimConfig:
     lr: float = setting(2e-3, "Peak learning rate of AdamW.", 1e-8, 1.0)
     final_lr: float = setting(
         0.5, "Learning rate of the last step, as a fraction of the peak.", 0.0, 1.0
+    )
+    ecg_lr: float = setting(
+        1.0, "Learning rate of the ECG encoder, as a multiple of lr.", 0.0, 10.0
     )
     text_lr: float = setting(
         1.0, "Learning rate of the text encoder, as a multiple of lr.", 0.0, 10.0

@@ -11,7 +11,8 @@ import pytest
 from ecg_siglip import config
 from ecg_siglip.core.command_line import CONF_DIR, run_command
 from ecg_siglip.core.settings import check_settings, setting_names
-from ecg_siglip.models.ecg_encoders import ecg_encoder
+from ecg_siglip.models.ecg_encoders import ECG_ENCODERS, ecg_encoder
+from ecg_siglip.models.public_encoders import PUBLIC_ENCODERS
 from ecg_siglip.training.targets import LOSSES, parse_terms
 
 SCHEMAS = {
@@ -93,8 +94,8 @@ SETTINGS = {
         ecg.weights ecg.width embed_dim init keep_embeddings n_threads objective.across
         objective.exclude objective.logit_bias objective.logit_scale objective.loss
         objective.n_chunk objective.teacher_share objective.teachers objective.terms
-        optim.batch_size optim.clip_norm optim.ema optim.final_lr optim.lr optim.n_epochs
-        optim.text_lr optim.warmup optim.weight_decay precision run.name run.root
+        optim.batch_size optim.clip_norm optim.ecg_lr optim.ema optim.final_lr optim.lr
+        optim.n_epochs optim.text_lr optim.warmup optim.weight_decay precision run.name run.root
         save_every_s seed text.depth text.language text.locked text.lora_alpha
         text.lora_rank text.max_tokens text.n_heads text.name text.pool text.vocab_size
         text.width tracked_files tracker vocabulary wait_s waveform.allow_flat waveform.allow_gaps
@@ -221,7 +222,9 @@ def test_every_setting_has_a_sentence_of_help_and_a_default_in_its_range():
 def test_the_choices_are_what_the_code_knows():
     settings = dict(fields("train"))
     assert settings["objective.loss"].metadata["choices"] == LOSSES
-    for name in settings["ecg.name"].metadata["choices"]:
+    names = settings["ecg.name"].metadata["choices"]
+    assert names == (*ECG_ENCODERS, *PUBLIC_ENCODERS)
+    for name in ECG_ENCODERS:
         ecg_encoder(**dataclasses.asdict(config.EcgConfig(name=name, depths=[1])))
 
 
@@ -347,7 +350,7 @@ def test_every_command_composes_from_its_required_settings(composed, command, re
         ("train", "optim.n_epochs=2.5", "optim.n_epochs"),
         ("train", "optim.n_epochs=0", "optim.n_epochs=0"),
         ("train", "optim.lr=nan", "optim.lr"),
-        ("train", "ecg=resnet2d", "ecg=resnet2d: expected one of resnet1d"),
+        ("train", "ecg=resnet2d", "ecg=resnet2d: expected one of ecgfounder"),
         ("train", "objective=banc", "objective=banc: expected one of bank"),
         ("train", "experiment=no_such", "no_such"),
         ("train", "data.train_folds=[1,11]", "data.train_folds=11"),

@@ -32,6 +32,7 @@ from ecg_siglip.models.model_files import (
 from ecg_siglip.models.model_schema import check_artifact, check_prompts
 from ecg_siglip.models.neighbors import Neighbors
 from ecg_siglip.models.provenance import Provenance
+from ecg_siglip.models.public_encoders import PUBLIC_ENCODERS
 from ecg_siglip.models.text_encoders import LinearHead
 from ecg_siglip.signals.leads import NO_TUNING
 from ecg_siglip.vocabulary.relations import with_relations_of
@@ -292,9 +293,16 @@ def _load_vocabulary(folder: Path, name: str | Path) -> Vocabulary:
 
 
 def _check_parts(artifact: Artifact) -> None:
-    """Check that text encoder, embeddings of training records and findings belong together."""
+    """Check that encoders, embeddings of training records and findings belong together."""
     model, neighbors = artifact.model, artifact.neighbors
     members = model.members if isinstance(model, Ensemble) else [model]
+    to_fs = artifact.waveform["to_fs"]
+    configs: list[Any] = [member.config for member in members]
+    for ecg in (config["ecg"] for config in configs):
+        if ecg["name"] in PUBLIC_ENCODERS and ecg["options"]["fs"] != to_fs:
+            raise ValueError(
+                f"ecg.options: fs={ecg['options']['fs']} Hz; expected {to_fs:g} Hz, as waveform has"
+            )
     for text in (member.text for member in members):
         if isinstance(text, LinearHead) and list(text.texts) != artifact.prompts:
             raise ValueError(f"text/table.json has other texts than the prompts of {CONFIG}")

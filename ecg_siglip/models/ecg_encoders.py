@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecg_siglip.models.external_encoders import external_encoder
+from ecg_siglip.models.public_encoders import PUBLIC_ENCODERS, public_encoder
 
 N_LEADS = 12
 
@@ -328,9 +329,10 @@ def ecg_encoder(name: str, options: dict[str, Any] | None = None, **settings: An
     Parameters
     ----------
     name : str
-        A key of ``ECG_ENCODERS``, or the dotted name of a class of another package.
+        A key of ``ECG_ENCODERS`` or ``PUBLIC_ENCODERS``, or the dotted name of a class of another
+        package.
     options : dict, optional
-        Keyword arguments of a class of another package.
+        Keyword arguments of a public encoder or of a class of another package.
     **settings
         width, depths, kernel_size, stem_size, stem_stride, n_heads, drop_path; each encoder of this
         package uses those that it needs.
@@ -338,14 +340,17 @@ def ecg_encoder(name: str, options: dict[str, Any] | None = None, **settings: An
     Raises
     ------
     ValueError
-        If no encoder has that name; as ``external_encoders.external_encoder``.
+        If no encoder has that name; as ``external_encoders.external_encoder`` and
+        ``public_encoders.public_encoder``.
     """
     if "." in name:
         return external_encoder(name, options or {})
+    if name in PUBLIC_ENCODERS:
+        return public_encoder(name, options or {}, settings.get("drop_path", 0.0))
     if name not in ECG_ENCODERS:
         raise ValueError(
-            f"ecg.name={name}: expected one of {', '.join(ECG_ENCODERS)}, or a class as "
-            "my_package.MyEncoder"
+            f"ecg.name={name}: expected one of {', '.join([*ECG_ENCODERS, *PUBLIC_ENCODERS])}, or "
+            "a class as my_package.MyEncoder"
         )
     if options:
         raise ValueError(

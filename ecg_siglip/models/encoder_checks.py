@@ -48,7 +48,7 @@ def check_encoder(encoder: type[nn.Module], n_samples: int = 1000, **options: An
     - In evaluation mode the features of a record do not depend on the other records of the batch,
       nor on chance.
     - An attribute ``pretrained`` states what its weights were trained on, see
-      ``initialization.external_provenance``.
+      ``published_weights.stated_provenance``.
     """
     check = _Check(encoder, n_samples, options)
     model = check.build()

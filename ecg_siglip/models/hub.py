@@ -1,14 +1,15 @@
 """Download models from the Hugging Face hub, by ``owner/name[@revision]``, and upload them.
 
-Only the files that prediction needs are transferred, as safetensors and JSON: no pickle is
-downloaded or uploaded, and no data, log or prediction.
+Only the files that prediction needs are transferred, as safetensors and JSON, and no data, log or
+prediction. The only other files are published weights of public ECG encoders, which are read
+without running code, see ``public_encoders.read_weights``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from huggingface_hub import HfApi, snapshot_download
@@ -89,6 +90,32 @@ def download_encoder(name: str) -> Path:
         raise ValueError(
             f"text.name={name}: has no weights as safetensors, and pickled weights are not read; "
             "expected a repository or a revision with them, text.name=owner/name@revision"
+        )
+    return Path(folder)
+
+
+def download_weights(name: str, files: Sequence[str]) -> Path:
+    """Return the folder with the published weights of an ECG encoder of the hub.
+
+    Parameters
+    ----------
+    name : str
+        ``owner/name``, or ``owner/name@revision``.
+    files : sequence of str
+        Names of the only files that are downloaded.
+
+    Raises
+    ------
+    ValueError
+        As ``download``.
+    """
+    repo, _, revision = name.partition("@")
+    with _explain_errors(f"ecg.weights={name}: no such file or folder, and not on the hub", repo):
+        folder = snapshot_download(
+            repo,
+            revision=revision or None,
+            allow_patterns=list(files),
+            ignore_patterns=NOT_ENCODER,
         )
     return Path(folder)
 

@@ -24,6 +24,8 @@ SHOWN = {
     "ece": "calibration error",
 }
 LAYOUT = ", in the layout of [PTB-XL](https://physionet.org/content/ptb-xl/1.0.3/)"
+DERIVED = "Derived from {}, whose licence, {}, also applies. "
+PERMISSIVE = ("", "Apache-2.0", "BSD-3-Clause", "MIT")
 TEXT_LICENCE = "The text encoder was initialized from `{}`, whose licence also applies. "
 CARD = """---
 {head}---
@@ -79,8 +81,8 @@ others.
 
 ## Licence
 
-Weights and code: Apache-2.0. {text_licence}PTB-XL, where the data above is PTB-XL: CC BY 4.0; cite
-Wagner, P. et al. (2020), *Scientific Data* 7, 154, doi:10.1038/s41597-020-0495-6.
+{licences}{text_licence}PTB-XL, where the data above is PTB-XL: CC BY 4.0; cite Wagner, P. et al.
+(2020), *Scientific Data* 7, 154, doi:10.1038/s41597-020-0495-6.
 
 <details><summary>The findings</summary>
 
@@ -129,7 +131,7 @@ def model_card(
     )
     return CARD.format(
         **vars(provenance),
-        head=_head(provenance.run, columns, tuning_fold),
+        head=_head(provenance, columns, tuning_fold),
         name=name,
         notice=f"\n**{provenance.origin}.**\n" if provenance.origin else "",
         n_findings=len(names),
@@ -140,6 +142,7 @@ def model_card(
         duration_s=waveform["duration_s"],
         start=start,
         bias=bias,
+        licences=_licence_text(provenance),
         text_licence=(
             "" if provenance.text in ("small", "none") else TEXT_LICENCE.format(provenance.text)
         ),
@@ -153,11 +156,25 @@ def model_card(
     )
 
 
-def _head(run: str, columns: Mapping[str, Scores], tuning_fold: str) -> str:
+def _restricting(provenance: Provenance) -> set[str]:
+    """Return the licences of earlier models that do not allow every use."""
+    return {each.licence for each in provenance.lineage()} - {*PERMISSIVE}
+
+
+def _licence_text(provenance: Provenance) -> str:
+    """Return the licence of weights and code, and those of the models before."""
+    own = "Code: Apache-2.0. " if _restricting(provenance) else "Weights and code: Apache-2.0. "
+    before = [(each.run, each.licence) for each in provenance.lineage() if each.licence]
+    return own + "".join(DERIVED.format(*each) for each in dict.fromkeys(before))
+
+
+def _head(provenance: Provenance, columns: Mapping[str, Scores], tuning_fold: str) -> str:
     """Return the metadata for the hub: licence, tags, and scores of all but the tuning fold."""
+    others = _restricting(provenance)
+    licence = others.pop().lower() if len(others) == 1 else "other" if others else "apache-2.0"
     head: dict[str, Any] = {
         "library_name": "ecg_siglip",
-        "license": "apache-2.0",
+        "license": licence,
         "tags": ["ecg", "12-lead", "electrocardiogram", "cardiology", "siglip", "multi-label"],
     }
     results = [
@@ -174,7 +191,7 @@ def _head(run: str, columns: Mapping[str, Scores], tuning_fold: str) -> str:
         if fold != tuning_fold
     ]
     if results:
-        head["model-index"] = [{"name": run, "results": results}]
+        head["model-index"] = [{"name": provenance.run, "results": results}]
     return yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
 
 

@@ -19,7 +19,7 @@ SIMULATED = "Trained on simulated ECGs: not for real ones"
 # The part of a provenance that a model derived from this one stores.
 SUMMARY = (
     *("run", "data", "held_out", "simulated", "train_folds", "tune_fold", "n_train_records"),
-    *("commit", "pretrained", "teachers"),
+    *("commit", "pretrained", "teachers", "licence"),
 )
 
 
@@ -64,6 +64,8 @@ class Provenance:
         Findings that no training record has: their probabilities come from words alone.
     members : list of str
         Runs of an ensemble; empty for a single run.
+    licence : str
+        Licence of the weights that others have published; empty for those of this package.
     recorded : frozenset of str
         Fields that ``config.json`` had; models of earlier versions lack some.
     """
@@ -94,6 +96,7 @@ class Provenance:
     tune_scores: Mapping[str, float | None] = field(default_factory=dict)
     never_present: list[str] = field(default_factory=list)
     members: list[str] = field(default_factory=list)
+    licence: str = ""
     recorded: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     @classmethod
@@ -115,7 +118,8 @@ class Provenance:
         """Return the fields for JSON; of a model that was read, those that were stored."""
         content: dict[str, Any] = {}
         for each in fields(self):
-            if each.name == "recorded" or (each.name == "members" and not self.members):
+            is_rare = each.name in ("members", "licence")
+            if each.name == "recorded" or (is_rare and not getattr(self, each.name)):
                 continue
             if not self.recorded or each.name in self.recorded:
                 content[each.name] = getattr(self, each.name)

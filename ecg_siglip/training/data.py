@@ -113,6 +113,7 @@ class TrainingData:
         self.terms = parse_terms(settings.objective.terms)
         self.ecg_id, self.strat_fold, self.codes = data.ecg_id, data.strat_fold, data.codes
         self.version, self.names, self.patient_id = data.version, data.names, data.patient_id
+        self.is_simulated = bool(data.is_simulated.all())
         self.reports = usable_reports(data, settings.data.reports)
         self.vocabulary = data.vocabulary
         language = settings.text.language or data.vocabulary.language

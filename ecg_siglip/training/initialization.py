@@ -18,8 +18,15 @@ from ecg_siglip.models.dual_encoder import EcgTextModel
 from ecg_siglip.models.ecg_encoders import BatchNorm, ecg_encoder
 from ecg_siglip.models.external_encoders import register_ecg_encoder
 from ecg_siglip.models.provenance import Provenance
+from ecg_siglip.models.public_encoders import PUBLIC_ENCODERS, needs_weights
 from ecg_siglip.models.text_encoders import LinearHead, TextEncoder, text_encoder
 from ecg_siglip.training.data import TrainingData
+from ecg_siglip.training.published_weights import (
+    external_provenance,
+    is_published,
+    load_public,
+    public_options,
+)
 from ecg_siglip.training.targets import Term, bias_from_rate
 
 
@@ -37,6 +44,8 @@ def check_locks(settings: config.TrainConfig) -> None:
             f"init={settings.init} with ecg.weights={ecg.weights}: both name the initial ECG "
             "encoder; expected one of the two"
         )
+    if ecg.name in PUBLIC_ENCODERS and not (ecg.weights or settings.init):
+        raise ValueError(needs_weights(ecg.name))
     is_external = "." in ecg.name  # it may come with trained weights
     if ecg.locked and not (ecg.weights or settings.init or is_external) and text.name != "none":
         raise ValueError(
@@ -146,41 +155,9 @@ def initial_model(
         if "." in settings.ecg.name:  # named on the user's own command line
             register_ecg_encoder(settings.ecg.name)
         model = new_model(settings, data, terms)
-        return model, external_provenance(model, settings)
+        return model, external_provenance(model, settings, data)
     model, provenance = model_from(settings, data)
     return model, provenance.summary()
-
-
-def external_provenance(model: EcgTextModel, settings: config.TrainConfig) -> dict[str, Any]:
-    """Return the provenance of an encoder of another package that comes with trained weights.
-
-    Its attribute ``pretrained`` states ``run`` (its name), ``data`` and ``ptbxl_folds``: the folds
-    of PTB-XL that its weights may have seen. {} for an encoder without it.
-
-    Raises
-    ------
-    ValueError
-        If it has seen a fold of PTB-XL that this run is not trained on.
-    """
-    stated = getattr(model.ecg, "pretrained", None)
-    if "." not in settings.ecg.name or not stated:
-        return {}
-    name, folds = settings.ecg.name, [*stated.get("ptbxl_folds", ())]
-    unseen = {*folds} - {*settings.data.train_folds}
-    kinds = {settings.data.kind, *(source.kind for source in settings.data.sources)}
-    if unseen and "ptbxl" in kinds:
-        raise ValueError(
-            f"ecg.name={name}: its weights may have seen fold {min(unseen)} of PTB-XL, which this "
-            "run is not trained on: its scores would be too high; expected other weights, or other "
-            "data"
-        )
-    before = Provenance(
-        run=str(stated.get("run", name)),
-        data=str(stated.get("data", "")),
-        train_folds=folds,
-        simulated=False,
-    )
-    return before.summary()
 
 
 def new_model(settings: config.TrainConfig, data: TrainingData, terms: list[Term]) -> EcgTextModel:
@@ -192,6 +169,8 @@ def new_model(settings: config.TrainConfig, data: TrainingData, terms: list[Term
     )
     ecg_locked, text_locked = ecg_settings.pop("locked"), text_settings.pop("locked")
     ecg_settings.pop("weights")
+    if settings.ecg.name in PUBLIC_ENCODERS:
+        ecg_settings["options"] = public_options(settings)
     if not ecg_settings["options"]:  # as models of earlier versions
         ecg_settings.pop("options")
     text_settings.pop("language")
@@ -229,11 +208,12 @@ def new_model(settings: config.TrainConfig, data: TrainingData, terms: list[Term
 
 
 def new_optimizer(settings: config.TrainConfig, model: EcgTextModel) -> torch.optim.AdamW:
-    """Return AdamW with weight decay for matrices only, and its own rate for the text encoder."""
+    """Return AdamW with weight decay for matrices only, and a rate of its own for each encoder."""
     groups: dict[tuple[float, float], list[Tensor]] = {}
+    factors = {"ecg": settings.optim.ecg_lr, "text": settings.optim.text_lr}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            factor = settings.optim.text_lr if name.startswith("text.") else 1.0
+            factor = factors.get(name.partition(".")[0], 1.0)
             decay = settings.optim.weight_decay if parameter.ndim > 1 else 0.0
             groups.setdefault((factor, decay), []).append(parameter)
     return torch.optim.AdamW(
@@ -249,14 +229,14 @@ def new_optimizer(settings: config.TrainConfig, model: EcgTextModel) -> torch.op
 def load_encoder(
     model: EcgTextModel, name: str, settings: config.TrainConfig, data: TrainingData
 ) -> dict[str, Any]:
-    """Load the weights of the ECG encoder of a finished run into a model.
+    """Load the weights of the ECG encoder of a finished run, or published ones, into a model.
 
     Parameters
     ----------
     model : EcgTextModel
         Its ECG encoder is overwritten; projection, text encoder, scale and bias are kept.
     name : str
-        As ``run_folder.find_initial_model``.
+        As ``run_folder.find_initial_model``, or ``public_encoders.find_weights``.
     settings : config.TrainConfig
     data : TrainingData
 
@@ -272,6 +252,8 @@ def load_encoder(
         trained on records that this run must not be trained on.
     """
     where = f"ecg.weights={name}"
+    if is_published(settings):
+        return load_public(model, name, settings, data)
     artifact = load_artifact(find_initial_model(settings.run.root, name, "ecg.weights"))
     if not isinstance(artifact.model, EcgTextModel):
         raise ValueError(f"{where}: an ensemble has several encoders; expected one of its members")

@@ -18,8 +18,10 @@ from ecg_siglip.datasets.records import LabelledRecords
 from ecg_siglip.metrics.summary import headline_f1
 from ecg_siglip.models.artifact import load_artifact
 from ecg_siglip.models.provenance import describe_commit, describe_machine
+from ecg_siglip.models.public_encoders import PUBLIC_ENCODERS
 from ecg_siglip.training.data import TrainingData
 from ecg_siglip.training.distillation import soft_labels
+from ecg_siglip.training.published_weights import public_options
 from ecg_siglip.training.state import load_state
 from ecg_siglip.training.targets import parse_terms
 from ecg_siglip.training.trainer import Trainer
@@ -75,6 +77,8 @@ def prepare_run(settings: config.TrainConfig, run: Path) -> tuple[Trainer, Label
     objective = settings.objective
     if objective.teachers:  # an unknown run is reported before the data are read
         find_runs(Path(settings.run.root), objective.teachers, "objective.teachers")
+    if settings.ecg.name in PUBLIC_ENCODERS and settings.ecg.weights:
+        public_options(settings)  # so are missing weights
     if settings.n_threads:
         torch.set_num_threads(settings.n_threads)
     distributed = Distributed.join(settings.device)

@@ -14,7 +14,7 @@ from ecg_siglip.core.helper_process import HelperProcess, available_cores, serve
 from ecg_siglip.core.work_limit import WorkLimit, WorkStopped, limited_by, time_left_s
 
 MODULE = "ecg_siglip.serving.record_readers"
-MAX_READERS = 8  # more would wait for the model; each needs about 100 MB
+MAX_READERS = 8  # more would wait for the model; each needs about 120 MB
 LIMIT_S = 3600.0  # for one record; the deadline of its request comes first
 # The process ends its work so long before it would be killed, and then need not be started again.
 MARGIN_S, MARGIN = 1.0, 0.1

@@ -26,7 +26,7 @@ from ecg_siglip.serving.work_queue import WorkQueue
 T = TypeVar("T")
 N_PART = 16  # records of a request that are predicted in one turn
 # Longest time for which a record waits until the batch is full, and the time between two looks.
-WAIT_S, LOOK_S = 0.2, 0.005
+WAIT_S, LOOK_S = 0.2, 0.01
 Outcomes = dict[str, Prediction | Exception]  # by path
 
 
@@ -114,7 +114,6 @@ class UploadPredictor:
         items = await work.run(self._reading, reads)
         prepared = [item for item in items if isinstance(item, PreparedRecord)]
         tickets = self._batches.add(item.signal for item in prepared)
-        await self._wait_for_others(tickets)
         parts = [slice(first, first + N_PART) for first in range(0, len(prepared), N_PART)]
         tasks = [
             partial(self._predict_part, prepared[part], tickets[part], settings) for part in parts
@@ -128,6 +127,7 @@ class UploadPredictor:
             item.record: ValueError(item.reason) for item in items if isinstance(item, Unreadable)
         }
         try:
+            await self._wait_for_others(tickets)
             for some in await work.run(self._queue, tasks):
                 outcomes |= some
         finally:

@@ -42,6 +42,7 @@ def app(settings: config.AppConfig) -> None:
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         scheme = "http" if settings.tls_cert is None else "https"
         print(f"{scheme}://{host}:{listening.getsockname()[1]}  (ctrl-c ends it)", flush=True)
+        service.start()
         try:
             with logging_to_stderr(metrics, settings.log_format):
                 serve(application, listening, uploads, metrics, settings)

@@ -91,6 +91,11 @@ class HelperProcess:
             finally:
                 timer.cancel()
 
+    def start(self) -> None:
+        """Start the process, if there is none, without waiting until it responds."""
+        with self._lock:
+            self._running()
+
     def stop(self) -> None:
         """End the process while another thread waits for its response, which gets an error."""
         if self._process is not None and self._owner == os.getpid():

@@ -2,29 +2,25 @@
 
 # Without `from __future__ import annotations`: FastAPI evaluates annotations whose names are local.
 
-import asyncio
-import json
 import re
 import tempfile
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from ecg_siglip import __version__, config
 from ecg_siglip.core.files import one_line
 from ecg_siglip.core.settings import setting_help
 from ecg_siglip.reporting.html import load_template
 from ecg_siglip.serving.prediction_service import PredictionService, QueueFull
-from ecg_siglip.serving.uploads import PREFIX, UploadResult, save_uploads
+from ecg_siglip.serving.uploads import PREFIX, UploadResult, records_among, save_uploads
 
 TEMPLATES = Path(__file__).with_name("templates")
-T = TypeVar("T")
 MAX_QUESTIONS = 20  # per request: each occupies the model for a moment
 # Settings of `predict` that a request may set.
 SETTINGS = (
     *("questions", "operating_point", "threshold_rule", "sensitivity", "precision"),
-    *("not_excluded", "n_similar"),
+    *("not_excluded", "n_similar", "measurements"),
     *("read.fs", "read.units", "read.gain", "read.leads"),
     *("waveform.allow_short", "waveform.allow_flat", "waveform.allow_gaps"),
     "waveform.allow_missing_leads",
@@ -85,28 +81,9 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-async def await_result(service: PredictionService, future: Future[T]) -> T:
-    """Await the result of a task for at most ``timeout_s``.
-
-    Raises
-    ------
-    QueueFull
-        If it is not ready in time, or the client left. A task that has not started is cancelled.
-    """
-    try:
-        return await asyncio.wait_for(asyncio.wrap_future(future), service.settings.timeout_s)
-    except TimeoutError as error:
-        raise service.too_late() from error
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():  # the server ends
-            raise
-        raise service.too_late() from error  # cancelled because the client left
-
-
 def response_json(model: str, upload: UploadResult) -> dict[str, Any]:
     """Return predictions, each as ``predict`` prints it, and errors of an upload as JSON."""
-    predictions = [json.loads(prediction.to_json(model)) for prediction in upload.predictions]
+    predictions = [prediction.to_dict(model) for prediction in upload.predictions]
     errors = [{"record": record, "error": error} for record, error in upload.errors]
     content = {"model": model, "predictions": predictions, "errors": errors}
     if not predictions:
@@ -210,15 +187,16 @@ def _add_predict(app: Any, service: PredictionService) -> None:
     ) -> JSONResponse:
         if len(files) > max_files:
             raise HTTPException(413, f"{len(files)} files; expected {max_files} at most")
-        with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
-            sources = [(file.filename or "", file.file) for file in files]
-            await run_in_threadpool(save_uploads, sources, Path(folder))
+        with tempfile.TemporaryDirectory(prefix=PREFIX) as name:
+            folder, sources = Path(name), [(file.filename or "", file.file) for file in files]
 
-            def task() -> dict[str, Any]:
-                upload = service.predict_folder(Path(folder), settings)
-                return response_json(service.model, upload)
+            def save() -> list[Path]:
+                save_uploads(sources, folder)
+                return records_among(folder)
 
-            content = await await_result(service, service.submit(task))
+            paths = await run_in_threadpool(save)
+            upload = await service.predict_upload(folder, paths, settings)
+        content = response_json(service.model, upload)
         return JSONResponse(content, 422 if "error" in content else 200)
 
 
@@ -250,6 +228,7 @@ def _request_settings(service: PredictionService) -> Callable[..., Any]:
         sustained_s: Annotated[float | None, setting("windows.sustained_s")] = None,
         not_excluded: Annotated[str | None, setting("not_excluded")] = None,
         n_similar: Annotated[int, setting("n_similar")] = 0,
+        measurements: Annotated[bool, setting("measurements")] = True,
     ) -> config.PredictConfig:
         _check_names(request.query_params)
         if len(questions) > MAX_QUESTIONS:
@@ -272,6 +251,7 @@ def _request_settings(service: PredictionService) -> Callable[..., Any]:
                 "windows.sustained_s": sustained_s,
                 "not_excluded": not_excluded,
                 "n_similar": n_similar,
+                "measurements": measurements,
                 "questions": questions,
             }
         )

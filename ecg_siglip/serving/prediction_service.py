@@ -1,11 +1,12 @@
 """Predictions for uploaded ECGs: one model, used for all clients in turn.
 
 The model is never used twice at the same time, and the thread that accepts requests stays
-responsive.
+responsive. Other processes read the records of the JSON API, see ``upload_predictor``.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import tempfile
 import threading
@@ -32,6 +33,7 @@ from ecg_siglip.reporting.record_report import RecordReport, make_record_report,
 from ecg_siglip.reporting.report_files import write_record_reports
 from ecg_siglip.serving.clients import current_client
 from ecg_siglip.serving.similar_records import RecordFolder, read_beginning
+from ecg_siglip.serving.upload_predictor import RequestWork, UploadPredictor
 from ecg_siglip.serving.uploads import PREFIX, UploadResult, hide_path, record_name, records_among
 from ecg_siglip.serving.work_queue import WorkQueue
 from ecg_siglip.vocabulary.question_matching import check_question
@@ -42,6 +44,8 @@ LAYOUTS = {"wide": "standard", "narrow": "rows"}
 Pictures = dict[str, dict[str, str]]
 MIN_STEP_S = 2.0  # from window to window
 MAX_BATCH = 16  # windows at one time: other requests wait so long
+# Tasks in progress, of all clients and of one; each may have a long record in memory.
+N_IN_PROGRESS, N_OF_CLIENT = 4, 2
 
 
 class QueueFull(Exception):
@@ -65,12 +69,13 @@ class PredictionService:
     def __init__(self, predictor: Predictor, settings: config.AppConfig):
         self.predictor, self.settings = predictor, settings
         self.model = predictor.artifact.title
-        self._queue = WorkQueue(self.too_late)
+        self._queue = WorkQueue(self.too_late, N_IN_PROGRESS, N_OF_CLIENT)
+        self._uploads = UploadPredictor(predictor, self._queue, self.too_late)
         self._lock, self._n_waiting = threading.Lock(), 0
 
     @property
     def n_waiting(self) -> int:
-        """Number of tasks that wait for their result, with the one in progress."""
+        """Number of tasks and requests that wait for their result, with those in progress."""
         return self._n_waiting
 
     def submit(self, task: Callable[[], T]) -> Future[T]:
@@ -87,15 +92,10 @@ class PredictionService:
         The task is cancelled, or stopped at its next ``checkpoint``, at that time or when the
         ``current_client`` leaves. Clients get their turn as in ``work_queue``.
         """
-        with self._lock:
-            if self._n_waiting >= self.settings.max_waiting:
-                raise QueueFull(
-                    f"{self._n_waiting} other requests are waiting; please try again in a moment"
-                )
-            self._n_waiting += 1
+        self._enter()
         limit, client = WorkLimit(self.settings.timeout_s), current_client.get()
         future = self._queue.submit(task, limit, client.address if client else "")
-        future.add_done_callback(self._done)
+        future.add_done_callback(lambda _: self._leave())
         if client is not None:
             client.on_leave(limit.stop)
             client.on_leave(future.cancel)
@@ -107,12 +107,27 @@ class PredictionService:
             f"no result within {self.settings.timeout_s:g} s; {self.n_waiting} requests are waiting"
         )
 
-    def _done(self, _: Future[T]) -> None:
+    def _enter(self) -> None:
+        """Count a task or request that waits (errors as ``submit``)."""
+        with self._lock:
+            if self._n_waiting >= self.settings.max_waiting:
+                raise QueueFull(
+                    f"{self._n_waiting} other requests are waiting; please try again in a moment"
+                )
+            self._n_waiting += 1
+
+    def _leave(self) -> None:
+        """Count one less."""
         with self._lock:
             self._n_waiting -= 1
 
+    def start(self) -> None:
+        """Start the processes that read, so that the first requests do not wait for that."""
+        self._uploads.start()
+
     def close(self) -> None:
-        """Finish the tasks in progress and cancel the others."""
+        """Stop the tasks in progress and cancel the others."""
+        self._uploads.close()
         self._queue.close()
 
     def settings_for(self, values: dict[str, object]) -> config.PredictConfig:
@@ -154,6 +169,46 @@ class PredictionService:
             # One record of an hour in steps of a tenth of a second would block all other requests.
             raise ValueError(f"windows.step_s={step_s:g}: expected {MIN_STEP_S:g} s or more here")
         return request_settings
+
+    async def predict_upload(
+        self, folder: Path, paths: Sequence[Path], settings: config.PredictConfig
+    ) -> UploadResult:
+        """Predict records of a folder, without what is only drawn.
+
+        Parameters
+        ----------
+        folder : Path
+        paths : sequence of Path
+            See ``uploads.records_among``.
+        settings : PredictConfig
+            See ``settings_for``.
+
+        Raises
+        ------
+        ValueError
+            If the model has no thresholds for the settings.
+        QueueFull
+            As ``submit``, or if the ``current_client`` leaves.
+        """
+        self._enter()
+        client = current_client.get()
+        limit = WorkLimit(self.settings.timeout_s)
+        work = RequestWork(limit, client.address if client else "")
+        if client is not None:
+            client.on_leave(work.stop)
+        try:
+            async with asyncio.timeout(self.settings.timeout_s):
+                return await self._uploads.predict(folder, paths, settings, work)
+        except TimeoutError as error:
+            raise self.too_late() from error
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():  # the server ends
+                raise
+            raise self.too_late() from error  # cancelled because the client left
+        finally:
+            work.stop()
+            self._leave()
 
     def predict_folder(self, folder: Path, settings: config.PredictConfig) -> UploadResult:
         """Predict every record of a folder; a task for ``submit``.

@@ -1,16 +1,17 @@
-"""Tasks of many clients that use one model in turns, so that nobody keeps the others waiting.
+"""Tasks of many clients that use the same model or processes, so that nobody keeps others waiting.
 
-A few tasks are in progress, and one of them runs: at a ``checkpoint`` it may give its turn to the
-next. A long record therefore delays the others by a fraction of a second only.
+A few tasks are in progress. Of those that use the model, one runs: at a ``checkpoint`` it may give
+its turn to the next. A long record therefore delays the others by a fraction of a second only.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -18,8 +19,6 @@ from typing import Any, TypeVar
 from ecg_siglip.core.work_limit import WorkLimit, WorkStopped, checkpoint, limited_by
 
 T = TypeVar("T")
-# Tasks in progress, of all clients and of one; each may have a long record in memory.
-N_IN_PROGRESS, N_OF_CLIENT = 4, 2
 TURN_S = 0.1  # a task that has run so long gives its turn to the next
 log = logging.getLogger(__name__)
 
@@ -70,14 +69,34 @@ class WorkQueue:
     ----------
     too_late : function
         Returns the error of a task whose time is over.
+    n_in_progress, n_of_client : int
+        Tasks in progress, of all clients and of one.
+    name : str
+        Of its threads.
+    in_turns : bool
+        One of the tasks in progress runs; otherwise all of them.
     """
 
-    def __init__(self, too_late: Callable[[], Exception]):
+    def __init__(
+        self,
+        too_late: Callable[[], Exception],
+        n_in_progress: int,
+        n_of_client: int,
+        name: str = "prediction",
+        in_turns: bool = True,
+    ):
         self._too_late = too_late
-        self._threads = ThreadPoolExecutor(N_IN_PROGRESS, thread_name_prefix="prediction")
-        self._turns, self._lock = Turns(), threading.Lock()
+        self.n_in_progress, self.n_of_client = n_in_progress, n_of_client
+        self._threads = ThreadPoolExecutor(n_in_progress, thread_name_prefix=name)
+        self._turns, self._lock = Turns() if in_turns else None, threading.Lock()
         self._waiting: dict[str, deque[_Job]] = {}  # by client; the next one is the first
         self._in_progress: list[_Job] = []
+
+    @property
+    def n_tasks(self) -> int:
+        """Number of tasks that wait or are in progress."""
+        with self._lock:
+            return len(self._in_progress) + sum(map(len, self._waiting.values()))
 
     def submit(self, task: Callable[[], T], limit: WorkLimit, client: str) -> Future[T]:
         """Queue a task of a client, which ends at its next check if its time is over."""
@@ -118,10 +137,10 @@ class WorkQueue:
 
     def _next(self) -> _Job | None:
         """Remove the next task from the queue; None if none may start."""
-        if len(self._in_progress) >= N_IN_PROGRESS:
+        if len(self._in_progress) >= self.n_in_progress:
             return None
         n_in_progress = Counter(job.client for job in self._in_progress)
-        for client in [each for each in self._waiting if n_in_progress[each] < N_OF_CLIENT]:
+        for client in [each for each in self._waiting if n_in_progress[each] < self.n_of_client]:
             jobs = self._waiting.pop(client)
             job = jobs.popleft()
             if jobs:
@@ -130,13 +149,12 @@ class WorkQueue:
         return None
 
     def _run(self, job: _Job) -> None:
-        """Run a task in its turns, and start the next one."""
+        """Run a task, and start the next one."""
         error: BaseException | None = None
         result = None
         if job.future.set_running_or_notify_cancel():
-            self._turns.take()
             try:
-                with limited_by(job.limit, self._turns.share):
+                with self._limited(job.limit):
                     checkpoint()
                     result = job.task()
             except WorkStopped:
@@ -144,13 +162,25 @@ class WorkQueue:
                 error = self._too_late()
             except BaseException as raised:
                 error = raised
-            finally:
-                self._turns.give()
         with self._lock:
             self._in_progress.remove(job)
         self._start()
         if not job.future.cancelled():
             _complete(job.future, result, error)
+
+    @contextlib.contextmanager
+    def _limited(self, limit: WorkLimit) -> Iterator[None]:
+        """Limit the task of this thread, which runs in its turns."""
+        if self._turns is None:
+            with limited_by(limit):
+                yield
+            return
+        self._turns.take()
+        try:
+            with limited_by(limit, self._turns.share):
+                yield
+        finally:
+            self._turns.give()
 
 
 def _complete(future: Future[Any], result: object, error: BaseException | None) -> None:

@@ -1,4 +1,4 @@
-"""One thread predicts the uploads of all clients; settings and thresholds are those of predict."""
+"""Clients are served in turn; settings and thresholds are those of predict."""
 
 import io
 import threading

@@ -7,7 +7,9 @@ import pytest
 
 from ecg_siglip.core.work_limit import WorkLimit, checkpoint
 from ecg_siglip.serving import work_queue
-from ecg_siglip.serving.work_queue import N_OF_CLIENT, WorkQueue
+from ecg_siglip.serving.work_queue import WorkQueue
+
+N_IN_PROGRESS, N_OF_CLIENT = 4, 2
 
 
 class TooLateError(Exception):
@@ -16,7 +18,7 @@ class TooLateError(Exception):
 
 @pytest.fixture
 def queue():
-    queue = WorkQueue(TooLateError)
+    queue = WorkQueue(TooLateError, N_IN_PROGRESS, N_OF_CLIENT)
     yield queue
     queue.close()
 
@@ -41,7 +43,7 @@ def test_results_and_errors_arrive(queue):
 
 def test_clients_get_their_turn_one_after_the_other(queue):
     gate, order = threading.Event(), []
-    blocked = [submit(queue, lambda: gate.wait(20), client=f"x{i}") for i in range(4)]
+    blocked = [submit(queue, lambda: gate.wait(20), client=f"x{i}") for i in range(N_IN_PROGRESS)]
     tasks = [submit(queue, lambda i=i: order.append(f"a{i}")) for i in range(5)]
     tasks += [submit(queue, lambda i=i: order.append(f"b{i}"), client="b") for i in range(2)]
     gate.set()

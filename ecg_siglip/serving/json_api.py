@@ -2,6 +2,7 @@
 
 # Without `from __future__ import annotations`: FastAPI evaluates annotations whose names are local.
 
+import asyncio
 import re
 import tempfile
 from collections.abc import Callable, Iterable
@@ -187,15 +188,19 @@ def _add_predict(app: Any, service: PredictionService) -> None:
     ) -> JSONResponse:
         if len(files) > max_files:
             raise HTTPException(413, f"{len(files)} files; expected {max_files} at most")
-        with tempfile.TemporaryDirectory(prefix=PREFIX) as name:
-            folder, sources = Path(name), [(file.filename or "", file.file) for file in files]
+        stored = tempfile.TemporaryDirectory(prefix=PREFIX)
+        folder, sources = Path(stored.name), [(file.filename or "", file.file) for file in files]
 
-            def save() -> list[Path]:
-                save_uploads(sources, folder)
-                return records_among(folder)
+        def save() -> list[Path]:
+            save_uploads(sources, folder)
+            return records_among(folder)
 
+        try:
             paths = await run_in_threadpool(save)
             upload = await service.predict_upload(folder, paths, settings)
+        finally:
+            # Not in this thread, which accepts requests; also if the client has left.
+            await asyncio.shield(run_in_threadpool(stored.cleanup))
         content = response_json(service.model, upload)
         return JSONResponse(content, 422 if "error" in content else 200)
 

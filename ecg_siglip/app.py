@@ -8,8 +8,11 @@ import sys
 import threading
 from typing import Any
 
+import torch
+
 from ecg_siglip import config
 from ecg_siglip.core.command_line import run_command
+from ecg_siglip.core.helper_process import available_cores
 from ecg_siglip.core.run_folder import find_model
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.serving.monitoring import Metrics, logging_to_stderr
@@ -22,10 +25,7 @@ from ecg_siglip.serving.web_page import build
 def app(settings: config.AppConfig) -> None:
     """Serve the web page and the JSON API; by default to this machine only."""
     model = find_model(settings.run.root, settings.run.name, settings.model, "app")
-    if settings.n_threads:
-        import torch
-
-        torch.set_num_threads(settings.n_threads)
+    torch.set_num_threads(settings.n_threads or max(1, available_cores() // 4))
     _check_tls(settings)
     with server_folder() as folder:
         predictor = Predictor.load(model, settings.device, settings.language, settings.source)

@@ -780,6 +780,12 @@ class ExportConfig(ModelSettings):
 @dataclass
 class AppConfig(DecisionRule, ModelSettings):
     source: str | None = same_setting(PredictConfig, "source")
+    n_threads: int | None = setting(
+        None,
+        "CPU threads of the model; null: a quarter of the cores, as other processes read.",
+        1,
+        1024,
+    )
     host: str = setting(
         "127.0.0.1", "Address to listen on; the default accepts connections from this machine only."
     )

@@ -780,12 +780,6 @@ class ExportConfig(ModelSettings):
 @dataclass
 class AppConfig(DecisionRule, ModelSettings):
     source: str | None = same_setting(PredictConfig, "source")
-    n_threads: int | None = setting(
-        None,
-        "CPU threads of the model; null: a quarter of the cores, as other processes read.",
-        1,
-        1024,
-    )
     host: str = setting(
         "127.0.0.1", "Address to listen on; the default accepts connections from this machine only."
     )
@@ -844,7 +838,12 @@ class AppConfig(DecisionRule, ModelSettings):
         "the page; null: names and findings only.",
     )
     show_ids: bool = same_setting(PredictConfig, "show_ids")
-    n_threads: int | None = same_setting(Machine, "n_threads")
+    n_threads: int | None = setting(
+        None,
+        "CPU threads of the model; null: a quarter of the cores, as other processes read.",
+        1,
+        1024,
+    )
     device: str = same_setting(Machine, "device")
 
 

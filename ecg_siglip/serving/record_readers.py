@@ -6,6 +6,7 @@ A library that crashes or hangs on a damaged file ends such a process and not th
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from queue import LifoQueue
 
@@ -13,6 +14,7 @@ from ecg_siglip.archive.reading import Item, Reading, Unreadable, decode
 from ecg_siglip.core.helper_process import HelperProcess, available_cores, serve
 from ecg_siglip.core.work_limit import WorkLimit, WorkStopped, limited_by, time_left_s
 
+NICE = 5  # the server's own process comes first: it responds to all clients
 MODULE = "ecg_siglip.serving.record_readers"
 MAX_READERS = 8  # more would wait for the model; each needs about 120 MB
 LIMIT_S = 3600.0  # for one record; the deadline of its request comes first
@@ -112,4 +114,6 @@ def respond(request: bytes) -> bytes:
 
 
 if __name__ == "__main__":
+    if hasattr(os, "nice"):  # not on Windows
+        os.nice(NICE)
     serve(respond, limited=False)

@@ -27,6 +27,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = ("0.0.0.0", "::")
 # A body is abandoned if it arrives more slowly, after some seconds.
 MIN_BYTES_PER_S, GRACE_S = 10_000, 20.0
+MAX_AT_ONCE = 16  # requests of a client in progress: more than fill the processes and a batch
 log = logging.getLogger(__name__)
 
 
@@ -52,8 +53,8 @@ class RequestGuard:
         self.app, self.settings, self.uploads = app, settings, uploads
         self.max_bytes = int(settings.max_mb * 1e6)
         self.rate = RateLimit(settings.requests_per_minute)
-        # Nobody can fill the queue alone.
-        self.n_at_once = max(1, settings.max_waiting // 2)
+        # Nobody can fill the queue alone, or keep the server busy with bodies.
+        self.n_at_once = max(1, min(MAX_AT_ONCE, settings.max_waiting // 2))
         self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._n_pages = 0
 

@@ -127,7 +127,7 @@ class UploadPredictor:
             item.record: ValueError(item.reason) for item in items if isinstance(item, Unreadable)
         }
         try:
-            await self._wait_for_others(tickets)
+            await self._wait_for_others(tickets, work.client)
             for some in await work.run(self._queue, tasks):
                 outcomes |= some
         finally:
@@ -141,15 +141,15 @@ class UploadPredictor:
                 predictions.append(replace(outcome, record=name))
         return UploadResult(predictions, errors)
 
-    async def _wait_for_others(self, tickets: Sequence[Ticket]) -> None:
+    async def _wait_for_others(self, tickets: Sequence[Ticket], client: str) -> None:
         """Wait until a batch is full, if so many records are being read that it soon will be.
 
-        A client alone, or a few, do not wait.
+        Only records of the same client count: a client with one record does not wait.
         """
         end_s = time.monotonic() + WAIT_S
         while time.monotonic() < end_s and any(ticket.output is None for ticket in tickets):
             n_missing = BATCH_SIZE - self._batches.n_waiting
-            if not 0 < n_missing <= self._reading.n_tasks:
+            if not 0 < n_missing <= self._reading.n_tasks_of(client):
                 return
             await asyncio.sleep(LOOK_S)
 

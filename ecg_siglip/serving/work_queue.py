@@ -20,6 +20,7 @@ from ecg_siglip.core.work_limit import WorkLimit, WorkStopped, checkpoint, limit
 
 T = TypeVar("T")
 TURN_S = 0.1  # a task that has run so long gives its turn to the next
+RECENT_S = 1.0  # a client is active for so long after its last task
 log = logging.getLogger(__name__)
 
 
@@ -70,7 +71,7 @@ class WorkQueue:
     too_late : function
         Returns the error of a task whose time is over.
     n_in_progress, n_of_client : int
-        Tasks in progress, of all clients and of one.
+        Tasks in progress, of all clients and of one; of one among several active ones, one less.
     name : str
         Of its threads.
     in_turns : bool
@@ -91,6 +92,7 @@ class WorkQueue:
         self._turns, self._lock = Turns() if in_turns else None, threading.Lock()
         self._waiting: dict[str, deque[_Job]] = {}  # by client; the next one is the first
         self._in_progress: list[_Job] = []
+        self._active: dict[str, float] = {}  # time of the last task by client, the oldest first
 
     @property
     def n_tasks(self) -> int:
@@ -98,12 +100,20 @@ class WorkQueue:
         with self._lock:
             return len(self._in_progress) + sum(map(len, self._waiting.values()))
 
+    def n_tasks_of(self, client: str) -> int:
+        """Return the number of tasks of a client that wait or are in progress."""
+        with self._lock:
+            n_in_progress = sum(job.client == client for job in self._in_progress)
+            return n_in_progress + len(self._waiting.get(client, ()))
+
     def submit(self, task: Callable[[], T], limit: WorkLimit, client: str) -> Future[T]:
         """Queue a task of a client, which ends at its next check if its time is over."""
         future: Future[T] = Future()
         job = _Job(task, limit, future, client)
         with self._lock:
             self._waiting.setdefault(client, deque()).append(job)
+            self._active.pop(client, None)
+            self._active[client] = time.monotonic()
         future.add_done_callback(lambda _: self._forget(job))
         self._start()
         return future
@@ -140,13 +150,21 @@ class WorkQueue:
         if len(self._in_progress) >= self.n_in_progress:
             return None
         n_in_progress = Counter(job.client for job in self._in_progress)
-        for client in [each for each in self._waiting if n_in_progress[each] < self.n_of_client]:
+        most = self.n_of_client if self._n_active() < 2 else max(1, self.n_of_client - 1)
+        for client in [each for each in self._waiting if n_in_progress[each] < most]:
             jobs = self._waiting.pop(client)
             job = jobs.popleft()
             if jobs:
                 self._waiting[client] = jobs  # after all others
             return job
         return None
+
+    def _n_active(self) -> int:
+        """Return the number of clients that are active."""
+        oldest_s = time.monotonic() - RECENT_S
+        while self._active and next(iter(self._active.values())) < oldest_s:
+            del self._active[next(iter(self._active))]
+        return len(self._active)
 
     def _run(self, job: _Job) -> None:
         """Run a task, and start the next one."""

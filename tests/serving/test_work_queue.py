@@ -97,3 +97,35 @@ def test_closing_stops_what_runs_and_cancels_what_waits(queue):
     with pytest.raises(TooLateError):
         running.result(10)
     assert all(each.cancelled() or each.exception() for each in waiting)
+
+
+def test_a_client_alone_has_all_places_and_one_less_beside_others(monkeypatch):
+    monkeypatch.setattr(work_queue, "RECENT_S", 60.0)
+    queue = WorkQueue(TooLateError, 3, 2, in_turns=False)
+    gate, running = threading.Event(), []
+
+    def task(client):
+        running.append(client)
+        gate.wait(20)
+        running.remove(client)
+
+    def started(n):
+        end = time.monotonic() + 10
+        while len(running) < n and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        return sorted(running)
+
+    alone = [submit(queue, lambda: task("a")) for _ in range(4)]
+    assert started(2) == ["a", "a"]
+    gate.set()
+    for each in alone:
+        each.result(10)
+    gate.clear()
+    others = [submit(queue, lambda: task("b"), client="b") for _ in range(3)]
+    others += [submit(queue, lambda: task("a")) for _ in range(3)]
+    assert started(2) == ["a", "b"]
+    gate.set()
+    for each in others:
+        each.result(10)
+    queue.close()

@@ -62,7 +62,7 @@ demo: $(READY) ## simulate ECGs, train, evaluate, predict one record; under 5 mi
 	@echo "The report: $(CURDIR)/runs/$(RUN)/evaluate/fold10/report.html"
 	@echo "For research, not for diagnosis."
 
-test: $(READY) ## run every test, offline; under 5 minutes
+test: $(READY) ## run every test, offline; about 25 minutes on two cores
 	$(BIN)/python -m pytest
 
 test-app: $(READY) ## test the web page in Chromium (Debian: apt install chromium) and under load

@@ -3,7 +3,8 @@
 python benchmarks/app.py RUN RECORD [REQUESTS] [OUT]     # a run folder, a WFDB record to send
 
 Each client keeps its connection and sends the next request as soon as it has the response. Every
-response is compared with the output of ``predict``. Clients and server share the machine.
+response is compared with the output of ``predict``. Clients and server share the machine. The same
+requests are sent to the code of an earlier revision, if git has it, see ``measure.BEFORE``.
 """
 
 from __future__ import annotations
@@ -31,16 +32,24 @@ BOUNDARY = "ecg-siglip-benchmark"
 
 @contextlib.contextmanager
 def serve_run(
-    run: Path, *settings: str, log: IO[str] | None = None, **environment: str
+    run: Path,
+    *settings: str,
+    log: IO[str] | None = None,
+    source: Path = measure.ROOT,
+    **environment: str,
 ) -> Iterator[str]:
-    """Serve a run on a free port of loopback, with stderr in a log; yield its address."""
-    arguments = [f"run.root={run.parent}", f"run.name={run.name}", "port=0", *settings]
+    """Serve a run on a free port of loopback, with stderr in a log; yield its address.
+
+    ``source`` is the folder with the code.
+    """
+    arguments = [f"run.root={run.parent.resolve()}", f"run.name={run.name}", "port=0", *settings]
     process = subprocess.Popen(
         [sys.executable, "-m", "ecg_siglip.app", *arguments],
         stdout=subprocess.PIPE,
         stderr=log,
         text=True,
         env=os.environ | environment,
+        cwd=source,
     )
     assert process.stdout is not None
     try:
@@ -138,22 +147,39 @@ def is_equal(one: object, other: object) -> bool:
     return one == other
 
 
-def main() -> None:
-    run, record = Path(sys.argv[1]), Path(sys.argv[2])
-    n_requests = int(sys.argv[3]) if len(sys.argv) > 3 else N_REQUESTS
-    expected = run_predict(run, record)
+def measured(
+    run: Path, record: Path, n_requests: int, expected: object, source: Path
+) -> list[dict[str, object]]:
+    """Return the figures for each number of clients; responses are compared with an expected one.
+
+    ``source`` is the folder with the code. Without an expected prediction nothing is compared.
+    """
     rows = []
-    with serve_run(run) as url:
+    with serve_run(run, source=source) as url:
         send_requests(url, form_body(record), 1, 5)  # the first ones wait for late imports
         for n_clients in N_CLIENTS:
             row = send_requests(url, form_body(record), n_clients, n_requests)
             if row["statuses"] != [200]:
                 raise SystemExit(f"{n_clients} clients: expected status 200, got {row['statuses']}")
             for response in row.pop("responses"):  # type: ignore[attr-defined]
-                if not is_equal(response["predictions"], [expected]):
+                if expected and not is_equal(response["predictions"], [expected]):
                     raise SystemExit(f"{n_clients} clients: a response differs from predict")
             rows.append(row | {"cores": os.cpu_count()})
-            print(json.dumps(rows[-1]))
+    return rows
+
+
+def main() -> None:
+    run, record = Path(sys.argv[1]), Path(sys.argv[2])
+    n_requests = int(sys.argv[3]) if len(sys.argv) > 3 else N_REQUESTS
+    rows = measured(run, record, n_requests, run_predict(run, record), measure.ROOT)
+    with measure.earlier_code() as before:
+        if before is not None:
+            for row, then in zip(
+                rows, measured(run, record, n_requests, None, before), strict=True
+            ):
+                row["before"] = then
+    for row in rows:
+        print(json.dumps(row))
     if len(sys.argv) > 4:
         Path(sys.argv[4]).write_text(json.dumps(rows, indent=1) + "\n")
     else:

@@ -24,8 +24,6 @@ from ecg_siglip.readers.record import read_record
 from ecg_siglip.signals.preprocessing import resample
 from ecg_siglip.simulation.device_files import muse_xml
 
-ROOT = Path(__file__).resolve().parents[1]
-BEFORE = "b0e5db2"
 N_SHORT = 64
 
 
@@ -113,22 +111,13 @@ def measured(archive: Path, n: int, model: Path, source: Path, is_job: bool) -> 
 def main() -> None:
     model, data = (Path(sys.argv[1]) / "model").resolve(), Path(sys.argv[2])
     n = int(sys.argv[3]) if len(sys.argv) > 3 else 2000
-    revision = sys.argv[4] if len(sys.argv) > 4 else BEFORE
+    revision = sys.argv[4] if len(sys.argv) > 4 else measure.BEFORE
     rows: list[dict[str, object]] = []
-    with tempfile.TemporaryDirectory() as name:
-        folder, before = Path(name) / "records", Path(name) / "before"
-        folder.mkdir()
-        before.mkdir()
-        archives = make_archives(data, n, folder)
-        packed = subprocess.run(
-            ["git", "archive", revision, "ecg_siglip", "conf"], cwd=ROOT, capture_output=True
-        )
-        if packed.returncode == 0:
-            subprocess.run(["tar", "x", "-C", str(before)], input=packed.stdout, check=True)
-        for kind, archive in archives.items():
+    with tempfile.TemporaryDirectory() as folder, measure.earlier_code(revision) as before:
+        for kind, archive in make_archives(data, n, Path(folder)).items():
             row: dict[str, object] = {"format": kind, "n_records": n}
-            row["job"] = now = measured(archive, n, model, ROOT, is_job=True)
-            if packed.returncode == 0:
+            row["job"] = now = measured(archive, n, model, measure.ROOT, is_job=True)
+            if before is not None:
                 row["before"] = then = measured(archive, n, model, before, is_job=False)
                 row["ratio"] = now["records_per_s"] / then["records_per_s"]
             print(row)

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 
+ROOT = Path(__file__).resolve().parents[1]
 OUT = Path(__file__).parent / "results"
+BEFORE = "b0e5db2"  # version 0.3.0 before there were jobs, and before the server read in processes
+
+
+@contextlib.contextmanager
+def earlier_code(revision: str = BEFORE) -> Iterator[Path | None]:
+    """Yield a folder with the package of an earlier revision; None if git does not have it."""
+    command = ["git", "archive", revision, "ecg_siglip", "conf"]
+    packed = subprocess.run(command, cwd=ROOT, capture_output=True)
+    with tempfile.TemporaryDirectory() as folder:
+        if packed.returncode == 0:
+            subprocess.run(["tar", "x", "-C", folder], input=packed.stdout, check=True)
+        yield Path(folder) if packed.returncode == 0 else None
 
 
 def device() -> torch.device:

@@ -173,16 +173,18 @@ def commands() -> str:
 def app() -> str:
     """Return the table of the JSON interface under load."""
     head = ["clients", "responses per second", "p50, ms", "p90, ms", "p99, ms"]
+    head += ["before: per second", "p50, ms", "times as many per second"]
     parts = []
     for _, result in read("app"):
-        rows = [
-            [
-                row["n_clients"],
-                f"{row['per_s']:.0f}",
-                *[f"{row[key]:.0f}" for key in ("p50_ms", "p90_ms", "p99_ms")],
-            ]
-            for row in result["rows"]
-        ]
+        rows = []
+        for row in result["rows"]:
+            then = row.get("before")
+            before = ["", "", ""]
+            if then:
+                ratio = row["per_s"] / then["per_s"]
+                before = [f"{then['per_s']:.0f}", f"{then['p50_ms']:.0f}", f"{ratio:.1f}"]
+            times = [f"{row[key]:.0f}" for key in ("p50_ms", "p90_ms", "p99_ms")]
+            rows.append([row["n_clients"], f"{row['per_s']:.0f}", *times, *before])
         parts.append(where(result) + table(head, rows))
     return "\n".join(parts) or MISSING
 

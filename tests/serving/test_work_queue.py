@@ -99,7 +99,7 @@ def test_closing_stops_what_runs_and_cancels_what_waits(queue):
     assert all(each.cancelled() or each.exception() for each in waiting)
 
 
-def test_a_client_alone_has_all_places_and_one_less_beside_others(monkeypatch):
+def test_a_client_alone_has_all_places_and_one_less_among_others(monkeypatch):
     monkeypatch.setattr(work_queue, "RECENT_S", 60.0)
     queue = WorkQueue(TooLateError, 3, 2, in_turns=False)
     gate, running = threading.Event(), []

@@ -14,6 +14,7 @@ from ecg_siglip.__main__ import COMMANDS
 from ecg_siglip.core.completion import SCRIPTS, candidates, complete_line, script, split_line
 
 ROOT = Path(__file__).resolve().parents[2]
+ENCODERS = ("ecgfounder", "hubert_ecg", "resnet1d", "transformer", "xresnet1d101")
 
 
 def schema_of(name: str) -> type:
@@ -48,7 +49,7 @@ def folder(tmp_path, monkeypatch):
         ("ecg-siglip train optim.n", ["optim.n_epochs="]),
         ("ecg-siglip train optim.n_epochs=3 optim.n", []),
         ("ecg-siglip train lr", ["optim.lr="]),
-        ("ecg-siglip train ecg=", ["ecg=resnet1d", "ecg=transformer", "ecg=xresnet1d101"]),
+        ("ecg-siglip train ecg=", [f"ecg={name}" for name in ENCODERS]),
         ("ecg-siglip train objective=si", ["objective=siglip"]),
         ("ecg-siglip train device=c", ["device=cpu", "device=cuda"]),
         ("ecg-siglip train compile=", ["compile=true", "compile=false"]),
@@ -169,4 +170,4 @@ def test_completion_imports_no_heavy_library():
         "entry_point.main(); print({'torch', 'hydra', 'numpy', 'pandas'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert done.stdout.splitlines() == ["resnet1d", "transformer", "xresnet1d101", "set()"]
+    assert done.stdout.splitlines() == [*ENCODERS, "set()"]

@@ -56,7 +56,7 @@ MISTAKES = [
     ("train run.name=r experiment=path/to.yaml", "--config-dir FOLDER experiment=to"),
     ("train run.name=r data=/data/ptbxl", "did you mean data.root=/data/ptbxl?"),
     ("train run.name=r data=ecgs.csv", "did you mean data.table=ecgs.csv?"),
-    ("train run.name=r ecg=", "ecg=: expected one of resnet1d, "),
+    ("train run.name=r ecg=", "ecg=: expected one of ecgfounder, hubert_ecg, resnet1d, "),
     ("train run.name=r ecg=resnet1d,transformer", "expected one option; several runs need -m"),
     ("train -m run.name=r ecg=resnet1d,transfomer", "did you mean transformer?"),
     ("train fast run.name=r", "did you mean experiment=fast?"),

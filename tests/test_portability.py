@@ -72,7 +72,8 @@ def test_what_only_unix_has_is_used_only_where_it_may_be_missing(path):
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             names = [node.attr] if node.attr in UNIX_NAMES.get(node.value.id, ()) else []
         found += [f"{name} in line {node.lineno}" for name in names if node.lineno not in guarded]
-    if path.name in ("command_line.py", "connections.py"):  # after `if not hasattr(select, "poll"): return`
+    # After `if not hasattr(select, "poll"): return`.
+    if path.name in ("command_line.py", "connections.py"):
         found = [each for each in found if not each.startswith("poll")]
     assert not found
 

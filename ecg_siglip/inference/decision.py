@@ -92,7 +92,7 @@ class Decision:
         is_excluded = reached & ~present & (winner >= 0)
         is_other = is_excluded & (y_prob >= np.minimum(self.listed_from, NOT_EXCLUDED))
         is_listed = self.assessable & ~present & ~is_excluded & (y_prob >= self.listed_from)
-        # Lists, as a number of an array costs a multiple of one of a list.
+        # Reading one number of an array takes several times as long as one of a list.
         winner = np.where(is_other, winner, -1)
         of_finding = (self.codes, self.names, self.thresholds.tolist(), self.assessable.tolist())
         of_record = (y_prob.tolist(), present.tolist(), is_listed.tolist(), winner.tolist())

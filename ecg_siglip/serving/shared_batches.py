@@ -18,7 +18,8 @@ from ecg_siglip.signals.leads import LEADS
 
 # Records in each pass through the model; places that are free are filled with zeros. The last
 # digits of a result depend on this number, so it never changes: the same record gets the same
-# result, whoever else is waiting. Of more records each costs less, but a single one costs more.
+# result, whatever other records are waiting. With a larger number, each record of a full batch takes
+# less time, but a single one takes more.
 BATCH_SIZE = 4
 
 
@@ -38,7 +39,7 @@ class Ticket:
 
 
 class SharedBatches:
-    """Records that wait for the model: whoever has it computes those of others as well.
+    """Records that wait for the model; the task that uses it also computes those of other tasks.
 
     Parameters
     ----------

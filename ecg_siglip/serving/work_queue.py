@@ -94,12 +94,6 @@ class WorkQueue:
         self._in_progress: list[_Job] = []
         self._active: dict[str, float] = {}  # time of the last task by client, the oldest first
 
-    @property
-    def n_tasks(self) -> int:
-        """Number of tasks that wait or are in progress."""
-        with self._lock:
-            return len(self._in_progress) + sum(map(len, self._waiting.values()))
-
     def n_tasks_of(self, client: str) -> int:
         """Return the number of tasks of a client that wait or are in progress."""
         with self._lock:

@@ -84,7 +84,7 @@ def test_the_threads_of_this_process_are_as_before_after_the_last_block(predicto
     n_threads = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        for batch_size, n in ((1, 1), (2, 3)):  # with one batch, no other one needs a core
+        for batch_size, n in ((1, 1), (2, 3)):  # one batch alone uses all threads
             running = engine(predictor, 2, batch_size=batch_size)[0].run(
                 [Block(0, tuple(paths[:2]))]
             )

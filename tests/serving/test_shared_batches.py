@@ -73,7 +73,7 @@ def test_a_result_is_that_of_predict_but_for_rounding(batches, predictor, record
             ]
 
 
-def test_whoever_has_the_model_computes_the_records_of_others(batches, records):
+def test_a_task_also_computes_the_records_of_others(batches, records):
     mine, theirs = batches.add([records[0].signal]), batches.add(r.signal for r in records[1:3])
     batches.predictor_for(mine)
     assert batches.predictor.sizes == [BATCH_SIZE] and batches.n_waiting == 0

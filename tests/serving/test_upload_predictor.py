@@ -158,9 +158,9 @@ def test_the_deadline_ends_the_reading_and_the_next_request_is_served(
     upload = asyncio.run(predict(service, write_upload(tmp_path / "next", paths[:1])))
     assert len(upload.predictions) == 1 and service.n_waiting == 0
     end_s = time.monotonic() + 20
-    while service._uploads._reading.n_tasks and time.monotonic() < end_s:
+    while service._uploads._reading.n_tasks_of("") and time.monotonic() < end_s:
         time.sleep(0.02)
-    assert not service._uploads._reading.n_tasks, "the work ends"
+    assert not service._uploads._reading.n_tasks_of(""), "the work ends"
     # Reading that looks at the time ends by itself, and its process goes on.
     assert (used.poll() is None) == (name == "wait")
 
@@ -196,7 +196,7 @@ def test_nothing_is_read_for_a_client_that_has_left(service, tmp_path, paths):
             await task
 
     asyncio.run(leave())
-    assert service._uploads._reading.n_tasks <= 2, "the third does not wait any more"
+    assert service._uploads._reading.n_tasks_of("10.0.0.1") <= 2, "the third does not wait any more"
     assert service.n_waiting == 0
 
 

@@ -39,7 +39,7 @@ class Ticket:
 
 
 class SharedBatches:
-    """Records that wait for the model; the task that uses it also computes those of other tasks.
+    """Records that wait for the model: the task that uses it also computes those of others.
 
     Parameters
     ----------

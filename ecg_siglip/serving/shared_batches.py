@@ -18,8 +18,8 @@ from ecg_siglip.signals.leads import LEADS
 
 # Records in each pass through the model; places that are free are filled with zeros. The last
 # digits of a result depend on this number, so it never changes: the same record gets the same
-# result, whatever other records are waiting. With a larger number, each record of a full batch takes
-# less time, but a single one takes more.
+# result, whatever other records are waiting. With a larger number, each record of a full batch
+# takes less time, but a single one takes more.
 BATCH_SIZE = 4
 
 

@@ -35,6 +35,12 @@ from ecg_siglip.readers.record import Record
 from ecg_siglip.signals.leads import LEADS, available_leads, nearest_lead_set
 from ecg_siglip.signals.preprocessing import from_int16
 
+# Records in the smallest batch: free places are filled with zeros. The last bits of a sum depend on
+# the size of a small batch, and of a single record also on the threads, so that a record has the
+# same result alone and with up to three others. With a larger number, each record of several takes
+# less time, but a single one takes more.
+MIN_BATCH = 4
+
 
 @torch.inference_mode()
 def forward(
@@ -74,10 +80,14 @@ def forward(
     for start in tqdm(starts, "records", disable=None if progress else True, leave=False):
         rows = slice(start, start + batch_size)
         batch = from_int16(np.asarray(signals[rows]))
+        n_records = len(batch)
+        if n_records < MIN_BATCH:
+            batch = np.pad(batch, ((0, MIN_BATCH - n_records), (0, 0), (0, 0)))
         ecg_BD = model.encode_ecg(torch.from_numpy(batch).to(model.device))
         # In float64 on the CPU, which every device has: mps has no float64.
-        y_prob[rows] = torch.sigmoid(model.logits(ecg_BD, text_FD).cpu().double()).numpy()
-        embedding_BD[rows] = ecg_BD.float().cpu().numpy()
+        logit_BF = model.logits(ecg_BD, text_FD)[:n_records]
+        y_prob[rows] = torch.sigmoid(logit_BF.cpu().double()).numpy()
+        embedding_BD[rows] = ecg_BD[:n_records].float().cpu().numpy()
     model.train(was_training)
     return y_prob, embedding_BD
 

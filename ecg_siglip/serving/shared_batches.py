@@ -12,15 +12,13 @@ import numpy as np
 
 from ecg_siglip.datasets.signal_rows import SignalRows
 from ecg_siglip.inference.decision import Decision
-from ecg_siglip.inference.predictor import Predictor
+from ecg_siglip.inference.predictor import MIN_BATCH, Predictor
 from ecg_siglip.metrics.decision_rules import DEFAULT_RULE
 from ecg_siglip.signals.leads import LEADS
 
-# Records in each pass through the model; places that are free are filled with zeros. The last
-# digits of a result depend on this number, so it never changes: the same record gets the same
-# result, whatever other records are waiting. With a larger number, each record of a full batch
-# takes less time, but a single one takes more.
-BATCH_SIZE = 4
+# Records in each pass through the model. Of so many or fewer, each gets the same result, so that it
+# does not depend on what other records are waiting.
+BATCH_SIZE = MIN_BATCH
 
 
 @dataclass(eq=False)
@@ -88,9 +86,7 @@ class SharedBatches:
         with self._lock:
             others = (ticket for ticket in self._waiting if ticket is not first)
             tickets = [first, *islice(others, BATCH_SIZE - 1)]
-        signals = np.zeros((BATCH_SIZE, *first.signal.shape), np.int16)
-        for row, ticket in zip(signals, tickets, strict=False):
-            row[:] = ticket.signal
+        signals = np.stack([ticket.signal for ticket in tickets])
         raw, embedding_BD = self.predictor.forward(signals)
         for i, ticket in enumerate(tickets):
             ticket.output = raw[i], embedding_BD[i]

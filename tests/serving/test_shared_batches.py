@@ -57,30 +57,23 @@ def test_a_result_does_not_depend_on_the_others_in_its_batch(batches, records):
             assert np.abs(raw - alone[i][0]).max() < 1e-15
 
 
-def test_a_result_is_that_of_predict_but_for_rounding(batches, predictor, records):
+def test_a_result_is_that_of_predict_for_the_record_alone(batches, predictor, records):
     settings = config.PredictConfig(not_excluded="full")
     tickets = batches.add(record.signal for record in records)
     shared = predict_prepared(batches.predictor_for(tickets), records, settings)
-    expected = predict_prepared(predictor, records, settings)
-    for one, other in zip(shared, expected, strict=True):
-        first, second = (
-            [f.probability for f in prediction.findings] for prediction in (one, other)
-        )
-        assert first == pytest.approx(second, abs=2e-6)
-        for name in ("code", "present", "not_excluded", "threshold"):
-            assert [getattr(f, name) for f in one.findings] == [
-                getattr(f, name) for f in other.findings
-            ]
+    for one, record in zip(shared, records, strict=True):
+        (alone,) = predict_prepared(predictor, [record], settings)
+        assert one.to_json("m") == alone.to_json("m")
 
 
 def test_a_task_also_computes_the_records_of_others(batches, records):
     mine, theirs = batches.add([records[0].signal]), batches.add(r.signal for r in records[1:3])
     batches.predictor_for(mine)
-    assert batches.predictor.sizes == [BATCH_SIZE] and batches.n_waiting == 0
+    assert batches.predictor.sizes == [3] and batches.n_waiting == 0
     batches.predictor_for(theirs)
-    assert batches.predictor.sizes == [BATCH_SIZE]
-    batches.predictor_for(batches.add(record.signal for record in records))
-    assert batches.predictor.sizes == [BATCH_SIZE] * 4
+    assert batches.predictor.sizes == [3]
+    batches.predictor_for(batches.add(record.signal for record in records[:8]))
+    assert batches.predictor.sizes == [3, BATCH_SIZE, BATCH_SIZE]
 
 
 def test_records_of_requests_that_have_ended_are_not_computed(batches, records):

@@ -273,8 +273,9 @@ class LimitedServer(uvicorn.Server):
         protocol: Any = LimitedProtocol
         if tls_cert is not None:
             protocol = functools.partial(TlsHandshake, tls_context(tls_cert, tls_key))
+        # Not uvloop, which Uvicorn takes where it is installed: its transports are not asyncio's.
         settings = Settings(
-            app, http=protocol, ws="none", log_config=None, access_log=False,
+            app, loop="asyncio", http=protocol, ws="none", log_config=None, access_log=False,
             server_header=False, timeout_graceful_shutdown=2, backlog=N_ACCEPTED,
         )  # fmt: skip
         limit = min(max_connections, raise_file_limit(max_connections))

@@ -74,7 +74,7 @@ def test_a_failed_run_does_not_end_the_others(sweep, tmp_path, capsys):
 
 
 def test_optuna_maximizes_the_score_that_a_run_returns(sweep, tmp_path):
-    pytest.importorskip("optuna", reason="needs the extra [sweep]")
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="needs the extra [sweep]")
     words = ["data.root=data", "run.name=trial${hydra:job.num}", "optim.lr=interval(0.1,0.9)"]
     optuna = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=4", "hydra.sweeper.sampler.seed=0"]
     direction = "hydra.sweeper.direction=maximize"
@@ -106,7 +106,8 @@ def test_optuna_without_a_direction_is_refused(sweep, capsys):
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_a_launcher_runs_every_job_in_the_same_folder(sweep, tmp_path, launcher):
     package = launcher.removesuffix("_local")
-    pytest.importorskip(package, reason="needs the extra [sweep]")
+    plugin = f"hydra_plugins.hydra_{package}_launcher"
+    pytest.importorskip(plugin, reason="needs the extra [sweep]")
     size = {"joblib": "hydra.launcher.n_jobs=2", "submitit": "hydra.launcher.cpus_per_task=1"}
     words = ["data.root=data", RUN, "optim.lr=0.25,0.5,0.95", f"hydra/launcher={launcher}"]
     with pytest.raises(SystemExit) as ended:

@@ -80,7 +80,8 @@ def test_a_model_with_it_loads_only_if_the_user_names_the_class(
     forget()
     monkeypatch.delenv(external_encoders.VARIABLE)
     register_ecg_encoder(name)
-    assert (EcgClassifier.from_pretrained(folder).predict_proba(record) == expected).all()
+    classifier = EcgClassifier.from_pretrained(folder, device="cpu")
+    assert (classifier.predict_proba(record) == expected).all()
 
 
 def test_weights_that_have_seen_a_fold_are_refused_and_others_are_noted(

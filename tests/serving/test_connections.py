@@ -8,8 +8,10 @@ import select
 import socket
 import ssl
 import struct
+import sys
 import threading
 import time
+import types
 
 import pytest
 
@@ -99,6 +101,14 @@ def get(port, path="/"):
     content = response.read()
     client.close()
     return response.status, len(content)
+
+
+def test_the_loop_is_that_of_asyncio_also_where_uvloop_is_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvloop", types.ModuleType("uvloop"))
+    server = LimitedServer(application, 20)
+    loop = server.config.get_loop_factory()()
+    assert type(loop).__module__.startswith("asyncio.")
+    loop.close()
 
 
 @pytest.mark.parametrize(

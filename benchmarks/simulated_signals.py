@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.signal import find_peaks
 
 from ecg_siglip.signals.leads import LEADS
-from ecg_siglip.signals.preprocessing import amplitude_mv
+from ecg_siglip.signals.signal_checks import amplitude_mv
 
 FS, MAX_RECORDS = 100, 1500
 BANDS = ((0.1, 0.5), (0.5, 3), (3, 10), (10, 20), (20, 30), (30, 40), (40, 48))  # Hz

@@ -91,7 +91,7 @@ class Reading:
         try:
             with as_local(path) as local:
                 record = self.preparation.read(
-                    local, self.waveform, self.read, self.max_hours, self.measured
+                    local, self.waveform, self.read, self.max_hours, self.measured, drawn=False
                 )
         except (ValueError, OSError) as error:
             return Unreadable(path, one_line(error))

@@ -185,7 +185,7 @@ def prepare(path: Path, spec: Mapping[str, Any]) -> PreparedRecord | str:
     no record of another hospital is left out for its length; ``predict`` pads only on request.
     """
     try:
-        return prepare_record(read_record(path), {**spec, "allow_short": True})
+        return prepare_record(read_record(path), {**spec, "allow_short": True}, drawn=False)
     except (ValueError, OSError) as error:
         return one_line(error).removeprefix(f"record {path.stem}: ") or type(error).__name__
 

@@ -18,7 +18,7 @@ from ecg_siglip.readers.file_format import detect_format, read_head
 from ecg_siglip.readers.preparation import prepare_record
 from ecg_siglip.readers.record import Record, read_record
 from ecg_siglip.signals.leads import LEADS, available_leads
-from ecg_siglip.signals.preprocessing import FLAT_MV, amplitude_mv
+from ecg_siglip.signals.signal_checks import FLAT_MV, amplitude_mv
 
 N_KEPT = 4096  # prepared signals in memory while copies are compared, about 100 MB
 MISSING, UNREADABLE, UNUSABLE = "missing file", "unreadable file", "unusable record"
@@ -57,7 +57,7 @@ class FileFacts(NamedTuple):
     fs : float, Hz; 0 if it cannot be read, as are all others below
     duration_s : float, s
     amplitude_mv : float, mV
-        Of a typical lead, see ``preprocessing.amplitude_mv``.
+        Of a typical lead, see ``signal_checks.amplitude_mv``.
     peak_mv : float, mV
         Largest absolute value.
     flat, missing : tuple of str
@@ -149,7 +149,8 @@ def _shape(spec: dict[str, Any]) -> tuple[int, int]:
 def _prepared(record: Record, file: FileToOpen, spec: dict[str, Any]) -> np.ndarray:
     """Return the signal of a record as training uses it."""
     allow_short = spec["allow_short"] or file.allow_short
-    return prepare_record(record, {**spec, "allow_short": allow_short}).signal
+    spec = {**spec, "allow_short": allow_short}
+    return prepare_record(record, spec, drawn=False).signal
 
 
 def _format(path: Path) -> str:

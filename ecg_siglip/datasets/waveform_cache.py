@@ -338,7 +338,7 @@ def _prepare_chunk(job: _Job) -> tuple[int, dict[int, str]]:
                 raise ValueError(
                     f"record {record.name}: expected {job.fs} Hz, got {record.fs:g} Hz"
                 )
-            block[i] = prepare_record(record, job.spec).signal
+            block[i] = prepare_record(record, job.spec, drawn=False).signal
         except (ValueError, OSError) as error:
             which = f"ecg_id {ecg_id}" if job.fs is not None else shown(name)
             errors[i] = f"{which}: {reason_of(error)}"

@@ -24,9 +24,10 @@ from ecg_siglip.signals.leads import (
     order_leads,
 )
 from ecg_siglip.signals.measurements import measure_ecg
-from ecg_siglip.signals.preprocessing import nonflat_leads, resample
+from ecg_siglip.signals.preprocessing import resample
 from ecg_siglip.signals.quality import quality_warnings
 from ecg_siglip.signals.shared_resampling import SharedResampling
+from ecg_siglip.signals.signal_checks import nonflat_leads
 
 LONG = 1.2  # times the model's window; a shorter record is cropped to its middle
 
@@ -73,8 +74,9 @@ class Preparation:
         allow_gaps: bool = False,
         allow_missing_leads: bool | None = False,
         resampler: Callable[[np.ndarray, float, float, bool], np.ndarray] = resample,
+        drawn: bool = True,
     ) -> PreparedRecord:
-        """Prepare a record, see ``Predictor.prepare_record``."""
+        """Prepare a record, see ``Predictor.prepare_record`` and ``prepare_record``."""
         spec = dict(self.waveform)
         spec["allow_short"] |= allow_short
         spec["allow_flat"] |= allow_flat
@@ -91,7 +93,7 @@ class Preparation:
             spec["allow_missing_leads"] = True
         if spec["allow_missing_leads"]:
             self._check_lead_set(record)
-        prepared = prepare_record(record, spec, resampler)
+        prepared = prepare_record(record, spec, resampler, drawn)
         if prepared.recorded is not None:
             # Drawn as a lead without signal, not as one that was not recorded.
             lost = available_leads(stated) & np.isnan(prepared.recorded.signal).all(axis=1)
@@ -120,6 +122,7 @@ class Preparation:
         stated: config.ReadConfig,
         max_hours: float = MAX_HOURS,
         measured: bool = False,
+        drawn: bool = True,
     ) -> PreparedRecord | LongRecord:
         """Read and prepare a record; one that is longer than a window is only opened.
 
@@ -130,8 +133,8 @@ class Preparation:
         stated : ReadConfig
         max_hours : float, h
             A longer record is refused.
-        measured : bool
-            With measurements.
+        measured, drawn : bool
+            With measurements; with the signal as recorded.
 
         Raises
         ------
@@ -143,7 +146,7 @@ class Preparation:
             return LongRecord(str(path), source)
         record = source.piece(0, source.n_samples)
         resampling = SharedResampling()
-        prepared = self.prepare(record, **vars(allowed), resampler=resampling)
+        prepared = self.prepare(record, **vars(allowed), resampler=resampling, drawn=drawn)
         leads = record.leads
         if allowed.allow_flat:
             leads = tuple(leads[i] for i in nonflat_leads(record.signal, leads))

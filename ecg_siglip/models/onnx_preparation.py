@@ -14,14 +14,13 @@ import numpy as np
 from ecg_siglip.signals.gaps import PADDING_S
 from ecg_siglip.signals.leads import LEADS
 from ecg_siglip.signals.preprocessing import (
-    FLAT_MV,
     INT16_LIMIT,
     LOW_PASS_CORNER,
     LOW_PASS_PERIODS,
-    PLAUSIBLE_MV,
     ROUNDING_S,
     UV_PER_MV,
 )
+from ecg_siglip.signals.signal_checks import FLAT_MV, PLAUSIBLE_MV
 
 # Sampling rates that the graph accepts, Hz: its memory grows with either ratio to the model's rate.
 FS_RANGE = (50.0, 10_000.0)

@@ -67,6 +67,7 @@ def prepare_record(
     record: Record,
     spec: Mapping[str, Any],
     resampler: Callable[[np.ndarray, float, float, bool], np.ndarray] = resample,
+    drawn: bool = True,
 ) -> PreparedRecord:
     """Prepare a record for a model.
 
@@ -77,6 +78,8 @@ def prepare_record(
         Keyword arguments of ``preprocessing.prepare_signal``, as stored with a model.
     resampler : callable
         ``preprocessing.resample``, or one that shares its results.
+    drawn : bool
+        With the signal as recorded.
 
     Returns
     -------
@@ -96,7 +99,7 @@ def prepare_record(
         to_int16(signal),
         available_leads(record.leads),
         record.signal.shape[1] / record.fs,
-        recorded=recorded_signal(record, float(spec["duration_s"])),
+        recorded=recorded_signal(record, float(spec["duration_s"])) if drawn else None,
         identity=record.identity,
         device=record.device,
     )

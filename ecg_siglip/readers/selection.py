@@ -15,7 +15,7 @@ import numpy as np
 from ecg_siglip.core.files import shorten, shown
 from ecg_siglip.readers.channels import Channel
 from ecg_siglip.signals.leads import LEADS, lead_name
-from ecg_siglip.signals.preprocessing import FLAT_MV
+from ecg_siglip.signals.signal_checks import FLAT_MV
 
 # Below, QRS complexes are lost; no device records above.
 FS_HZ = (50.0, 20_000.0)

@@ -29,7 +29,7 @@ from ecg_siglip.signals.median_beats import (
     without_hum,
     without_spikes,
 )
-from ecg_siglip.signals.preprocessing import FLAT_MV
+from ecg_siglip.signals.signal_checks import FLAT_MV
 from ecg_siglip.signals.small_arrays import quantiles
 
 MIN_S, MAX_S = 2.0, 60.0  # length of what is measured

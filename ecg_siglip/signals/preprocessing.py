@@ -13,23 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from ecg_siglip.signals.gaps import (
-    GAPS_ALLOWED,
-    fill_gaps,
-    gap_error,
-    interpolate_gaps,
-    level_padding,
-)
+from ecg_siglip.signals.gaps import fill_gaps, interpolate_gaps, level_padding
 from ecg_siglip.signals.leads import available_leads, lead_list, order_leads, record_prefix
+from ecg_siglip.signals.signal_checks import check_finite, check_signal
 from ecg_siglip.signals.small_arrays import row_medians
 
 # Version of the preparation. A model keeps the one that it was trained with: 1 resamples with
 # SciPy's own filter and leaves padded ends and spikes as they are.
 VERSION = 2
-# Range of the amplitude (`amplitude_mv`) of anything that can be a 12-lead ECG in mV.
-PLAUSIBLE_MV = (0.02, 10.0)
-# An electrocardiograph must resolve 5 uV: a lead with a smaller range has no signal.
-FLAT_MV = 0.005
 UV_PER_MV = 1000
 # -32768 marks an invalid sample in WFDB files.
 INT16_LIMIT = 32767
@@ -42,119 +33,6 @@ KAISER = ("kaiser", 5.0)
 ROUNDING_S = 0.05
 # Share of the samples of a lead that may exceed the range of 16 bits.
 SPIKE = 0.01
-
-
-def nonflat_leads(signal: np.ndarray, names: Sequence[str]) -> list[int]:
-    """Return the rows of the leads that have a signal; NaN is left to ``check_signal``.
-
-    Parameters
-    ----------
-    signal : ndarray of shape (n_leads, n_samples), mV
-    names : sequence of str, length n_leads
-
-    Returns
-    -------
-    list of int
-        Empty if the shape of the signal does not match the names.
-    """
-    if signal.ndim != 2 or len(signal) != len(names) or not signal.shape[1]:
-        return []
-    return [i for i, row in enumerate(signal) if not np.ptp(row) < FLAT_MV]
-
-
-def amplitude_mv(signal: np.ndarray) -> float:
-    """Return the amplitude of a typical lead: how far its peaks are from its median.
-
-    Parameters
-    ----------
-    signal : ndarray of shape (n_leads, n_samples), mV
-
-    Returns
-    -------
-    float, mV
-        Median over the leads of the 99th percentile over time of ``|x - median|``, without
-        constant leads; 0 if all are constant.
-
-    Notes
-    -----
-    The QRS complex takes up about 5 to 15 % of the time, so the 99th percentile is at its height,
-    and artefacts in 1 % of the time do not change it. The median over leads ignores up to five
-    leads that have fallen off or saturate.
-    """
-    nonconstant = signal[np.ptp(signal, axis=1) > 0]
-    if not len(nonconstant):
-        return 0.0
-    deviation = np.abs(nonconstant - row_medians(nonconstant)[:, None])
-    return float(np.median(np.quantile(deviation, 0.99, axis=1)))
-
-
-def check_finite(signal: np.ndarray, record: str = "") -> None:
-    """Check that a signal has no invalid sample.
-
-    Raises
-    ------
-    ValueError
-        If there is a NaN or infinite sample.
-    """
-    is_gap = ~np.isfinite(signal)
-    if is_gap.any():
-        raise ValueError(
-            f"{gap_error(is_gap, record)}; waveform.allow_gaps=true interpolates {GAPS_ALLOWED}"
-        )
-
-
-def check_signal(
-    signal: np.ndarray,
-    record: str = "",
-    allow_flat: bool = False,
-    available: np.ndarray | None = None,
-) -> None:
-    """Check that a signal can be a 12-lead ECG in mV.
-
-    Parameters
-    ----------
-    signal : ndarray of shape (12, n_samples), mV
-        Leads in the order of ``LEADS``.
-    record : str
-        Name of the record, for messages.
-    allow_flat : bool
-        Accept leads without any signal, as long as one lead has some.
-    available : ndarray of shape (12,), bool, optional
-        Leads that the record has (None: all); the others may be flat.
-
-    Raises
-    ------
-    ValueError
-        If there are no samples, a NaN or infinite sample, a flat lead, or if the amplitude shows
-        that units or gain are wrong.
-
-    Notes
-    -----
-    Wrong units mean a factor of 1000. A QRS complex below 0.5 mV in every limb lead already counts
-    as low voltage, and electrocardiographs are built for at most 5 mV in either direction
-    (IEC 60601-2-25), so an amplitude (``amplitude_mv``) below 0.02 mV, a fifth of a millimetre on
-    paper, or above 10 mV is not that of an ECG in mV. Smaller errors of gain (a factor of 2 or 5)
-    look like low or high voltage and cannot be distinguished from them.
-    """
-    if signal.shape[-1] == 0:
-        raise ValueError(f"{record_prefix(record)}0 s of signal, expected at least one sample")
-    check_finite(signal, record)
-    is_constant = np.ptp(signal, axis=1) == 0
-    amplitude = amplitude_mv(signal)
-    low, high = PLAUSIBLE_MV
-    if not is_constant.all() and not low <= amplitude <= high:
-        raise ValueError(
-            f"{record_prefix(record)}expected a typical lead to have an amplitude of {low:g} to "
-            f"{high:g} mV, got {amplitude:.3g} mV: wrong units or gain?"
-        )
-    flat = np.ptp(signal, axis=1) < FLAT_MV
-    if available is not None and not flat[available].all():
-        flat &= available
-    if flat.all() or (flat.any() and not allow_flat):
-        hint = "" if flat.all() else "; accept with waveform.allow_flat=true"
-        raise ValueError(
-            f"{record_prefix(record)}flat {lead_list(flat)}, expected a signal in each{hint}"
-        )
 
 
 def resample(signal: np.ndarray, fs: float, to_fs: float, steep: bool = True) -> np.ndarray:
@@ -216,15 +94,16 @@ def _low_pass(down: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=64)
-def _butterworth(fs: float, low_hz: float | None, high_hz: float | None) -> np.ndarray:
-    """Return the second-order sections of ``bandpass``."""
-    from scipy.signal import butter
+def _butterworth(
+    fs: float, low_hz: float | None, high_hz: float | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the second-order sections of ``bandpass``, and their state after a constant 1."""
+    from scipy.signal import butter, sosfilt_zi
 
     corners = [corner for corner in (low_hz, high_hz) if corner is not None]
     kind = "bandpass" if len(corners) == 2 else "lowpass" if low_hz is None else "highpass"
-    return np.asarray(
-        butter(2, corners if len(corners) == 2 else corners[0], kind, fs=fs, output="sos")
-    )
+    sections = butter(2, corners if len(corners) == 2 else corners[0], kind, fs=fs, output="sos")
+    return sections, sosfilt_zi(sections)[:, None]
 
 
 def bandpass(
@@ -266,14 +145,19 @@ def bandpass(
             f"expected 0 < low_hz < high_hz < {fs / 2:g} Hz (half of the {fs:g} Hz sampling rate), "
             f"got low_hz={low_hz}, high_hz={high_hz}"
         )
-    from scipy.signal import sosfiltfilt
+    from scipy.signal import sosfilt
 
-    sections = _butterworth(fs, low_hz, high_hz)
-    n_pad = min(signal.shape[1] - 1, round(fs / corners[0]) + 3 * (2 * len(sections) + 1))
-    filtered = sosfiltfilt(
-        sections, signal.astype(np.float64), axis=1, padtype="even", padlen=n_pad
+    # As ``scipy.signal.sosfiltfilt``, which computes the state for each signal again.
+    sections, state = _butterworth(fs, low_hz, high_hz)
+    n = signal.shape[1]
+    n_pad = min(n - 1, round(fs / corners[0]) + 3 * (2 * len(sections) + 1))
+    mirrored = signal[:, ::-1]
+    padded = np.concatenate(
+        [mirrored[:, n - 1 - n_pad : n - 1], signal, mirrored[:, 1 : 1 + n_pad]], 1, dtype=float
     )
-    return filtered.astype(np.float32)
+    forwards, _ = sosfilt(sections, padded, axis=1, zi=state * padded[:, :1])
+    backwards, _ = sosfilt(sections, forwards[:, ::-1], axis=1, zi=state * forwards[:, -1:])
+    return backwards[:, ::-1][:, n_pad : n_pad + n].astype(np.float32)
 
 
 def fit_length(
@@ -442,6 +326,8 @@ def prepare_signal(
 
 def _without_spikes(signal: np.ndarray, record: str) -> np.ndarray:
     """Interpolate the samples that are out of range of the median of their lead."""
+    if np.ptp(signal, axis=1).max() <= INT16_LIMIT / UV_PER_MV:
+        return signal
     centered = signal - row_medians(signal)[:, None]
     _check_range(centered, record)
     is_spike = np.abs(centered) > INT16_LIMIT / UV_PER_MV
@@ -453,6 +339,8 @@ def _without_spikes(signal: np.ndarray, record: str) -> np.ndarray:
 def _check_range(signal: np.ndarray, record: str) -> None:
     """Refuse leads of which more than a spike is out of the range of ``to_int16``."""
     limit_mv = INT16_LIMIT / UV_PER_MV
+    if signal.max() <= limit_mv and -limit_mv <= signal.min():
+        return
     magnitude_mv = np.abs(signal)
     exceeds = (magnitude_mv > limit_mv).mean(axis=1) > SPIKE
     if exceeds.any():

@@ -7,7 +7,10 @@ its annotators noted as noisy or drifting.
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -74,7 +77,7 @@ def quality_warnings(
     warnings = _gaps(signal)
     signal = interpolate_gaps(signal)
     # Before the padding is taken off: a pulse may be next to it.
-    at_fs = resampler(signal, fs, FS).astype(np.float64)
+    at_fs = np.asarray(resampler(signal, fs, FS), np.float64)
     calibration = _calibration(at_fs, is_available)
     signal, padding = _without_padding(signal, fs, is_available)
     is_flat, flat = _flat(signal, fs, is_available)
@@ -88,21 +91,23 @@ def quality_warnings(
     mains, is_ecg = _mains(signal, fs, is_available, median_mv)
     if not is_ecg:
         return warnings + mains
-    at_fs = resampler(signal, fs, FS).astype(np.float64) if padding else at_fs
+    at_fs = np.asarray(resampler(signal, fs, FS), np.float64) if padding else at_fs
     noise_mv = _noise_mv(at_fs)
     warnings += [*mains, *_above_limit("noise", noise_mv, NOISE_MV)]
-    drift_mv = np.ptp(row_medians(_seconds(at_fs)), axis=1)
+    drift_mv = _drift_mv(at_fs)
     warnings += _above_limit("a moving baseline", drift_mv, DRIFT_MV)
-    warnings += _offset(np.where(drift_mv > DRIFT_MV, 0, row_medians(at_fs)), offset_removed)
+    baseline_mv = row_medians(at_fs)
+    warnings += _offset(np.where(drift_mv > DRIFT_MV, 0, baseline_mv), offset_removed)
     is_clear = (noise_mv <= NOISE_MV) & ~is_flat & ~is_clipped
-    return warnings + electrode_warnings(at_fs, is_available, is_clear)
+    return warnings + electrode_warnings(at_fs - baseline_mv[:, None], is_available, is_clear)
 
 
 def _gaps(signal: np.ndarray) -> list[str]:
     """Return at most one warning of samples that were interpolated."""
-    share = (~np.isfinite(signal)).mean(axis=1)
-    if not share.any():
+    is_gap = ~np.isfinite(signal)
+    if not is_gap.any():
         return []
+    share = is_gap.mean(axis=1)
     return [f"gaps in {_listed(share > 0)} interpolated ({_percent(share.max())} of the samples)"]
 
 
@@ -110,7 +115,7 @@ def _without_padding(
     signal: np.ndarray, fs: float, is_available: np.ndarray
 ) -> tuple[np.ndarray, list[str]]:
     """Return the part of a record between its padded ends, and a warning for each such end."""
-    span = recorded_span(signal[is_available], fs)
+    span = recorded_span(signal if is_available.all() else signal[is_available], fs)
     warnings = [
         f"no lead has a signal at the {where} ({n_samples / fs:.1f} s): padded?"
         for where, n_samples in (
@@ -134,11 +139,11 @@ def _offset(baseline_mv: np.ndarray, offset_removed: bool) -> list[str]:
 
 def _flat(signal: np.ndarray, fs: float, is_available: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Return the available leads that are constant for ``FLAT_S``, and at most one warning."""
-    is_constant = np.diff(signal, axis=1) == 0
-    constant_s = (_longest_run(is_constant) + 1) / fs
-    is_flat = is_available & (constant_s >= FLAT_S)
+    is_constant = signal[:, 1:] == signal[:, :-1]
+    is_flat = is_available & _has_run(is_constant, math.ceil(FLAT_S * fs) - 1)
     if not is_flat.any():
         return is_flat, []
+    constant_s = (_longest_run(is_constant) + 1) / fs
     gap_s = (_longest_run(is_constant[is_available].all(axis=0)[None])[0] + 1) / fs
     if gap_s >= FLAT_S and is_available.sum() > 1:
         return is_flat, [f"no lead moves for {gap_s:.1f} s: a gap in the recording?"]
@@ -170,6 +175,8 @@ def _clipped(signal: np.ndarray, fs: float, baseline: np.ndarray) -> tuple[np.nd
 def _spikes(signal: np.ndarray, median_mv: np.ndarray) -> list[str]:
     """Return at most one warning of leads beyond the range of the model's input."""
     limit_mv = INT16_LIMIT / UV_PER_MV
+    if np.ptp(signal, axis=1).max() <= limit_mv:
+        return []
     largest_mv = np.abs(signal - median_mv[:, None]).max(axis=1)
     if largest_mv.max() <= limit_mv:
         return []
@@ -182,22 +189,16 @@ def _mains(
 ) -> tuple[list[str], bool]:
     """Return at most one warning of hum of 50 or 60 Hz, and whether there is an ECG besides."""
     n = signal.shape[1]
-    # Of unit power, so that the square of the amplitude is that of a sine.
-    window = np.hanning(n) / np.sqrt(3 / 8)
-    centered = (signal - median_mv[:, None]) * window
-    power = 2 * np.abs(np.fft.rfft(centered, axis=1)) ** 2 / n**2
-    hz = np.fft.rfftfreq(n, 1 / fs)
+    window, bands = _window_and_bands(n, fs)
+    spectrum = np.fft.rfft((signal - median_mv[:, None]) * window, axis=1)
+    power = 2 * (spectrum.real**2 + spectrum.imag**2) / n**2
     found = []
-    for mains_hz in MAINS_HZ:
-        seen_hz = abs(mains_hz - round(mains_hz / fs) * fs)
-        if seen_hz < MIN_SEEN_HZ:
-            continue
-        distance = np.abs(hz - seen_hz)
+    for band in bands:
         # What the neighboring frequencies have as well is noise or a spike.
-        level = row_medians(power[:, (distance > 1) & (distance <= 4)])
-        hum = (power[:, distance <= 0.5] - level[:, None]).sum(axis=1).clip(min=0)
-        other = power[:, (hz > 1) & (distance > 1)].sum(axis=1)
-        found.append((hum.max(), mains_hz, hum, other))
+        level = row_medians(power[:, band.beside])
+        hum = (power[:, band.hum] - level[:, None]).sum(axis=1).clip(min=0)
+        other = power[:, band.other].sum(axis=1)
+        found.append((hum.max(), band.mains_hz, hum, other))
     if not found:
         return [], True
     _, mains_hz, hum, other = max(found, key=lambda each: each[0])
@@ -207,6 +208,48 @@ def _mains(
             "electrodes not connected?"
         ], False
     return _above_limit(f"mains hum of {mains_hz:g} Hz", np.sqrt(2 * hum), MAINS_MV), True
+
+
+class _Band(NamedTuple):
+    """Frequencies at which a record shows the hum of the mains.
+
+    Attributes
+    ----------
+    mains_hz : float, Hz
+    hum, beside, other : ndarray of int
+        Frequencies of the spectrum at that of the mains, next to it, and all others of an ECG.
+    """
+
+    mains_hz: float
+    hum: np.ndarray
+    beside: np.ndarray
+    other: np.ndarray
+
+
+@functools.lru_cache(maxsize=8)
+def _window_and_bands(n: int, fs: float) -> tuple[np.ndarray, list[_Band]]:
+    """Return the window of a spectrum of n samples, and the bands in which it may have hum."""
+    # Of unit power, so that the square of the amplitude is that of a sine.
+    window = np.hanning(n) / np.sqrt(3 / 8)
+    hz = np.fft.rfftfreq(n, 1 / fs)
+    bands = []
+    for mains_hz in MAINS_HZ:
+        seen_hz = abs(mains_hz - round(mains_hz / fs) * fs)
+        if seen_hz >= MIN_SEEN_HZ:
+            distance = np.abs(hz - seen_hz)
+            is_beside = (distance > 1) & (distance <= 4)
+            is_in = (distance <= 0.5, is_beside, (hz > 1) & (distance > 1))
+            bands.append(_Band(mains_hz, *map(np.flatnonzero, is_in)))
+    return window, bands
+
+
+def _drift_mv(signal: np.ndarray) -> np.ndarray:
+    """Return the range of the medians of all seconds of each lead, mV; 0 if it is small."""
+    drift_mv = np.zeros(len(signal))
+    may_drift = np.ptp(signal, axis=1) > DRIFT_MV
+    if may_drift.any():
+        drift_mv[may_drift] = np.ptp(row_medians(_seconds(signal[may_drift])), axis=1)
+    return drift_mv
 
 
 def _noise_mv(signal: np.ndarray) -> np.ndarray:
@@ -221,11 +264,16 @@ def _calibration(signal: np.ndarray, is_available: np.ndarray) -> list[str]:
     leads = [i for i in MEASURED if is_available[i]]
     if len(leads) < 4:
         return []
-    change = signal[leads, EDGE:] - signal[leads, :-EDGE]
+    low, high = PULSE_MV
+    chosen = signal[leads]
+    change = chosen[:, EDGE:] - chosen[:, :-EDGE]
+    least, largest = change.min(axis=0), change.max(axis=0)
+    # Nearly no record has a step that is about the same in all leads.
+    if not ((least > 0.8 * low) | (largest < -0.8 * low)).any():
+        return []
     step_mv = median_of_arrays(change)
     size_mv = np.abs(step_mv)
-    is_same = np.abs(change - step_mv).max(axis=0) <= 0.15 * size_mv
-    low, high = PULSE_MV
+    is_same = np.maximum(largest - step_mv, step_mv - least) <= 0.15 * size_mv
     edges = np.flatnonzero(is_same & (low <= size_mv) & (size_mv <= high))
     shortest, longest = (round(seconds * FS) for seconds in PULSE_S)
     for rise in edges:
@@ -262,6 +310,16 @@ def _seconds(signal: np.ndarray) -> np.ndarray:
     size = min(int(FS), signal.shape[1])
     n = signal.shape[1] // size
     return signal[:, : n * size].reshape(len(signal), n, size)
+
+
+def _has_run(flags: np.ndarray, n: int) -> np.ndarray:
+    """Return whether each row has n True in succession."""
+    size = 1
+    while size < n:
+        step = min(size, n - size)
+        flags = flags[:, step:] & flags[:, :-step]  # runs of size + step that begin here
+        size += step
+    return np.asarray(flags.any(axis=1))
 
 
 def _longest_run(flags: np.ndarray) -> np.ndarray:

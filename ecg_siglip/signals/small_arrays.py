@@ -140,11 +140,16 @@ def quantiles(values: np.ndarray, shares: tuple[float, ...]) -> np.ndarray:
         As ``np.nanquantile(values, shares, axis=-1)`` with the shares last; NaN without any value.
     """
     ordered = np.sort(values, axis=-1)  # NaN last
-    last = np.maximum((~np.isnan(ordered)).sum(axis=-1, keepdims=True) - 1, 0)
+    last = np.array(values.shape[-1] - 1)
+    if has_nan := np.isnan(ordered[..., -1]).any():
+        last = np.maximum((~np.isnan(ordered)).sum(axis=-1, keepdims=True) - 1, 0)
     at = last * np.array(shares)
     low = at.astype(np.intp)
-    below = np.take_along_axis(ordered, low, -1)
-    above = np.take_along_axis(ordered, np.minimum(low + 1, last), -1)
+    high = np.minimum(low + 1, last)
+    if has_nan:
+        below, above = (np.take_along_axis(ordered, index, -1) for index in (low, high))
+    else:
+        below, above = ordered[..., low], ordered[..., high]
     part = at - low
     # From the nearer end, as NumPy does.
     step = above - below

@@ -12,7 +12,6 @@ from ecg_siglip.readers.record import read_record
 from ecg_siglip.signals.leads import LEADS, order_leads
 from ecg_siglip.signals.preprocessing import (
     bandpass,
-    check_signal,
     fit_length,
     from_int16,
     prepare_signal,
@@ -20,6 +19,7 @@ from ecg_siglip.signals.preprocessing import (
     resample,
     to_int16,
 )
+from ecg_siglip.signals.signal_checks import check_signal
 
 FS = 100
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import measure
 
 from ecg_siglip.readers.record import read_record
-from ecg_siglip.signals.preprocessing import resample
+from ecg_siglip.signals.resampling import resample
 from ecg_siglip.simulation.device_files import muse_xml
 
 N_SHORT = 64

@@ -22,7 +22,8 @@ from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.inference.timeline import Windows
 from ecg_siglip.metrics.decision_rules import DEFAULT_RULE
 from ecg_siglip.models.artifact import load_artifact
-from ecg_siglip.signals.preprocessing import resample, to_int16
+from ecg_siglip.signals.preprocessing import to_int16
+from ecg_siglip.signals.resampling import resample
 from ecg_siglip.simulation import dataset, finding_rules, patients
 from ecg_siglip.simulation.heart import Heart
 from ecg_siglip.simulation.rhythms import simulate_ecg

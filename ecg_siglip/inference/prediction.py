@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,8 +20,7 @@ from ecg_siglip.signals.measurements import Measurements
 from ecg_siglip.vocabulary.question_matching import Match
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """A finding of a record: whether it is reported, and how likely it is.
 
     Attributes
@@ -39,8 +38,6 @@ class Finding:
     alternative_to : str
         Code of the finding that is reported in its place: both reach their thresholds, they exclude
         each other, and this one is not very unlikely or critical.
-    likelihood : str
-        Word for the probability alone, see ``metrics.likelihood``.
     """
 
     code: str
@@ -51,10 +48,11 @@ class Finding:
     assessable: bool = True
     not_excluded: bool = False
     alternative_to: str = ""
-    likelihood: str = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "likelihood", likelihood_word(self.probability))
+    @property
+    def likelihood(self) -> str:
+        """Word for the probability alone, see ``metrics.likelihood``."""
+        return likelihood_word(self.probability)
 
 
 def alternatives(findings: Iterable[Finding], code: str) -> list[Finding]:

@@ -24,9 +24,8 @@ from ecg_siglip.signals.leads import (
     order_leads,
 )
 from ecg_siglip.signals.measurements import measure_ecg
-from ecg_siglip.signals.preprocessing import resample
 from ecg_siglip.signals.quality import quality_warnings
-from ecg_siglip.signals.shared_resampling import SharedResampling
+from ecg_siglip.signals.resampling import SharedResampling, resample
 from ecg_siglip.signals.signal_checks import nonflat_leads
 
 LONG = 1.2  # times the model's window; a shorter record is cropped to its middle

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ecg_siglip.signals.preprocessing import KAISER, LOW_PASS_CORNER, LOW_PASS_PERIODS
+from ecg_siglip.signals.resampling import KAISER, LOW_PASS_CORNER, LOW_PASS_PERIODS
 
 FS_RANGE = (50.0, 1000.0)  # of a run, as ``waveform.fs``
 
@@ -34,7 +34,7 @@ class Resample(nn.Module):
 
     Notes
     -----
-    The filter and the ends are those of ``signals.preprocessing.resample``, as a convolution that
+    The filter and the ends are those of ``signals.resampling.resample``, as a convolution that
     has a gradient and runs on any device.
     """
 

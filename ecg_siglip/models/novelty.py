@@ -22,7 +22,7 @@ PARTS = {
     "embedding": "in what the model sees in it",
 }
 SHRINK = 0.1  # of a correlation matrix towards independence
-N_READ = 512  # records read at one time
+N_READ = 32  # records at a time; of more, the intermediate results leave the cache
 LIMIT = 0.95  # quantile of the tuning fold that has the same score in each part
 
 

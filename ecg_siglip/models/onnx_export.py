@@ -32,7 +32,8 @@ from ecg_siglip.models.dual_encoder import Model
 from ecg_siglip.models.onnx_preparation import ERRORS, FS_RANGE, preparation_graph
 from ecg_siglip.models.provenance import SIMULATED
 from ecg_siglip.signals.leads import LEADS
-from ecg_siglip.signals.preprocessing import prepare_signal, quantize, resample
+from ecg_siglip.signals.preprocessing import prepare_signal, quantize
+from ecg_siglip.signals.resampling import resample
 from ecg_siglip.simulation.dataset import make_record
 
 MAX_DIFFERENCE = 1e-4  # of a probability, between onnxruntime and PyTorch

@@ -13,13 +13,8 @@ import numpy as np
 
 from ecg_siglip.signals.gaps import PADDING_S
 from ecg_siglip.signals.leads import LEADS
-from ecg_siglip.signals.preprocessing import (
-    INT16_LIMIT,
-    LOW_PASS_CORNER,
-    LOW_PASS_PERIODS,
-    ROUNDING_S,
-    UV_PER_MV,
-)
+from ecg_siglip.signals.preprocessing import INT16_LIMIT, ROUNDING_S, UV_PER_MV
+from ecg_siglip.signals.resampling import LOW_PASS_CORNER, LOW_PASS_PERIODS
 from ecg_siglip.signals.signal_checks import FLAT_MV, PLAUSIBLE_MV
 
 # Sampling rates that the graph accepts, Hz: its memory grows with either ratio to the model's rate.

@@ -12,7 +12,8 @@ from ecg_siglip.readers.identity import DeviceResults, Identity
 from ecg_siglip.readers.record import Record
 from ecg_siglip.signals.leads import available_leads, order_leads
 from ecg_siglip.signals.measurements import Measurements
-from ecg_siglip.signals.preprocessing import prepare_signal, resample, to_int16
+from ecg_siglip.signals.preprocessing import prepare_signal, to_int16
+from ecg_siglip.signals.resampling import resample
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +78,7 @@ def prepare_record(
     spec : mapping
         Keyword arguments of ``preprocessing.prepare_signal``, as stored with a model.
     resampler : callable
-        ``preprocessing.resample``, or one that shares its results.
+        ``resampling.resample``, or one that shares its results.
     drawn : bool
         With the signal as recorded.
 

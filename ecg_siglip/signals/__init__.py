@@ -15,7 +15,7 @@ _MODULE_OF = {
     "order_leads": "leads",
     "prepare_signal": "preprocessing",
     "quality_warnings": "quality",
-    "resample": "preprocessing",
+    "resample": "resampling",
     "to_int16": "preprocessing",
 }
 __all__ = [*_MODULE_OF]

@@ -197,7 +197,7 @@ def to_fs(signal: np.ndarray, fs: float) -> np.ndarray:
     Notes
     -----
     The line from the first to the last sample is subtracted before, so that the ends do not ring.
-    Unlike ``preprocessing.resample`` this does not import SciPy.
+    Unlike ``resampling.resample`` this does not import SciPy.
     """
     n = signal.shape[1]
     n_new = round(n * FS / fs)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from ecg_siglip.signals.gaps import fill_gaps, interpolate_gaps, level_padding
 from ecg_siglip.signals.leads import available_leads, lead_list, order_leads, record_prefix
+from ecg_siglip.signals.resampling import resample
 from ecg_siglip.signals.signal_checks import check_finite, check_signal
 from ecg_siglip.signals.small_arrays import row_medians
 
@@ -24,73 +24,10 @@ VERSION = 2
 UV_PER_MV = 1000
 # -32768 marks an invalid sample in WFDB files.
 INT16_LIMIT = 32767
-# The low-pass of ``resample``: half its length in periods of the lower rate, and where it halves
-# the amplitude, of half that rate. With a Kaiser window of 5 its transition is 0.16 wide.
-LOW_PASS_PERIODS = 20
-LOW_PASS_CORNER = 0.92
-KAISER = ("kaiser", 5.0)
 # A record that is shorter by so little is as long as intended.
 ROUNDING_S = 0.05
 # Share of the samples of a lead that may exceed the range of 16 bits.
 SPIKE = 0.01
-
-
-def resample(signal: np.ndarray, fs: float, to_fs: float, steep: bool = True) -> np.ndarray:
-    """Resample a signal to another sampling rate.
-
-    Parameters
-    ----------
-    signal : ndarray of shape (n_leads, n_samples)
-    fs, to_fs : float, Hz
-        Sampling rate of the signal and of the result.
-    steep : bool
-        To a lower rate, use a low-pass that removes what is at half of that rate.
-
-    Returns
-    -------
-    ndarray of shape (n_leads, ceil(n_samples * to_fs / fs)), float32
-        The same object if the rates are equal.
-
-    Raises
-    ------
-    ValueError
-        If a rate is not positive.
-
-    Notes
-    -----
-    Polyphase filter with a linear-phase Kaiser low-pass (``scipy.signal.resample_poly``): no shift
-    in time, no aliases. The steep one passes up to 0.84 and stops from 1.0 of half the lower rate:
-    mains hum of 50 Hz is at half of 100 Hz, where SciPy's own filter only halves it. The line from
-    the first to the last sample is subtracted before and added again after resampling, so that the
-    ends do not ring.
-    """
-    if not (fs > 0 and to_fs > 0):
-        raise ValueError(f"expected sampling rates above 0 Hz, got {fs:g} and {to_fs:g}")
-    if fs == to_fs:
-        return signal
-    # scipy.signal takes longer to import than a prediction takes.
-    from scipy.signal import resample_poly
-
-    ratio = Fraction(to_fs).limit_denominator(1000) / Fraction(fs).limit_denominator(1000)
-    # A rate such as 499.973 Hz must not need a filter of gigabytes.
-    ratio = ratio.limit_denominator(20_000)
-    up, down = ratio.numerator, ratio.denominator
-    window: Any = KAISER
-    if steep and up < down:
-        window = _low_pass(down)
-    resampled = resample_poly(
-        signal.astype(np.float64), up, down, axis=1, padtype="line", window=window
-    )
-    return resampled.astype(np.float32)
-
-
-@functools.lru_cache(maxsize=8)
-def _low_pass(down: int) -> np.ndarray:
-    """Return the steep low-pass of ``resample``; most records of an archive need the same."""
-    from scipy.signal import firwin
-
-    n_taps = 2 * LOW_PASS_PERIODS * down + 1
-    return np.asarray(firwin(n_taps, LOW_PASS_CORNER / down, window=KAISER))
 
 
 @functools.lru_cache(maxsize=64)

@@ -17,7 +17,8 @@ import numpy as np
 from ecg_siglip.signals.electrodes import electrode_warnings
 from ecg_siglip.signals.gaps import interpolate_gaps, recorded_span
 from ecg_siglip.signals.leads import LEADS
-from ecg_siglip.signals.preprocessing import INT16_LIMIT, UV_PER_MV, resample
+from ecg_siglip.signals.preprocessing import INT16_LIMIT, UV_PER_MV
+from ecg_siglip.signals.resampling import resample
 from ecg_siglip.signals.small_arrays import median_of_arrays, row_medians
 
 FS = 100.0  # Hz, the sampling rate at which the limits were set
@@ -31,6 +32,7 @@ MAINS_HZ = (50.0, 60.0)
 MAINS_MV = 0.05  # amplitude
 # Sampled at less than about 90 Hz, hum appears at the frequencies of the ECG itself.
 MIN_SEEN_HZ = 35.0
+SLOW_HZ = 20.0  # most of the power of an ECG is below it
 # Power of the mains hum, of that of everything else, above which there is hardly an ECG.
 MOSTLY_MAINS = 4.0
 PULSE_MV = (0.4, 2.5)
@@ -60,7 +62,7 @@ def quality_warnings(
     offset_removed : bool
         The model does not see constant offsets: the preparation removes the baseline.
     resampler : callable
-        ``preprocessing.resample``, or one that shares its results.
+        ``resampling.resample``, or one that shares its results.
 
     Returns
     -------
@@ -191,18 +193,31 @@ def _mains(
     n = signal.shape[1]
     window, bands = _window_and_bands(n, fs)
     spectrum = np.fft.rfft((signal - median_mv[:, None]) * window, axis=1)
-    power = 2 * (spectrum.real**2 + spectrum.imag**2) / n**2
-    found = []
+
+    def power(which: np.ndarray | slice) -> np.ndarray:
+        part = spectrum[:, which]
+        return np.asarray(2 * (part.real**2 + part.imag**2) / n**2)
+
+    def is_most(hum: np.ndarray, others: np.ndarray | slice) -> bool:
+        ratio = hum / power(others).sum(axis=1).clip(1e-9)
+        return bool(np.median(ratio[is_available]) > MOSTLY_MAINS)
+
+    # Of nearly all records there is not that much at any of these frequencies, hum or not.
+    most = [power(band.hum).sum(axis=1) for band in bands]
+    limit = MAINS_MV**2 / 2
+    if all(
+        hum.max() <= limit and not is_most(hum, band.slow)
+        for hum, band in zip(most, bands, strict=True)
+    ):
+        return [], True
+    hums = []
     for band in bands:
         # What the neighboring frequencies have as well is noise or a spike.
-        level = row_medians(power[:, band.beside])
-        hum = (power[:, band.hum] - level[:, None]).sum(axis=1).clip(min=0)
-        other = power[:, band.other].sum(axis=1)
-        found.append((hum.max(), band.mains_hz, hum, other))
-    if not found:
-        return [], True
-    _, mains_hz, hum, other = max(found, key=lambda each: each[0])
-    if np.median((hum / other.clip(1e-9))[is_available]) > MOSTLY_MAINS:
+        level = row_medians(power(band.beside))
+        hums.append((power(band.hum) - level[:, None]).sum(axis=1).clip(min=0))
+    at = max(range(len(bands)), key=lambda i: hums[i].max())
+    hum, mains_hz = hums[at], bands[at].mains_hz
+    if is_most(hum, bands[at].other):
         return [
             f"hardly more than mains hum of {mains_hz:g} Hz ({np.sqrt(2 * hum.max()):.2g} mV): "
             "electrodes not connected?"
@@ -218,12 +233,15 @@ class _Band(NamedTuple):
     mains_hz : float, Hz
     hum, beside, other : ndarray of int
         Frequencies of the spectrum at that of the mains, next to it, and all others of an ECG.
+    slow : slice
+        Those of the others in which an ECG has most of its power.
     """
 
     mains_hz: float
     hum: np.ndarray
     beside: np.ndarray
     other: np.ndarray
+    slow: slice
 
 
 @functools.lru_cache(maxsize=8)
@@ -239,7 +257,9 @@ def _window_and_bands(n: int, fs: float) -> tuple[np.ndarray, list[_Band]]:
             distance = np.abs(hz - seen_hz)
             is_beside = (distance > 1) & (distance <= 4)
             is_in = (distance <= 0.5, is_beside, (hz > 1) & (distance > 1))
-            bands.append(_Band(mains_hz, *map(np.flatnonzero, is_in)))
+            slow = slice(*np.searchsorted(hz, (1.0, SLOW_HZ), side="right"))
+            hum, beside, other = map(np.flatnonzero, is_in)
+            bands.append(_Band(mains_hz, hum, beside, other, slow))
     return window, bands
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ecg_siglip.signals.leads import LEADS
 from ecg_siglip.signals.preprocessing import from_int16
+from ecg_siglip.signals.small_arrays import quantiles
 
 # Limits of the frequency bands, Hz.
 BANDS_HZ = (0.3, 0.6, 1, 2, 3, 5, 7, 10, 14, 20, 25, 30, 35, 40, 45, 50.1)
@@ -43,7 +44,7 @@ def frequency_statistics(signals: np.ndarray, fs: float) -> np.ndarray:
         for band in bands
     ]
     slope = np.abs(np.diff(x, axis=2)).sum(axis=1) * (fs / 100)
-    columns += list(np.log(np.quantile(slope, SLOPE_QUANTILES, axis=1) + 1e-3))
+    columns += list(np.log(quantiles(slope, SLOPE_QUANTILES).T + 1e-3))
     return np.stack(columns, axis=1).astype(np.float32)
 
 

@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from ecg_siglip import __version__
 from ecg_siglip.core.files import replace_folder
-from ecg_siglip.signals.preprocessing import resample, to_int16
+from ecg_siglip.signals.preprocessing import to_int16
+from ecg_siglip.signals.resampling import resample
 from ecg_siglip.simulation import finding_rules
 from ecg_siglip.simulation.co_occurrence import draw_together
 from ecg_siglip.simulation.electrode_noise import FS, with_faults

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ecg_siglip.signals.leads import LEAD_CODES, LEADS
-from ecg_siglip.signals.preprocessing import resample
+from ecg_siglip.signals.resampling import resample
 from ecg_siglip.simulation.electrode_noise import FS
 
 MUSE_LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")  # the other four follow from I and II

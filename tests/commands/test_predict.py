@@ -25,7 +25,7 @@ from ecg_siglip.predict import predict, print_lines
 from ecg_siglip.readers.folders import expand_paths
 from ecg_siglip.readers.record import read_record
 from ecg_siglip.signals.measurements import measure_ecg
-from ecg_siglip.signals.preprocessing import resample
+from ecg_siglip.signals.resampling import resample
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from ecg_siglip.inference.attribution import sum_cells
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.readers.record import Record
 from ecg_siglip.signals.leads import LEADS
-from ecg_siglip.signals.preprocessing import resample
+from ecg_siglip.signals.resampling import resample
 from ecg_siglip.simulation import dataset
 from ecg_siglip.simulation.finding_masks import FS, finding_masks
 from ecg_siglip.train import train

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ecg_siglip.models.encoder_input import Resample, cut_windows
-from ecg_siglip.signals.preprocessing import resample
+from ecg_siglip.signals.resampling import resample
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from ecg_siglip.readers.record import read_record
 from ecg_siglip.signals.leads import LEADS
 from ecg_siglip.signals.measurements import NAMES, PER_LEAD, UNITS, measure_ecg, shown_spread
 from ecg_siglip.signals.median_beats import find_qrs
-from ecg_siglip.signals.preprocessing import resample
+from ecg_siglip.signals.resampling import resample
 from ecg_siglip.simulation import finding_rules
 from ecg_siglip.simulation.electrode_noise import at_electrodes, at_leads, draw_noise
 from ecg_siglip.simulation.heart import twelve_leads

@@ -16,9 +16,9 @@ from ecg_siglip.signals.preprocessing import (
     from_int16,
     prepare_signal,
     quantize,
-    resample,
     to_int16,
 )
+from ecg_siglip.signals.resampling import resample
 from ecg_siglip.signals.signal_checks import check_signal
 
 FS = 100

@@ -10,8 +10,8 @@ from helpers import SHARED
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.readers.record import read_record
 from ecg_siglip.signals.leads import LEADS, order_leads
-from ecg_siglip.signals.preprocessing import resample
 from ecg_siglip.signals.quality import quality_warnings
+from ecg_siglip.signals.resampling import resample
 
 LEAD = {name: i for i, name in enumerate(LEADS)}
 

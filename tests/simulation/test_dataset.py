@@ -8,7 +8,7 @@ import pytest
 
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.readers.record import read_record
-from ecg_siglip.signals.preprocessing import resample
+from ecg_siglip.signals.resampling import resample
 from ecg_siglip.simulation import dataset
 
 

@@ -8,7 +8,7 @@ from helpers import beats
 
 from ecg_siglip.readers import read_record
 from ecg_siglip.signals.leads import LEADS, order_leads
-from ecg_siglip.signals.preprocessing import resample
+from ecg_siglip.signals.resampling import resample
 from ecg_siglip.simulation import device_files
 
 FS = 500

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ecg_siglip.signals.leads import LEADS
-from ecg_siglip.signals.preprocessing import resample
+from ecg_siglip.signals.resampling import resample
 from ecg_siglip.simulation import dataset, finding_rules
 from ecg_siglip.simulation.finding_masks import (
     EVERYWHERE,

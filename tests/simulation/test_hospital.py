@@ -10,7 +10,7 @@ import pytest
 from ecg_siglip.datasets.code_counts import read_names
 from ecg_siglip.datasets.table import parse_table
 from ecg_siglip.readers import find_records, read_record
-from ecg_siglip.signals.preprocessing import resample
+from ecg_siglip.signals.resampling import resample
 from ecg_siglip.simulation.hospital import make_hospital_record, simulate_hospital
 from ecg_siglip.vocabulary import load_vocabulary
 

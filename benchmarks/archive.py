@@ -74,7 +74,8 @@ def short_part(archive: Path, folder: Path) -> Path:
 
 def run(command: list[str], source: Path) -> tuple[float, float, float]:
     """Return time and processor time of a command with its processes, s, and its memory, MiB."""
-    environment = os.environ | {"PYTHONPATH": str(source)}
+    paths = [str(source), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     cpu_before, start = os.times(), time.perf_counter()
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, cwd=source

@@ -120,7 +120,7 @@ def encode(items: Sequence[Item]) -> bytes:
                     "duration_s": item.duration_s,
                     "warnings": list(item.warnings),
                     "measurements": None if measured is None else measured.to_values(),
-                    "identity": asdict(item.identity),
+                    "identity": vars(item.identity),
                     "device": item.device.to_dict(),
                 }
             )

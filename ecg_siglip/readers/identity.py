@@ -123,7 +123,7 @@ class Identity:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is stated as a JSON object; what is not stated has no key."""
-        flat = {name: value for name, value in asdict(self).items() if value}
+        flat = {name: value for name, value in vars(self).items() if value}
         groups = {
             "device": ("manufacturer", "model", "software", "serial_number"),
             "filters": ("high_pass", "low_pass", "notch"),

@@ -6,6 +6,7 @@ so that a blood pressure or a respiration channel in the same file does not matt
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,8 +15,8 @@ import numpy as np
 
 from ecg_siglip.core.files import shorten, shown
 from ecg_siglip.readers.channels import Channel
+from ecg_siglip.readers.print_layout import STRIPS_ERROR, check_layout
 from ecg_siglip.signals.leads import LEADS, lead_name
-from ecg_siglip.signals.signal_checks import FLAT_MV
 
 # Below, QRS complexes are lost; no device records above.
 FS_HZ = (50.0, 20_000.0)
@@ -49,11 +50,6 @@ SKIPPED = "-"  # in read.leads, for a channel that is no lead
 UNEVEN = 0.01
 # Groups of leads that begin later than this after the first, s, are strips of a print layout.
 LATE_S = 0.1
-# A lead with a signal in at most this share of the record is a strip of a print layout.
-STRIP = 0.35
-N_STRIPS = 6
-N_SAMPLES = 1 << 20  # that are searched at one time
-STRIPS_ERROR = "a print layout of short strips, expected every lead over the whole length"
 N_LISTED, MAX_LISTED = 16, 160  # names in a message, and their characters
 
 
@@ -175,6 +171,7 @@ def same_unit(one: str, other: str) -> bool:
     return _normalized_unit(one) == _normalized_unit(other)
 
 
+@functools.lru_cache(1024)
 def _normalized_unit(unit: str) -> str:
     """Return a unit in lower case, without plural; a micro sign in any encoding is ``u``."""
     unit = re.sub("(?:\u00c2|\u00ce)?[\u00b5\u03bc\ufffd\u00bc]", "u", unit.strip()).lower()
@@ -398,53 +395,3 @@ def _mv_per_unit(stated: str, given: str | None, gain: float | None, lead: str) 
     if mv is None:
         raise ValueError(f"expected read.units of nV, uV, mV or V, got {given}")
     return mv
-
-
-def check_layout(signal: np.ndarray) -> None:
-    """Refuse print layouts: four times 2.5 s in 10 s, each lead in its own quarter.
-
-    Parameters
-    ----------
-    signal : ndarray of shape (n_leads, n_samples), mV
-
-    Raises
-    ------
-    ValueError
-        If many leads have a signal only in a part of the record, each in its own.
-
-    Notes
-    -----
-    Time is divided into 40 pieces; a lead lasts from the first to the last piece in which it has a
-    signal. Leads that all end at the same time are a short record: in a print layout, another lead
-    has a signal elsewhere.
-    """
-    n_pieces = min(40, signal.shape[1] // 2)
-    if n_pieces < 8 or len(signal) < N_STRIPS:
-        return
-    n_rows = max(1, N_SAMPLES // signal.shape[1])
-    has_signal = np.concatenate(
-        [
-            _pieces_with_signal(signal[first : first + n_rows], n_pieces)
-            for first in range(0, len(signal), n_rows)
-        ]
-    )
-    first = has_signal.argmax(axis=1)
-    stop = n_pieces - has_signal[:, ::-1].argmax(axis=1)
-    is_strip = has_signal.any(axis=1) & (stop - first <= STRIP * n_pieces)
-    in_any_lead = np.flatnonzero(has_signal.any(axis=0))
-    if is_strip.sum() >= N_STRIPS and np.ptp(in_any_lead) > n_pieces / 2:
-        raise ValueError(
-            f"{is_strip.sum()} of {len(signal)} leads have signal in a third of the record or "
-            f"less: {STRIPS_ERROR}"
-        )
-
-
-def _pieces_with_signal(signal: np.ndarray, n_pieces: int) -> np.ndarray:
-    """Return which pieces of leads have a signal, (n_leads, n_pieces)."""
-    n_leads, n_samples = signal.shape
-    whole = signal[:, : n_samples // n_pieces * n_pieces]
-    pieces = whole.reshape(n_leads, n_pieces, -1)
-    low, high, finite = pieces, pieces, np.isfinite(pieces)
-    if not finite.all():
-        low, high = np.where(finite, pieces, np.inf), np.where(finite, pieces, -np.inf)
-    return np.asarray(high.max(axis=2) - low.min(axis=2) >= FLAT_MV)

@@ -84,6 +84,7 @@ def _arrangements() -> list[Arrangement]:
 ARRANGEMENTS = _arrangements()
 ORDERS = np.array([arrangement.leads for arrangement in ARRANGEMENTS])
 SIGNS = np.array([arrangement.signs for arrangement in ARRANGEMENTS])
+LIMITS = np.array([arrangement.limit for arrangement in ARRANGEMENTS])
 
 
 def electrode_warnings(
@@ -120,14 +121,15 @@ def electrode_warnings(
     warnings = _contradiction(signal)
     slopes = signal[:, LAG:] - signal[:, :-LAG]
     slopes -= slopes.mean(axis=1, keepdims=True)
-    size = slopes.std(axis=1)
+    covariance = slopes @ slopes.T / slopes.shape[1]
+    size = np.sqrt(covariance.diagonal())
     if warnings or not size[:3].any():
         return warnings
     relative = size[:3] / size[:3].max()
     if relative.min() < NEARLY_FLAT:
         return [FLAT_LIMB_LEAD[relative.argmin()]]
     # A lead without a signal is like no other.
-    correlation = (slopes @ slopes.T) / (slopes.shape[1] * np.outer(size, size).clip(1e-12))
+    correlation = covariance / np.outer(size, size).clip(1e-12)
     polarity = _polarity(signal)
     if is_clear.all() and size.all():
         warnings = _misplaced(signal, correlation, polarity)
@@ -164,12 +166,12 @@ def _contradiction(signal: np.ndarray) -> list[str]:
 def _misplaced(signal: np.ndarray, correlation: np.ndarray, polarity: np.ndarray) -> list[str]:
     """Return a warning of the arrangement of the leads that is more plausible than the stated."""
     alike = SIGNS[:, :-1] * SIGNS[:, 1:] * correlation[ORDERS[:, :-1], ORDERS[:, 1:]]
-    lengths = np.sqrt(np.maximum(0.0, 2 - 2 * alike)).sum(axis=1).tolist()
+    lengths = np.sqrt(np.maximum(0.0, 2 - 2 * alike)).sum(axis=1)
+    shorter = np.flatnonzero(lengths < LIMITS * lengths[0]).tolist()  # never the stated one
     found = [
-        (length, arrangement.warning)
-        for length, arrangement in zip(lengths[1:], ARRANGEMENTS[1:], strict=True)
-        if length < arrangement.limit * lengths[0]
-        and (polarity[list(arrangement.upright)] > 0).all()
+        (float(lengths[i]), arrangement.warning)
+        for i, arrangement in ((i, ARRANGEMENTS[i]) for i in shorter)
+        if (polarity[list(arrangement.upright)] > 0).all()
         and (polarity[list(arrangement.inverted)] < 0).all()
         and (arrangement.inverted_p_t is None or _inverts_p_t(signal, arrangement.inverted_p_t))
     ]

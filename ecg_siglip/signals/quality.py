@@ -98,7 +98,7 @@ def quality_warnings(
     warnings += [*mains, *_above_limit("noise", noise_mv, NOISE_MV)]
     drift_mv = _drift_mv(at_fs)
     warnings += _above_limit("a moving baseline", drift_mv, DRIFT_MV)
-    baseline_mv = row_medians(at_fs)
+    baseline_mv = median_mv if fs == FS else row_medians(at_fs)
     warnings += _offset(np.where(drift_mv > DRIFT_MV, 0, baseline_mv), offset_removed)
     is_clear = (noise_mv <= NOISE_MV) & ~is_flat & ~is_clipped
     return warnings + electrode_warnings(at_fs - baseline_mv[:, None], is_available, is_clear)
@@ -213,7 +213,7 @@ def _mains(
     hums = []
     for band in bands:
         # What the neighboring frequencies have as well is noise or a spike.
-        level = row_medians(power(band.beside))
+        level = row_medians(power(band.near))
         hums.append((power(band.hum) - level[:, None]).sum(axis=1).clip(min=0))
     at = max(range(len(bands)), key=lambda i: hums[i].max())
     hum, mains_hz = hums[at], bands[at].mains_hz
@@ -231,7 +231,7 @@ class _Band(NamedTuple):
     Attributes
     ----------
     mains_hz : float, Hz
-    hum, beside, other : ndarray of int
+    hum, near, other : ndarray of int
         Frequencies of the spectrum at that of the mains, next to it, and all others of an ECG.
     slow : slice
         Those of the others in which an ECG has most of its power.
@@ -239,7 +239,7 @@ class _Band(NamedTuple):
 
     mains_hz: float
     hum: np.ndarray
-    beside: np.ndarray
+    near: np.ndarray
     other: np.ndarray
     slow: slice
 
@@ -255,11 +255,11 @@ def _window_and_bands(n: int, fs: float) -> tuple[np.ndarray, list[_Band]]:
         seen_hz = abs(mains_hz - round(mains_hz / fs) * fs)
         if seen_hz >= MIN_SEEN_HZ:
             distance = np.abs(hz - seen_hz)
-            is_beside = (distance > 1) & (distance <= 4)
-            is_in = (distance <= 0.5, is_beside, (hz > 1) & (distance > 1))
+            is_near = (distance > 1) & (distance <= 4)
+            is_in = (distance <= 0.5, is_near, (hz > 1) & (distance > 1))
             slow = slice(*np.searchsorted(hz, (1.0, SLOW_HZ), side="right"))
-            hum, beside, other = map(np.flatnonzero, is_in)
-            bands.append(_Band(mains_hz, hum, beside, other, slow))
+            hum, near, other = map(np.flatnonzero, is_in)
+            bands.append(_Band(mains_hz, hum, near, other, slow))
     return window, bands
 
 
@@ -273,10 +273,17 @@ def _drift_mv(signal: np.ndarray) -> np.ndarray:
 
 
 def _noise_mv(signal: np.ndarray) -> np.ndarray:
-    """Return the standard deviation of the noise in the noisiest second of each lead, mV."""
-    second_difference = np.abs(np.diff(_seconds(signal), n=2, axis=2))
+    """Return the standard deviation of the noise in the noisiest second of each lead, mV.
+
+    0 if it is clearly below the limit: a median is at most twice the mean of what is positive.
+    """
     # 1.4826: standard deviation from the median; 6: the variance that second differences add.
-    return np.asarray((1.4826 * row_medians(second_difference) / np.sqrt(6)).max(axis=1))
+    mv_per_median = 1.4826 / np.sqrt(6)
+    second_difference = np.abs(np.diff(_seconds(signal), n=2, axis=2))
+    may_be_noisy = 2 * mv_per_median * second_difference.mean(axis=2) > NOISE_MV
+    noise_mv = np.zeros(may_be_noisy.shape)
+    noise_mv[may_be_noisy] = mv_per_median * row_medians(second_difference[may_be_noisy])
+    return np.asarray(noise_mv.max(axis=1))
 
 
 def _calibration(signal: np.ndarray, is_available: np.ndarray) -> list[str]:

@@ -88,6 +88,8 @@ class SharedResampling:
         self, signal: np.ndarray, fs: float, to_fs: float, steep: bool = True
     ) -> np.ndarray:
         """Resample a signal, see ``resample``; do not change the result."""
+        if fs == to_fs:
+            return signal
         settings = (fs, to_fs, steep)
         if self._last is not None:
             source, source_settings, resampled = self._last

@@ -28,11 +28,12 @@ def implied_pairs(vocabulary: Vocabulary, codes: Sequence[str]) -> np.ndarray:
         class that unites ``a`` or what ``a`` implies. The diagonal is False.
     """
     columns = {code: i for i, code in enumerate(codes)}
-    classes = {code: {*vocabulary.members(code)} for code in codes}
+    members = {code: {*vocabulary.members(code)} for code in codes}
+    classes = {code: them for code, them in members.items() if them}
     pairs_FF = np.zeros((len(codes), len(codes)), bool)
     for code, i in columns.items():
         implied = vocabulary.implied(code)
-        united = {each for each, members in classes.items() if members & implied}
+        united = {each for each, them in classes.items() if them & implied}
         pairs_FF[i, [columns[each] for each in (implied | united) & columns.keys()]] = True
     np.fill_diagonal(pairs_FF, False)
     return pairs_FF

@@ -311,7 +311,8 @@ class Vocabulary:
         pairs_FF = np.zeros((len(codes), len(codes)), bool)
         for a, of_a in columns.items():
             of_b = [i for b in self.excluded[a] for i in columns.get(b, ())]
-            pairs_FF[np.ix_(of_a, of_b)] = True
+            for i in of_a:
+                pairs_FF[i, of_b] = True
         return pairs_FF
 
     @cached_property

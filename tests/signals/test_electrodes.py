@@ -20,7 +20,8 @@ ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
 
 
 def warnings_of(signal: np.ndarray, available: np.ndarray = ALL) -> list[str]:
-    return electrode_warnings(signal.astype(np.float64), available, ALL)
+    centered = signal - np.median(signal, axis=1, keepdims=True)
+    return electrode_warnings(centered.astype(np.float64), available, ALL)
 
 
 @pytest.fixture(scope="module")

@@ -138,3 +138,14 @@ def test_constant_leads_and_short_ends_are_no_padding():
     step = np.repeat([[0.0] * 500 + [1.0] * 500], 12, axis=0)
     for nothing in (np.zeros((12, 1000)), step, np.zeros((12, 1))):
         assert recorded_span(nothing, FS) == slice(0, nothing.shape[1])
+
+
+def test_the_recorded_span_is_that_between_the_ends_that_do_not_change():
+    rng = np.random.default_rng(0)
+    for n_before, n_after in rng.integers(0, 60, (200, 2)):
+        signal = rng.normal(size=(3, 300)).round(1)
+        signal[:, :n_before], signal[:, 300 - n_after :] = 0.5, -0.5
+        changes = np.flatnonzero((np.diff(signal, axis=1) != 0).any(axis=0))
+        first, last = changes[0] + 1, 300 - changes[-1] - 1
+        expected = slice(first if first > 20 else 0, 300 - last if last > 20 else 300)
+        assert recorded_span(signal, FS) == expected

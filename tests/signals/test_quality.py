@@ -9,6 +9,7 @@ from helpers import SHARED
 
 from ecg_siglip.datasets import ptbxl
 from ecg_siglip.readers.record import read_record
+from ecg_siglip.signals import quality
 from ecg_siglip.signals.leads import LEADS, order_leads
 from ecg_siglip.signals.quality import quality_warnings
 from ecg_siglip.signals.resampling import resample
@@ -218,3 +219,28 @@ def test_false_alarms_on_real_records_are_rare(shared_ptbxl):
 
 def test_short_records_are_checked(clean):
     assert quality_warnings(clean[:, 150:800], 500) == []
+
+
+def test_shortcuts_decide_as_the_definitions(clean):
+    signal = resample(clean, 500, 100).astype(np.float64)
+    rng = np.random.default_rng(0)
+    for scale in (0.01, 0.03, 0.1):
+        noisy = signal + scale * rng.normal(size=signal.shape) * (rng.random((12, 1)) < 0.5)
+        second_difference = np.abs(np.diff(quality._seconds(noisy), n=2, axis=2))
+        noise_mv = (1.4826 * np.median(second_difference, axis=2) / np.sqrt(6)).max(axis=1)
+        is_noisy = noise_mv > quality.NOISE_MV
+        np.testing.assert_array_equal(quality._noise_mv(noisy) > quality.NOISE_MV, is_noisy)
+        np.testing.assert_allclose(quality._noise_mv(noisy)[is_noisy], noise_mv[is_noisy])
+    moving = signal + rng.uniform(0, 4, (12, 1)) * np.linspace(0, 1, signal.shape[1])
+    drift_mv = np.ptp(np.median(quality._seconds(moving), axis=2), axis=1)
+    is_moving = drift_mv > quality.DRIFT_MV
+    assert 0 < is_moving.sum() < 12
+    np.testing.assert_array_equal(quality._drift_mv(moving) > quality.DRIFT_MV, is_moving)
+    np.testing.assert_allclose(quality._drift_mv(moving)[is_moving], drift_mv[is_moving])
+
+
+def test_a_run_is_found_where_the_longest_is_long_enough():
+    flags = np.random.default_rng(0).random((200, 300)) < 0.9
+    for n in (1, 2, 3, 7, 16, 49, 299, 301):
+        expected = quality._longest_run(flags) >= n
+        np.testing.assert_array_equal(quality._has_run(flags, n), expected)

@@ -20,11 +20,13 @@ from pathlib import Path
 
 import measure
 
+from ecg_siglip.archive.local_engine import N_PIECE, default_workers
 from ecg_siglip.readers.record import read_record
 from ecg_siglip.signals.resampling import resample
 from ecg_siglip.simulation.device_files import muse_xml
 
-N_SHORT = 64
+# Of the short job: a piece for each process that reads, so that all of them are started.
+N_SHORT = N_PIECE * default_workers()
 
 
 def link_wfdb(headers: Sequence[Path], n: int, folder: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ecg_siglip.signals.leads import LEADS
-from ecg_siglip.signals.preprocessing import resample
+from ecg_siglip.signals.resampling import resample
 from ecg_siglip.simulation import finding_rules
 from ecg_siglip.simulation.electrode_noise import FS, with_faults
 from ecg_siglip.simulation.rhythms import simulate_ecg

@@ -27,7 +27,7 @@ from ecg_siglip.datasets import ptbxl
 from ecg_siglip.inference.predictor import Predictor
 from ecg_siglip.readers.record import Record, read_record
 from ecg_siglip.signals.leads import LEADS, LEADS_FROM_ELECTRODES, order_leads
-from ecg_siglip.signals.preprocessing import resample
+from ecg_siglip.signals.resampling import resample
 from ecg_siglip.simulation.dataset import make_record
 
 FOLDS = (8, 9)

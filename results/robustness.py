@@ -27,7 +27,7 @@ from ecg_siglip.metrics import multilabel
 from ecg_siglip.metrics.decision_rules import DEFAULT_RULE
 from ecg_siglip.readers.record import Record, read_record
 from ecg_siglip.signals.leads import LEADS, LEADS_FROM_ELECTRODES, order_leads
-from ecg_siglip.signals.preprocessing import resample
+from ecg_siglip.signals.resampling import resample
 
 FOLD, SEED = 9, 0
 F1_RULE, MIN_POSITIVES = "prevalence", 5

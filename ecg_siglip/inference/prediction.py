@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from ecg_siglip.signals.measurements import Measurements
 from ecg_siglip.vocabulary.question_matching import Match
 
 
-class Finding(NamedTuple):
+# Not frozen: a record has one for each finding, and a frozen one takes five times as long to make.
+@dataclass(slots=True)
+class Finding:
     """A finding of a record: whether it is reported, and how likely it is.
 
     Attributes
@@ -38,6 +40,8 @@ class Finding(NamedTuple):
     alternative_to : str
         Code of the finding that is reported in its place: both reach their thresholds, they exclude
         each other, and this one is not very unlikely or critical.
+    likelihood : str
+        Word for the probability alone, see ``metrics.likelihood``.
     """
 
     code: str
@@ -48,11 +52,10 @@ class Finding(NamedTuple):
     assessable: bool = True
     not_excluded: bool = False
     alternative_to: str = ""
+    likelihood: str = field(init=False)
 
-    @property
-    def likelihood(self) -> str:
-        """Word for the probability alone, see ``metrics.likelihood``."""
-        return likelihood_word(self.probability)
+    def __post_init__(self) -> None:
+        self.likelihood = likelihood_word(self.probability)
 
 
 def alternatives(findings: Iterable[Finding], code: str) -> list[Finding]:

@@ -316,7 +316,7 @@ def make_record_report(
         content = _("high-pass %(hz)g Hz") % {"hz": spec["low_hz"]}
     names = vocabulary.names([f.code for f in prediction.findings], language)
     named = [
-        finding._replace(name=name)
+        replace(finding, name=name)
         for finding, name in zip(prediction.findings, names, strict=True)
     ]
     assessable = [finding for finding in named if finding.assessable]

@@ -227,7 +227,7 @@ class WebHandlers:
         def rows(matches: Iterable[Match]) -> Any:
             """Return the findings, the likeliest first."""
             found = [
-                by_code[match.code]._replace(name=match.name)
+                replace(by_code[match.code], name=match.name)
                 for match in matches
                 if match.code in by_code
             ]
@@ -277,7 +277,7 @@ class WebHandlers:
 
     def _named(self, prediction: Prediction) -> Prediction:
         """Return a prediction with the names of its findings in the language of the page."""
-        findings = [each._replace(name=self.names[each.code]) for each in prediction.findings]
+        findings = [replace(each, name=self.names[each.code]) for each in prediction.findings]
         return replace(prediction, findings=findings)
 
     def _problem(self, error: Exception, paths: Sequence[str] = ()) -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from typing import Any
@@ -22,6 +23,7 @@ DECLARED = re.compile(rb"\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:-]{1,40}
 CONTROLS = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 # Those of them that are one byte in UTF-8.
 CONTROL_BYTES = bytes([*range(0x9), 0xB, 0xC, *range(0xE, 0x20)])
+MAX_PARTS = 100  # between "!" in which a definition is looked for
 # What may precede the root, and its name.
 ROOT = re.compile(
     r"(?>\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>)*+<(?:[\w.-]+:)?([\w.-]+)", re.S
@@ -76,8 +78,13 @@ def has_definitions(content: bytes) -> bool:
     if b"\0" in content:
         return True
     # A single character is found in a fraction of the time of a word, and this one is rare.
-    after = content.split(b"!")[1:]
-    return any(part.startswith((b"ENTITY", b"ATTLIST")) for part in after)
+    parts = content.split(b"!", MAX_PARTS)
+    if len(parts) > MAX_PARTS:
+        return b"<!ENTITY" in content or b"<!ATTLIST" in content
+    return any(
+        before.endswith(b"<") and after.startswith((b"ENTITY", b"ATTLIST"))
+        for before, after in itertools.pairwise(parts)
+    )
 
 
 def root_name(head: bytes) -> str:

@@ -159,8 +159,8 @@ def _filtered(signal: np.ndarray, up: int, down: int, filter_: _BlockFilter) -> 
     slope = (extended[:, stop - 1, None] - first) / (n - 1)
     extended[:, :start] = first + slope * np.arange(-start, 0)
     extended[:, stop:] = first + slope * np.arange(n, extended.shape[1] - start)
-    blocks = extended.reshape(n_leads, -1, n_in)
+    blocks = extended.reshape(n_leads, n_results + n_blocks - 1, n_in)
     results = blocks[:, :n_results] @ matrices[0]
     for i in range(1, n_blocks):
         results += blocks[:, i : i + n_results] @ matrices[i]
-    return results.reshape(n_leads, -1)[:, :n_resampled].astype(np.float32)
+    return results.reshape(n_leads, n_results * n_out)[:, :n_resampled].astype(np.float32)

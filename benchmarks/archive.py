@@ -64,10 +64,19 @@ def make_archives(data: Path, n: int, folder: Path) -> dict[str, Path]:
 
 
 def short_part(archive: Path, folder: Path) -> Path:
-    """Return a folder with the first ``N_SHORT`` records of an archive."""
+    """Return a folder with ``N_SHORT`` records of an archive.
+
+    Raises
+    ------
+    SystemExit
+        If the archive does not have more different ones.
+    """
     part = folder / f"short of {archive.name}"
     part.mkdir()
-    names = sorted({path.stem for path in archive.rglob("*.*")})[:N_SHORT]
+    names = sorted({path.stem for path in archive.rglob("*.*")})
+    if len(names) <= N_SHORT:
+        raise SystemExit(f"{len(names)} records; expected more than {N_SHORT} with so many cores")
+    names = names[:N_SHORT]
     for path in archive.rglob("*.*"):
         if path.stem in names and not (part / path.name).exists():
             (part / path.name).symlink_to(path.resolve())

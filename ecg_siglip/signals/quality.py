@@ -32,6 +32,7 @@ MAINS_HZ = (50.0, 60.0)
 MAINS_MV = 0.05  # amplitude
 # Sampled at less than about 90 Hz, hum appears at the frequencies of the ECG itself.
 MIN_SEEN_HZ = 35.0
+MAX_KEPT = 1 << 17  # samples of a signal whose window is kept for the next one of that length
 SLOW_HZ = 20.0  # most of the power of an ECG is below it
 # Power of the mains hum, of that of everything else, above which there is hardly an ECG.
 MOSTLY_MAINS = 4.0
@@ -191,7 +192,8 @@ def _mains(
 ) -> tuple[list[str], bool]:
     """Return at most one warning of hum of 50 or 60 Hz, and whether there is an ECG besides."""
     n = signal.shape[1]
-    window, bands = _window_and_bands(n, fs)
+    make = _window_and_bands if n <= MAX_KEPT else _window_and_bands.__wrapped__
+    window, bands = make(n, fs)
     spectrum = np.fft.rfft((signal - median_mv[:, None]) * window, axis=1)
 
     def power(which: np.ndarray | slice) -> np.ndarray:
@@ -202,7 +204,7 @@ def _mains(
         ratio = hum / power(others).sum(axis=1).clip(1e-9)
         return bool(np.median(ratio[is_available]) > MOSTLY_MAINS)
 
-    # Of nearly all records there is not that much at any of these frequencies, hum or not.
+    # Nearly all records have less power than that at these frequencies, whether it is hum or not.
     most = [power(band.hum).sum(axis=1) for band in bands]
     limit = MAINS_MV**2 / 2
     if all(
@@ -275,7 +277,8 @@ def _drift_mv(signal: np.ndarray) -> np.ndarray:
 def _noise_mv(signal: np.ndarray) -> np.ndarray:
     """Return the standard deviation of the noise in the noisiest second of each lead, mV.
 
-    0 if it is clearly below the limit: a median is at most twice the mean of what is positive.
+    0 if it is clearly below the limit: the median of values that are not negative is at most twice
+    their mean.
     """
     # 1.4826: standard deviation from the median; 6: the variance that second differences add.
     mv_per_median = 1.4826 / np.sqrt(6)
@@ -295,8 +298,9 @@ def _calibration(signal: np.ndarray, is_available: np.ndarray) -> list[str]:
     chosen = signal[leads]
     change = chosen[:, EDGE:] - chosen[:, :-EDGE]
     least, largest = change.min(axis=0), change.max(axis=0)
-    # Nearly no record has a step that is about the same in all leads.
-    if not ((least > 0.8 * low) | (largest < -0.8 * low)).any():
+    # Either the rise or the fall of a pulse is upwards; few other records have such a step in all
+    # leads.
+    if not (least > 0.8 * low).any():
         return []
     step_mv = median_of_arrays(change)
     size_mv = np.abs(step_mv)

@@ -311,8 +311,7 @@ class Vocabulary:
         pairs_FF = np.zeros((len(codes), len(codes)), bool)
         for a, of_a in columns.items():
             of_b = [i for b in self.excluded[a] for i in columns.get(b, ())]
-            for i in of_a:
-                pairs_FF[i, of_b] = True
+            pairs_FF[np.array(of_a)[:, None], of_b] = True
         return pairs_FF
 
     @cached_property

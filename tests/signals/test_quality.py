@@ -115,9 +115,13 @@ def test_mains_hum_is_named_with_its_frequency(clean, fs, hz):
     signal[LEAD["V3"]] += 0.12 * hum
     warnings = quality_warnings(signal, fs)
     assert f"mains hum of {hz} Hz in V3 (0.12 mV)" in warnings
+    signal[LEAD["V3"]] -= 0.065 * hum
+    assert f"mains hum of {hz} Hz in V3 (0.055 mV)" in quality_warnings(signal, fs)
     signal[:] = 0.3 * hum * np.linspace(0.5, 1.5, 12)[:, None]
     (warning,) = quality_warnings(signal, fs)
     assert warning.startswith(f"hardly more than mains hum of {hz} Hz (0.45 mV)")
+    (warning,) = quality_warnings(signal / 10, fs)  # too weak to be named next to an ECG
+    assert warning.startswith(f"hardly more than mains hum of {hz} Hz (0.045 mV)")
 
 
 @pytest.mark.parametrize(("fs", "hz"), [(100, 60), (100, 50)])
@@ -171,15 +175,17 @@ def test_leads_with_the_same_fault_share_a_sentence(clean):
 
 @pytest.mark.parametrize("fs", [100, 500])
 @pytest.mark.parametrize("derived", [False, True])
-def test_a_calibration_pulse_is_named(clean, fs, derived):
+@pytest.mark.parametrize("size_mv", [1.0, -1.0, 0.42, -0.42])
+def test_a_calibration_pulse_is_named(clean, fs, derived, size_mv):
     pulse = np.zeros(5000)
-    pulse[100:200] = 1.0
+    pulse[100:200] = size_mv
     signal = clean.copy()
     signal[:, :250] = 0.0
     # A device that computes III and the augmented leads from I and II computes the pulse, too.
     signal += np.array([1, 1, 0, -1, 0.5, 0.5, *[1] * 6] if derived else [1] * 12)[:, None] * pulse
     warnings = quality_warnings(resample(signal.astype(np.float32), 500, fs), fs)
-    assert any("a calibration pulse (1.0 mV, 0.2 s after" in w for w in warnings), warnings
+    named = f"a calibration pulse ({abs(size_mv):.1f} mV, 0.2 s after"
+    assert any(named in w for w in warnings), warnings
 
 
 @pytest.mark.parametrize("flat", [50, 150])
@@ -224,8 +230,13 @@ def test_short_records_are_checked(clean):
 def test_shortcuts_decide_as_the_definitions(clean):
     signal = resample(clean, 500, 100).astype(np.float64)
     rng = np.random.default_rng(0)
-    for scale in (0.01, 0.03, 0.1):
-        noisy = signal + scale * rng.normal(size=signal.shape) * (rng.random((12, 1)) < 0.5)
+    # Steps up and down in turn have second differences of one size: their median is their mean.
+    # With a step left out now and then, their median is above their mean.
+    teeth = np.tile([1.0, -1.0], signal.shape[1] // 2) * (np.arange(signal.shape[1]) % 100 < 70)
+    noises = [scale * rng.normal(size=signal.shape) for scale in (0.01, 0.03, 0.1)]
+    for noise in (*noises, *(scale * teeth[None] for scale in (0.012, 0.018, 0.022))):
+        noisy = (0.01 * signal if noise.shape[0] == 1 else signal) + noise
+        noisy[rng.random(12) < 0.5] *= 0.1
         second_difference = np.abs(np.diff(quality._seconds(noisy), n=2, axis=2))
         noise_mv = (1.4826 * np.median(second_difference, axis=2) / np.sqrt(6)).max(axis=1)
         is_noisy = noise_mv > quality.NOISE_MV

@@ -29,6 +29,21 @@ def test_the_amplitude_is_plausible_as_its_definition_states(n, amplitude):
         assert _is_plausible(signal, np.ptp(signal, axis=1)) == expected
 
 
+@pytest.mark.parametrize("n", [2, 8, 9, 16, 17, 60, 101, 102, 200, 1000, 5000])
+def test_every_eighth_sample_may_be_unlike_the_others(n):
+    at = np.arange(n)
+    for height in (0.9 * LOW, 1.1 * LOW, 1.9 * LOW, 4.5 * LOW, 1.0):
+        comb = np.where(at % 8 == 0, height, 0.0)
+        # Two levels around the median, the lower one at every eighth sample.
+        levels = np.where(at % 8 == 0, -height, np.array([0.0, height, -height, height])[at % 4])
+        peak = np.where(at == 0, height, 0.0)
+        step = np.where(at <= n // 2, 0.0, height)
+        for lead in (comb, levels, peak, step):
+            signal = np.tile(lead, (12, 1))
+            expected = LOW <= amplitude_mv(signal) <= HIGH
+            assert _is_plausible(signal, np.ptp(signal, axis=1)) == expected
+
+
 def test_leads_without_a_signal_are_refused_and_found():
     signal = beats(1000)
     signal[3] = 1.0
